@@ -1,0 +1,99 @@
+"""What can go wrong, as one tree. Each error says what was seen, what was expected and what to do, in one line.
+
+    ZImageError
+    ├── BadRequest            a value, field, stage or size that cannot be right; found before anything is loaded
+    │   └── UnknownModel      no such model name, and no such folder
+    ├── ModelMissing          a known model whose files are not (all) on this disk
+    ├── DownloadFailed        the hub, the network or the disk stopped a download
+    ├── ExtensionProblem      an extension cannot be read or imported, or two of them claim one kind of stage
+    ├── NoRecipe              a picture that does not say how it was made
+    ├── CannotWrite           an output path that cannot be written
+    ├── JobFailed             the job ran and broke
+    │   ├── OutOfMemory       the device has too little memory for this request
+    │   └── NotFinite         the model produced NaN or infinity; the black picture is not shown
+    ├── JobCancelled          somebody asked for it
+    └── SessionDied           the session, or the process that held it, is gone
+
+`error.facts` holds the numbers (bytes, paths, tokens), `error.mend` the sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+class ZImageError(Exception):
+    """The root: `str(error)` is the one line "seen; expected …. mend". Survives pickling with its facts."""
+
+    def __init__(self, seen: str, *, expected: str = "", mend: str = "", **facts: Any) -> None:
+        self.seen, self.expected, self.mend = seen, expected, mend
+        self.facts: dict[str, Any] = facts
+        line = f"{seen}; expected {expected}" if expected else seen
+        super().__init__(" ".join(f"{line.rstrip('.')}. {mend}".split()) if mend else " ".join(line.split()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild from the parts, so that an error crosses to another process whole."""
+        return _rebuild, (type(self), self.seen, self.expected, self.mend, self.facts)
+
+
+def _rebuild(cls: type[ZImageError], seen: str, expected: str, mend: str, facts: dict[str, Any]) -> ZImageError:
+    return cls(seen, expected=expected, mend=mend, **facts)
+
+
+class BadRequest(ZImageError):
+    """A value, field, stage or size that cannot be right."""
+
+
+class UnknownModel(BadRequest):
+    """No such model name, and no such folder."""
+
+
+class ModelMissing(ZImageError):
+    """A known model whose files are not (all) on this disk. Facts: model, bytes, free_bytes, command."""
+
+
+class DownloadFailed(ZImageError):
+    """The hub, the network or the disk stopped a download."""
+
+
+class ExtensionProblem(ZImageError):
+    """An extension cannot be read or imported, or two stages claim one kind."""
+
+
+class NoRecipe(ZImageError):
+    """A picture that does not say how it was made."""
+
+
+class CannotWrite(ZImageError):
+    """An output path that cannot be written."""
+
+
+class JobFailed(ZImageError):
+    """The job ran and broke. Facts: traceback (text; no frame, and so no tensor, is kept alive)."""
+
+
+class OutOfMemory(JobFailed):
+    """The device has too little memory for this request. Facts: device, and bytes where the device tells them."""
+
+
+class NotFinite(JobFailed):
+    """The model produced NaN or infinity. Facts: step (0 = while decoding), dtype, device."""
+
+
+class JobCancelled(ZImageError):
+    """Somebody asked for it."""
+
+
+class SessionDied(ZImageError):
+    """The session, or the process that held it, is gone."""
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """`Did you mean …?` with the nearest of `known`, or the list of them when nothing is near."""
+    names = sorted(known)
+    near = get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {near[0]}?"
+    return f"There is: {', '.join(names)}." if names else "There is none."
