@@ -1,0 +1,168 @@
+"""Stage: one composable step around the model, and the registry of kinds. The package itself ships no stage.
+
+A stage conditions the generation (`before`), transforms the finished picture (`after`), or both. Its typed fields are
+declared once; validation, JSON, forms and the command line follow from them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import BadRequest, ExtensionProblem, closest
+from .request import Lora, Request, StageData, explain
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the denoiser will be asked for. A stage's `before` returns a changed copy: `replace(call, steps=4)`.
+
+    width and height in pixels; `options` are further keyword arguments that the pipeline understands.
+    """
+
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+    loras: tuple[Lora, ...] = ()
+
+    def but(self, **changes: Any) -> Call:
+        """A copy with some values changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage may know and do while it runs.
+
+    `request` is the whole recipe; `device` ("cpu", "cuda:0") and `dtype` ("float32") are where the model lives;
+    `note(text)` writes a sentence into the picture's trace (anything that the program chose for the user);
+    `progress(text)` tells the waiting user; `check()` raises JobCancelled once somebody cancelled, so call it between
+    long pieces of work; `pipeline()` returns the resident pipeline, loading it if it is not there yet.
+    """
+
+    request: Request
+    device: str
+    dtype: str
+    note: Callable[[str], None]
+    progress: Callable[[str], None]
+    check: Callable[[], None]
+    pipeline: Callable[[], Any]
+
+
+class Stage(BaseModel):
+    """Base of all stages: frozen fields, a `kind`, and `before` or `after` (or both) overridden.
+
+    `version` goes up when the same fields start to give another picture; it is part of every cache key.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise explain(error, type(self).model_fields, owner=self.kind) from None
+
+    def before(self, call: Call, ctx: Context) -> Call:
+        """Condition the generation; returns the call to make. `call` is frozen."""
+        return call
+
+    def after(self, image: Image.Image, ctx: Context) -> Image.Image:
+        """Transform the picture (RGB, 8 bits a channel); returns a new RGB picture and leaves `image` as it was."""
+        return image
+
+    @classmethod
+    def conditions(cls) -> bool:
+        """True if this kind overrides `before`: then the picture must be denoised anew when a field changes."""
+        return cls.before is not Stage.before
+
+    @classmethod
+    def transforms(cls) -> bool:
+        """True if this kind overrides `after`."""
+        return cls.after is not Stage.after
+
+    def data(self) -> StageData:
+        """The stage as it stands in a recipe: `{"kind": …, fields…}`."""
+        return StageData(kind=self.kind, **self.model_dump(mode="json"))
+
+
+StageType = TypeVar("StageType", bound=Stage)
+_KIND = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class Registry:
+    """The stages that have been defined so far, by kind. A registration that raises leaves it unchanged."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, type[Stage]] = {}
+
+    def add(self, cls: type[StageType]) -> type[StageType]:
+        """Register a Stage class. Defining the same class anew (a notebook cell run twice) replaces it.
+
+        Raises ExtensionProblem for a kind that another class has, a kind that is no lower-case identifier, and a class
+        that overrides neither `before` nor `after`.
+        """
+        if not (isinstance(cls, type) and issubclass(cls, Stage)):
+            raise ExtensionProblem(f"@stage on {cls!r}", expected="a subclass of zimage_kit.Stage")
+        where = f"{cls.__module__}.{cls.__qualname__}"
+        if not isinstance(cls.kind, str) or not _KIND.fullmatch(cls.kind):
+            raise ExtensionProblem(
+                f"{where} has kind={cls.kind!r}",
+                expected="lower-case letters, digits and _, a letter first",
+                mend='Give it one, such as kind = "caption".',
+            )
+        if not (cls.conditions() or cls.transforms()):
+            raise ExtensionProblem(f"stage {cls.kind} ({where}) has neither before nor after", mend="Write one.")
+        if "kind" in cls.model_fields:
+            raise ExtensionProblem(f"{where} annotates kind", mend='Write kind = "caption" without an annotation.')
+        there = self._stages.get(cls.kind)
+        if there is not None and (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ExtensionProblem(
+                f"two stages of kind {cls.kind!r}: {there.__module__}.{there.__qualname__} and {where}",
+                mend="Recipes name stages by kind, so rename one of them or remove one extension.",
+                kind=cls.kind,
+            )
+        self._stages[cls.kind] = cls
+        return cls
+
+    def get(self, kind: str) -> type[Stage] | None:
+        """The class of this kind, if it has been defined."""
+        return self._stages.get(kind)
+
+    def remove(self, kind: str) -> None:
+        """Forget a kind (tests and reloads of an extension)."""
+        self._stages.pop(kind, None)
+
+    def kinds(self) -> tuple[str, ...]:
+        """All kinds, sorted."""
+        return tuple(sorted(self._stages))
+
+
+registry = Registry()
+"""The one that recipes are resolved with."""
+
+
+def stage(cls: type[StageType]) -> type[StageType]:
+    """Class decorator: make this stage known by its kind. Raises ExtensionProblem as `Registry.add` says."""
+    return registry.add(cls)
+
+
+def build(data: StageData, cls: type[Stage] | None, known: Mapping[str, Any] | tuple[str, ...]) -> Stage:
+    """The Stage object for a recipe's data. Raises BadRequest with the closest match for an unknown kind or field."""
+    if cls is None:
+        raise BadRequest(f"unknown stage {data.kind!r}", mend=closest(data.kind, known), kind=data.kind)
+    return cls(**data.fields())
