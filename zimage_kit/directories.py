@@ -1,0 +1,138 @@
+"""Model directories on this disk: where one may lie, whether it is whole, and what identifies its weights.
+
+Only the local disk is looked at, never the network, and nothing but file sizes, headers and samples is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+INDEX = "model_index.json"
+_SAMPLES, _SAMPLE_BYTES, _SMALL_FILE = 16, 4096, 1 << 20
+
+
+def models_dir() -> Path:
+    """The folder that downloads go to: $ZIMAGE_MODELS, else ~/zimage/models."""
+    return Path(os.environ.get("ZIMAGE_MODELS") or "~/zimage/models").expanduser()
+
+
+def candidates(name: str, modelscope_id: str | None, huggingface_id: str | None) -> Iterator[Path]:
+    """Every place where this model may already lie, best first: our own folder, ModelScope's caches, Hugging Face's."""
+    yield models_dir() / name
+    if modelscope_id:
+        yield from _modelscope_candidates(modelscope_id)
+    if huggingface_id:
+        hub = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+        home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
+        base = Path(hub).expanduser() if hub else home / "hub"
+        yield from _snapshots(base / f"models--{huggingface_id.replace('/', '--')}")
+
+
+def _modelscope_candidates(repository: str) -> Iterator[Path]:
+    """The layouts that ModelScope's clients have written over time (1.40's and the older ones that it still reads)."""
+    owner, name = repository.split("/")
+    root = Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope").expanduser()
+    for base in (root, root / "hub"):
+        yield from _snapshots(base / "models" / f"{owner}--{name}")
+        for spelled in dict.fromkeys((name, name.replace(".", "___"))):
+            yield base / "models" / owner / spelled
+            yield base / owner / spelled
+
+
+def _snapshots(repository: Path) -> Iterator[Path]:
+    """Revisions under `snapshots/`, newest first."""
+    try:
+        revisions = [path for path in (repository / "snapshots").iterdir() if path.is_dir()]
+        yield from sorted(revisions, key=lambda path: path.stat().st_mtime, reverse=True)
+    except OSError:
+        return  # no such cache: nothing to offer
+
+
+def missing_files(directory: Path) -> list[str]:
+    """Files that a model directory lacks (or has with size zero), relative to it; empty: it is whole.
+
+    Whole means: model_index.json, and for each component that it names the configuration and every shard named in the
+    component's index, or one weight file where there is no index.
+    """
+    index = _read_json(directory / INDEX)
+    if index is None:
+        return [INDEX]
+    missing: list[str] = []
+    for component, value in index.items():
+        if component.startswith("_") or not isinstance(value, list) or value[0] is None:
+            continue
+        missing += [f"{component}/{name}" for name in _missing_of(directory / component, component)]
+    return missing
+
+
+def _missing_of(folder: Path, component: str) -> list[str]:
+    if component == "scheduler":
+        return _absent(folder, "scheduler_config.json")
+    if component == "tokenizer":
+        return _absent(folder, "tokenizer.json", "tokenizer_config.json")
+    missing = _absent(folder, "config.json")
+    indices = sorted(folder.glob("*.safetensors.index.json"))
+    if not indices and not any(_present(path) for path in folder.glob("*.safetensors")):
+        return [*missing, "*.safetensors"]
+    for path in indices:
+        shards = (_read_json(path) or {}).get("weight_map")
+        if not isinstance(shards, dict) or not shards:
+            missing.append(path.name)
+        else:
+            missing += _absent(folder, *sorted({str(shard) for shard in shards.values()}))
+    return missing
+
+
+def _absent(folder: Path, *names: str) -> list[str]:
+    return [name for name in names if not _present(folder / name)]
+
+
+def _present(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _read_json(path: Path) -> dict[str, object] | None:
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def component_config(directory: Path, component: str) -> dict[str, object]:
+    """A component's config.json; empty when it cannot be read."""
+    return _read_json(directory / component / "config.json") or {}
+
+
+def fingerprint(directory: Path) -> str:
+    """16 hexadecimal digits that identify the weights and configuration, in milliseconds even for 33 GB.
+
+    SHA-256 over the small files' content, and for large ones the name, the size, a safetensors file's header (names,
+    shapes, types) and 16 evenly spaced samples of 4 KiB. The same files in another folder give the same fingerprint.
+    """
+    digest = hashlib.sha256()
+    files = [path for path in directory.rglob("*") if path.suffix in (".json", ".safetensors", ".jinja", ".txt")]
+    for path in sorted(files, key=lambda path: path.relative_to(directory).as_posix()):
+        relative = path.relative_to(directory)
+        if any(part.startswith(".") for part in relative.parts):
+            continue  # a download client's own notes
+        size = path.stat().st_size
+        digest.update(f"{relative.as_posix()}\0{size}\0".encode())
+        with path.open("rb") as file:
+            if size <= _SMALL_FILE:
+                digest.update(file.read())
+                continue
+            if path.suffix == ".safetensors":
+                length = int.from_bytes(file.read(8), "little")
+                digest.update(file.read(min(length, 64 * _SMALL_FILE)))
+            for sample in range(_SAMPLES):
+                file.seek(sample * (size - _SAMPLE_BYTES) // (_SAMPLES - 1))
+                digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,59 @@
+"""Published numbers about Z-Image that ModelSpecs are made of: sizes, checksums, the latent-to-RGB fit."""
+
+from __future__ import annotations
+
+MEGAPIXEL_SIZES: tuple[tuple[int, int], ...] = (
+    (1024, 1024),
+    (896, 1152),
+    (1152, 896),
+    (832, 1216),
+    (1216, 832),
+    (768, 1344),
+    (1344, 768),
+)
+"""Width, height in pixels: the usual sizes of one megapixel."""
+
+TURBO_BYTES = {"transformer": 12_310_000_000, "text_encoder": 8_040_000_000, "vae": 170_000_000}
+"""Resident in bfloat16: 6.155 B, 4.022 B and 0.084 B parameters."""
+
+FLUX_LATENT_RGB: tuple[tuple[float, float, float], ...] = (
+    (-0.0412, 0.0149, 0.0521),
+    (0.0056, 0.0291, 0.0768),
+    (0.0342, -0.0681, -0.0427),
+    (-0.0258, 0.0092, 0.0463),
+    (0.0863, 0.0784, 0.0547),
+    (-0.0017, 0.0402, 0.0158),
+    (0.0501, 0.1058, 0.1152),
+    (-0.0209, -0.0218, -0.0329),
+    (-0.0314, 0.0083, 0.0896),
+    (0.0851, 0.0665, -0.0472),
+    (-0.0534, 0.0238, -0.0024),
+    (0.0452, -0.0026, 0.0048),
+    (0.0892, 0.0831, 0.0881),
+    (-0.1117, -0.0304, -0.0789),
+    (0.0027, -0.0479, -0.0043),
+    (-0.1146, -0.0827, -0.0598),
+)
+"""One row a latent channel, one column a colour: the linear fit that ComfyUI publishes for the Flux autoencoder."""
+
+FLUX_LATENT_RGB_BIAS: tuple[float, float, float] = (-0.0329, -0.0718, -0.0851)
+
+TURBO_MD5 = {
+    "model_index.json": "5e3226ed72a9a4a080f2a4ca78b98ddc",
+    "scheduler/scheduler_config.json": "ca682fcc6c5a94cf726b7187e64b9411",
+    "text_encoder/config.json": "1e97eb35d9d0b6aa60c58a8df8d7d99a",
+    "text_encoder/model-00001-of-00003.safetensors": "30b85686b9a9b002e012494fadc027cb",
+    "text_encoder/model-00002-of-00003.safetensors": "e6a24ea164404a01ad2800dbae4e1a13",
+    "text_encoder/model-00003-of-00003.safetensors": "09e190ed15ff14795b6277e023cfcb2d",
+    "text_encoder/model.safetensors.index.json": "589f5395156900f49d617aee8a8d8708",
+    "tokenizer/tokenizer.json": "6423133b9cc1a2077b57822c30c211aa",
+    "tokenizer/tokenizer_config.json": "b06e103ac555ec4b51266078b518c0f0",
+    "transformer/config.json": "baed87136fe5f848e24b072f99856cc3",
+    "transformer/diffusion_pytorch_model-00001-of-00003.safetensors": "54889d0dd179b4fa2fd7bd0e487d856e",
+    "transformer/diffusion_pytorch_model-00002-of-00003.safetensors": "fe81e804658d345323512c63224b0604",
+    "transformer/diffusion_pytorch_model-00003-of-00003.safetensors": "4e074e09129f98ad840414951f122feb",
+    "transformer/diffusion_pytorch_model.safetensors.index.json": "76d788eb0d42c59cc8f8ec007db639aa",
+    "vae/config.json": "ba9e2980c8630b4abccc643bc9f4a542",
+    "vae/diffusion_pytorch_model.safetensors": "6f83de55cb720c7fae051b14528577bf",
+}
+"""Relative path to MD5, from the model authors' manifest."""

@@ -1,0 +1,225 @@
+"""ModelSpec: what is known about a model before it is loaded, as data. nano, turbo, base, or any local folder.
+
+A model is resolved to a directory on this disk first; diffusers is then used on that directory only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from . import nano
+from .directories import INDEX, candidates, component_config, missing_files, models_dir
+from .errors import ModelMissing, UnknownModel, closest
+from .model_data import FLUX_LATENT_RGB, FLUX_LATENT_RGB_BIAS, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5
+
+__all__ = ["SPECS", "ModelSpec", "default_model", "default_notice", "models_dir", "require", "resolve"]
+
+
+class ModelSpec(BaseModel):
+    """One model. Sides are pixels, sizes bytes; `steps` and `guidance` are the defaults that it was made for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(description="what a request says; for a folder, its path")
+    family: str = Field(description="whose limits and conventions hold: nano, turbo or base")
+    summary: str
+    hub_ids: dict[str, str] = Field(default_factory=dict, description="modelscope and huggingface to repository ids")
+    path: Path | None = Field(None, description="the directory, when it is fixed")
+    native: tuple[int, int] = Field(description="width, height it was trained for")
+    sizes: tuple[tuple[int, int], ...] = Field(description="presets: width, height")
+    largest_side: int = Field(description="beyond this a request is refused")
+    advised_side: int = Field(description="beyond this the picture degrades, and the trace says so")
+    prompt_tokens: int = Field(description="that fit, the chat template's own included")
+    steps: int
+    guidance: float
+    negative_prompt: bool = Field(description="whether it was made to be used with one")
+    component_bytes: dict[str, int] = Field(description="resident: transformer, text_encoder, vae")
+    download_bytes: int = Field(0, description="0: nothing to download")
+    latent_rgb: tuple[tuple[float, float, float], ...] | None = Field(None, description="16 rows; see latent_to_rgb")
+    latent_rgb_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    checksums: dict[str, str] = Field(default_factory=dict, description="relative path to MD5, by the model's authors")
+    vocabulary: str = Field("", description="`module:function` from a prompt to the words the model does not know")
+
+    def hub_id(self, source: str) -> str | None:
+        """The repository on `modelscope` or `huggingface`; None where there is none."""
+        return self.hub_ids.get(source)
+
+    def directory(self) -> Path | None:
+        """Where it lies complete on this disk, or None. Never asks the network."""
+        if self.path is not None:
+            return self.path if not missing_files(self.path) else None
+        places = candidates(self.name, self.hub_id("modelscope"), self.hub_id("huggingface"))
+        return next((place for place in places if not missing_files(place)), None)
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words of the prompt that the model has never met, in order; always empty for a model without such a list."""
+        if not self.vocabulary:
+            return []
+        module, _, function = self.vocabulary.partition(":")
+        return cast("Callable[[str], list[str]]", getattr(import_module(module), function))(prompt)
+
+    def latent_to_rgb(self, directory: Path) -> tuple[list[list[float]], list[float]] | None:
+        """(16 rows of 3, 3 offsets): RGB in -1 … 1 for a pixel of the scheduler's latents; None where it is unknown.
+
+        A `latent_rgb.json` in the model's directory goes before the built-in matrix.
+        """
+        fitted = directory / "latent_rgb.json"
+        if fitted.is_file():
+            data = json.loads(fitted.read_bytes())
+            return data["matrix"], data["bias"]
+        return ([list(row) for row in self.latent_rgb], list(self.latent_rgb_bias)) if self.latent_rgb else None
+
+
+TURBO = ModelSpec(
+    name="turbo",
+    family="turbo",
+    summary="Z-Image-Turbo, 6 B parameters, distilled for 8 steps without guidance; English and Chinese",
+    hub_ids={"modelscope": "Tongyi-MAI/Z-Image-Turbo", "huggingface": "Tongyi-MAI/Z-Image-Turbo"},
+    native=(1024, 1024),
+    sizes=MEGAPIXEL_SIZES,
+    largest_side=2048,
+    advised_side=1536,
+    prompt_tokens=512,
+    steps=8,
+    guidance=0.0,
+    negative_prompt=False,
+    component_bytes=TURBO_BYTES,
+    download_bytes=33_000_000_000,  # the published transformer is float32
+    latent_rgb=FLUX_LATENT_RGB,
+    latent_rgb_bias=FLUX_LATENT_RGB_BIAS,
+    checksums=TURBO_MD5,
+)
+
+BASE = TURBO.model_copy(
+    update={
+        "name": "base",
+        "family": "base",
+        "summary": "Z-Image, the undistilled model: slower (28-50 steps), heeds guidance and negative prompts",
+        "hub_ids": {"modelscope": "Tongyi-MAI/Z-Image", "huggingface": "Tongyi-MAI/Z-Image"},
+        "steps": 28,
+        "guidance": 4.0,
+        "negative_prompt": True,
+        "checksums": {},
+    }
+)
+
+NANO = ModelSpec(
+    name="nano",
+    family="nano",
+    summary="the embedded miniature: simple illustrations in 256x256, in about a second on a laptop",
+    path=nano.DIRECTORY,
+    native=(256, 256),
+    sizes=((256, 256), (320, 192), (192, 320), (288, 224), (224, 288)),
+    largest_side=512,
+    advised_side=320,
+    prompt_tokens=128,
+    steps=8,
+    guidance=0.0,
+    negative_prompt=False,
+    component_bytes={"transformer": 39_600_000, "text_encoder": 8_200_000, "vae": 13_400_000},
+    vocabulary="zimage_kit.nano.lexicon:unknown_words",
+)
+
+SPECS: dict[str, ModelSpec] = {spec.name: spec for spec in (NANO, TURBO, BASE)}
+"""The models known by name, in the order in which they are shown."""
+
+_LARGE_DIM = 1024  # a transformer at least this wide is of Z-Image's size, a narrower one a miniature
+
+
+def resolve(name_or_path: str | os.PathLike[str]) -> ModelSpec:
+    """The spec of a name, or of a folder in diffusers' layout.
+
+    A folder takes the limits of the family that its transformer's width and its name point to. Raises UnknownModel.
+    """
+    name = os.fspath(name_or_path)
+    if name in SPECS:
+        return SPECS[name]
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        hint = closest(name, SPECS) if path.name == name else "Give a folder in diffusers' layout."
+        raise UnknownModel(f"model {name!r}", expected=f"{', '.join(SPECS)} or a folder", mend=hint, model=name)
+    if not (path / INDEX).is_file():
+        raise UnknownModel(
+            f"folder {path} has no {INDEX}",
+            expected="a model in diffusers' layout (scheduler, text_encoder, tokenizer, transformer, vae)",
+            mend="Give the folder that holds that file.",
+            model=name,
+        )
+    width = component_config(path, "transformer").get("dim")
+    if not isinstance(width, int):
+        width = 3840  # ZImageTransformer2DModel's default
+    family = NANO if width < _LARGE_DIM else BASE if path.resolve().name.lower() in ("z-image", "base") else TURBO
+    return family.model_copy(
+        update={
+            "name": str(path),
+            "path": path,
+            "summary": f"a local folder, used like {family.name}",
+            "hub_ids": {},
+            "checksums": {},
+            "download_bytes": 0,
+        }
+    )
+
+
+def require(name: str) -> Path:
+    """The directory of a model that is complete on this disk.
+
+    Raises UnknownModel, or ModelMissing at once (no network) with the command that fetches it, its size and the free
+    disk in it.
+    """
+    spec = resolve(name)
+    directory = spec.directory()
+    if directory is not None:
+        return directory
+    if spec.path is not None:
+        files = missing_files(spec.path)
+        raise ModelMissing(
+            f"model {spec.name} at {spec.path} lacks {', '.join(files[:3])}{' …' if len(files) > 3 else ''}",
+            mend="Install zimage_kit again." if spec.name in SPECS else "Complete the folder.",
+            model=spec.name,
+            missing=files,
+        )
+    place, free = models_dir() / spec.name, free_bytes(models_dir())
+    raise ModelMissing(
+        f"model {spec.name} is not on this disk",
+        expected=f"{spec.download_bytes / 1e9:.0f} GB in {place}, where {free / 1e9:.0f} GB are free",
+        mend=f"Run: zimage models download {spec.name}",
+        model=spec.name,
+        bytes=spec.download_bytes,
+        free_bytes=free,
+        command=f"zimage models download {spec.name}",
+    )
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes on the disk that `folder` is on, or will be on once it is made."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def default_model() -> str:
+    """`turbo` once it is on this disk, `nano` until then."""
+    return "turbo" if TURBO.directory() is not None else "nano"
+
+
+_noticed = False
+
+
+def default_notice() -> str | None:
+    """The sentence that says that nano stands in for turbo, the first time in this process; None afterwards."""
+    global _noticed
+    if _noticed or default_model() != "nano":
+        return None
+    _noticed = True
+    size = TURBO.download_bytes / 1e9
+    return f"turbo is not on this disk, so nano draws. `zimage models download turbo` fetches it ({size:.0f} GB)."
