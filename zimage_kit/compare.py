@@ -1,0 +1,83 @@
+"""Comparing pictures and recipes: how far two pictures are apart, and what may be the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+TOLERATED_MAX, TOLERATED_MEAN = 16, 0.5
+"""Of 255. Another device or library version moves single pixels by rounding; beyond this the eye may see it."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Distance of two pictures of one size: largest and mean absolute difference (of 255), share of differing pixels."""
+
+    largest: int
+    mean: float
+    share: float
+
+    def __str__(self) -> str:
+        return f"largest difference {self.largest} of 255, mean {self.mean:.3f}, {self.share:.2%} of the pixels differ"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Fields of two recipes that differ, as (mine, theirs), and the pixels' distance (None: sizes differ)."""
+
+    fields: dict[str, tuple[Any, Any]]
+    pixels: Pixels | None
+
+    def __str__(self) -> str:
+        lines = [f"{name}: {mine!r} -> {theirs!r}" for name, (mine, theirs) in self.fields.items()]
+        lines.append("the recipes are equal" if not lines else "")
+        lines.append("the sizes differ" if self.pixels is None else str(self.pixels))
+        return "\n".join(line for line in lines if line)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Outcome of a rerun: `state`, the pixels' distance (None: sizes differ), and what changed around the recipe."""
+
+    state: Literal["identical", "within tolerance", "different"]
+    pixels: Pixels | None
+    reasons: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return self.state != "different"
+
+    def __str__(self) -> str:
+        if self.state == "identical":
+            return "identical"
+        distance = "the sizes differ" if self.pixels is None else str(self.pixels)
+        why = "; ".join(self.reasons) or "the same model, versions and device: the file was changed after it was made"
+        return f"{self.state}: {distance}. {why}."
+
+
+def compare(one: Image.Image, other: Image.Image) -> Pixels:
+    """Distance of two pictures of the same size, as RGB."""
+    import numpy as np
+
+    a = np.asarray(one.convert("RGB"), dtype=np.int16)
+    b = np.asarray(other.convert("RGB"), dtype=np.int16)
+    gap = np.abs(a - b)
+    return Pixels(int(gap.max()), float(gap.mean()), float((gap.max(axis=2) > 0).mean()))
+
+
+def judge(mine: Image.Image, again: Image.Image, then: dict[str, str], now: dict[str, str]) -> Verdict:
+    """The verdict on a rerun; `then` and `now` name what can change pixels although the recipe is the same."""
+    reasons = tuple(
+        f"{name} was {then.get(name) or 'not recorded'}, is {now.get(name) or 'absent'}"
+        for name in dict.fromkeys((*then, *now))
+        if then.get(name) != now.get(name)
+    )
+    if mine.size != again.size:
+        return Verdict("different", None, (f"size was {mine.size}, is {again.size}", *reasons))
+    pixels = compare(mine, again)
+    if pixels.largest == 0:
+        return Verdict("identical", pixels, reasons)
+    near = pixels.largest <= TOLERATED_MAX and pixels.mean <= TOLERATED_MEAN
+    return Verdict("within tolerance" if near else "different", pixels, reasons)

@@ -1,0 +1,136 @@
+"""The outputs folder: where pictures go, what they are called, and how a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import unicodedata
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import CannotWrite
+
+if TYPE_CHECKING:
+    from .artifact import Artifact
+
+_SLUG_LETTERS = 40
+
+
+def outputs_dir() -> Path:
+    """The folder of pictures: $ZIMAGE_OUTPUTS, else ~/zimage/outputs. Not created by asking."""
+    return Path(os.environ.get("ZIMAGE_OUTPUTS") or "~/zimage/outputs").expanduser()
+
+
+def path_for(artifact: Artifact) -> Path:
+    """A free path for this picture: `YYYY-MM-DD/HHMMSS-seed-slug.png` in the outputs folder, in local time.
+
+    A number is put behind the slug when the name is taken.
+    """
+    made = datetime.fromisoformat(artifact.trace.created).astimezone()
+    seed = "x" if artifact.request.seed is None else str(artifact.request.seed)
+    slug = slug_of(artifact.request.prompt) or "picture"
+    folder = outputs_dir() / made.strftime("%Y-%m-%d")
+    stem = f"{made.strftime('%H%M%S')}-{seed}-{slug}"
+    path, number = folder / f"{stem}.png", 2
+    while path.exists():
+        path, number = folder / f"{stem}-{number}.png", number + 1
+    return path
+
+
+def slug_of(text: str) -> str:
+    """Up to 40 letters of `text` that every file system takes: letters and digits of any script, hyphens between."""
+    kept = [c if unicodedata.category(c)[0] in "LNM" else " " for c in unicodedata.normalize("NFC", text).lower()]
+    words = "".join(kept).split()
+    slug = "-".join(words)
+    if len(slug) > _SLUG_LETTERS:
+        cut = slug[: _SLUG_LETTERS + 1]
+        slug = cut.rpartition("-")[0] if "-" in cut else cut[:_SLUG_LETTERS]
+    return slug.encode()[:150].decode(errors="ignore").strip("-")
+
+
+def check_picture_path(path: str | os.PathLike[str]) -> Path:
+    """`path` with ~ expanded, once it names a PNG file. Raises CannotWrite for a folder and for other endings."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise CannotWrite(f"{path} is a folder", expected="a file name", mend=f"For example {path / 'picture.png'}.")
+    if path.suffix.lower() != ".png":
+        raise CannotWrite(
+            f"{path.name} ends in {path.suffix or 'nothing'}",
+            expected=".png, which carries the recipe",
+            mend=f"Write {path.with_suffix('.png').name}, or artifact.image.save(…) for a picture without its recipe.",
+        )
+    return path
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """Prove that a picture can be written to `path`, before anything is loaded; returns it with ~ expanded.
+
+    Folders that do not exist yet are made when the picture is saved. Raises CannotWrite.
+    """
+    path = check_picture_path(path)
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        if not folder.is_dir():
+            raise NotADirectoryError(20, "not a folder", str(folder))
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(13, "the file is write-protected", str(path))
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    return path
+
+
+def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
+    """Write a file so that it is there whole or not at all: temporary name beside it, flush to disk, rename.
+
+    With `replace` False an existing file is left alone and FileExistsError is raised. Raises CannotWrite.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes it 0600
+        if replace:
+            temporary.replace(path)
+        else:
+            _rename_new(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rename_new(temporary: Path, path: Path) -> None:
+    """Rename without replacing, also when another process takes the name in the same moment."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError(17, "exists", str(path)) from None
+        temporary.replace(path)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _cannot_write(path: Path, error: OSError) -> CannotWrite:
+    reason = error.strerror or str(error)
+    return CannotWrite(f"{path} cannot be written ({reason})", mend="Choose another path.", path=str(path))
