@@ -1,0 +1,105 @@
+"""The command `zimage`. Each command imports what it needs when it runs, so `zimage --help` loads neither torch nor us.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. An error is one line on stderr that says what to do;
+`ZIMAGE_DEBUG=1` shows its traceback as well.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from . import console, machine, models, recipe, run
+
+app = typer.Typer(
+    name="zimage",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain text: the same on a terminal, in a log and in the README
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        console.result(f"zimage_kit {__version__}")
+        raise typer.Exit(console.DONE)
+
+
+@app.callback()
+def _zimage(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Pictures with Z-Image-Turbo, or with its miniature nano; every picture carries the recipe that made it.
+
+    \b
+    Examples:
+      zimage run "a red hot-air balloon over the sea"
+      zimage run "海上的红色热气球" --seed 7
+      zimage doctor
+    """
+
+
+app.command("run", short_help="Make a picture from a prompt.")(run.run)
+app.add_typer(models.app, name="models")
+app.add_typer(recipe.app, name="recipe")
+app.command("doctor", short_help="What this machine can run, what is wrong.")(machine.doctor)
+app.command("lab", short_help="Open JupyterLab on the notebooks.")(machine.lab)
+
+
+def call(arguments: list[str]) -> int:
+    """Run one command line and return its exit status; nothing but KeyboardInterrupt's own signal leaves here."""
+    from ..errors import BadRequest, JobCancelled, ZImageError
+
+    try:
+        status = app(arguments, prog_name="zimage", standalone_mode=False)
+    except (KeyboardInterrupt, JobCancelled):
+        console.say("interrupted; nothing was left half-written")
+        return console.INTERRUPTED
+    except BadRequest as error:
+        return _fail(error, console.USAGE)
+    except ZImageError as error:
+        return _fail(error, console.FAILED)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return console.FAILED
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # typer's own, for wrong usage
+            return _wrong_usage(error)
+        if os.environ.get("ZIMAGE_DEBUG"):
+            raise
+        console.say(f"zimage: {type(error).__name__}: {' '.join(str(error).split())}. ZIMAGE_DEBUG=1 shows more.")
+        return console.FAILED
+    return status if isinstance(status, int) else console.DONE
+
+
+def _fail(error: Exception, status: int) -> int:
+    if os.environ.get("ZIMAGE_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    console.say(f"zimage: {error}")
+    return status
+
+
+def _wrong_usage(error: Exception) -> int:
+    message = error.format_message()  # type: ignore[attr-defined]
+    if type(error).__name__ == "NoArgsIsHelpError":  # `zimage models` alone: the message is the help
+        console.say(message)
+    else:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context is not None else "zimage"
+        console.say(f"{where}: {' '.join(message.split()).rstrip('.')}. Try: {where} --help")
+    return console.USAGE
+
+
+def main() -> None:
+    """The entry point of the command `zimage`."""
+    sys.exit(call(sys.argv[1:]))

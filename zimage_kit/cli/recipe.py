@@ -1,0 +1,127 @@
+"""`zimage recipe`: what is written in a picture, making it again, comparing two."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import console
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The recipe inside a picture: show, rerun, diff.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
+Picture = Annotated[Path, typer.Argument(metavar="FILE", help="A PNG made by zimage_kit.")]
+
+
+@app.command(short_help="What a picture was made from.")
+def show(file: Picture, as_json: AsJson = False) -> None:
+    """Show the recipe that a picture carries, and how it was made.
+
+    \b
+    Examples:
+      zimage recipe show balloon.png
+      zimage recipe show balloon.png --json
+    """
+    from ..artifact import read
+
+    artifact = read(file)
+    if as_json:
+        console.result_json(artifact.recipe)
+        return
+    request, trace = artifact.request, artifact.trace
+    rows: list[tuple[str, ...]] = [("prompt", request.prompt)]
+    if request.negative_prompt:
+        rows.append(("negative prompt", request.negative_prompt))
+    rows += [
+        ("model", request.model or ""),
+        ("size", f"{request.width}x{request.height}"),
+        ("steps", str(request.steps)),
+        ("guidance", f"{request.guidance:g}" if request.guidance is not None else ""),
+        ("seed", str(request.seed)),
+    ]
+    rows += [("lora", f"{lora.path} at {lora.weight:g}") for lora in request.loras]
+    rows += [("stage", f"{stage.kind} {_fields(stage.fields())}".strip()) for stage in request.stages]
+    rows += [("made", trace.created), ("on", f"{trace.device}, {trace.dtype}")]
+    if "total" in trace.milliseconds:
+        rows.append(("took", console.duration(trace.milliseconds["total"] / 1000)))
+    rows.append(("with", ", ".join(f"{name} {number}" for name, number in trace.versions.items())))
+    if trace.unknown_words:
+        rows.append(("unknown words", ", ".join(trace.unknown_words)))
+    rows += [("note", note) for note in trace.notes]
+    console.result(console.table(rows))
+
+
+@app.command(short_help="Make it again; --verify compares.")
+def rerun(
+    file: Picture,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Write nothing; compare with FILE. Exit status 1 if it differs.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to [default: the outputs folder].")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps [default: the best there is].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a picture again from the recipe that it carries.
+
+    \b
+    Examples:
+      zimage recipe rerun balloon.png --verify
+      zimage recipe rerun balloon.png --output again.png
+    """
+    from .. import store
+    from ..artifact import read
+    from .run import finish, make, open_session
+
+    artifact = read(file)
+    if output is not None:
+        store.check_writable(output)
+    session = open_session(device)
+    if verify:
+        with console.progress("making it again", quiet=as_json):
+            verdict = artifact.verify(session)
+        if as_json:
+            console.result_json(asdict(verdict))
+        else:
+            console.result(str(verdict))
+        if not verdict:
+            raise typer.Exit(console.FAILED)
+        return
+    again = make(session, artifact.request, quiet=as_json)
+    finish([(again, again.save(output))], as_json)
+
+
+@app.command(short_help="How two pictures differ.")
+def diff(
+    one: Annotated[Path, typer.Argument(metavar="FILE", help="A PNG made by zimage_kit.")],
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="Another one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say how two pictures' recipes and pixels differ.
+
+    \b
+    Example:
+      zimage recipe diff balloon.png balloon-2.png
+    """
+    from ..artifact import read
+
+    difference = read(one).diff(read(other))
+    if as_json:
+        pixels: dict[str, Any] | None = asdict(difference.pixels) if difference.pixels else None
+        fields = {name: {"one": mine, "other": theirs} for name, (mine, theirs) in difference.fields.items()}
+        console.result_json({"fields": fields, "pixels": pixels})
+    else:
+        console.result(str(difference))
+
+
+def _fields(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -1,0 +1,184 @@
+"""`zimage run`: a prompt in, pictures out. Says what it does while it does it, and where the pictures lie."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import console
+
+if TYPE_CHECKING:
+    from ..artifact import Artifact
+    from ..events import Event
+    from ..request import Request
+    from ..session import Session
+
+FIRST_PROMPT = "a red hot-air balloon over the sea at sunset"
+
+
+def run(
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="What to draw, in English or Chinese.")
+    ] = FIRST_PROMPT,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="nano, turbo, base or a folder [default: turbo if it is on this disk, else nano]."
+        ),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Pixels, multiples of 16 [default: the model's native size].")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Evaluations of the model [default: what it was made for].")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="The same seed, the same picture [default: a new one].")
+    ] = None,
+    guidance: Annotated[float | None, typer.Option(metavar="X", help="0 for nano and turbo, 3 to 5 for base.")] = None,
+    negative: Annotated[str, typer.Option(metavar="TEXT", help="What to avoid; only base heeds it.")] = "",
+    count: Annotated[int, typer.Option(metavar="N", min=1, help="How many pictures; their seeds count up.")] = 1,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND:KEY=VALUE,…", help="A stage to apply; may be given several times, in order."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="A .png [default: dated, in the outputs folder]."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps [default: the best there is].")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
+) -> None:
+    """Make a picture from a prompt and save it with its recipe.
+
+    Several pictures (--count) are saved as FILE-1.png, FILE-2.png and so on.
+
+    \b
+    Examples:
+      zimage run "a red hot-air balloon over the sea at sunset" --seed 7
+      zimage run "海上的红色热气球，日落" --count 4 --output balloon.png
+      zimage run "a white cat under the moon" --size 320x192 --json
+    """
+    from .. import store
+    from ..models import default_notice
+    from ..request import Request, parse_size, random_seed
+
+    width, height = parse_size(size) if size else (None, None)
+    request = Request(
+        prompt=prompt,
+        negative_prompt=negative,
+        model=model,
+        width=width,
+        height=height,
+        steps=steps,
+        guidance=guidance,
+        seed=random_seed() if seed is None else seed,
+        stages=[parse_stage(text) for text in stage or ()],
+    )
+    paths = numbered(output, count)
+    for path in paths:
+        if path is not None:
+            store.check_writable(path)
+    if model is None and not as_json and (notice := default_notice()):
+        console.say(notice)
+    session = open_session(device)
+    saved = []
+    for number, path in enumerate(paths):
+        first = request.seed or 0
+        artifact = make(session, request.but(seed=first + number), quiet=as_json)
+        saved.append((artifact, artifact.save(path)))
+        if not as_json:
+            finish(saved[-1:], as_json)
+    if as_json:
+        finish(saved, as_json)
+
+
+def open_session(device: str | None) -> Session:
+    """A session in this process; the model is loaded with the first picture."""
+    from ..session import connect
+
+    return connect("inline", device=device) if device else connect("inline")
+
+
+def make(session: Session, request: Request, quiet: bool = False) -> Artifact:
+    """Run one request and show how far it is. Ctrl-C cancels it between two steps and is passed on."""
+    with console.progress("queued", quiet=quiet) as bar:
+        job = session.submit(request)
+        try:
+            for event in job.events():
+                _show(event, bar)
+            return job.result()
+        except KeyboardInterrupt:
+            job.cancel()
+            for _ in job.events():  # until the step that is running has ended
+                pass
+            raise
+
+
+def _show(event: Event, bar: console.Bar) -> None:
+    match event.kind:
+        case "loading":
+            bar.update(0, 1, event.message or "loading")
+        case "step" if event.steps and event.step:
+            bar.update(event.step, event.steps, f"step {event.step} of {event.steps}")
+        case "stage":
+            bar.update(1, 1, event.message)
+        case "queued" if event.position:
+            bar.update(0, 1, f"waiting; {event.position} ahead")
+
+
+def finish(saved: list[tuple[Artifact, Path]], as_json: bool) -> None:
+    """Say where pictures lie and what is worth knowing about them; as JSON, all of them in one object."""
+    if as_json:
+        console.result_json({"pictures": [{"path": str(path), **artifact.recipe} for artifact, path in saved]})
+        return
+    for artifact, path in saved:
+        trace = artifact.trace
+        took = f", {console.duration(trace.milliseconds['total'] / 1000)}" if "total" in trace.milliseconds else ""
+        if trace.unknown_words:
+            words = ", ".join(trace.unknown_words)
+            console.say(f"{artifact.request.model} does not know: {words}. It drew the rest.")
+        for note in trace.notes:
+            console.say(note)
+        console.result(f"saved {path} (seed {artifact.request.seed}{took})")
+
+
+def parse_stage(text: str) -> dict[str, Any]:
+    """Read `kind`, `kind:key=value,key="a, b"` or `kind:{"key": [1, 2]}` into a stage's data.
+
+    Values stay text where they are not JSON; the stage's own fields say what they are. Raises BadRequest.
+    """
+    from ..errors import BadRequest
+
+    kind, _, rest = text.partition(":")
+    expected = "KIND or KIND:KEY=VALUE,KEY=VALUE"
+    if not kind.strip():
+        raise BadRequest(f"--stage {text!r}", expected=expected)
+    if rest.lstrip().startswith("{"):
+        try:
+            return {"kind": kind.strip(), **json.loads(rest)}
+        except ValueError as error:
+            raise BadRequest(f"--stage {text!r} is not JSON ({error})", expected=expected) from None
+    words = shlex.shlex(rest, posix=True)
+    words.whitespace, words.whitespace_split, words.quotes, words.commenters, words.escape = ",", True, '"', "", ""
+    try:
+        pairs = [word.partition("=") for word in words]
+    except ValueError:
+        raise BadRequest(f"--stage {text!r} has an open quote", expected=expected) from None
+    for key, equals, _value in pairs:
+        if not equals or not key.strip():
+            raise BadRequest(f"--stage {text!r}: {key!r} has no value", expected=expected)
+    return {"kind": kind.strip(), **{key.strip(): value for key, _, value in pairs}}
+
+
+def numbered(output: Path | None, count: int) -> list[Path | None]:
+    """The paths for `count` pictures: as given for one, with -1, -2 before the ending for more; None: the default."""
+    if output is None or count == 1:
+        return [output] * count
+    return [output.with_name(f"{output.stem}-{number}{output.suffix}") for number in range(1, count + 1)]

@@ -1,0 +1,37 @@
+"""Run by `doctor.py` in a process of its own: import what pictures need, print what came of it as a line of JSON."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+
+MODULES = ("torch", "torchvision", "diffusers", "transformers", "peft")
+
+
+def probe() -> dict[str, object]:
+    """Import each module; what torch says about CUDA and Apple's GPU."""
+    start = time.perf_counter()
+    errors: dict[str, str] = {}
+    for name in MODULES:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # whatever a broken package raises is the finding
+            errors[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    facts: dict[str, object] = {}
+    if "torch" not in errors:
+        import torch
+
+        facts["cuda_build"] = torch.version.cuda
+        facts["cuda_usable"] = torch.cuda.is_available()
+        facts["mps"] = torch.backends.mps.is_available()
+    if "diffusers" not in errors:
+        try:
+            from diffusers import ZImagePipeline  # noqa: F401  # lazy inside diffusers: this is where it really imports
+        except Exception as error:
+            errors["diffusers"] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return {"errors": errors, "seconds": time.perf_counter() - start, **facts}
+
+
+if __name__ == "__main__":
+    print(json.dumps(probe()))

@@ -1,0 +1,50 @@
+"""Where a font with Chinese characters lies, so that a label is drawn in one or not at all: never as empty boxes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+from PIL import ImageFont
+
+MEND = "Debian, Ubuntu: apt install fonts-noto-cjk. Elsewhere: install Noto Sans CJK, or name a font with ZIMAGE_FONT."
+
+# In order of preference: sans before serif, one that the system brings before one that was added.
+_NAMES = (
+    "NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "NotoSansSC-Regular.otf", "SourceHanSansSC-Regular.otf",
+    "PingFang.ttc", "Hiragino Sans GB.ttc", "STHeiti Light.ttc", "msyh.ttc", "msyh.ttf", "simhei.ttf",
+    "wqy-zenhei.ttc", "wqy-microhei.ttc", "DroidSansFallbackFull.ttf", "NotoSerifCJK-Regular.ttc", "simsun.ttc",
+)  # fmt: skip
+
+
+def _folders() -> list[Path]:
+    home = Path.home()
+    if sys.platform == "darwin":
+        return [Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library/Fonts"]
+    if sys.platform == "win32":
+        local = Path(os.environ.get("LOCALAPPDATA", home))
+        return [Path(os.environ.get("WINDIR", "C:/Windows")) / "Fonts", local / "Microsoft/Windows/Fonts"]
+    return [Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), home / ".local/share/fonts", home / ".fonts"]
+
+
+@cache
+def cjk_font() -> Path | None:
+    """A font file with Chinese characters, or None. `ZIMAGE_FONT` names one and is taken first."""
+    named = os.environ.get("ZIMAGE_FONT")
+    if named and Path(named).is_file():
+        return Path(named)
+    lies = {path.name: path for folder in _folders() if folder.is_dir() for path in folder.rglob("*.[to]t[fc]")}
+    return next((lies[name] for name in _NAMES if name in lies), None)
+
+
+def label_font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """A font for labels of `size` pixels: with Chinese characters where there is one, else Pillow's (Latin only)."""
+    path = cjk_font()
+    return ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+
+
+def can_draw(text: str) -> bool:
+    """Whether `label_font` has what `text` needs: any text with a CJK font, Latin letters without."""
+    return cjk_font() is not None or all(ord(letter) < 0x2E80 for letter in text)

@@ -1,0 +1,72 @@
+"""NVIDIA cards as the driver sees them, through NVML: memory, driver, who holds it. Needs no torch, starts no CUDA."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process with memory on a card: its id, its command, bytes (0 where the driver does not tell)."""
+
+    pid: int
+    command: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One card; memory in bytes. `bfloat16`: its generation (Ampere and later) computes in it."""
+
+    index: int
+    name: str
+    driver: str
+    total: int
+    used: int
+    bfloat16: bool
+    holders: tuple[Holder, ...]
+
+
+def list_gpus() -> tuple[list[Gpu], str]:
+    """The cards, and why there are none if there are none. Never raises."""
+    if importlib.util.find_spec("pynvml") is None:
+        return [], "not looked for: the package nvidia-ml-py is missing"
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return [], f"none found ({error})"
+    try:
+        driver = str(pynvml.nvmlSystemGetDriverVersion())
+        found = [_gpu(pynvml, index, driver) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError as error:
+        return [], f"the driver answers, but not about its cards ({error})"
+    finally:
+        pynvml.nvmlShutdown()
+    return found, "" if found else "the driver lists none"
+
+
+def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    major, _ = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    try:
+        running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except nvml.NVMLError:  # some drivers keep it from ordinary users
+        running = []
+    holders = tuple(Holder(p.pid, _command(p.pid), p.usedGpuMemory or 0) for p in running)
+    return Gpu(index, str(nvml.nvmlDeviceGetName(handle)), driver, memory.total, memory.used, major >= 8, holders)
+
+
+def _command(pid: int) -> str:
+    """What a process is, in a few words: `python -m ipykernel_launcher`."""
+    try:
+        words = psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return "another user's process"
+    return " ".join([words[0].rsplit("/", 1)[-1], *words[1:3]]) if words else "process"
