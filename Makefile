@@ -22,7 +22,7 @@ setup: system $(INSTALLED) ## the environment, in $(VENV)
 
 # Fonts, a browser: useful, not required; says so where it may not install them.
 system:
-	@sh scripts/system_packages.sh
+	@PYTHON='$(PYTHON)' sh scripts/system_packages.sh
 
 $(INSTALLED): | system
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -43,7 +43,7 @@ lab: first ## a first picture, then JupyterLab on the notebooks
 	@$(BIN)/zimage lab
 
 test: setup ## every test that needs no GPU
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
 lint: setup ## ruff: rules and layout
 	@$(BIN)/ruff check .

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -265,8 +264,7 @@ def _sizes(folder: Path | None, wanted: Sequence[RemoteFile]) -> dict[str, int]:
 
 def _check_room(folder: Path, missing: int, hub: Source) -> None:
     """Refuse to start what cannot end: `missing` bytes and a reserve have to fit on the disk of `folder`."""
-    exists = next(p for p in (folder, *folder.parents) if p.is_dir())
-    free = shutil.disk_usage(exists).free
+    free = models.free_bytes(folder)
     if free < missing + SPARE_BYTES:
         raise DownloadFailed(
             f"{missing / 1e9:.1f} GB are to be fetched from {hub.title}, and the disk of {folder} has "

@@ -53,8 +53,8 @@ class Source(Protocol):
 class ModelScope:
     """ModelScope's own light client, which the package `modelscope` brings: it needs no torch.
 
-    Partial files stay on the disk and are resumed by Range in the next run. `MODELSCOPE_ENDPOINT` and `MODELSCOPE_CACHE`
-    are respected.
+    Partial files stay on the disk and are resumed by Range in the next run. `MODELSCOPE_ENDPOINT` and
+    `MODELSCOPE_CACHE` are respected.
     """
 
     name = "modelscope"

@@ -185,7 +185,7 @@ def test_too_small_a_disk_stops_before_anything_is_fetched(
 ) -> None:
     free = shutil.disk_usage(tmp_path).free
     monkeypatch.setattr(hub, "SPARE_BYTES", free + 1)
-    with pytest.raises(DownloadFailed, match="GB free.*ZIMAGE_MODELS") as caught:
+    with pytest.raises(DownloadFailed, match=r"GB free.*ZIMAGE_MODELS") as caught:
         fetch(server, "modelscope", tmp_path / "model")
     assert caught.value.facts["missing"] > 24_000_000
     assert server.asked == []

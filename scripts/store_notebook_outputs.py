@@ -1,0 +1,40 @@
+"""Run notebooks top to bottom and keep their outputs in them, so that a reader on the web sees the pictures.
+
+What would differ from run to run or from machine to machine is left out: times, the folder of this machine.
+
+    python scripts/store_notebook_outputs.py notebooks/01_first_image.ipynb
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+
+def run_and_store(path: Path) -> None:
+    """Execute one notebook in a kernel of its own; written back only when every cell ran."""
+    notebook = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory() as outputs:
+        os.environ["ZIMAGE_OUTPUTS"] = outputs
+        client = NotebookClient(
+            notebook, timeout=600, record_timing=False, resources={"metadata": {"path": path.parent}}
+        )
+        client.execute()
+    for cell in notebook.cells:
+        cell.get("metadata", {}).pop("execution", None)
+        for output in cell.get("outputs", ()):
+            if "text" in output:
+                output["text"] = output["text"].replace(outputs, "~/zimage/outputs")
+    notebook.metadata["language_info"] = {"name": "python"}
+    nbformat.write(notebook, path)
+    print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        run_and_store(Path(name))
