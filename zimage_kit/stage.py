@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Call:
     """What the denoiser will be asked for. A stage's `before` returns a changed copy: `replace(call, steps=4)`.
 
-    width and height in pixels; `options` are further keyword arguments that the pipeline understands.
+    width and height in pixels.
     """
 
     prompt: str
@@ -41,23 +42,41 @@ class Call:
         return replace(self, **changes)
 
 
+def _nothing(*_: str) -> None:
+    """The default of what a context is told."""
+
+
+def _no_pipeline() -> Any:
+    raise BadRequest(
+        "this stage needs the resident pipeline", mend="Run it in a session: session.apply(picture, stage)."
+    )
+
+
 @dataclass(frozen=True)
 class Context:
-    """What a stage may know and do while it runs.
+    """What a stage may know and do while it runs. `Context(request)` alone does for a test of a stage.
 
-    `request` is the whole recipe; `device` ("cpu", "cuda:0") and `dtype` ("float32") are where the model lives;
-    `note(text)` writes a sentence into the picture's trace (anything that the program chose for the user);
-    `progress(text)` tells the waiting user; `check()` raises JobCancelled once somebody cancelled, so call it between
-    long pieces of work; `pipeline()` returns the resident pipeline, loading it if it is not there yet.
+    `request` is the whole recipe; `note(text)` writes a sentence into the picture's trace (anything that was chosen for
+    the user); `progress(text)` tells the waiting user; `check()` raises JobCancelled once somebody cancelled, so call
+    it between long pieces of work; `pipeline()` returns the resident pipeline, loading it if it is not there yet.
     """
 
     request: Request
-    device: str
-    dtype: str
-    note: Callable[[str], None]
-    progress: Callable[[str], None]
-    check: Callable[[], None]
-    pipeline: Callable[[], Any]
+    note: Callable[[str], None] = _nothing
+    progress: Callable[[str], None] = _nothing
+    check: Callable[[], None] = _nothing
+    pipeline: Callable[[], Any] = _no_pipeline
+    placed: Callable[[], tuple[str, str]] = lambda: ("cpu", "float32")
+
+    @property
+    def device(self) -> str:
+        """Where models live: "cpu", "cuda:0" or "mps". The first question may import torch."""
+        return self.placed()[0]
+
+    @property
+    def dtype(self) -> str:
+        """In which type they compute: "float32" or "bfloat16"."""
+        return self.placed()[1]
 
 
 class Stage(BaseModel):
@@ -94,6 +113,15 @@ class Stage(BaseModel):
     def transforms(cls) -> bool:
         """True if this kind overrides `after`."""
         return cls.after is not Stage.after
+
+    def cache_key(self) -> str:
+        """What the outcome depends on beside the fields: the version, and the state of files that fields name."""
+        stamps = []
+        for value in dict(self).values():
+            if isinstance(value, Path) and value.exists():
+                stat = value.stat()
+                stamps.append(f"{stat.st_size}:{stat.st_mtime_ns}")
+        return " ".join((f"{self.kind}:{self.version}", *stamps))
 
     def data(self) -> StageData:
         """The stage as it stands in a recipe: `{"kind": …, fields…}`."""
