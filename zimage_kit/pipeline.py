@@ -1,0 +1,244 @@
+"""The resident pipeline: one model, loaded once, drawing one picture at a time. The only importer of diffusers.
+
+Text, noise, denoising and decoding go through diffusers' own ZImagePipeline with the arguments that make it exact:
+the schedule is handed over, the noise comes from a CPU generator of the picture's own seed. So the pixels are those
+of stock diffusers, bit for bit, and what is added around it is events, cancelling, measuring and a check for NaN.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from PIL import Image
+
+from .directories import fingerprint
+from .errors import BadRequest, JobFailed, NotFinite
+from .lora import Loras
+from .memory import Parts, out_of_memory, release
+from .models import ModelSpec
+from .placement import Machine, Placement
+from .preview import Preview
+from .stage import Call
+
+_PROMPTS_KEPT = 64
+"""Prompt embeddings in the cache; at full size one of 64 tokens has 330 kB."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation of the transformer is done: `step` of `steps`, the noise level after it, a JPEG preview."""
+
+    step: int
+    steps: int
+    sigma: float
+    preview: bytes | None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture (RGB, 8 bits) and how it came about; times and memory are in the Parts that were handed in."""
+
+    image: Image.Image
+    sigmas: tuple[float, ...]
+    step_milliseconds: tuple[float, ...]
+    notes: tuple[str, ...]
+
+
+def machine() -> Machine:
+    """What this machine offers, asked of torch."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    bfloat16 = count > 0 and torch.cuda.is_bf16_supported(including_emulation=False)
+    return Machine(count, bfloat16, torch.backends.mps.is_available())
+
+
+class ResidentPipeline:
+    """A model on its device. Use from one thread at a time: diffusers keeps the state of a run on the object."""
+
+    def __init__(self, spec: ModelSpec, directory: Path, placement: Placement) -> None:
+        """Load the model from its directory; raises OutOfMemory, or JobFailed when files are broken."""
+        begin = time.perf_counter()
+        self.spec, self.directory, self.placement = spec, directory, placement
+        self.device, self.dtype = placement.device, placement.dtype
+        self.fingerprint = fingerprint(directory)
+        self._pipe = _load(spec, directory, placement)
+        self._loras = Loras(self._pipe)
+        self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
+        self._embeddings: OrderedDict[str, list[torch.Tensor]] = OrderedDict()
+        self.load_seconds = time.perf_counter() - begin
+
+    @property
+    def diffusers_pipeline(self) -> Any:
+        """The ZImagePipeline itself, for stages that build another pipeline from its components."""
+        return self._pipe
+
+    @torch.no_grad()
+    def draw(self, call: Call, parts: Parts, on_step: Callable[[Step], None]) -> Drawn:
+        """One picture. `on_step` is called after each evaluation of the transformer, and may raise to stop.
+
+        Adds encode, denoise and decode to `parts`. Raises NotFinite and OutOfMemory.
+        """
+        for name, side in (("width", call.width), ("height", call.height)):
+            if side % 16 or not 0 < side <= self.spec.largest_side:
+                raise BadRequest(
+                    f"{name}={side} after the stages", expected="a multiple of 16 within the model's limit"
+                )
+        notes = self._loras.apply(call.loras)
+        with parts.part("encode", lambda: self.device):
+            prompt = self._embed(call.prompt)
+            negative = self._embed(call.negative_prompt) if call.guidance > 0 else None
+        noise = self._noise(call)
+        watch = _StepWatch(self._pipe.scheduler, call.steps, noise, self._preview, on_step, self)
+        with parts.part("denoise", lambda: self.device):
+            latents = self._pipe(
+                prompt_embeds=prompt,
+                negative_prompt_embeds=negative,
+                latents=noise,
+                height=call.height,
+                width=call.width,
+                sigmas=schedule(call.steps),
+                num_inference_steps=call.steps,
+                guidance_scale=call.guidance,
+                output_type="latent",
+                callback_on_step_end=watch,
+                return_dict=False,
+            )[0]
+        with parts.part("decode", lambda: self.device):
+            image = self.decode(latents)
+        sigmas = tuple(round(float(sigma), 6) for sigma in self._pipe.scheduler.sigmas[:-1])
+        return Drawn(image, sigmas, tuple(watch.milliseconds), (*self.placement.notes, *notes))
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> Image.Image:
+        """The picture of the scheduler's latents [1, 16, height / 8, width / 8]; the conversion is stock diffusers'."""
+        vae, processor = self._pipe.vae, self._pipe.image_processor
+        unscaled = latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
+        pixels = vae.decode(unscaled, return_dict=False)[0]
+        if not bool(torch.isfinite(pixels).all()):
+            raise self.not_finite(0)
+        image: Image.Image = processor.postprocess(pixels, output_type="pil")[0]
+        return image
+
+    def not_finite(self, step: int) -> NotFinite:
+        """The error for NaN or infinity after `step` (0: while decoding)."""
+        where = f"after step {step}" if step else "while decoding"
+        return NotFinite(
+            f"{self.spec.name} produced NaN or infinity {where} in {self.dtype} on {self.device}",
+            mend="Check the files with `zimage models verify`, "
+            + ("or use dtype='float32'." if self.dtype != "float32" else "and any LoRA by leaving it out."),
+            step=step,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+    def unload(self) -> None:
+        """Give the memory back. The object is of no use afterwards."""
+        self._embeddings.clear()
+        del self._pipe, self._loras
+        self._preview = None
+        release(self.device)
+
+    def _embed(self, prompt: str) -> list[torch.Tensor]:
+        """The text encoder's output for one prompt, from the cache where it is there (bit-equal either way)."""
+        if prompt in self._embeddings:
+            self._embeddings.move_to_end(prompt)
+        else:
+            # diffusers overwrites the list that it is given, and encodes padded to 512 tokens: so do we, to be exact
+            embeds, _ = self._pipe.encode_prompt([prompt], do_classifier_free_guidance=False)
+            self._embeddings[prompt] = [tensor.clone() for tensor in embeds]
+            if len(self._embeddings) > _PROMPTS_KEPT:
+                self._embeddings.popitem(last=False)
+        return list(self._embeddings[prompt])
+
+    def _noise(self, call: Call) -> torch.Tensor:
+        """The first latents. Drawn on the CPU from the picture's own seed: the same on every device."""
+        generator = torch.Generator("cpu").manual_seed(call.seed)
+        channels = self._pipe.transformer.config.in_channels
+        noise: torch.Tensor = self._pipe.prepare_latents(
+            1, channels, call.height, call.width, torch.float32, torch.device(self.device), generator
+        )
+        return noise
+
+
+def schedule(steps: int) -> list[float]:
+    """Noise levels before the scheduler's shift: 1 to 1/steps, so that each step is one evaluation of the model.
+
+    diffusers 0.42's own default, in its float32 arithmetic; earlier versions end at 0, where the last evaluation is
+    lost (huggingface/diffusers #13730). Handed over explicitly, every version runs the same one.
+    """
+    return torch.linspace(1.0, 1 / steps, steps).tolist()
+
+
+class _StepWatch:
+    """The callback after each step: checks for NaN, measures, previews, reports."""
+
+    def __init__(
+        self,
+        scheduler: Any,
+        steps: int,
+        noise: torch.Tensor,
+        preview: Preview | None,
+        on_step: Callable[[Step], None],
+        pipeline: ResidentPipeline,
+    ) -> None:
+        self._scheduler, self._steps, self._preview, self._on_step = scheduler, steps, preview, on_step
+        self._pipeline = pipeline
+        self._before, self._began = noise, time.perf_counter()
+        self.milliseconds: list[float] = []
+
+    def __call__(self, pipe: Any, index: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+        latents = values["latents"]
+        if not bool(torch.isfinite(latents).all()):  # also waits for the device, so the time below is the step's own
+            raise self._pipeline.not_finite(index + 1)
+        self.milliseconds.append(round((time.perf_counter() - self._began) * 1e3, 3))
+        sigma, after = (float(sigma) for sigma in self._scheduler.sigmas[index : index + 2])
+        preview = None
+        if self._preview is not None:
+            velocity = (latents - self._before) / (after - sigma)
+            preview = self._preview.jpeg(latents - after * velocity)  # where this step's direction leads
+        self._on_step(Step(index + 1, self._steps, round(after, 6), preview))
+        self._before, self._began = latents, time.perf_counter()
+        return {}
+
+
+def _load(spec: ModelSpec, directory: Path, placement: Placement) -> Any:
+    try:
+        with _quiet():
+            pipe = diffusers.ZImagePipeline.from_pretrained(
+                str(directory),
+                dtype=getattr(torch, placement.dtype),
+                local_files_only=True,
+                use_safetensors=True,
+            )
+        pipe.to(placement.device)
+    except Exception as error:
+        memory = out_of_memory(error, placement.device, f"loading {spec.name}")
+        raise memory or JobFailed(
+            f"the model in {directory} does not load ({type(error).__name__}: {error})",
+            mend=f"Check its files: zimage models verify {spec.name}" if spec.checksums else "Check its files.",
+        ) from None
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of the libraries while loading; their switches are put back as they were."""
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    were_on = [library.is_progress_bar_enabled() for library in libraries]
+    for library in libraries:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, was_on in zip(libraries, were_on, strict=True):
+            if was_on:
+                library.enable_progress_bar()

@@ -1,0 +1,38 @@
+"""Previews: a small JPEG straight from latents, by a linear map from latent channels to colours. Costs milliseconds."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+
+_ENLARGED, _LARGEST = 4, 512
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The map of one model: `matrix` [16, 3] and `bias` [3, 1, 1], from the scheduler's latents to RGB in -1 … 1."""
+
+    matrix: torch.Tensor
+    bias: torch.Tensor
+
+    @classmethod
+    def of(cls, numbers: tuple[list[list[float]], list[float]] | None, device: str) -> Preview | None:
+        """From plain numbers; None stays None (a model without a map has no previews)."""
+        if numbers is None:
+            return None
+        matrix, bias = (torch.tensor(part, dtype=torch.float32, device=device) for part in numbers)
+        return cls(matrix, bias.reshape(3, 1, 1))
+
+    def jpeg(self, latents: torch.Tensor) -> bytes:
+        """JPEG, quality 85, of the first of `latents` [n, 16, h, w]: 4 pixels a latent pixel, at most 512 a side."""
+        rgb = torch.einsum("chw,cr->rhw", latents[0].float(), self.matrix) + self.bias
+        pixels = ((rgb + 1) * 127.5).clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        small = Image.fromarray(pixels)
+        scale = min(_ENLARGED, _LARGEST / max(small.size))
+        size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
+        out = io.BytesIO()
+        small.resize(size, Image.Resampling.BILINEAR).save(out, "JPEG", quality=85)
+        return out.getvalue()
