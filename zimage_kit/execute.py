@@ -1,0 +1,238 @@
+"""execute: before* -> denoise -> after*, one loop for every engine, and the cache of pictures between stages."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .artifact import Artifact, Trace
+from .directories import fingerprint
+from .errors import ExtensionProblem
+from .events import Event
+from .extensions import build_stages
+from .lora import adapter_name
+from .memory import Parts
+from .preflight import Checked
+from .request import Request
+from .stage import Call, Context, Stage
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .pipeline import ResidentPipeline, Step
+    from .placement import Placement
+
+_CACHE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Task:
+    """What crosses the wall to an engine. Either `checked` (make a picture) or `picture` with `trace` (stages only).
+
+    `request` is the recipe of the outcome; of its stages, the first `done` are in `picture` already. `fresh` goes
+    around the cache.
+    """
+
+    id: str
+    request: Request
+    checked: Checked | None = None
+    picture: Image.Image | None = None
+    trace: Trace = field(default_factory=Trace)
+    done: int = 0
+    fresh: bool = False
+
+
+@dataclass
+class Room:
+    """What an engine offers to a running task: its pipeline (loaded on demand), cache, events and the way to stop.
+
+    `place` says where the pipeline is or will be, `device` where it is ("cpu" as long as torch is not there); `check`
+    raises JobCancelled once somebody cancelled.
+    """
+
+    place: Callable[[], Placement]
+    device: Callable[[], str]
+    pipeline: Callable[[], ResidentPipeline]
+    cache: PictureCache
+    emit: Callable[[Event], None]
+    check: Callable[[], None]
+    elapsed: Callable[[], float]
+    parts: Parts = field(default_factory=Parts)
+    notes: list[str] = field(default_factory=list)
+
+
+class PictureCache:
+    """The pictures between stages, least recently used first out, 256 MB of pixels by default."""
+
+    def __init__(self, limit: int = _CACHE_BYTES) -> None:
+        self._limit, self._bytes = limit, 0
+        self._kept: OrderedDict[str, tuple[Image.Image, Trace]] = OrderedDict()
+
+    def get(self, key: str) -> tuple[Image.Image, Trace] | None:
+        """The picture behind a recipe's prefix, and the trace of how it came about."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def put(self, key: str, image: Image.Image, trace: Trace) -> None:
+        """Keep a picture; the longest unused ones make room."""
+        if key in self._kept:
+            self._bytes -= _size(self._kept.pop(key)[0])
+        self._kept[key] = (image, trace)
+        self._bytes += _size(image)
+        while self._bytes > self._limit and len(self._kept) > 1:
+            self._bytes -= _size(self._kept.popitem(last=False)[1][0])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+        self._bytes = 0
+
+
+def _size(image: Image.Image) -> int:
+    return image.width * image.height * 3
+
+
+def execute(task: Task, room: Room) -> Artifact:
+    """Run one task in an engine's room. Raises what stages and the pipeline raise."""
+    run = _Run(task, room)
+    with room.parts.part("total", room.device):
+        image, trace = run.made(task.checked) if task.checked is not None else run.applied()
+    took = dict(room.parts.milliseconds)
+    took["total"] += trace.milliseconds.get("total", 0.0)
+    trace = trace.model_copy(
+        update={
+            "milliseconds": {**trace.milliseconds, **took},
+            "peak_bytes": {**trace.peak_bytes, **room.parts.peak_bytes},
+            "stage_versions": {stage.kind: stage.version for stage in run.stages},
+            "notes": tuple(dict.fromkeys((*trace.notes, *room.notes))),
+        }
+    )
+    return Artifact(image, task.request, trace)
+
+
+class _Run:
+    """One task on its way through a room."""
+
+    def __init__(self, task: Task, room: Room) -> None:
+        self.task, self.room = task, room
+        self.stages = build_stages(task.request.stages)
+        self.context = Context(
+            request=task.request,
+            placed=lambda: (room.place().device, room.place().dtype),
+            note=room.notes.append,
+            progress=lambda text: self._say(message=text),
+            check=room.check,
+            pipeline=room.pipeline,
+        )
+
+    def applied(self) -> tuple[Image.Image, Trace]:
+        """The given picture with the stages that it does not have yet."""
+        if self.task.picture is None:
+            raise ValueError("a task needs a checked request or a picture")
+        image = self.task.picture
+        for number in range(self.task.done + 1, len(self.stages) + 1):
+            image = self._after(number, image)
+        return image, self.task.trace
+
+    def made(self, checked: Checked) -> tuple[Image.Image, Trace]:
+        """The picture of a recipe: from the longest prefix of it in the cache, or from noise."""
+        keys = self._keys(checked)
+        hits = ((done, self.room.cache.get(keys[done])) for done in range(len(self.stages), -1, -1))
+        done, found = (0, None) if self.task.fresh else next(((n, hit) for n, hit in hits if hit), (0, None))
+        if found:
+            image, earlier = found
+            # times and memory of back then are not what this run took
+            trace = Trace(
+                **{**dict(earlier), "milliseconds": {}, "peak_bytes": {}, "step_milliseconds": (), "cached": True}
+                | {"created": Trace().created}
+            )
+        else:
+            image, trace = self._drawn(checked)
+            self.room.cache.put(keys[0], image, trace)
+        for number in range(done + 1, len(self.stages) + 1):
+            image = self._after(number, image)
+            self.room.cache.put(keys[number], image, trace)
+        return image, trace
+
+    def _keys(self, checked: Checked) -> list[str]:
+        """For each number of stages done, the key of the picture then: all that its pixels depend on.
+
+        That is the recipe with the stages done and those that condition, model and LoRA files, device, dtype, versions.
+        """
+        place = self.room.place()
+        circumstances = [fingerprint(checked.directory), place.device, place.dtype]
+        circumstances += [adapter_name(lora) for lora in checked.request.loras]
+        keys = []
+        for done in range(len(self.stages) + 1):
+            kept = [stage for index, stage in enumerate(self.stages) if stage.conditions() or index < done]
+            recipe = checked.request.but(stages=[stage.data() for stage in kept])
+            keys.append("\0".join((recipe.digest, str(done), *circumstances, *(stage.cache_key() for stage in kept))))
+        return keys
+
+    def _drawn(self, checked: Checked) -> tuple[Image.Image, Trace]:
+        """Condition, then denoise."""
+        pipeline = self.room.pipeline()
+        call = _call(checked.request)
+        for stage in self.stages:
+            self.room.check()
+            call = stage.before(call, self.context)
+        self.room.check()
+        drawn = pipeline.draw(call, self.room.parts, self._on_step)
+        trace = Trace(
+            model=pipeline.spec.name,
+            fingerprint=pipeline.fingerprint,
+            device=pipeline.device,
+            dtype=pipeline.dtype,
+            step_milliseconds=drawn.step_milliseconds,
+            sigmas=drawn.sigmas,
+            prompt_tokens=checked.prompt_tokens,
+            unknown_words=tuple(pipeline.spec.unknown_words(checked.request.prompt)),
+            notes=(*checked.notes, *drawn.notes),
+        )
+        return drawn.image, trace
+
+    def _after(self, number: int, image: Image.Image) -> Image.Image:
+        """Stage `number` (from 1) on a copy of the picture, told and measured."""
+        stage = self.stages[number - 1]
+        self.room.check()
+        if not stage.transforms():
+            return image
+        name = f"stage {number} {stage.kind}"
+        self._say(step=number, steps=len(self.stages), message=stage.kind)
+        with self.room.parts.part(name, self.room.device):
+            image = _picture(stage.after(image.copy(), self.context), stage)
+        seconds = self.room.parts.milliseconds[name] / 1e3
+        self._say(step=number, steps=len(self.stages), message=stage.kind, seconds=seconds)
+        return image
+
+    def _on_step(self, step: Step) -> None:
+        seconds = self.room.elapsed()
+        self.room.emit(Event(kind="step", job=self.task.id, seconds=seconds, **vars(step)))
+        self.room.check()
+
+    def _say(self, **fields: Any) -> None:
+        self.room.emit(Event(kind="stage", job=self.task.id, **fields))
+
+
+def _call(request: Request) -> Call:
+    """The call of a resolved request."""
+    names = ("prompt", "negative_prompt", "width", "height", "steps", "guidance", "seed", "loras")
+    values = {name: getattr(request, name) for name in names}
+    if None in values.values():
+        raise ValueError("the request is not resolved; preflight.check does that")
+    return Call(**values)
+
+
+def _picture(result: Any, stage: Stage) -> Image.Image:
+    """What a stage returned, once it is a picture. Raises ExtensionProblem."""
+    from PIL import Image
+
+    if not isinstance(result, Image.Image) or result.mode != "RGB":
+        seen = f"a picture of mode {result.mode}" if isinstance(result, Image.Image) else type(result).__name__
+        raise ExtensionProblem(
+            f"stage {stage.kind} returned {seen}", expected="an RGB picture", mend="Mend its `after`."
+        )
+    return result
