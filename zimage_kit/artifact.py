@@ -56,7 +56,7 @@ def _now() -> str:
 class Trace(BaseModel):
     """How a picture came about. Times in milliseconds, memory in bytes.
 
-    `milliseconds` and `peak_bytes` have the keys load (0 when the model was there), encode, denoise, decode,
+    `milliseconds` and `peak_bytes` have the keys import and load (where that was needed), encode, denoise, decode,
     `stage 1 kind` …, and total. Peak is the device's allocated memory, on a CPU the process's high-water mark.
     """
 

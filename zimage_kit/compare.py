@@ -14,7 +14,7 @@ TOLERATED_MAX, TOLERATED_MEAN = 16, 0.5
 
 @dataclass(frozen=True)
 class Pixels:
-    """Distance of two pictures of one size: largest and mean absolute difference (of 255), share of differing pixels."""
+    """Distance of two pictures of one size: largest and mean difference (of 255), share of the pixels that differ."""
 
     largest: int
     mean: float
