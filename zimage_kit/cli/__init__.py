@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -61,8 +62,7 @@ def call(arguments: list[str]) -> int:
     try:
         status = app(arguments, prog_name="zimage", standalone_mode=False)
     except (KeyboardInterrupt, JobCancelled):
-        console.say("interrupted; nothing was left half-written")
-        return console.INTERRUPTED
+        status = console.INTERRUPTED
     except BadRequest as error:
         return _fail(error, console.USAGE)
     except ZImageError as error:
@@ -77,6 +77,8 @@ def call(arguments: list[str]) -> int:
             raise
         console.say(f"zimage: {type(error).__name__}: {' '.join(str(error).split())}. ZIMAGE_DEBUG=1 shows more.")
         return console.FAILED
+    if status == console.INTERRUPTED:  # typer itself may have turned Ctrl-C into this
+        console.say("zimage: interrupted; nothing was left half-written")
     return status if isinstance(status, int) else console.DONE
 
 
@@ -85,6 +87,7 @@ def _fail(error: Exception, status: int) -> int:
         import traceback
 
         traceback.print_exception(error)
+        console.say(getattr(error, "facts", {}).get("traceback", ""))  # of a job that broke in the engine
     console.say(f"zimage: {error}")
     return status
 
@@ -102,4 +105,6 @@ def _wrong_usage(error: Exception) -> int:
 
 def main() -> None:
     """The entry point of the command `zimage`."""
+    if not sys.warnoptions and not os.environ.get("ZIMAGE_DEBUG"):
+        warnings.simplefilter("ignore")  # other packages' notes to their own users
     sys.exit(call(sys.argv[1:]))

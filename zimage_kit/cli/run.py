@@ -66,7 +66,6 @@ def run(
       zimage run "a white cat under the moon" --size 320x192 --json
     """
     from .. import store
-    from ..models import default_notice
     from ..request import Request, parse_size, random_seed
 
     width, height = parse_size(size) if size else (None, None)
@@ -85,8 +84,6 @@ def run(
     for path in paths:
         if path is not None:
             store.check_writable(path)
-    if model is None and not as_json and (notice := default_notice()):
-        console.say(notice)
     session = open_session(device)
     saved = []
     for number, path in enumerate(paths):
