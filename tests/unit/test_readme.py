@@ -1,0 +1,76 @@
+"""The pages a newcomer reads: their code runs, their commands work, the help they show is the real one."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ["README.md", "README.zh-CN.md"]
+HELP = re.compile(r"<!-- help: (zimage[a-z ]*) -->\n```text\n(.*?)```", re.DOTALL)
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def words(text: str) -> list[str]:
+    """The words alone: how typer wraps and brackets them differs between its versions."""
+    return re.sub(r"[\[\]{}<>]", " ", text).split()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_help_that_is_shown_is_the_real_one(name: str) -> None:
+    blocks = HELP.findall(page(name))
+    assert len(blocks) == page(name).count("<!-- help:"), "run: python scripts/embed_help.py " + name
+    for command, shown in blocks:
+        line = [sys.executable, "-m", "zimage_kit", *command.split()[1:], "--help"]
+        real = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+        assert words(shown) == words(real), f"stale: python scripts/embed_help.py {name}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
+def test_the_python_examples_run_as_they_stand(name: str, tmp_path: Path) -> None:
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page(name), re.DOTALL))
+    environment = {**os.environ, "ZIMAGE_OUTPUTS": str(tmp_path / "outputs"), "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "identical" in done.stdout
+    assert done.stdout.rstrip().endswith("cancelled")
+    saved = {path.name for path in tmp_path.glob("*.png")}
+    assert saved == set(re.findall(r'save\("([^"]+)"\)', code)) | {f"boat-{seed}.png" for seed in (42, 43, 44)}
+
+
+@pytest.mark.slow
+def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
+    block = re.search(r"```\n(zimage run .*?)```", page("README.md"), re.DOTALL)
+    assert block is not None
+    zimage = f'"{sys.executable}" -m zimage_kit'
+    script = "set -e\n" + re.sub(r"^zimage", zimage.replace("\\", r"\\"), block[1], flags=re.MULTILINE)
+    environment = {**os.environ, "ZIMAGE_OUTPUTS": str(tmp_path / "outputs"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("balloon-*.png"))) == 4
+    assert "identical" in done.stdout
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_into_the_repository_leads_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(((?!https?:|#)[^)#]+)", page(name)):
+        assert (ROOT / target).exists(), target
+
+
+def test_both_languages_have_the_same_sections_code_and_commands() -> None:
+    english, chinese = page("README.md"), page("README.zh-CN.md")
+    for what in (r"^## ", r"^```\w*$", r"<!-- help: [a-z ]+ -->", r"^\|"):
+        found = [re.findall(what, text, re.MULTILINE) for text in (english, chinese)]
+        assert found[0] == found[1], what
