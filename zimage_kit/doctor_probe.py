@@ -27,7 +27,7 @@ def probe() -> dict[str, object]:
         facts["mps"] = torch.backends.mps.is_available()
     if "diffusers" not in errors:
         try:
-            from diffusers import ZImagePipeline  # noqa: F401  # lazy inside diffusers: this is where it really imports
+            _ = importlib.import_module("diffusers").ZImagePipeline  # diffusers is lazy: only now it really imports
         except Exception as error:
             errors["diffusers"] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return {"errors": errors, "seconds": time.perf_counter() - start, **facts}

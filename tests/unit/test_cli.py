@@ -25,14 +25,6 @@ from zimage_kit.cli.run import numbered, parse_stage
 from zimage_kit.errors import BadRequest
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """nano's classes with random weights: what it draws does not matter here, and it is always there."""
-    from zimage_kit.nano.architecture import build
-
-    return str(build(tmp_path_factory.mktemp("model") / "random", seed=0))
-
-
 @pytest.fixture(autouse=True)
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ZIMAGE_OUTPUTS", str(tmp_path / "outputs"))
@@ -261,10 +253,10 @@ def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
 
 
 def test_a_download_tells_its_progress_in_lines_and_its_end_as_json(
-    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    model_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZIMAGE_MODELS", str(tmp_path / "models"))
-    with HubServer(Path(model), repository="Tongyi-MAI/Z-Image") as server:
+    with HubServer(model_directory, repository="Tongyi-MAI/Z-Image") as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         assert cli.call(["models", "download", "base"]) == 0
@@ -282,11 +274,11 @@ def test_a_download_tells_its_progress_in_lines_and_its_end_as_json(
 
 
 def test_verify_names_what_is_broken_and_fails(
-    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    model_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder that pretends to be turbo: whole, but not what its authors published."""
     monkeypatch.setenv("ZIMAGE_MODELS", str(tmp_path))
-    (tmp_path / "turbo").symlink_to(model, target_is_directory=True)
+    (tmp_path / "turbo").symlink_to(model_directory, target_is_directory=True)
     assert cli.call(["models", "verify", "turbo"]) == 1
     assert re.search(r"model_index\.json \(broken\).*zimage models download turbo", capsys.readouterr().out)
 

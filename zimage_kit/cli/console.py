@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -83,7 +83,7 @@ def progress(title: str, quiet: bool = False, line_seconds: float = 0.0) -> Iter
             yield _Rich(live, title)
 
 
-def table(rows: list[tuple[str, ...]], indent: str = "") -> str:
+def table(rows: Sequence[tuple[str, ...]], indent: str = "") -> str:
     """Columns padded to their widest cell; Chinese characters count as two."""
     widths = [max(_width(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []
