@@ -23,14 +23,14 @@ PAIRS = (
     ("a fish, ink wash painting", "一条鱼，水墨画"),
 )
 SEED = 7
-MARGIN, LABEL = 16, 34  # pixels
+CELL, MARGIN, LABEL = 256, 16, 34  # pixels: a picture's longer side, between pictures, beneath them
+COLUMNS = 4
 
 
 def make_sheet(folder: Path) -> Path:
     """Make the twelve pictures and the sheet of them in `folder`; returns the sheet's path."""
     session = zk.connect("inline")
-    fonts_there = fonts.can_draw(PAIRS[0][1])
-    if not fonts_there:
+    if not fonts.can_draw(PAIRS[0][1]):
         print(f"Chinese labels are left out: {fonts.MEND}")
     rows = []
     start = time.perf_counter()
@@ -48,24 +48,25 @@ def make_sheet(folder: Path) -> Path:
 
 
 def draw_sheet(rows: list[list[tuple[str, Image.Image]]]) -> Image.Image:
-    """The pictures, three pairs wide, each with its prompt beneath; a prompt the font lacks is left out."""
-    width, height = rows[0][0][1].size
+    """The pictures, two pairs wide, each with its prompt beneath; a prompt that the font lacks is left out."""
     cells = [cell for row in rows for cell in row]
-    columns = 4
-    lines = -(-len(cells) // columns)
-    sheet = Image.new(
-        "RGB", (columns * (width + MARGIN) + MARGIN, lines * (height + LABEL + MARGIN) + MARGIN), "#f6f4ef"
-    )
+    shape = cells[0][1].size
+    width, height = round(CELL * shape[0] / max(shape)), round(CELL * shape[1] / max(shape))
+    lines = -(-len(cells) // COLUMNS)
+    size = (COLUMNS * (width + MARGIN) + MARGIN, lines * (height + LABEL + MARGIN) + MARGIN)
+    sheet = Image.new("RGB", size, "#f6f4ef")
     pen = ImageDraw.Draw(sheet)
+    labels = [prompt for prompt, _ in cells if fonts.can_draw(prompt)]
+    letters = 16.0  # pixels; one size for all, such that the longest fits beneath its picture
+    while letters > 8 and any(pen.textlength(label, fonts.label_font(letters)) > width for label in labels):
+        letters -= 0.5
     for number, (prompt, image) in enumerate(cells):
-        x = MARGIN + number % columns * (width + MARGIN)
-        y = MARGIN + number // columns * (height + LABEL + MARGIN)
-        sheet.paste(image.resize((width, height)), (x, y))
-        if fonts.can_draw(prompt):
-            size = 15.0
-            while size > 8 and pen.textlength(prompt, fonts.label_font(size)) > width:
-                size -= 0.5
-            pen.text((x + width / 2, y + height + LABEL / 2), prompt, "#333333", fonts.label_font(size), anchor="mm")
+        x = MARGIN + number % COLUMNS * (width + MARGIN)
+        y = MARGIN + number // COLUMNS * (height + LABEL + MARGIN)
+        sheet.paste(image.resize((width, height), Image.Resampling.LANCZOS), (x, y))
+        if prompt in labels:
+            middle = (x + width / 2, y + height + LABEL / 2)
+            pen.text(middle, prompt, "#333333", fonts.label_font(letters), anchor="mm")
     return sheet
 
 

@@ -1,6 +1,6 @@
 """Run notebooks top to bottom and keep their outputs in them, so that a reader on the web sees the pictures.
 
-What would differ from run to run or from machine to machine is left out: times, the folder of this machine.
+Execution times and the folder of this machine are left out.
 
     python scripts/store_notebook_outputs.py notebooks/01_first_image.ipynb
 """
