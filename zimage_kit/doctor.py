@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from . import fonts, gpus, models, store
+from . import extensions, fonts, gpus, models, store
 from .cards import Card, advise
 
 PACKAGES = (
@@ -83,6 +83,7 @@ def examine(card: Card | None = None, quick: bool = False) -> Report:
     cards, findings = _graphics()
     report.findings += findings
     report.findings += _models()
+    report.findings += _extensions()
     report.findings += _letters_and_folders()
     if card is not None:
         report.advice = advise(card)
@@ -244,6 +245,17 @@ def _letters_and_folders() -> Iterator[Finding]:
         "outputs", "folder", str(folder), "ok" if writable else "fail",
         "" if writable else "Not writable; name another with ZIMAGE_OUTPUTS.",
     )  # fmt: skip
+
+
+def _extensions() -> Iterator[Finding]:
+    for extension in extensions.discover():
+        if extension.problem:
+            yield Finding("extensions", extension.name, extension.problem, "warn", "It is skipped; the others work.")
+        elif extension.missing:
+            saw = f"needs {', '.join(extension.missing)}"
+            yield Finding("extensions", extension.name, saw, "note", extension.install)
+        else:
+            yield Finding("extensions", extension.name, ", ".join(extension.stages) or "no stages")
 
 
 def _version(name: str) -> str | None:

@@ -241,6 +241,32 @@ def test_ctrl_c_stops_between_two_steps_and_leaves_nothing(model: str, outputs: 
     assert everything_in(picture.parent) == everything_in(outputs) == []
 
 
+def test_a_terminal_gets_a_bar_that_vanishes_and_then_the_answer(model: str, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    line = ["run", "a cat", "--model", model, "--steps", "4", "-o", str(tmp_path / "x.png")]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zimage_kit", *line], stdout=subprocess.PIPE, stderr=theirs, env=environment, text=True
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while piece := os.read(ours, 4096):
+            shown += piece
+    except OSError:  # how Linux says that the other side was closed
+        pass
+    os.close(ours)
+    assert process.stdout is not None
+    answer = process.stdout.read()
+    process.stdout.close()
+    assert process.wait() == 0, shown
+    assert answer.startswith(f"saved {tmp_path / 'x.png'} (seed ")
+    assert b"step 4 of 4" in shown
+    assert b"\x1b[2K" in shown, "the bar redraws its line and erases it at the end"
+    assert shown.count(b"\n") < 12, "one line that redraws itself, not a line for each step"
+
+
 def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "zimage_kit", "doctor", "--quick"], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -23,8 +23,8 @@ def test_the_sheet_holds_six_prompts_in_each_language_that_nano_knows_every_word
 
 
 def test_every_picture_has_its_label_beneath_it() -> None:
-    rows = [[(prompt, Image.new("RGB", (320, 192), colour)) for prompt, colour in zip(pair, ("red", "blue"), strict=True)]
-            for pair in SHEET["PAIRS"]]  # fmt: skip
+    red, blue = (Image.new("RGB", (320, 192), colour) for colour in ("red", "blue"))
+    rows = [[(english, red), (chinese, blue)] for english, chinese in SHEET["PAIRS"]]
     sheet = SHEET["draw_sheet"](rows)
     margin, label, columns = SHEET["MARGIN"], SHEET["LABEL"], SHEET["COLUMNS"]
     width, height = 256, round(256 * 192 / 320)

@@ -142,3 +142,21 @@ def test_a_font_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert fonts.cjk_font() == own
     finally:
         fonts.cjk_font.cache_clear()
+
+
+def test_extensions_that_are_broken_or_lack_a_package_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = 'name = "{0}"\nsummary = "a test"\napi = 1\nrequires = [{1}]\nstages = ["{0}_stage"]\n'
+    for name, requires in (("fine", ""), ("lacking", '"no-such-package-at-all>=3"')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "extension.toml").write_text(manifest.format(name, requires))
+        (tmp_path / name / "__init__.py").write_text("")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "extension.toml").write_text("name = ")
+    monkeypatch.setenv("ZIMAGE_EXTENSIONS", str(tmp_path))
+    found = {f.what: f for f in doctor.examine(quick=True).findings if f.area == "extensions"}
+    assert found["fine"].verdict == "ok"
+    assert found["lacking"].verdict == "note"
+    assert "no-such-package-at-all" in found["lacking"].mend
+    assert found["broken"].verdict == "warn"
