@@ -53,7 +53,7 @@ types: setup ## mypy, strict
 	@$(BIN)/mypy
 
 check-notebooks: setup ## run every notebook top to bottom, in a kernel of its own
-	@$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 $(NOTEBOOKS)
+	@ZIMAGE_OUTPUTS=$$(mktemp -d) $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 $(NOTEBOOKS)
 
 notebooks: setup ## run every notebook and keep its pictures in it
 	@$(BIN)/python scripts/store_notebook_outputs.py $(NOTEBOOKS)

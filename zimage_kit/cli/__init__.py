@@ -6,6 +6,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. An error is one l
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -105,6 +106,9 @@ def _wrong_usage(error: Exception) -> int:
 
 def main() -> None:
     """The entry point of the command `zimage`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Chinese shows ? instead of failing
     if not sys.warnoptions and not os.environ.get("ZIMAGE_DEBUG"):
         warnings.simplefilter("ignore")  # other packages' notes to their own users
     sys.exit(call(sys.argv[1:]))
