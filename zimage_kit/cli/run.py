@@ -142,7 +142,7 @@ def finish(saved: list[tuple[Artifact, Path]], as_json: bool) -> None:
             words = ", ".join(trace.unknown_words)
             console.say(f"{artifact.request.model} does not know: {words}. It drew the rest.")
         for note in trace.notes:
-            console.say(note)
+            console.say(f"note: {note}")
         console.result(f"saved {path} (seed {artifact.request.seed}{took})")
 
 
