@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,7 +56,9 @@ class Loras:
                 mend="It was made for another model.",
                 path=str(lora.path),
             )
-        self._pipe.load_lora_weights(str(lora.path.parent), adapter_name=name, **file)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are what is wanted
+            self._pipe.load_lora_weights(str(lora.path.parent), adapter_name=name, **file)
         return len(layers), len(layers & modules)
 
 
