@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
+import time
 import unicodedata
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from .artifact import Artifact
 
 _SLUG_LETTERS = 40
+_TEMPORARY, _STALE_SECONDS = (".zimage-", ".part"), 3600.0
 
 
 def outputs_dir() -> Path:
@@ -91,16 +95,16 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        _sweep(path.parent)
+        temporary = path.parent / secrets.token_hex(8).join(_TEMPORARY)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except OSError as error:
         raise _cannot_write(path, error) from None
-    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes it 0600
         if replace:
             temporary.replace(path)
         else:
@@ -113,6 +117,14 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left behind an hour ago or more."""
+    for left in folder.glob("*".join(_TEMPORARY)):
+        with suppress(FileNotFoundError):  # another process has just finished with it
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                left.unlink()
+
+
 def _rename_new(temporary: Path, path: Path) -> None:
     """Rename without replacing, also when another process takes the name in the same moment."""
     try:
@@ -123,12 +135,6 @@ def _rename_new(temporary: Path, path: Path) -> None:
         if path.exists():
             raise FileExistsError(17, "exists", str(path)) from None
         temporary.replace(path)
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _cannot_write(path: Path, error: OSError) -> CannotWrite:
