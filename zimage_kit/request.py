@@ -56,7 +56,9 @@ def _stage_data(value: Any) -> Any:
         return value
     if isinstance(value, BaseModel) and isinstance(getattr(value, "kind", None), str):
         return {"kind": value.kind, **value.model_dump(mode="json")}  # type: ignore[attr-defined]
-    return value
+    if not isinstance(value, Mapping):
+        raise ValueError('a stage, zk.stages.<kind>(…), or its data, {"kind": …}')
+    return dict(value)
 
 
 Side = Annotated[int, Field(ge=64, le=4096, description=f"pixels, a multiple of {SIDE_MULTIPLE}")]
@@ -188,4 +190,8 @@ def _range_of(name: str, fields: Iterable[str] | Mapping[str, Any], loc: tuple[i
             metadata.extend(getattr(extra, "metadata", ()))
     low = next((m.ge for m in metadata if hasattr(m, "ge")), None)
     high = next((m.le for m in metadata if hasattr(m, "le")), None)
-    return f"{low:g} to {high:g}" if low is not None and high is not None and high < 1e6 else ""
+    return f"{_number(low)} to {_number(high)}" if low is not None and high is not None else ""
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
