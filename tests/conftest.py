@@ -1,0 +1,78 @@
+"""What all tests share: a home of their own, the miniature model, one session. No test touches the user's folders."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; the tests run on every core already
+
+from zimage_kit import Artifact, Request, Session, nano
+from zimage_kit.artifact import Trace
+from zimage_kit.directories import missing_files
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home: no model of the machine's owner is found, and nothing is written to their outputs."""
+    for name in ("ZIMAGE_MODELS", "ZIMAGE_EXTENSIONS", "MODELSCOPE_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
+    monkeypatch.setenv("ZIMAGE_OUTPUTS", str(home / "outputs"))
+    return home
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """nano's directory as a model's name: the embedded one, or the same classes with random weights."""
+    if not missing_files(nano.DIRECTORY):
+        return "nano"
+    from zimage_kit.nano.architecture import build
+
+    return str(build(tmp_path_factory.mktemp("nano"), seed=0))
+
+
+@pytest.fixture(scope="session")
+def model_directory(model: str) -> Path:
+    return nano.DIRECTORY if model == "nano" else Path(model)
+
+
+@pytest.fixture
+def copied_model(model_directory: Path, tmp_path: Path) -> Path:
+    """A copy that a test may break."""
+    return Path(shutil.copytree(model_directory, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def session() -> Iterator[Session]:
+    """One session for all tests of a process: the model is loaded once."""
+    import zimage_kit as zk
+
+    with zk.connect("inline", device="cpu") as session:
+        yield session
+
+
+@pytest.fixture
+def artifact() -> Artifact:
+    """A picture with a recipe that no model was needed for."""
+    from PIL import Image
+
+    request = Request(
+        prompt="海上生明月, a boat",
+        model="nano",
+        width=64,
+        height=64,
+        steps=8,
+        guidance=0.0,
+        seed=7,
+        negative_prompt="",
+    )
+    image = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
+    return Artifact(image, request, Trace(model="nano", fingerprint="0123456789abcdef", device="cpu", dtype="float32"))
