@@ -1,0 +1,113 @@
+"""LoRAs act as asked, are reported, never fail silently, and leave the base model exactly as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import zimage_kit as zk
+from zimage_kit import Lora, Request, Session
+from zimage_kit.errors import BadRequest
+from zimage_kit.models import resolve
+
+
+def write(path: Path, layers: list[str], width: int, prefix: str = "transformer.", rank: int = 4) -> Path:
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for layer in layers:
+        state[f"{prefix}{layer}.lora_A.weight"] = torch.randn(rank, width, generator=generator)
+        state[f"{prefix}{layer}.lora_B.weight"] = torch.randn(width, rank, generator=generator)
+    save_file(state, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def width(model_directory: Path) -> int:
+    import json
+
+    return int(json.loads((model_directory / "transformer" / "config.json").read_text())["dim"])
+
+
+@pytest.fixture
+def request_(model: str) -> Request:
+    return Request(prompt="x", model=model, seed=0, steps=2, width=64, height=64)
+
+
+@pytest.fixture
+def own(model: str) -> Iterator[Session]:
+    """A session without LoRAs from other tests."""
+    with zk.connect("inline", dtype="float32") as session:
+        yield session
+
+
+LAYERS = ["layers.0.attention.to_q", "layers.1.attention.to_k"]
+
+
+def test_a_lora_changes_the_picture_and_leaves_the_base_model_exact(
+    own: Session, request_: Request, tmp_path: Path, width: int
+) -> None:
+    path = write(tmp_path / "style.safetensors", LAYERS, width)
+    base = own.run(request_, fresh=True).image.tobytes()
+    full = own.run(request_, loras=[Lora(path=path)], fresh=True)
+    half = own.run(request_, loras=[Lora(path=path, weight=0.5)], fresh=True)
+    none = own.run(request_, loras=[Lora(path=path, weight=0.0)], fresh=True)
+    assert len({base, full.image.tobytes(), half.image.tobytes()}) == 3
+    assert none.image.tobytes() == base
+    assert own.run(request_, fresh=True).image.tobytes() == base
+    assert "lora style.safetensors: weight 1, 2 of its 2 layers applied" in full.trace.notes
+    assert own.run(full.request, fresh=True).image.tobytes() == full.image.tobytes()
+
+
+def test_two_loras_act_together_and_one_alone_again_alone(
+    own: Session, request_: Request, tmp_path: Path, width: int
+) -> None:
+    one = Lora(path=write(tmp_path / "one.safetensors", LAYERS[:1], width))
+    two = Lora(path=write(tmp_path / "two.safetensors", LAYERS[1:], width))
+    alone = own.run(request_, loras=[one], fresh=True).image.tobytes()
+    both = own.run(request_, loras=[one, two], fresh=True).image.tobytes()
+    assert both != alone
+    assert own.run(request_, loras=[one], fresh=True).image.tobytes() == alone
+
+
+def test_layers_that_fit_nothing_are_counted(own: Session, request_: Request, tmp_path: Path, width: int) -> None:
+    path = write(tmp_path / "part.safetensors", [*LAYERS, "layers.99.attention.to_q"], width)
+    artifact = own.run(request_, loras=[Lora(path=path)])
+    assert "lora part.safetensors: weight 1, 2 of its 3 layers applied" in artifact.trace.notes
+
+
+def test_a_lora_of_another_model_is_an_error(own: Session, request_: Request, tmp_path: Path, width: int) -> None:
+    path = write(tmp_path / "other.safetensors", ["mid_block.attentions.0.to_q"], width)
+    base = own.run(request_, fresh=True).image.tobytes()
+    with pytest.raises(BadRequest, match="fits no layer of this model"):
+        own.run(request_, loras=[Lora(path=path)])
+    assert own.run(request_, fresh=True).image.tobytes() == base
+
+
+def test_a_lora_file_written_anew_is_loaded_anew(own: Session, request_: Request, tmp_path: Path, width: int) -> None:
+    path = write(tmp_path / "style.safetensors", LAYERS, width)
+    wanted = request_.but(loras=[Lora(path=path)])
+    first = own.run(wanted)
+    write(path, LAYERS, width, rank=2)
+    second = own.run(wanted)
+    assert not second.trace.cached
+    assert second.image.tobytes() != first.image.tobytes()
+
+
+def test_the_same_lora_twice_is_refused(own: Session, request_: Request, tmp_path: Path, width: int) -> None:
+    lora = Lora(path=write(tmp_path / "style.safetensors", LAYERS, width))
+    with pytest.raises(BadRequest, match="given twice"):
+        own.run(request_, loras=[lora, lora])
+
+
+def test_other_tools_names_for_layers_are_understood(
+    own: Session, request_: Request, tmp_path: Path, width: int
+) -> None:
+    ours = write(tmp_path / "a.safetensors", LAYERS, width)
+    theirs = write(tmp_path / "b.safetensors", LAYERS, width, prefix="diffusion_model.")
+    pictures = [own.run(request_, loras=[Lora(path=path)]).image.tobytes() for path in (ours, theirs)]
+    assert pictures[0] == pictures[1]
+    assert resolve(request_.model or "").family == "nano"
