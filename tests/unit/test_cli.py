@@ -23,6 +23,7 @@ from zimage_kit import cli
 from zimage_kit.cli import console
 from zimage_kit.cli.run import numbered, parse_stage
 from zimage_kit.errors import BadRequest
+from zimage_kit.stage import registry
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +130,43 @@ def test_a_traceback_is_shown_to_those_who_ask(
     monkeypatch.setenv("ZIMAGE_DEBUG", "1")
     assert cli.call(["recipe", "show", "no/such.png"]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_model_that_does_not_load_is_one_line_that_names_the_file(
+    copied_model: Path, outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (weights,) = (copied_model / "vae").glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert cli.call(["run", "a cat", "--model", str(copied_model), "--json"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert re.match(r"zimage: .*vae.*safetensors", shown.err.splitlines()[-1])
+    assert "Traceback" not in shown.err
+    assert not outputs.exists()
+
+
+def test_a_stage_that_breaks_is_one_line_and_its_traceback_can_be_had(
+    model: str, outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Breaks(zk.Stage):
+        kind = "breaks"
+
+        def after(self, image: Image.Image, ctx: zk.Context) -> Image.Image:
+            raise RuntimeError("no picture today")
+
+    registry.add(Breaks)
+    line = ["run", "a cat", "--model", model, "--steps", "1", "--stage", "breaks", "--json"]
+    try:
+        assert cli.call(line) == 1
+        shown = capsys.readouterr()
+        assert re.match(r"zimage: .*no picture today.*ZIMAGE_DEBUG=1 prints it\.$", shown.err.splitlines()[-1])
+        assert "Traceback" not in shown.err
+        monkeypatch.setenv("ZIMAGE_DEBUG", "1")
+        assert cli.call(line) == 1
+        assert 'raise RuntimeError("no picture today")' in capsys.readouterr().err
+    finally:
+        registry.remove("breaks")
+    assert not outputs.exists()
 
 
 def test_a_group_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:

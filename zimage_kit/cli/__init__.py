@@ -10,11 +10,14 @@ import io
 import os
 import sys
 import warnings
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import console, machine, models, recipe, run
+
+if TYPE_CHECKING:
+    from ..errors import ZImageError
 
 app = typer.Typer(
     name="zimage",
@@ -83,13 +86,14 @@ def call(arguments: list[str]) -> int:
     return status if isinstance(status, int) else console.DONE
 
 
-def _fail(error: Exception, status: int) -> int:
+def _fail(error: ZImageError, status: int) -> int:
+    inside = error.facts.get("traceback", "")  # of a job that broke in the engine
     if os.environ.get("ZIMAGE_DEBUG"):
         import traceback
 
         traceback.print_exception(error)
-        console.say(getattr(error, "facts", {}).get("traceback", ""))  # of a job that broke in the engine
-    console.say(f"zimage: {error}")
+        console.say(inside)
+    console.say(f"zimage: {error}" + (" ZIMAGE_DEBUG=1 prints it." if inside else ""))
     return status
 
 
