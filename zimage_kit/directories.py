@@ -9,10 +9,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 INDEX = "model_index.json"
 _SAMPLES, _SAMPLE_BYTES, _SMALL_FILE = 16, 4096, 1 << 20
+_IDENTIFYING = (".json", ".safetensors", ".jinja", ".txt")
 
 
 def models_dir() -> Path:
@@ -116,20 +118,28 @@ def fingerprint(directory: Path) -> str:
 
     SHA-256 over the small files' content, and for large ones the name, the size, a safetensors file's header (names,
     shapes, types) and 16 evenly spaced samples of 4 KiB. The same files in another folder give the same fingerprint.
+    Files are read again only when a size or a modification time has changed.
     """
-    digest = hashlib.sha256()
-    files = [path for path in directory.rglob("*") if path.suffix in (".json", ".safetensors", ".jinja", ".txt")]
-    for path in sorted(files, key=lambda path: path.relative_to(directory).as_posix()):
+    files = []
+    for path in directory.rglob("*"):
         relative = path.relative_to(directory)
-        if any(part.startswith(".") for part in relative.parts):
-            continue  # a download client's own notes
-        size = path.stat().st_size
-        digest.update(f"{relative.as_posix()}\0{size}\0".encode())
-        with path.open("rb") as file:
+        hidden = any(part.startswith(".") for part in relative.parts)  # a download client's own notes
+        if path.suffix in _IDENTIFYING and not hidden:
+            stat = path.stat()
+            files.append((relative.as_posix(), stat.st_size, stat.st_mtime_ns))
+    return _digest(directory, tuple(sorted(files)))
+
+
+@lru_cache(maxsize=16)
+def _digest(directory: Path, files: tuple[tuple[str, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for name, size, _ in files:
+        digest.update(f"{name}\0{size}\0".encode())
+        with (directory / name).open("rb") as file:
             if size <= _SMALL_FILE:
                 digest.update(file.read())
                 continue
-            if path.suffix == ".safetensors":
+            if name.endswith(".safetensors"):
                 length = int.from_bytes(file.read(8), "little")
                 digest.update(file.read(min(length, 64 * _SMALL_FILE)))
             for sample in range(_SAMPLES):

@@ -310,6 +310,19 @@ def test_one_process_can_hold_two_models_in_turn(own: Session, small: Request, c
     assert any("was unloaded for" in note for note in artifact.trace.notes)
 
 
+def test_a_model_whose_files_have_changed_is_loaded_anew(own: Session, small: Request, copied_model: Path) -> None:
+    request = small.but(model=str(copied_model))
+    first = own.run(request)
+    config = copied_model / "scheduler" / "scheduler_config.json"
+    config.write_text(config.read_text().replace('"shift": 3.0', '"shift": 2.0'))
+    second = own.run(request)
+    assert own.status().model_loads == 2
+    assert not second.trace.cached
+    assert second.trace.sigmas != first.trace.sigmas
+    assert second.trace.fingerprint != first.trace.fingerprint
+    assert any("its files have changed" in note for note in second.trace.notes)
+
+
 @pytest.fixture
 def slow() -> Iterator[type[Stage]]:
     """A stage that works until it is stopped, and looks whether it is at every turn."""

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from ..artifact import Artifact
+from ..directories import fingerprint
 from ..errors import JobCancelled, JobFailed, SessionDied, ZImageError
 from ..events import Event
 from ..execute import PictureCache, Room, Task, execute
 from ..memory import allocated, out_of_memory, release
-from ..models import ModelSpec, resolve
+from ..models import ModelSpec, require, resolve
 from . import Finish, Listen, Status
 
 if TYPE_CHECKING:
@@ -219,20 +220,22 @@ class InlineEngine:
         return self._placement
 
     def _resident(self, spec: ModelSpec, job: _Job, room: Room) -> ResidentPipeline:
-        """The pipeline of this model; another one makes room for it first."""
-        if self._pipeline is not None and self._pipeline.spec == spec:
-            return self._pipeline
+        """The pipeline of this model as its files are now; another one makes room for it first."""
+        directory = require(spec.name)
+        there = self._pipeline
+        if there is not None and there.spec == spec and there.fingerprint == fingerprint(directory):
+            return there
         placement = self._place(job, room)
-        from ..models import require
         from ..pipeline import ResidentPipeline
 
-        if self._pipeline is not None:
-            room.notes.append(f"{self._pipeline.spec.name} was unloaded for {spec.name}")
+        if there is not None:
+            why = f"for {spec.name}" if there.spec != spec else "because its files have changed"
+            room.notes.append(f"{there.spec.name} was unloaded {why}")
             self._drop()
         job.listen(Event(kind="loading", job=job.task.id, message=f"loading {spec.name}"))
         self._set_state("loading")
         with room.parts.part("load", room.device):
-            self._pipeline = ResidentPipeline(spec, require(spec.name), placement)
+            self._pipeline = ResidentPipeline(spec, directory, placement)
         self._loads += 1
         self._set_state("running")
         seconds = self._pipeline.load_seconds
