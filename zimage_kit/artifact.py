@@ -10,7 +10,7 @@ import io
 import json
 import os
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,13 +40,16 @@ class Runs(Protocol):
 
 def library_versions() -> dict[str, str]:
     """Installed versions of what decides the pixels, read from metadata (nothing is imported)."""
-    found = {}
-    for name in ("zimage-kit", "torch", "diffusers", "transformers"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue  # a checkout that is not installed: its version is in the Software chunk
-    return found
+    return {name: found for name in ("zimage-kit", "torch", "diffusers", "transformers") if (found := _version(name))}
+
+
+@lru_cache
+def _version(name: str) -> str:
+    """Empty for what is not installed (a checkout of ours: its version is in the Software chunk)."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 def _now() -> str:
