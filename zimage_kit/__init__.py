@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from .artifact import read as open
     from .events import Event
     from .extensions import stages
+    from .job import Job
     from .models import ModelSpec
-    from .session import Job, Session, connect
+    from .session import Session, connect
 
 __version__ = "0.1.0"
 
@@ -52,7 +53,7 @@ __all__ = [
 _LAZY = {
     "Artifact": ("artifact", "Artifact"),
     "Event": ("events", "Event"),
-    "Job": ("session", "Job"),
+    "Job": ("job", "Job"),
     "ModelSpec": ("models", "ModelSpec"),
     "Session": ("session", "Session"),
     "Trace": ("artifact", "Trace"),

@@ -6,21 +6,19 @@ artifact.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import threading
-import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Literal, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 from .artifact import Artifact, read
 from .engines import Engine, Status
 from .engines.inline import InlineEngine
-from .errors import BadRequest, NoRecipe, ZImageError
-from .events import LAST, Event
+from .errors import BadRequest, NoRecipe
+from .events import Event
 from .execute import Task
+from .job import Job
 from .models import default_notice
 from .preflight import Checked, check, check_applied
 from .request import Request
@@ -32,78 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Session", "connect"]
 
 OnEvent = Callable[[Event], None]
-_HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is heard on every system
-
-
-class Job:
-    """One picture in the making. `await job` and `job.result()` give the artifact or raise what went wrong."""
-
-    def __init__(self, request: Request, engine: Engine) -> None:
-        self.id = uuid.uuid4().hex[:12]
-        self.request = request
-        self._engine = engine
-        self._events: list[Event] = []
-        self._news = threading.Condition()
-        self._outcome: Future[Artifact] = Future()
-
-    @property
-    def state(self) -> Literal["queued", "running", "done", "failed", "cancelled"]:
-        """queued, running, done, failed or cancelled."""
-        with self._news:
-            kind = self._events[-1].kind if self._events else "queued"
-        return "running" if kind in ("loading", "step", "stage") else kind  # type: ignore[return-value]
-
-    def events(self) -> Iterator[Event]:
-        """Every event from the first to the last, waiting for those to come. May be called late, and more than once."""
-        told = 0
-        while True:
-            with self._news:
-                while len(self._events) == told:
-                    self._news.wait(_HEARTBEAT_SECONDS)
-                event = self._events[told]
-            told += 1
-            yield event
-            if event.kind in LAST:
-                return
-
-    def cancel(self) -> bool:
-        """Ask it to stop: before it begins, or before its next step. False: it is over already."""
-        return self._engine.cancel(self.id)
-
-    def result(self, timeout: float | None = None) -> Artifact:
-        """Wait for the artifact. Raises what went wrong, and TimeoutError after `timeout` seconds (the job goes on)."""
-        if timeout is not None:
-            return self._outcome.result(timeout)
-        while True:
-            try:
-                return self._outcome.result(_HEARTBEAT_SECONDS)
-            except TimeoutError:
-                continue
-
-    def __await__(self) -> Generator[Any, None, Artifact]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> Artifact:
-        try:
-            return await asyncio.shield(asyncio.wrap_future(self._outcome))
-        except asyncio.CancelledError:
-            self.cancel()
-            raise
-
-    def __repr__(self) -> str:
-        return f"<Job {self.id}: {self.state}>"
-
-    def _listen(self, event: Event) -> None:
-        with self._news:
-            self._events.append(event)
-            self._news.notify_all()
-
-    def _finish(self, outcome: Artifact | ZImageError, last: Event) -> None:
-        if isinstance(outcome, ZImageError):
-            self._outcome.set_exception(outcome)
-        else:
-            self._outcome.set_result(outcome)
-        self._listen(last)
 
 
 class Session:
@@ -207,7 +133,7 @@ class Session:
         return self._queue(job, Task(job.id, checked.request, checked=checked, fresh=fresh))
 
     def _queue(self, job: Job, task: Task) -> Job:
-        self._engine.submit(task, job._listen, job._finish)
+        self._engine.submit(task, job.hear, job.finish)
         return job
 
     def _wait(self, job: Job, on_event: OnEvent | None) -> Artifact:

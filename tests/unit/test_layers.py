@@ -20,6 +20,7 @@ LAYERS = (
     {"pipeline"},
     {"execute"},
     {"engines"},
+    {"job"},
     {"session"},
     {"doctor", "doctor_probe"},
     {"cli"},

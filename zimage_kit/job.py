@@ -1,0 +1,91 @@
+"""Job: one picture in the making, to follow, wait for, await or cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future
+from typing import Any, Literal
+
+from .artifact import Artifact
+from .engines import Engine
+from .errors import ZImageError
+from .events import LAST, Event
+from .request import Request
+
+_HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is heard on every system
+
+
+class Job:
+    """One picture in the making. `await job` and `job.result()` give the artifact or raise what went wrong."""
+
+    def __init__(self, request: Request, engine: Engine) -> None:
+        self.id = uuid.uuid4().hex[:12]
+        self.request = request
+        self._engine = engine
+        self._events: list[Event] = []
+        self._news = threading.Condition()
+        self._outcome: Future[Artifact] = Future()
+
+    @property
+    def state(self) -> Literal["queued", "running", "done", "failed", "cancelled"]:
+        """queued, running, done, failed or cancelled."""
+        with self._news:
+            kind = self._events[-1].kind if self._events else "queued"
+        return "running" if kind in ("loading", "step", "stage") else kind  # type: ignore[return-value]
+
+    def events(self) -> Iterator[Event]:
+        """Every event from the first to the last, waiting for those to come. May be called late, and more than once."""
+        told = 0
+        while True:
+            with self._news:
+                while len(self._events) == told:
+                    self._news.wait(_HEARTBEAT_SECONDS)
+                event = self._events[told]
+            told += 1
+            yield event
+            if event.kind in LAST:
+                return
+
+    def cancel(self) -> bool:
+        """Ask it to stop: before it begins, or before its next step. False: it is over already."""
+        return self._engine.cancel(self.id)
+
+    def result(self, timeout: float | None = None) -> Artifact:
+        """Wait for the artifact. Raises what went wrong, and TimeoutError after `timeout` seconds (the job goes on)."""
+        if timeout is not None:
+            return self._outcome.result(timeout)
+        while True:
+            try:
+                return self._outcome.result(_HEARTBEAT_SECONDS)
+            except TimeoutError:
+                continue
+
+    def __await__(self) -> Generator[Any, None, Artifact]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Artifact:
+        try:
+            return await asyncio.shield(asyncio.wrap_future(self._outcome))
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id}: {self.state}>"
+
+    def hear(self, event: Event) -> None:
+        """The engine tells an event."""
+        with self._news:
+            self._events.append(event)
+            self._news.notify_all()
+
+    def finish(self, outcome: Artifact | ZImageError, last: Event) -> None:
+        """The engine tells the outcome, once, and the last event."""
+        if isinstance(outcome, ZImageError):
+            self._outcome.set_exception(outcome)
+        else:
+            self._outcome.set_result(outcome)
+        self.hear(last)
