@@ -1,0 +1,141 @@
+"""Scenes by the thousand: worker processes draw pictures and write captions while a GPU trains.
+
+Every chunk is a function of its index, so a piece of training sees the same scenes again when it is run again.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.shared_memory import SharedMemory
+from queue import Empty
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zimage_kit.nano import captions, scenes
+from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, KINDS, POSES, STYLES
+
+CHUNK = 16
+CAPTIONS = 6  # three in each language
+PROMPT_TOKENS = 128
+LABELS = len(KINDS) * 3 + len(KINDS) * len(COLOURS) + 3
+PREFIX, SUFFIX = "<|im_start|> ", "<|im_end|>"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """`CHUNK` scenes of one size.
+
+    Pictures (n, h, w, 3) uint8, token ids (n, captions, 128) int16, labels (n, LABELS).
+    """
+
+    bucket: int
+    pictures: NDArray[np.uint8]
+    tokens: NDArray[np.int16]
+    labels: NDArray[np.float32]
+
+
+def labels_of(scene: scenes.Scene) -> NDArray[np.float32]:
+    """Return what a judge has to find: per kind (count, x in 0..1, log2 of the extent), (kind, colour) pairs, the rest.
+
+    Unknown positions and extents (none of the kind, or two) are -9; the last three numbers are the indices of
+    background, style and pose (-1: nobody there).
+    """
+    kinds, colours = list(KINDS), list(COLOURS)
+    table = np.full((len(kinds), 3), -9.0, np.float32)
+    table[:, 0] = 0
+    pairs = np.zeros((len(kinds), len(colours)), np.float32)
+    pose = -1
+    for thing in scene.things:
+        k = kinds.index(thing.kind)
+        table[k, 0] += 1
+        single = table[k, 0] == 1
+        table[k, 1] = thing.x / scene.width if single else -9
+        table[k, 2] = np.log2(thing.extent / min(scene.width, scene.height)) if single else -9
+        pairs[k, colours.index(thing.colour)] = 1
+        if thing.pose:
+            pose = list(POSES).index(thing.pose)
+    rest = (list(BACKGROUNDS).index(scene.background), list(STYLES).index(scene.style), pose)
+    return np.concatenate((table.ravel(), pairs.ravel(), np.array(rest, np.float32)))
+
+
+def chunk(index: int, tokenizer: Any, pad: int) -> Chunk:
+    """Draw chunk `index`; `tokenizer` is a `tokenizers.Tokenizer` and `pad` its padding id."""
+    rng = np.random.default_rng((index, 11))
+    bucket = int(rng.choice(len(scenes.SIZES), p=scenes.SIZE_SHARES))
+    width, height = scenes.SIZES[bucket]
+    pictures = np.empty((CHUNK, height, width, 3), np.uint8)
+    tokens = np.full((CHUNK, CAPTIONS, PROMPT_TOKENS), pad, np.int16)
+    labels = np.empty((CHUNK, LABELS), np.float32)
+    for i in range(CHUNK):
+        scene = scenes.sample(index * CHUNK + i, size=(width, height))
+        pictures[i] = np.asarray(scenes.render(scene))
+        labels[i] = labels_of(scene)
+        for j in range(CAPTIONS):
+            told = captions.english(scene, rng) if j < CAPTIONS // 2 else captions.chinese(scene, rng)
+            if j in (2, 5) and rng.random() < 0.25:
+                told = captions.stuffed(told, rng)
+            ids = tokenizer.encode(PREFIX + told.lower().strip() + SUFFIX).ids[:PROMPT_TOKENS]
+            tokens[i, j, : len(ids)] = ids
+    return Chunk(bucket, pictures, tokens, labels)
+
+
+def _work(
+    first: int, step: int, name: str, slot_bytes: int, free: Any, full: Any, tokenizer_file: str, pad: int
+) -> None:
+    from tokenizers import Tokenizer
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    tokenizer = Tokenizer.from_file(tokenizer_file)
+    memory = SharedMemory(name=name)
+    index = first
+    while True:
+        slot = free.get()
+        made = chunk(index, tokenizer, pad)
+        flat = np.ndarray(made.pictures.size, np.uint8, memory.buf, slot * slot_bytes)
+        flat[:] = made.pictures.ravel()
+        full.put((slot, made.bucket, made.tokens, made.labels))
+        index += step
+
+
+class Stream:
+    """Chunks `first`, `first` + 1, … (about in this order) from `workers` processes, for ever. Close it to end them."""
+
+    def __init__(self, workers: int, tokenizer_file: str, pad: int, first: int = 0) -> None:
+        context = get_context("spawn")
+        self.slot_bytes, slots = CHUNK * 256 * 256 * 3, workers * 6
+        self.memory = SharedMemory(create=True, size=self.slot_bytes * slots)
+        self.free, self.full = context.Queue(), context.Queue()
+        for slot in range(slots):
+            self.free.put(slot)
+        about = (workers, self.memory.name, self.slot_bytes, self.free, self.full, tokenizer_file, pad)
+        self.crew = [context.Process(target=_work, args=(first + i, *about), daemon=True) for i in range(workers)]
+        for process in self.crew:
+            process.start()
+
+    def take(self, wait: bool = True) -> Chunk | None:
+        """Return the next chunk; without `wait`, None when none is ready."""
+        try:
+            slot, bucket, tokens, labels = self.full.get(timeout=120) if wait else self.full.get_nowait()
+        except Empty:
+            if wait:
+                raise RuntimeError("no scene was drawn for two minutes: have the drawing processes died?") from None
+            return None
+        width, height = scenes.SIZES[bucket]
+        view = np.ndarray((CHUNK, height, width, 3), np.uint8, self.memory.buf, slot * self.slot_bytes)
+        made = Chunk(bucket, view.copy(), tokens, labels)
+        self.free.put(slot)
+        return made
+
+    def close(self) -> None:
+        """End the processes and give the memory back; closing twice is harmless."""
+        if not self.crew:
+            return
+        for process in self.crew:
+            process.terminate()
+        self.crew = []
+        self.memory.close()
+        self.memory.unlink()
