@@ -1,0 +1,151 @@
+"""The judge: a small network that says what is in a scene. It measures nano; it is itself measured on real scenes.
+
+Its answers per picture: how many of each kind there are (0, 1, 2), which colours a kind has, where and how large it is
+(meaningful for a kind that is there once), background, style and pose (meaningful where a person is); and a feature
+vector in which sets of pictures are compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, KINDS, POSES, STYLES
+
+FEATURES = 160
+K, C = len(KINDS), len(COLOURS)
+OUTPUTS = (K * 3, K * C, K, K, len(BACKGROUNDS), len(STYLES), len(POSES))
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, out, 3, stride, 1, bias=False)
+        self.norm1 = nn.GroupNorm(8, out)
+        self.second = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.norm2 = nn.GroupNorm(8, out)
+        self.skip = nn.Conv2d(width, out, 1, stride, bias=False) if stride > 1 or width != out else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.silu(self.norm1(self.first(x)))
+        return F.silu(self.skip(x) + self.norm2(self.second(y)))
+
+
+class Judge(nn.Module):
+    """Pictures (n, 3, h, w) in [-1, 1] to (features (n, 160), answers: one tensor per entry of `OUTPUTS`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(5, 24, 5, 2, 2)
+        self.body = nn.Sequential(
+            _Residual(24, 40, 2),
+            _Residual(40, 64, 2),
+            _Residual(64, 96, 2),
+            _Residual(96, 96, 1),
+            _Residual(96, 112, 2),
+        )
+        self.neck = nn.Linear(3 * 112, FEATURES)
+        self.head = nn.Linear(FEATURES, sum(OUTPUTS))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return (features, answers); two more channels tell each pixel where it is."""
+        n, _, h, w = x.shape
+        across = torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype).expand(n, 1, h, w)
+        down = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype)[:, None].expand(n, 1, h, w)
+        y = self.body(F.silu(self.stem(torch.cat((x, across, down), 1))))
+        pooled = torch.cat((y.mean((2, 3)), y.amax((2, 3)), y[..., y.shape[-1] // 2 :].mean((2, 3))), 1)
+        features = F.silu(self.neck(pooled))
+        return features, self.head(features).split(OUTPUTS, 1)
+
+
+def loss(answers: tuple[Tensor, ...], labels: Tensor) -> Tensor:
+    """Return the mean loss against rows of `zimage_kit.nano.data.labels_of`."""
+    count, pairs, x, extent, background, style, pose = answers
+    n = len(labels)
+    table = labels[:, : 3 * K].reshape(n, K, 3)
+    single = table[..., 1] > -9
+    total = 24 * F.cross_entropy(count.reshape(n * K, 3), table[..., 0].reshape(-1).long().clamp(max=2))
+    truth = labels[:, 3 * K : 3 * K + K * C].reshape(n, K, C)
+    there = truth.sum(-1) > 0
+    each = F.binary_cross_entropy_with_logits(pairs.reshape(n, K, C), truth, reduction="none").mean(-1)
+    total = total + 4 * (each * there).sum() / there.sum().clamp(min=1) + each.mean()
+    for guess, at in ((x, 1), (extent, 2)):
+        total = total + ((guess - table[..., at]).abs() * single).sum() / single.sum().clamp(min=1)
+    total = total + F.cross_entropy(background, labels[:, -3].long()) + F.cross_entropy(style, labels[:, -2].long())
+    somebody = labels[:, -1] >= 0
+    each = F.cross_entropy(pose, labels[:, -1].long().clamp(min=0), reduction="none")
+    return total + (each * somebody).sum() / somebody.sum().clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge sees in one picture."""
+
+    count: dict[str, int]
+    colours: dict[str, tuple[str, ...]]
+    """Per kind that is there, as many colours as there are things, likeliest first."""
+    x: dict[str, float]
+    extent: dict[str, float]
+    """The side of a kind's box as a share of the picture's shorter side."""
+    background: str
+    style: str
+    pose: str
+
+
+def load(path: Path) -> Judge:
+    """Return the judge whose weights lie at `path` (safetensors, half precision), in float32 on the CPU."""
+    judge = Judge()
+    judge.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return judge.eval()
+
+
+@torch.inference_mode()
+def look(judge: Judge, pictures: list[Image.Image]) -> tuple[NDArray[np.float32], list[Verdict]]:
+    """Return features (n, 160) and verdicts of pictures that may differ in size."""
+    features, verdicts = [], []
+    for picture in pictures:
+        x = torch.from_numpy(np.asarray(picture.convert("RGB")).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+        vector, answers = judge(x)
+        features.append(vector[0].numpy())
+        verdicts.append(_read(tuple(answer[0] for answer in answers)))
+    return np.stack(features), verdicts
+
+
+def _read(answers: tuple[Tensor, ...]) -> Verdict:
+    count, pairs, x, extent, background, style, pose = answers
+    kinds, colours = list(KINDS), list(COLOURS)
+    counts = {kind: int(n) for kind, n in zip(kinds, count.reshape(K, 3).argmax(1), strict=True)}
+    order = pairs.reshape(K, C).argsort(1, descending=True)
+    logits = pairs.reshape(K, C)
+    seen: dict[str, tuple[str, ...]] = {}
+    for k, kind in enumerate(kinds):
+        if counts[kind]:
+            likely = [colours[int(c)] for c in order[k]]
+            two = counts[kind] == 2 and float(logits[k, order[k, 1]]) > 0
+            seen[kind] = tuple(likely[: 2 if two else 1])
+    return Verdict(
+        counts,
+        seen,
+        {kind: float(x[k]) for k, kind in enumerate(kinds)},
+        {kind: float(2 ** extent[k]) for k, kind in enumerate(kinds)},
+        list(BACKGROUNDS)[int(background.argmax())],
+        list(STYLES)[int(style.argmax())],
+        list(POSES)[int(pose.argmax())],
+    )
+
+
+def frechet(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Return the Fréchet distance of two sets of features (n, d), each taken as a Gaussian (Heusel et al. 2017)."""
+    mean = a.mean(0) - b.mean(0)
+    first, second = (np.cov(x.astype(np.float64), rowvar=False) for x in (a, b))
+    values = np.linalg.eigvals(first @ second)
+    root = np.sqrt(np.clip(values.real, 0, None)).sum()
+    return float(mean @ mean + np.trace(first) + np.trace(second) - 2 * root)

@@ -1,0 +1,41 @@
+"""What is right in a picture: a scene that was asked for against a judge's verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from zimage_kit.nano.judge import Verdict
+from zimage_kit.nano.scenes import Scene
+
+# How far a thing may be from the place asked for, as a share of the width, and from the extent asked for, as a factor.
+PLACES = {"left": (0.0, 0.46), "middle": (0.36, 0.64), "right": (0.54, 1.0)}
+EXTENTS = {"small": (0.0, 0.42), "medium": (0.3, 0.72), "large": (0.46, 2.0)}
+
+
+def right(scene: Scene, verdict: Verdict) -> dict[str, bool]:
+    """Return which parts of `scene` the verdict confirms: things, colours, background, style, pose and all of them.
+
+    `things` holds when every kind is there in the right number, `nothing_extra` when no other kind is. `place` and
+    `size` are reported beside the rest, for single things. Keys that a scene does not have are left out.
+    """
+    wanted = Counter(thing.kind for thing in scene.things)
+    marks = {"background": verdict.background == scene.background, "style": verdict.style == scene.style}
+    marks["nothing_extra"] = all(kind in wanted or not n for kind, n in verdict.count.items())
+    if wanted:
+        marks["things"] = all(verdict.count[kind] == n for kind, n in wanted.items())
+        marks["colours"] = all(
+            {thing.colour for thing in scene.things if thing.kind == kind} == set(verdict.colours.get(kind, ()))
+            for kind in wanted
+        )
+    people = [thing for thing in scene.things if thing.kind == "person"]
+    if people:
+        marks["pose"] = verdict.pose == people[0].pose
+    marks["all"] = all(marks.values())
+    marks[f"all_{len(scene.things)}"] = marks["all"]
+    if len(scene.things) == 1:
+        thing = scene.things[0]
+        low, high = PLACES[thing.place]
+        marks["place"] = low <= verdict.x[thing.kind] <= high
+        low, high = EXTENTS[thing.size]
+        marks["size"] = low <= verdict.extent[thing.kind] <= high
+    return marks
