@@ -1,0 +1,71 @@
+"""From a state folder to what users load: a stock pipeline directory in half precision, preview matrix, judge."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+from transformers import Qwen2Tokenizer
+
+from zimage_kit.nano import architecture, scenes
+from zimage_kit.nano.train.common import Setup
+from zimage_kit.nano.train.denoiser import Network
+
+
+def parts(setup: Setup) -> dict[str, Any]:
+    """Return the trained modules: the distilled student where there is one, else the denoiser's average."""
+    kept, weights = setup.load("autoencoder"), setup.load("distilled") or setup.load("denoiser")
+    if kept is None or weights is None:
+        raise SystemExit("autoencoder.pt and denoiser.pt (or distilled.pt) are needed: train them first.")
+    tokenizer = Qwen2Tokenizer.from_pretrained(setup.state / "tokenizer")
+    network = Network(len(tokenizer))
+    network.load_state_dict(weights["average"])
+    vae = architecture.autoencoder(kept["scaling"], kept["shift"])
+    vae.load_state_dict(kept["average"])
+    return {
+        "transformer": network.transformer.eval(),
+        "text_encoder": network.text.eval(),
+        "vae": vae.eval(),
+        "tokenizer": tokenizer,
+    }
+
+
+def run(setup: Setup, target: Path) -> None:
+    """Write everything to `target`; the matrix that turns latents into previews is fitted on 96 scenes."""
+    made = parts(setup)
+    architecture.write(target, made)
+    matrix, bias = preview_matrix(made["vae"])
+    (target / "latent_rgb.json").write_text(json.dumps({"matrix": matrix, "bias": bias}, indent=1) + "\n")
+    judge = setup.load("judge")
+    if judge is not None:
+        save_file(
+            {name: value.half().contiguous() for name, value in judge["average"].items()}, target / "judge.safetensors"
+        )
+    for path in target.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    total = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    setup.note("export", bytes=total, largest=max(path.stat().st_size for path in target.rglob("*") if path.is_file()))
+
+
+@torch.no_grad()
+def preview_matrix(vae: Any) -> tuple[list[list[float]], list[float]]:
+    """Return the least-squares (16 x 3 matrix, 3 offsets) from the sampler's latents to RGB in [-1, 1] at 1/8 size."""
+    rows, colours = [], []
+    for seed in range(96):
+        x = torch.from_numpy(_array(scenes.render(scenes.sample(70_000_000 + seed, size=(256, 256)))))[None]
+        z = (vae.encoder(x).chunk(2, 1)[0] - vae.config.shift_factor) * vae.config.scaling_factor
+        rows.append(z[0].flatten(1).T)
+        colours.append(F.avg_pool2d(x, 8)[0].flatten(1).T)
+    a, b = torch.cat(rows), torch.cat(colours)
+    solution = torch.linalg.lstsq(torch.cat((a, torch.ones(len(a), 1)), 1), b).solution
+    return [[round(float(v), 5) for v in row] for row in solution[:16]], [round(float(v), 5) for v in solution[16]]
+
+
+def _array(picture: Any) -> Any:
+    import numpy as np
+
+    return (np.asarray(picture, np.float32) / 127.5 - 1).transpose(2, 0, 1).copy()
