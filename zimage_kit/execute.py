@@ -21,8 +21,9 @@ from .stage import Call, Context, Stage
 if TYPE_CHECKING:
     from PIL import Image
 
-    from .pipeline import ResidentPipeline, Step
+    from .pipeline import ResidentPipeline
     from .placement import Placement
+    from .steps import Step
 
 _CACHE_BYTES = 256 << 20
 

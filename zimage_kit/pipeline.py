@@ -28,19 +28,10 @@ from .models import ModelSpec
 from .placement import Machine, Placement
 from .preview import Preview
 from .stage import Call
+from .steps import Step, StepWatch
 
 _PROMPTS_KEPT = 64
 """Prompt embeddings in the cache; at full size one of 64 tokens has 330 kB."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One evaluation of the transformer is done: `step` of `steps`, the noise level after it, a JPEG preview."""
-
-    step: int
-    steps: int
-    sigma: float
-    preview: bytes | None
 
 
 @dataclass(frozen=True)
@@ -96,7 +87,7 @@ class ResidentPipeline:
             prompt = self._embed(call.prompt)
             negative = self._embed(call.negative_prompt) if call.guidance > 0 else None
         noise = self._noise(call)
-        watch = _StepWatch(self._pipe.scheduler, call.steps, noise, self._preview, on_step, self)
+        watch = StepWatch(self._pipe.scheduler, call.steps, noise, self._preview, on_step, self.not_finite)
         with parts.part("denoise", lambda: self.device):
             latents = self._pipe(
                 prompt_embeds=prompt,
@@ -111,6 +102,7 @@ class ResidentPipeline:
                 callback_on_step_end=watch,
                 return_dict=False,
             )[0]
+            watch.finish()
         with parts.part("decode", lambda: self.device):
             image = self.decode(latents)
         sigmas = tuple(round(float(sigma), 6) for sigma in self._pipe.scheduler.sigmas[:-1])
@@ -175,38 +167,6 @@ def schedule(steps: int) -> list[float]:
     lost (huggingface/diffusers #13730). Handed over explicitly, every version runs the same one.
     """
     return torch.linspace(1.0, 1 / steps, steps).tolist()
-
-
-class _StepWatch:
-    """The callback after each step: checks for NaN, measures, previews, reports."""
-
-    def __init__(
-        self,
-        scheduler: Any,
-        steps: int,
-        noise: torch.Tensor,
-        preview: Preview | None,
-        on_step: Callable[[Step], None],
-        pipeline: ResidentPipeline,
-    ) -> None:
-        self._scheduler, self._steps, self._preview, self._on_step = scheduler, steps, preview, on_step
-        self._pipeline = pipeline
-        self._before, self._began = noise, time.perf_counter()
-        self.milliseconds: list[float] = []
-
-    def __call__(self, pipe: Any, index: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
-        latents = values["latents"]
-        if not bool(torch.isfinite(latents).all()):  # also waits for the device, so the time below is the step's own
-            raise self._pipeline.not_finite(index + 1)
-        self.milliseconds.append(round((time.perf_counter() - self._began) * 1e3, 3))
-        sigma, after = (float(sigma) for sigma in self._scheduler.sigmas[index : index + 2])
-        preview = None
-        if self._preview is not None:
-            velocity = (latents - self._before) / (after - sigma)
-            preview = self._preview.jpeg(latents - after * velocity)  # where this step's direction leads
-        self._on_step(Step(index + 1, self._steps, round(after, 6), preview))
-        self._before, self._began = latents, time.perf_counter()
-        return {}
 
 
 def _load(spec: ModelSpec, directory: Path, placement: Placement) -> Any:

@@ -26,13 +26,17 @@ class Preview:
         matrix, bias = (torch.tensor(part, dtype=torch.float32, device=device) for part in numbers)
         return cls(matrix, bias.reshape(3, 1, 1))
 
-    def jpeg(self, latents: torch.Tensor) -> bytes:
-        """JPEG, quality 85, of the first of `latents` [n, 16, h, w]: 4 pixels a latent pixel, at most 512 a side."""
+    def pixels(self, latents: torch.Tensor) -> torch.Tensor:
+        """RGB, uint8 [h, w, 3] on the latents' own device, of the first of `latents` [n, 16, h, w]; does not wait."""
         rgb = torch.einsum("chw,cr->rhw", latents[0].float(), self.matrix) + self.bias
-        pixels = ((rgb + 1) * 127.5).clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-        small = Image.fromarray(pixels)
-        scale = min(_ENLARGED, _LARGEST / max(small.size))
-        size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
-        out = io.BytesIO()
-        small.resize(size, Image.Resampling.BILINEAR).save(out, "JPEG", quality=85)
-        return out.getvalue()
+        return ((rgb + 1) * 127.5).clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
+
+
+def as_jpeg(pixels: torch.Tensor) -> bytes:
+    """JPEG, quality 85, of pixels [h, w, 3] on the CPU: 4 pixels a latent pixel, at most 512 a side."""
+    small = Image.fromarray(pixels.numpy())
+    scale = min(_ENLARGED, _LARGEST / max(small.size))
+    size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
+    out = io.BytesIO()
+    small.resize(size, Image.Resampling.BILINEAR).save(out, "JPEG", quality=85)
+    return out.getvalue()

@@ -16,7 +16,7 @@ LAYERS = (
     {"artifact"},
     {"stage"},
     {"placement", "directories", "models", "extensions", "prompts", "memory"},
-    {"preflight", "lora", "preview", "hub"},
+    {"preflight", "lora", "preview", "steps", "hub"},
     {"pipeline"},
     {"execute"},
     {"engines"},
@@ -121,4 +121,4 @@ def test_torch_is_imported_at_the_top_only_where_the_pipeline_is() -> None:
         for module, _, top in imports(path)
         if module.split(".")[0] == "torch" and top
     }
-    assert found == {"pipeline.py", "preview.py"}
+    assert found == {"pipeline.py", "preview.py", "steps.py"}

@@ -1,0 +1,121 @@
+"""What happens between two evaluations of the denoiser: a check for NaN, a time, a preview, a report.
+
+Apart from the pipeline, because on CUDA it must never make the device wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .preview import Preview, as_jpeg
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation of the transformer is done: `step` of `steps`, the noise level after it, a JPEG preview."""
+
+    step: int
+    steps: int
+    sigma: float
+    preview: bytes | None
+
+
+class StepWatch:
+    """The callback after each step: checks for NaN, measures, previews, reports.
+
+    On CUDA nothing here waits for the step that has just been queued: what is needed of it is copied in the
+    background and reported when the next step is queued, so the device never idles. That takes no longer, since the
+    queue is one step ahead of the device anyway.
+    """
+
+    def __init__(
+        self,
+        scheduler: Any,
+        steps: int,
+        noise: torch.Tensor,
+        preview: Preview | None,
+        on_step: Callable[[Step], None],
+        not_finite: Callable[[int], Exception],
+    ) -> None:
+        self._scheduler, self._steps, self._preview, self._on_step = scheduler, steps, preview, on_step
+        self._not_finite = not_finite
+        self._cuda = noise.device.type == "cuda"
+        self._before, self._sigmas = noise, []  # type: tuple[torch.Tensor, list[float]]
+        self._waiting: _Reported | None = None
+        self._clock = _Clock(self._cuda)
+        self.milliseconds: list[float] = []
+
+    def __call__(self, pipe: Any, index: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+        """Note step `index`; diffusers calls this with the latents after it."""
+        latents = values["latents"]
+        if not self._sigmas:
+            self._sigmas = [float(sigma) for sigma in self._scheduler.sigmas]
+        sigma, after = self._sigmas[index : index + 2]
+        clean = latents - after * ((latents - self._before) / (after - sigma))  # where this step's direction leads
+        pixels = None if self._preview is None else self._preview.pixels(clean)
+        finite = torch.isfinite(latents).all()
+        if self._cuda:
+            finite = finite.to("cpu", non_blocking=True)
+            pixels = None if pixels is None else pixels.to("cpu", non_blocking=True)
+        now = _Reported(index + 1, after, finite, pixels, self._clock.mark())
+        self._before = latents
+        previous, self._waiting = self._waiting, now
+        if not self._cuda:
+            self.finish()
+        elif previous is not None:
+            self._report(previous)
+        return {}
+
+    def finish(self) -> None:
+        """Report the step that is still waiting to be."""
+        if self._waiting is not None:
+            last, self._waiting = self._waiting, None
+            self._report(last)
+
+    def _report(self, step: _Reported) -> None:
+        self.milliseconds.append(self._clock.since_last(step.mark))
+        if not bool(step.finite):
+            raise self._not_finite(step.number)
+        preview = None if step.pixels is None else as_jpeg(step.pixels)
+        self._on_step(Step(step.number, self._steps, round(step.sigma, 6), preview))
+
+
+@dataclass(frozen=True)
+class _Reported:
+    """A step on its way to be told: whether it is finite, its preview's pixels, and a mark of when it was done."""
+
+    number: int
+    sigma: float
+    finite: torch.Tensor
+    pixels: torch.Tensor | None
+    mark: Any
+
+
+class _Clock:
+    """Milliseconds between marks: of the wall on a CPU, of the device itself on CUDA, where reading a mark waits."""
+
+    def __init__(self, cuda: bool) -> None:
+        self._cuda = cuda
+        self._last = self.mark()
+
+    def mark(self) -> Any:
+        if not self._cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+    def since_last(self, mark: Any) -> float:
+        """Wait until `mark` is past; the time since the mark that was asked for before."""
+        if self._cuda:
+            mark.synchronize()
+            taken = float(self._last.elapsed_time(mark))
+        else:
+            taken = (mark - self._last) * 1e3
+        self._last = mark
+        return round(taken, 3)
