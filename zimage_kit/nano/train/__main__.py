@@ -10,7 +10,7 @@ import torch
 import torch._dynamo
 
 from zimage_kit.nano import architecture
-from zimage_kit.nano.train import autoencoder, check, denoiser, distil, export, judge
+from zimage_kit.nano.train import autoencoder, check, denoiser, distil, export, judge, people
 from zimage_kit.nano.train.common import Setup
 
 PIECES = {"autoencoder": autoencoder.run, "judge": judge.run, "denoiser": denoiser.run, "distil": distil.run}
@@ -19,7 +19,7 @@ PIECES = {"autoencoder": autoencoder.run, "judge": judge.run, "denoiser": denois
 def main() -> None:
     """Parse the command line and run the piece."""
     parser = argparse.ArgumentParser(prog="python -m zimage_kit.nano.train", description=__doc__)
-    parser.add_argument("piece", choices=[*PIECES, "check", "export"])
+    parser.add_argument("piece", choices=[*PIECES, "check", "export", "people", "begin"])
     parser.add_argument("--state", type=Path, required=True, help="folder of checkpoints and log.jsonl")
     parser.add_argument("--seconds", type=float, default=240, help="time for this run (default 240)")
     parser.add_argument(
@@ -32,7 +32,9 @@ def main() -> None:
     parser.add_argument("--no-compile", action="store_true", help="do without torch.compile")
     parser.add_argument("--steps", type=int, default=8, help="check: sampler steps")
     parser.add_argument("--pictures", type=int, default=512, help="check: pictures in each language")
-    parser.add_argument("--to", type=Path, default=Path(), help="export, check: where results go")
+    parser.add_argument(
+        "--to", type=Path, default=Path(), help="export, check: where results go; people, begin: exported weights"
+    )
     given = parser.parse_args()
     given.state.mkdir(parents=True, exist_ok=True)
     torch._dynamo.config.recompile_limit = 64
@@ -50,6 +52,10 @@ def main() -> None:
         architecture.tokenizer().save_pretrained(given.state / "tokenizer")
     if given.piece == "export":
         export.run(setup, given.to)
+    elif given.piece == "begin":
+        export.begin(setup, given.to)
+    elif given.piece == "people":
+        people.run(setup, given.to / "judge.safetensors")
     elif given.piece == "check":
         check.run(setup, given.to, given.pictures, given.steps)
     else:

@@ -47,7 +47,8 @@ def run(setup: Setup) -> None:
     )
     if before:
         average.module.load_state_dict(before["average"])
-        optimizer.load_state_dict(before["optimizer"])
+        if "optimizer" in before:
+            optimizer.load_state_dict(before["optimizer"])
         average.steps = step
     guide, pupil = Batched(teacher.transformer, setup.compiled), Batched(student.transformer, setup.compiled)
     small = setup.device.type != "cuda"

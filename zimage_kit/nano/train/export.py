@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from diffusers import ZImagePipeline
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from transformers import Qwen2Tokenizer
 
@@ -49,6 +50,28 @@ def run(setup: Setup, target: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
     total = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     setup.note("export", bytes=total, largest=max(path.stat().st_size for path in target.rglob("*") if path.is_file()))
+
+
+def begin(setup: Setup, source: Path) -> None:
+    """Turn exported weights back into a state folder, so that a later day can go on from them.
+
+    Denoiser and text encoder become both `denoiser.pt` and `distilled.pt`, with fresh optimizers and step 0; the
+    autoencoder is taken as finished.
+    """
+    pipeline = ZImagePipeline.from_pretrained(source, dtype=torch.float32, local_files_only=True)
+    pipeline.tokenizer.save_pretrained(setup.state / "tokenizer")
+    network = Network(len(pipeline.tokenizer))
+    network.transformer.load_state_dict(pipeline.transformer.state_dict())
+    network.text.load_state_dict(pipeline.text_encoder.state_dict())
+    weights = network.state_dict()
+    for name in ("denoiser", "distilled"):
+        setup.save(name, {"live": weights, "average": weights, "step": 0, "done": 0.0})
+    vae, config = pipeline.vae.state_dict(), pipeline.vae.config
+    kept = {"live": vae, "average": vae, "step": 0, "done": 0.0}
+    setup.save("autoencoder", {**kept, "scaling": config.scaling_factor, "shift": config.shift_factor})
+    judge = {name: value.float() for name, value in load_file(source / "judge.safetensors").items()}
+    setup.save("judge", {"live": judge, "average": judge, "step": 0, "done": 0.0})
+    setup.note("begin", source=source.name)
 
 
 @torch.no_grad()

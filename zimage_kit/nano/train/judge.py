@@ -23,7 +23,8 @@ def run(setup: Setup) -> None:
     if before:
         judge.load_state_dict(before["live"])
         average.module.load_state_dict(before["average"])
-        optimizer.load_state_dict(before["optimizer"])
+        if "optimizer" in before:
+            optimizer.load_state_dict(before["optimizer"])
         step, done = before["step"], before["done"]
         average.steps = step
     pictures = Pictures(setup, first=50_000_000)
