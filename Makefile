@@ -5,7 +5,7 @@ VENV     ?= .venv
 PYTHON   ?= python3
 EXTRAS   ?= notebook,dev
 JOBS     ?= 2
-PROMPT   ?= a red hot-air balloon over the sea at sunset
+PROMPT   ?= a red hot-air balloon over the sea
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 
 WANTED    := $(shell (echo '$(EXTRAS)'; sed -n '/^\[build-system\]/,/^\[tool\./p' pyproject.toml) | cksum | cut -d' ' -f1)

@@ -15,9 +15,9 @@ import zimage_kit as zk
 from zimage_kit import fonts
 
 PAIRS = (
-    ("a red hot-air balloon over the sea at sunset", "日落时海上的红色热气球"),
-    ("a white cat on the grass, clear day", "草地上的一只白猫，晴天"),
-    ("a yellow boat on the sea under a starry night", "星空下，海上的黄色小船"),
+    ("a red hot-air balloon over the sea", "海上的红色热气球"),
+    ("a white cat on the grass", "草地上的一只白猫"),
+    ("a yellow boat under a starry sky", "星空下的黄色小船"),
     ("a blue house in the snow mountains", "雪山下的蓝色房子"),
     ("a purple flower and a green teacup", "一朵紫色的花和一个绿色的茶杯"),
     ("a fish, ink wash painting", "一条鱼，水墨画"),

@@ -19,7 +19,7 @@ from zimage_kit.models import resolve
 from zimage_kit.pipeline import ResidentPipeline, schedule
 from zimage_kit.prompts import count_tokens
 
-PROMPTS = ("a red hot-air balloon over the sea at sunset", "星空下的红色灯笼", "two cats, one white and one black")
+PROMPTS = ("a red hot-air balloon over the sea", "星空下的红色灯笼", "two cats, one white and one black")
 
 Stock = Callable[..., list[Image.Image]]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..request import Request
     from ..session import Session
 
-FIRST_PROMPT = "a red hot-air balloon over the sea at sunset"
+FIRST_PROMPT = "a red hot-air balloon over the sea"
 
 
 def run(
@@ -61,8 +61,8 @@ def run(
 
     \b
     Examples:
-      zimage run "a red hot-air balloon over the sea at sunset" --seed 7
-      zimage run "海上的红色热气球，日落" --count 4 --output balloon.png
+      zimage run "a red hot-air balloon over the sea" --seed 7
+      zimage run "海上的红色热气球" --count 4 --output balloon.png
       zimage run "a white cat under the moon" --size 320x192 --json
     """
     from .. import store
