@@ -34,9 +34,7 @@ FLUX_LATENT_RGB: tuple[tuple[float, float, float], ...] = (
     (0.0027, -0.0479, -0.0043),
     (-0.1146, -0.0827, -0.0598),
 )
-"""One row a latent channel, one column a colour: the linear fit that ComfyUI publishes for the Flux autoencoder."""
-
-FLUX_LATENT_RGB_BIAS: tuple[float, float, float] = (-0.0329, -0.0718, -0.0851)
+"""One row a latent channel, one column a colour: a published linear fit for the Flux autoencoder, without offsets."""
 
 TURBO_MD5 = {
     "model_index.json": "5e3226ed72a9a4a080f2a4ca78b98ddc",

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from . import nano
 from .directories import INDEX, candidates, component_config, missing_files, models_dir
 from .errors import ModelMissing, UnknownModel, closest
-from .model_data import FLUX_LATENT_RGB, FLUX_LATENT_RGB_BIAS, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5
+from .model_data import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5
 
 __all__ = ["SPECS", "ModelSpec", "default_model", "default_notice", "models_dir", "require", "resolve"]
 
@@ -44,7 +44,6 @@ class ModelSpec(BaseModel):
     component_bytes: dict[str, int] = Field(description="resident: transformer, text_encoder, vae")
     download_bytes: int = Field(0, description="0: nothing to download")
     latent_rgb: tuple[tuple[float, float, float], ...] | None = Field(None, description="16 rows; see latent_to_rgb")
-    latent_rgb_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
     checksums: dict[str, str] = Field(default_factory=dict, description="relative path to MD5, by the model's authors")
     vocabulary: str = Field("", description="`module:function` from a prompt to the words the model does not know")
 
@@ -75,7 +74,7 @@ class ModelSpec(BaseModel):
         if fitted.is_file():
             data = json.loads(fitted.read_bytes())
             return data["matrix"], data["bias"]
-        return ([list(row) for row in self.latent_rgb], list(self.latent_rgb_bias)) if self.latent_rgb else None
+        return ([list(row) for row in self.latent_rgb], [0.0, 0.0, 0.0]) if self.latent_rgb else None
 
 
 TURBO = ModelSpec(
@@ -94,7 +93,6 @@ TURBO = ModelSpec(
     component_bytes=TURBO_BYTES,
     download_bytes=33_000_000_000,  # the published transformer is float32
     latent_rgb=FLUX_LATENT_RGB,
-    latent_rgb_bias=FLUX_LATENT_RGB_BIAS,
     checksums=TURBO_MD5,
 )
 
@@ -107,7 +105,7 @@ BASE = TURBO.model_copy(
         "steps": 28,
         "guidance": 4.0,
         "negative_prompt": True,
-        "checksums": {},
+        "checksums": {},  # none are published; and download_bytes is turbo's, an upper bound: the same parts
     }
 )
 
