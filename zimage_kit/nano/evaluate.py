@@ -98,8 +98,9 @@ def evaluate(count: int, say: Any) -> tuple[dict[str, Any], list[Image.Image]]:
 
 
 def rates(marks: Sequence[dict[str, bool]]) -> dict[str, float]:
-    """Return the share of true marks by name, over the scenes that have it."""
-    return {name: round(float(np.mean([m[name] for m in marks if name in m])), 4) for name in ROWS}
+    """Return the share of true marks by name, over the scenes that have it; a name that no scene has is left out."""
+    present = [name for name in ROWS if any(name in m for m in marks)]
+    return {name: round(float(np.mean([m[name] for m in marks if name in m])), 4) for name in present}
 
 
 def variety(session: zk.Session, mind: judge.Judge, rng: np.random.Generator) -> dict[str, float]:
@@ -151,6 +152,9 @@ def table(figures: dict[str, Any]) -> str:
     lines = ["| of held-out captions, judged right | English | Chinese | promised | the judge on drawn scenes |"]
     lines.append("|---|---|---|---|---|")
     for name, (meaning, promised) in ROWS.items():
+        if name not in figures["en"]:
+            lines.append(f"| {meaning} | none asked for | none asked for | | |")
+            continue
         shares = [figures[language][name] for language in TELL]
         missed = ["" if promised is None or share >= promised else " (missed)" for share in shares]
         cells = [f"{100 * share:.1f}%{mark}" for share, mark in zip(shares, missed, strict=True)]
@@ -160,7 +164,11 @@ def table(figures: dict[str, Any]) -> str:
         )
     far, seeds = figures["distance"], figures["seeds_differ"]
     worst = max(far[language] for language in TELL) / far["reconstructions"]
-    apart = max(abs(figures["en"][name] - figures["zh"][name]) for name, (_, promised) in ROWS.items() if promised)
+    apart = max(
+        abs(figures["en"][name] - figures["zh"][name])
+        for name, (_, promised) in ROWS.items()
+        if promised and name in figures["en"]
+    )
     lines += [
         "",
         f"{figures['captions']} captions in each language, in every size of the presets. Where something was promised,",
