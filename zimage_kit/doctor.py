@@ -122,11 +122,25 @@ def _packages() -> Iterator[Finding]:
             yield Finding("packages", name, version)
     for name, extra in OPTIONAL.items():
         version = _version(name)
-        mend = "" if version else f'{_pip()} install "zimage-kit[{extra}]"'
+        mend = "" if version else f"{_pip()} install {requirements_of(extra) or name}"
         yield Finding(
             "packages", name, version or f"not installed (optional: {extra})", "ok" if version else "note", mend
         )
     yield from torch_pair(_version("torch"), _version("torchvision"), _required_torch())
+
+
+def requirements_of(extra: str) -> str:
+    """What an optional part asks pip for, quoted for a shell; empty where zimage_kit itself was not installed by pip.
+
+    The requirements themselves, so that the command works for a checkout as well.
+    """
+    try:
+        lines = importlib.metadata.requires("zimage-kit") or []
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    wanted = [Requirement(line) for line in lines]
+    chosen = [each for each in wanted if each.marker and f'extra == "{extra}"' in str(each.marker)]
+    return " ".join(f'"{each.name}{each.specifier}"' for each in chosen)
 
 
 def torch_pair(torch: str | None, torchvision: str | None, required: str | None) -> Iterator[Finding]:

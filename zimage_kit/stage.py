@@ -192,5 +192,6 @@ def stage(cls: type[StageType]) -> type[StageType]:
 def build(data: StageData, cls: type[Stage] | None, known: Mapping[str, Any] | tuple[str, ...]) -> Stage:
     """The Stage object for a recipe's data. Raises BadRequest with the closest match for an unknown kind or field."""
     if cls is None:
-        raise BadRequest(f"unknown stage {data.kind!r}", mend=closest(data.kind, known), kind=data.kind)
+        mend = closest(data.kind, known) if known else "No extension brings one: put its folder into extensions/."
+        raise BadRequest(f"unknown stage {data.kind!r}", mend=mend, kind=data.kind)
     return cls(**data.fields())

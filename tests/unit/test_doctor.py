@@ -160,3 +160,9 @@ def test_extensions_that_are_broken_or_lack_a_package_are_found(
     assert found["lacking"].verdict == "note"
     assert "no-such-package-at-all" in found["lacking"].mend
     assert found["broken"].verdict == "warn"
+
+
+def test_an_optional_part_is_asked_for_by_its_requirements() -> None:
+    assert doctor.requirements_of("pose").startswith('"controlnet-aux>=')
+    assert "matplotlib" in doctor.requirements_of("pose")
+    assert doctor.requirements_of("no-such-part") == ""

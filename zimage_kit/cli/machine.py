@@ -73,7 +73,10 @@ def lab(
     from ..errors import BadRequest, ZImageError
 
     if find_spec("jupyterlab") is None:
-        raise ZImageError("JupyterLab is not installed", mend=f'{sys.executable} -m pip install "zimage-kit[notebook]"')
+        from ..doctor import requirements_of
+
+        wanted = requirements_of("notebook") or "jupyterlab ipywidgets"
+        raise ZImageError("JupyterLab is not installed", mend=f"{sys.executable} -m pip install {wanted}")
     place = (folder or _notebooks()).resolve()
     if not place.is_dir():
         raise BadRequest(f"folder {place} does not exist", mend="Name the folder that holds your notebooks.")
