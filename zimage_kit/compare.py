@@ -21,7 +21,8 @@ class Pixels:
     share: float
 
     def __str__(self) -> str:
-        return f"largest difference {self.largest} of 255, mean {self.mean:.3f}, {self.share:.2%} of the pixels differ"
+        share = "less than 0.01%" if 0 < self.share < 1e-4 else f"{self.share:.2%}"
+        return f"largest difference {self.largest} of 255, mean {self.mean:.3f}, {share} of the pixels differ"
 
 
 @dataclass(frozen=True)
