@@ -15,9 +15,10 @@ import torch
 from diffusers import ZImagePipeline
 from PIL import Image
 
-from zimage_kit.nano import architecture, batched, captions, data, scenes
+from zimage_kit.nano import DIRECTORY, architecture, batched, captions, data, scenes
 from zimage_kit.nano.batched import Batched, patchify, unpatchify
 from zimage_kit.nano.data import PREFIX, SUFFIX
+from zimage_kit.nano.train import export, people
 from zimage_kit.nano.train.common import Average, Clock, Muon, Setup, quick_norms
 from zimage_kit.nano.train.denoiser import Network, matrices
 from zimage_kit.nano.train.distil import schedule
@@ -336,6 +337,36 @@ class TestTheWholeWay:
         assert all(0 <= look["all"] <= 1 for look in looks)
         with Image.open(state / "sheet-en-2.png") as sheet:
             assert sheet.size == (2048, 1536)
+
+
+@pytest.mark.skipif(not (DIRECTORY / "judge.safetensors").exists(), reason="nano's weights are not here")
+def test_training_can_go_on_from_exported_weights(tmp_path: Path) -> None:
+    setup = setup_in(tmp_path)
+    export.begin(setup, DIRECTORY)
+    parts = export.parts(setup)
+    shipped = ZImagePipeline.from_pretrained(DIRECTORY, dtype=torch.float32, local_files_only=True)
+    for name in ("transformer", "text_encoder", "vae"):
+        wanted = getattr(shipped, name).state_dict()
+        assert all(torch.equal(value, wanted[key]) for key, value in parts[name].state_dict().items()), name
+    assert parts["vae"].config.scaling_factor == shipped.vae.config.scaling_factor
+    for piece in ("autoencoder", "judge", "denoiser", "distilled"):
+        kept = setup.load(piece)
+        assert kept is not None
+        assert kept["done"] == 0.0, piece
+
+
+def test_two_people_are_one_person_twice(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    scene = next(s for s in (scenes.sample(i, count=1) for i in range(1000)) if s.things[0].kind == "person")
+    first, second = people.doubled(scene, rng).things
+    assert (first.kind, first.colour, first.pose) == (second.kind, second.colour, second.pose)
+    assert first.keypoints is not None
+    assert second.keypoints is not None
+    assert np.allclose(first.keypoints - (first.x, first.y), second.keypoints - (second.x, second.y))
+    assert second.x - first.x > 0.3 * scene.width
+    empty = scenes.sample(0, count=0)
+    with pytest.raises(ValueError, match="no person"):
+        people.doubled(empty, rng)
 
 
 def test_a_piece_that_lacks_its_forerunner_says_which(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ LEARNING = ("head", "neck", "body.4", "body.3")
 
 def doubled(scene: scenes.Scene, rng: np.random.Generator) -> scenes.Scene:
     """Return a scene of one person with that person twice, side by side."""
-    person = scene.things[0]
-    if person.keypoints is None:
+    person = next((thing for thing in scene.things if thing.keypoints is not None), None)
+    if person is None or person.keypoints is None:
         raise ValueError(f"scene {scene.seed} has no person")
     extent = min(person.extent, 0.62 * scene.width) * rng.uniform(0.75, 1.0)
     y = scene.height * rng.uniform(0.84, 0.92) - 0.5 * extent
