@@ -53,30 +53,28 @@ def evaluate(count: int, say: Any) -> tuple[dict[str, Any], list[Image.Image]]:
     features: dict[str, NDArray[np.float32]] = {}
     sheet: list[list[Image.Image]] = []
     begin = time.perf_counter()
-    with zk.connect("inline", device="cpu") as session:
-        session.run("a cat", model="nano", seed=0)
-        figures["first_picture_seconds"] = round(time.perf_counter() - begin, 2)
-        figures["load_seconds"] = round(session.status().load_seconds or 0.0, 2)
-        for language, tell in TELL.items():
-            pictures, taken = [], []
-            for i, scene in enumerate(told):
-                prompt = tell(scene, rng, complete=True, stray=False)
-                start = time.perf_counter()
-                art = session.run(
-                    prompt, model="nano", width=scene.width, height=scene.height, seed=1000 + i, fresh=True
-                )
-                taken.append(time.perf_counter() - start)
-                pictures.append(art.image)
-                if i % 20 == 19:
-                    say(f"{language}: {i + 1} of {count} pictures, {np.median(taken):.2f} s each")
-            features[language], verdicts = judge.look(mind, pictures)
-            figures[language] = rates([right(s, v) for s, v in zip(told, verdicts, strict=True)])
-            figures[language]["seconds_per_picture"] = round(float(np.median(taken)), 3)
-            sheet.append([p for p, s in zip(pictures, told, strict=True) if s.width == s.height][:24])
-        figures["seeds_differ"] = variety(session, mind, rng)
-        vae = session._engine._pipeline.diffusers_pipeline.vae  # type: ignore[attr-defined]
-        drawn = [scenes.render(scene) for scene in told]
-        redrawn = [through(vae, picture) for picture in drawn]
+    session = zk.connect("inline", device="cpu")  # this process may use it for more, so it stays open
+    session.run("a cat", model="nano", seed=0)
+    figures["first_picture_seconds"] = round(time.perf_counter() - begin, 2)
+    figures["load_seconds"] = round(session.status().load_seconds or 0.0, 2)
+    for language, tell in TELL.items():
+        pictures, taken = [], []
+        for i, scene in enumerate(told):
+            prompt = tell(scene, rng, complete=True, stray=False)
+            start = time.perf_counter()
+            art = session.run(prompt, model="nano", width=scene.width, height=scene.height, seed=1000 + i, fresh=True)
+            taken.append(time.perf_counter() - start)
+            pictures.append(art.image)
+            if i % 20 == 19:
+                say(f"{language}: {i + 1} of {count} pictures, {np.median(taken):.2f} s each")
+        features[language], verdicts = judge.look(mind, pictures)
+        figures[language] = rates([right(s, v) for s, v in zip(told, verdicts, strict=True)])
+        figures[language]["seconds_per_picture"] = round(float(np.median(taken)), 3)
+        sheet.append([p for p, s in zip(pictures, told, strict=True) if s.width == s.height][:24])
+    figures["seeds_differ"] = variety(session, mind, rng)
+    vae = session._engine._pipeline.diffusers_pipeline.vae  # type: ignore[attr-defined]
+    drawn = [scenes.render(scene) for scene in told]
+    redrawn = [through(vae, picture) for picture in drawn]
     say("judging drawn scenes and reconstructions")
     real, verdicts = judge.look(mind, drawn)
     figures["judge_on_drawn_scenes"] = rates([right(s, v) for s, v in zip(told, verdicts, strict=True)])
