@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; the t
 from zimage_kit import Artifact, Request, Session, nano
 from zimage_kit.artifact import Trace
 from zimage_kit.directories import missing_files
+
+
+def pytest_configure() -> None:
+    """A shell's background job begins with Ctrl-C ignored, and so would every process whose Ctrl-C is tested here."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
