@@ -11,10 +11,7 @@ from PIL import Image
 
 from zimage_kit.nano import DIRECTORY, evaluate
 
-pytestmark = [
-    pytest.mark.skipif(not (DIRECTORY / "judge.safetensors").exists(), reason="nano's weights are not here"),
-    pytest.mark.xdist_group("nano-quality"),
-]
+pytestmark = pytest.mark.xdist_group("nano-quality")
 
 
 Measured = tuple[dict[str, Any], list[Image.Image]]

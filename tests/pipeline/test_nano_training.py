@@ -339,7 +339,6 @@ class TestTheWholeWay:
             assert sheet.size == (2048, 1536)
 
 
-@pytest.mark.skipif(not (DIRECTORY / "judge.safetensors").exists(), reason="nano's weights are not here")
 def test_training_can_go_on_from_exported_weights(tmp_path: Path) -> None:
     setup = setup_in(tmp_path)
     export.begin(setup, DIRECTORY)
