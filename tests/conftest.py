@@ -26,7 +26,8 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home: no model of the machine's owner is found, and nothing is written to their outputs."""
-    for name in ("ZIMAGE_MODELS", "ZIMAGE_EXTENSIONS", "MODELSCOPE_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+    names = ("ZIMAGE_MODELS", "ZIMAGE_EXTENSIONS", "ZIMAGE_SESSION")
+    for name in (*names, "MODELSCOPE_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
     home = tmp_path / "home"
     home.mkdir()
@@ -34,6 +35,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
     monkeypatch.setenv("ZIMAGE_OUTPUTS", str(home / "outputs"))
     return home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A place for sessions of these tests' own. Whoever connects starts one there; it is ended with the tests."""
+    from zimage_kit.engines import launch
+
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("state")
+        patch.setenv("ZIMAGE_STATE", str(folder))
+        yield folder
+        if (folder / launch.FILE).exists():
+            launch.kill(launch.read_session_file(folder / launch.FILE))
 
 
 @pytest.fixture(scope="session")

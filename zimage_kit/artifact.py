@@ -84,10 +84,14 @@ class Trace(BaseModel):
 
 
 class Artifact:
-    """`image` (PIL, RGB, 8 bits), `request` (the resolved recipe) and `trace`. Treat the picture as read-only."""
+    """`image` (PIL, RGB, 8 bits), `request` (the resolved recipe) and `trace`. Treat the picture as read-only.
+
+    `path`: where it was saved to or read from last, else None.
+    """
 
     def __init__(self, image: Image.Image, request: Request, trace: Trace, session: Runs | None = None) -> None:
         self.image, self.request, self.trace = image, request, trace
+        self.path: Path | None = None
         self._session = session
 
     @classmethod
@@ -113,21 +117,23 @@ class Artifact:
         """The picture as PNG with its recipe. Encoded on the first call, in the caller's thread."""
         return self._png
 
-    def save(self, path: str | os.PathLike[str] | None = None) -> Path:
+    def save(self, path: str | os.PathLike[str] | None = None, *, folder: Path | None = None) -> Path:
         """Write the PNG, whole or not at all, and return its path. An existing file at `path` is replaced.
 
-        Without a path: a new file `YYYY-MM-DD/HHMMSS-seed-slug.png` in the outputs folder. Raises CannotWrite.
+        Without a path: a new file `YYYY-MM-DD/HHMMSS-seed-slug.png` in `folder`, or else in the outputs folder. Raises
+        CannotWrite.
         """
         if path is not None:
-            target = store.check_picture_path(path)
-            store.write_whole(target, self.png_bytes())
-            return target
+            self.path = store.check_picture_path(path)
+            store.write_whole(self.path, self.png_bytes())
+            return self.path
         while True:
-            target = store.path_for(self)
+            target = store.path_for(self, folder)
             try:
                 store.write_whole(target, self.png_bytes(), replace=False)
             except FileExistsError:
                 continue  # another process took the name in this moment: the next one is free
+            self.path = target
             return target
 
     def then(self, *stages: Any) -> Artifact:
@@ -212,7 +218,9 @@ def read(path: str | os.PathLike[str]) -> Artifact:
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise NoRecipe(f"{path} is not a readable picture ({error})", mend="Give a PNG made by zimage_kit.") from None
     if png.RECIPE in texts:
-        return _from_recipe(path, image, texts[png.RECIPE])
+        artifact = _from_recipe(path, image, texts[png.RECIPE])
+        artifact.path = path
+        return artifact
     fields, other = png.read_parameters(texts.get(png.PARAMETERS, ""))
     if fields:
         return _from_parameters(image, fields, other)

@@ -10,7 +10,9 @@ import json
 import os
 from collections.abc import Iterator
 from functools import lru_cache
+from math import prod
 from pathlib import Path
+from typing import Any
 
 INDEX = "model_index.json"
 _SAMPLES, _SAMPLE_BYTES, _SMALL_FILE = 16, 4096, 1 << 20
@@ -106,6 +108,35 @@ def _read_json(path: Path) -> dict[str, object] | None:
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None
+
+
+def read_index(directory: Path) -> dict[str, Any]:
+    """model_index.json: for each component its [library, class]; empty when it cannot be read."""
+    return _read_json(directory / INDEX) or {}
+
+
+def component_bytes(directory: Path, dtype: str) -> dict[str, int]:
+    """Bytes that each network of a model will take in memory in "float32" or "bfloat16", from its files' headers.
+
+    In the order of model_index.json; components without weights (scheduler, tokenizer) are left out.
+    """
+    width = 4 if dtype == "float32" else 2
+    sizes = {}
+    for name, value in read_index(directory).items():
+        files = sorted((directory / name).glob("*.safetensors")) if isinstance(value, list) and value[0] else []
+        if files:
+            sizes[name] = width * sum(_count_weights(path) for path in files)
+    return sizes
+
+
+def _count_weights(path: Path) -> int:
+    """How many numbers a safetensors file holds; 0 for a broken one, about which its loader says more."""
+    with path.open("rb") as file:
+        try:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        except ValueError:
+            return 0
+    return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
 
 
 def component_config(directory: Path, component: str) -> dict[str, object]:

@@ -16,11 +16,11 @@ class Event:
 
     | kind | fields that are set |
     |---|---|
-    | queued | position: jobs that are ahead (0: next) |
-    | loading | message; seconds once it is loaded |
+    | queued | position: jobs that are ahead (0: next); message when there is more to say |
+    | loading | message; of a model bytes_done of bytes_total, measured in memory; seconds once it is loaded |
     | step | step (1 … steps), steps, sigma after it (1 noise, 0 picture), preview, seconds since the job began |
     | stage | step (1 … steps) of the recipe's stages, message: its kind or what it says; seconds once it is done |
-    | done | seconds from begin to end |
+    | done | seconds from begin to end; message: where a kept picture was saved |
     | failed, cancelled | message: one line |
 
     `preview` is a small JPEG (quality 85) of where the picture is heading, or None for a model without a
@@ -34,5 +34,7 @@ class Event:
     steps: int | None = None
     sigma: float | None = None
     preview: bytes | None = None
+    bytes_done: int | None = None
+    bytes_total: int | None = None
     message: str = ""
     seconds: float | None = None

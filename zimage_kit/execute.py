@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .artifact import Artifact, Trace
@@ -17,6 +18,7 @@ from .memory import Parts
 from .preflight import Checked
 from .request import Request
 from .stage import Call, Context, Stage
+from .status import Priority
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,7 +35,8 @@ class Task:
     """What crosses the wall to an engine. Either `checked` (make a picture) or `picture` with `trace` (stages only).
 
     `request` is the recipe of the outcome; of its stages, the first `done` are in `picture` already. `fresh` goes
-    around the cache.
+    around the cache. `keep`: it is saved by the engine, in `folder` (None: the engine's own outputs folder), and lives
+    on without whoever asked for it.
     """
 
     id: str
@@ -43,6 +46,9 @@ class Task:
     trace: Trace = field(default_factory=Trace)
     done: int = 0
     fresh: bool = False
+    keep: bool = False
+    priority: Priority = "interactive"
+    folder: Path | None = None
 
 
 @dataclass
@@ -163,6 +169,8 @@ class _Run:
 
         That is the recipe with the stages done and those that condition, model and LoRA files, device, dtype, versions.
         """
+        if checked.directory is None:
+            raise ValueError("checked for another machine's disk; preflight.check says so for this one")
         place = self.room.place()
         circumstances = [fingerprint(checked.directory), place.device, place.dtype]
         circumstances += [adapter_name(lora) for lora in checked.request.loras]

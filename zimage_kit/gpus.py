@@ -1,8 +1,10 @@
-"""NVIDIA cards as the driver sees them, through NVML: memory, driver, who holds it. Needs no torch, starts no CUDA."""
+"""NVIDIA cards as the driver sees them, through NVML: memory, heat, who holds it. Needs no torch, starts no CUDA."""
 
 from __future__ import annotations
 
 import importlib.util
+import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +22,10 @@ class Holder:
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card; memory in bytes. `bfloat16`: its generation (Ampere and later) computes in it."""
+    """One card; memory in bytes, `temperature` in degrees Celsius, `power` in watts, None where it does not tell.
+
+    `bfloat16`: its generation (Ampere and later) computes in it. `host`: the machine that it is in.
+    """
 
     index: int
     name: str
@@ -29,6 +34,9 @@ class Gpu:
     used: int
     bfloat16: bool
     holders: tuple[Holder, ...]
+    temperature: int | None = None
+    power: float | None = None
+    host: str = ""
 
 
 def list_gpus() -> tuple[list[Gpu], str]:
@@ -55,12 +63,28 @@ def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     major, _ = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    running = _told(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
+    power = _told(nvml, lambda: nvml.nvmlDeviceGetPowerUsage(handle))  # milliwatts
+    return Gpu(
+        index,
+        str(nvml.nvmlDeviceGetName(handle)),
+        driver,
+        memory.total,
+        memory.used,
+        major >= 8,
+        holders=tuple(Holder(p.pid, _command(p.pid), p.usedGpuMemory or 0) for p in running),
+        temperature=_told(nvml, lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+        power=None if power is None else round(power / 1e3, 1),
+        host=platform.node(),
+    )
+
+
+def _told(nvml: Any, ask: Callable[[], Any]) -> Any:
+    """The answer, or None: some cards and drivers keep some things to themselves."""
     try:
-        running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    except nvml.NVMLError:  # some drivers keep it from ordinary users
-        running = []
-    holders = tuple(Holder(p.pid, _command(p.pid), p.usedGpuMemory or 0) for p in running)
-    return Gpu(index, str(nvml.nvmlDeviceGetName(handle)), driver, memory.total, memory.used, major >= 8, holders)
+        return ask()
+    except nvml.NVMLError:
+        return None
 
 
 def _command(pid: int) -> str:

@@ -21,13 +21,20 @@ _HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is heard on eve
 class Job:
     """One picture in the making. `await job` and `job.result()` give the artifact or raise what went wrong."""
 
-    def __init__(self, request: Request, engine: Engine) -> None:
-        self.id = uuid.uuid4().hex[:12]
-        self.request = request
+    def __init__(self, request: Request | None, engine: Engine, id: str | None = None) -> None:
+        self.id = id or uuid.uuid4().hex[:12]
+        self._request = request
         self._engine = engine
         self._events: list[Event] = []
         self._news = threading.Condition()
         self._outcome: Future[Artifact] = Future()
+
+    @property
+    def request(self) -> Request:
+        """What it was asked for, resolved."""
+        if self._request is None:  # a job of another process, followed from here
+            self._request = self._engine.follow(self.id, self.hear, self.finish)
+        return self._request
 
     @property
     def state(self) -> Literal["queued", "running", "done", "failed", "cancelled"]:

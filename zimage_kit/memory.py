@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import psutil
 
 from .errors import OutOfMemory
 
@@ -83,6 +86,33 @@ def allocated(device: str) -> int:
     if device.startswith("cuda"):
         return int(torch.cuda.memory_allocated(device))
     return int(torch.mps.current_allocated_memory()) if device == "mps" else 0
+
+
+@contextmanager
+def growth(device: str, told: Callable[[int], None], seconds: float = 0.25) -> Iterator[None]:
+    """Tell every `seconds`, from a thread of its own, how many bytes have come into memory since; it never goes back.
+
+    On a GPU, where weights pass through the host's memory, half of a byte counts there and the other half on the GPU.
+    """
+    process, over = psutil.Process(), threading.Event()
+    begin, began = process.memory_info().rss, allocated(device)
+
+    def watch() -> None:
+        host = most = 0
+        while not over.wait(seconds):
+            host = max(host, process.memory_info().rss - begin)
+            now = host if device == "cpu" else (host + allocated(device) - began) // 2
+            if now > most:
+                most = now
+                told(most)
+
+    thread = threading.Thread(target=watch, name="zimage-growth", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def release(device: str) -> None:

@@ -20,7 +20,7 @@ from .directories import INDEX, candidates, component_config, missing_files, mod
 from .errors import ModelMissing, UnknownModel, closest
 from .model_data import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5
 
-__all__ = ["SPECS", "ModelSpec", "default_model", "default_notice", "models_dir", "require", "resolve"]
+__all__ = ["SPECS", "ModelSpec", "default_model", "default_notice", "models_dir", "models_here", "require", "resolve"]
 
 
 class ModelSpec(BaseModel):
@@ -205,18 +205,24 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def default_model() -> str:
-    """`turbo` once it is on this disk, `nano` until then."""
-    return "turbo" if TURBO.directory() is not None else "nano"
+def models_here() -> frozenset[str]:
+    """Names of the models that are on this disk, whole."""
+    return frozenset(name for name, spec in SPECS.items() if spec.directory() is not None)
+
+
+def default_model(there: frozenset[str] | None = None) -> str:
+    """`turbo` once it is on this disk (or among the names `there`, of a session's workers), `nano` until then."""
+    found = TURBO.directory() is not None if there is None else TURBO.name in there
+    return TURBO.name if found else NANO.name
 
 
 _noticed = False
 
 
-def default_notice() -> str | None:
-    """The sentence that says that nano stands in for turbo, the first time in this process; None afterwards."""
+def default_notice(chosen: str | None) -> str | None:
+    """The sentence that says that nano was `chosen` in turbo's place, the first time in this process; else None."""
     global _noticed
-    if _noticed or default_model() != "nano":
+    if _noticed or chosen != NANO.name:
         return None
     _noticed = True
     size = TURBO.download_bytes / 1e9

@@ -20,10 +20,10 @@ import torch
 import transformers
 from PIL import Image
 
-from .directories import fingerprint
+from .directories import component_bytes, fingerprint, read_index
 from .errors import BadRequest, JobFailed, NotFinite
 from .lora import Loras
-from .memory import Parts, out_of_memory, release
+from .memory import Parts, growth, out_of_memory, release
 from .models import ModelSpec
 from .placement import Machine, Placement
 from .preview import Preview
@@ -54,16 +54,28 @@ def machine() -> Machine:
 class ResidentPipeline:
     """A model on its device. Use from one thread at a time: diffusers keeps the state of a run on the object."""
 
-    def __init__(self, spec: ModelSpec, directory: Path, placement: Placement) -> None:
-        """Load the model from its directory; raises OutOfMemory, or JobFailed when files are broken."""
+    def __init__(
+        self,
+        spec: ModelSpec,
+        directory: Path,
+        placement: Placement,
+        progress: Callable[[str, int, int], None] = lambda component, done, total: None,
+    ) -> None:
+        """Load the model from its directory; raises OutOfMemory, or JobFailed when files are broken.
+
+        `progress` is told the component that is being loaded and the bytes of the model that are in memory, of how
+        many; it is called from another thread too.
+        """
         begin = time.perf_counter()
         self.spec, self.directory, self.placement = spec, directory, placement
         self.device, self.dtype = placement.device, placement.dtype
         self.fingerprint = fingerprint(directory)
-        self._pipe = _load(spec, directory, placement)
+        self._pipe = _load(spec, directory, placement, progress)
         self._loras = Loras(self._pipe)
         self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
         self._embeddings: OrderedDict[str, list[torch.Tensor]] = OrderedDict()
+        networks = [part for part in self._pipe.components.values() if isinstance(part, torch.nn.Module)]
+        self.weight_bytes = sum(weight.nbytes for network in networks for weight in network.parameters())
         self.load_seconds = time.perf_counter() - begin
 
     @property
@@ -169,16 +181,24 @@ def schedule(steps: int) -> list[float]:
     return torch.linspace(1.0, 1 / steps, steps).tolist()
 
 
-def _load(spec: ModelSpec, directory: Path, placement: Placement) -> Any:
+def _load(spec: ModelSpec, directory: Path, placement: Placement, progress: Callable[[str, int, int], None]) -> Any:
+    """Component by component, each moved to the device before the next is read: the least host memory."""
+    dtype = getattr(torch, placement.dtype)
+    sizes = component_bytes(directory, placement.dtype)
+    total, done, networks = sum(sizes.values()), 0, {}
     try:
         with _quiet():
-            pipe = diffusers.ZImagePipeline.from_pretrained(
-                str(directory),
-                dtype=getattr(torch, placement.dtype),
-                local_files_only=True,
-                use_safetensors=True,
-            )
-        pipe.to(placement.device)
+            for name, size in sizes.items():
+
+                def told(growth: int, name: str = name, before: int = done, size: int = size) -> None:
+                    progress(name, before + min(growth, size), total)
+
+                told(0)
+                with growth(placement.device, told):
+                    networks[name] = _network(directory, name, dtype).to(placement.device)
+                done += size
+            progress("", done, total)
+            pipe = diffusers.ZImagePipeline.from_pretrained(str(directory), local_files_only=True, **networks)
     except Exception as error:
         memory = out_of_memory(error, placement.device, f"loading {spec.name}")
         raise memory or JobFailed(
@@ -187,6 +207,15 @@ def _load(spec: ModelSpec, directory: Path, placement: Placement) -> Any:
         ) from None
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def _network(directory: Path, component: str, dtype: torch.dtype) -> Any:
+    """One network of a directory in diffusers' layout, by the class that its index names."""
+    library, name = read_index(directory)[component]
+    cls = getattr(transformers if library == "transformers" else diffusers, name)
+    return cls.from_pretrained(
+        str(directory / component), dtype=dtype, local_files_only=True, use_safetensors=True
+    ).eval()
 
 
 @contextmanager

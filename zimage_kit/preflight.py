@@ -19,17 +19,20 @@ from .stage import Stage
 
 @dataclass(frozen=True)
 class Checked:
-    """A request that can run: resolved, with the model's directory and what was chosen for the user."""
+    """A request that can run: resolved, with the model's directory and what was chosen for the user.
+
+    Without a directory and a count of tokens, when the model lies on another machine; it is checked again there.
+    """
 
     request: Request
     spec: ModelSpec
-    directory: Path
-    prompt_tokens: int
+    directory: Path | None
+    prompt_tokens: int | None
     notes: tuple[str, ...]
 
 
-def check(request: Request) -> Checked:
-    """Resolve a request and check it against its model.
+def check(request: Request, models: frozenset[str] | None = None) -> Checked:
+    """Resolve a request and check it against its model, on this disk or among `models`, those of a session's workers.
 
     Raises BadRequest (size over the model's limit, prompt too long or empty, a negative prompt that would be ignored,
     a missing LoRA, an unknown stage or field), UnknownModel, ModelMissing, ExtensionProblem, and NoRecipe for a recipe
@@ -42,10 +45,12 @@ def check(request: Request) -> Checked:
             source=request.source,
         )
     stages = build_stages(request.stages)
-    spec = resolve(request.model or default_model())
+    spec = resolve(request.model or default_model(models or None))
     request, notes = _filled(request, spec, stages)
     notes += _check_sizes(request, spec)
     notes += _check_texts(request, spec)
+    if models and spec.name in models and spec.directory() is None:
+        return Checked(request, spec, None, None, tuple(notes))
     directory = require(spec.name)
     tokens = _check_length(request, spec, directory)
     return Checked(request, spec, directory, tokens, tuple(notes))

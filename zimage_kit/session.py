@@ -10,10 +10,12 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
+from weakref import WeakValueDictionary
 
 from .artifact import Artifact, read
-from .engines import Engine, Status
+from .engines import Engine, Status, launch
 from .engines.inline import InlineEngine
 from .errors import BadRequest, NoRecipe
 from .events import Event
@@ -23,6 +25,8 @@ from .models import default_notice
 from .preflight import Checked, check, check_applied
 from .request import Request
 from .stage import Stage
+from .status import Priority
+from .store import outputs_dir
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,26 +37,55 @@ OnEvent = Callable[[Event], None]
 
 
 class Session:
-    """The way to one engine. Use it as a context manager to close it at the end. Safe to use from several threads."""
+    """The way to one engine. Safe to use from several threads.
+
+    As a context manager it is closed at the end: then this process's jobs are cancelled and no more are taken. A shared
+    session itself lives on; `zimage session stop` ends it.
+    """
 
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine, self._name = engine, name
+        self._jobs: WeakValueDictionary[str, Job] = WeakValueDictionary()
 
-    def submit(self, request: Request | str, *, fresh: bool = False, **fields: Any) -> Job:
+    def submit(
+        self,
+        request: Request | str,
+        *,
+        fresh: bool = False,
+        keep: bool = False,
+        priority: Priority = "interactive",
+        **fields: Any,
+    ) -> Job:
         """Check a request and queue it. `fields` are changes to it; `fresh` goes around the cache of pictures.
 
-        Raises at once, with nothing loaded, what `zimage_kit.preflight.check` says.
+        `keep`: the session saves the picture in the outputs folder, and the job goes on when this process ends.
+        `priority` "batch" lets every interactive job go first. Await the job, or ask it for its result. Raises at once,
+        with nothing loaded, what `zimage_kit.preflight.check` says.
         """
-        return self._start(_checked(request, fields), fresh)
+        return self._start(self._checked(request, fields), fresh, keep, priority)
 
     @overload
     def run(
-        self, request: Request | str, on_event: OnEvent | None = ..., *, fresh: bool = ..., **fields: Any
+        self,
+        request: Request | str,
+        on_event: OnEvent | None = ...,
+        *,
+        fresh: bool = ...,
+        keep: bool = ...,
+        priority: Priority | None = ...,
+        **fields: Any,
     ) -> Artifact: ...
 
     @overload
     def run(
-        self, request: Iterable[Request | str], on_event: OnEvent | None = ..., *, fresh: bool = ..., **fields: Any
+        self,
+        request: Iterable[Request | str],
+        on_event: OnEvent | None = ...,
+        *,
+        fresh: bool = ...,
+        keep: bool = ...,
+        priority: Priority | None = ...,
+        **fields: Any,
     ) -> Iterator[Artifact]: ...
 
     def run(
@@ -61,22 +94,26 @@ class Session:
         on_event: OnEvent | None = None,
         *,
         fresh: bool = False,
+        keep: bool = False,
+        priority: Priority | None = None,
         **fields: Any,
     ) -> Artifact | Iterator[Artifact]:
         """Make a picture and wait for it; of several requests, an iterator that gives each artifact as it is done.
 
         `on_event` is called in this thread. All requests are checked before the first begins; `seed` may then be a
-        sequence with one seed for each. An interrupt while waiting cancels what is not done.
+        sequence with one seed for each. An interrupt while waiting cancels what is not done. `fresh`, `keep` and
+        `priority` are as for `submit`; several requests are "batch" unless told otherwise, one is "interactive".
         """
         if isinstance(request, Request | str):
-            return self._wait(self.submit(request, fresh=fresh, **fields), on_event)
+            job = self.submit(request, fresh=fresh, keep=keep, priority=priority or "interactive", **fields)
+            return self._wait(job, on_event)
         requests = list(request)
         seeds = _seeds(fields.pop("seed", None), len(requests))
         checked = [
-            _checked(each, fields if seed is None else {**fields, "seed": seed})
+            self._checked(each, fields if seed is None else {**fields, "seed": seed})
             for each, seed in zip(requests, seeds, strict=True)
         ]
-        jobs = [self._start(each, fresh) for each in checked]
+        jobs = [self._start(each, fresh, keep, priority or "batch") for each in checked]
         return _Stream(jobs, lambda job: self._wait(job, on_event))
 
     def apply(
@@ -99,23 +136,36 @@ class Session:
         return self._wait(self._queue(job, task), on_event)
 
     def status(self) -> Status:
-        """How the engine is: model, model_loads, queue, device, memory. Answers at once."""
+        """How the session is: models, workers, jobs, cards and who holds their memory. Answers within two seconds."""
         return self._engine.status()
 
+    def job(self, job_id: str) -> Job:
+        """Any job of the session by its id (`status().jobs` has them), to follow, await or cancel.
+
+        A job of another process tells how it is now and all that follows; a kept one gives its picture even when it is
+        over. Raises BadRequest for one that is not there (any more).
+        """
+        job = self._jobs.get(job_id)
+        if job is None:
+            job = Job(None, self._engine, job_id)
+            job.request  # noqa: B018  asks the engine, which raises for a job that is not there
+            self._jobs[job_id] = job
+        return job
+
     def cancel(self, job: Job | str) -> bool:
-        """Cancel a job, or the one with this id. False: it is over already."""
+        """Cancel a job, or the one with this id, whoever asked for it. False: it is over already."""
         return self._engine.cancel(job.id if isinstance(job, Job) else job)
 
     def unload(self) -> None:
-        """Give the model's memory back; the next job loads it again. Waits for the jobs before it."""
+        """Give the models' memory back; the next job loads its model again. Waits for what runs."""
         self._engine.unload()
 
     def restart(self) -> None:
-        """Cancel all jobs and begin anew without a model."""
+        """Cancel all jobs, everyone's, and begin anew without a model. The way out when a worker is stuck."""
         self._engine.restart()
 
     def close(self) -> None:
-        """Cancel all jobs and give everything back. A later `connect()` opens a new session."""
+        """Cancel this process's jobs and leave. An inline session gives its memory back; a shared one lives on."""
         self._engine.close()
 
     def __enter__(self) -> Session:
@@ -125,14 +175,26 @@ class Session:
         self.close()
 
     def __repr__(self) -> str:
-        status = self.status()
+        status = self._engine.status()
         return f"<Session {self._name}: {status.state}, {status.model or 'no model loaded'}, {status.queued} queued>"
 
-    def _start(self, checked: Checked, fresh: bool) -> Job:
+    def _checked(self, request: Request | str, changes: dict[str, Any]) -> Checked:
+        """A request that can run; says once in a process when nano stands in for turbo."""
+        request = request.but(**changes) if isinstance(request, Request) else Request(prompt=request, **changes)
+        checked = check(request, self._engine.models())
+        notice = default_notice(checked.request.model) if request.model is None else None
+        if notice:
+            logging.getLogger("zimage_kit").warning(notice)
+        return checked
+
+    def _start(self, checked: Checked, fresh: bool, keep: bool, priority: Priority) -> Job:
         job = Job(checked.request, self._engine)
-        return self._queue(job, Task(job.id, checked.request, checked=checked, fresh=fresh))
+        folder = outputs_dir().absolute() if keep else None
+        task = Task(job.id, checked.request, checked, fresh=fresh, keep=keep, priority=priority, folder=folder)
+        return self._queue(job, task)
 
     def _queue(self, job: Job, task: Task) -> Job:
+        self._jobs[job.id] = job
         self._engine.submit(task, job.hear, job.finish)
         return job
 
@@ -176,16 +238,6 @@ class _Stream(Iterator[Artifact]):
         self._jobs.clear()
 
 
-def _checked(request: Request | str, changes: dict[str, Any]) -> Checked:
-    """A request that can run; says once in a process when nano stands in for turbo."""
-    request = request.but(**changes) if isinstance(request, Request) else Request(prompt=request, **changes)
-    checked = check(request)
-    notice = default_notice() if request.model is None else None
-    if notice:
-        logging.getLogger("zimage_kit").warning(notice)
-    return checked
-
-
 def _seeds(seed: Any, count: int) -> Sequence[int | None]:
     """One seed for each request: none, the same for all, or a sequence of as many."""
     if seed is None or isinstance(seed, int):
@@ -212,20 +264,52 @@ def _as_artifact(picture: Artifact | Image.Image | str | os.PathLike[str]) -> Ar
             return Artifact.from_image(file)
 
 
-_sessions: dict[tuple[str | None, str | None], Session] = {}
+_sessions: dict[tuple[str, str | None, str | None], Session] = {}
 _connecting = threading.Lock()
 
 
-def connect(where: str | None = None, *, device: str | None = None, dtype: str | None = None) -> Session:
-    """The session of this process: `"inline"`, or None for the default, which is the same for now.
+def connect(
+    where: str | os.PathLike[str] | None = None, *, device: str | None = None, dtype: str | None = None
+) -> Session:
+    """The session to make pictures with. Connecting again gives the same one, with its model still loaded.
 
-    Asked again with the same device and dtype, it is the same session, with its model still loaded. `device` is "cpu",
-    "cuda:0" or "mps", `dtype` "float32" or "bfloat16"; left out, they are chosen. Raises BadRequest for any other.
+    | where | which session |
+    |---|---|
+    | None | $ZIMAGE_SESSION if it is set (to one of the following), else "shared" |
+    | "shared" | your one session on this machine, for all notebooks and programs; it is started if there is none |
+    | a scheduler.json | the session that this file names, here or on another machine |
+    | "inline" | this process itself; the model goes when the process ends |
+
+    `device` is "cpu", "cuda:0" or "mps", `dtype` "float32" or "bfloat16"; left out, they are chosen. On native Windows
+    None means "inline", with a warning. Raises BadRequest, and SessionDied for a session that cannot be reached.
     """
-    if where not in (None, "inline"):
-        raise BadRequest(f"connect({where!r})", expected='"inline" or nothing', mend="zk.connect() is what you want.")
+    name = os.fspath(where or os.environ.get("ZIMAGE_SESSION") or "shared")
+    if name == "shared" and launch.WINDOWS:
+        if where == "shared":
+            raise BadRequest('connect("shared") on native Windows', mend=launch.WINDOWS_SAYS)
+        logging.getLogger("zimage_kit").warning(launch.WINDOWS_SAYS)
+        name = "inline"
+    if name not in ("shared", "inline") and not name.endswith(".json"):
+        raise BadRequest(
+            f"connect({name!r})",
+            expected='nothing, "shared", "inline" or the path of a scheduler.json',
+            mend="zk.connect() is what you want.",
+        )
+    if name.endswith(".json"):
+        name = str(Path(name).expanduser().absolute())
+        if device or dtype:
+            raise BadRequest("device and dtype with a session file", mend="Its workers say what they compute with.")
+    key = (str(launch.state_folder()) if name == "shared" else name, device, dtype)
     with _connecting:
-        session = _sessions.get((device, dtype))
+        session = _sessions.get(key)
         if session is None or session.status().state == "closed":
-            session = _sessions[device, dtype] = Session(InlineEngine(device, dtype), where or "inline")
+            session = _sessions[key] = Session(_engine(name, device, dtype), name)
         return session
+
+
+def _engine(name: str, device: str | None, dtype: str | None) -> Engine:
+    if name == "inline":
+        return InlineEngine(device, dtype)
+    from .engines.shared import SharedEngine
+
+    return SharedEngine.of_user(device=device, dtype=dtype) if name == "shared" else SharedEngine.at(Path(name))

@@ -26,15 +26,15 @@ def outputs_dir() -> Path:
     return Path(os.environ.get("ZIMAGE_OUTPUTS") or "~/zimage/outputs").expanduser()
 
 
-def path_for(artifact: Artifact) -> Path:
-    """A free path for this picture: `YYYY-MM-DD/HHMMSS-seed-slug.png` in the outputs folder, in local time.
+def path_for(artifact: Artifact, folder: Path | None = None) -> Path:
+    """A free path for this picture: `YYYY-MM-DD/HHMMSS-seed-slug.png` in `folder` (the outputs folder), in local time.
 
     A number is put behind the slug when the name is taken.
     """
     made = datetime.fromisoformat(artifact.trace.created).astimezone()
     seed = "x" if artifact.request.seed is None else str(artifact.request.seed)
     slug = slug_of(artifact.request.prompt) or "picture"
-    folder = outputs_dir() / made.strftime("%Y-%m-%d")
+    folder = (folder or outputs_dir()) / made.strftime("%Y-%m-%d")
     stem = f"{made.strftime('%H%M%S')}-{seed}-{slug}"
     path, number = folder / f"{stem}.png", 2
     while path.exists():
@@ -88,16 +88,17 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
+def write_whole(path: Path, content: bytes, *, replace: bool = True, mode: int = 0o666) -> None:
     """Write a file so that it is there whole or not at all: temporary name beside it, flush to disk, rename.
 
-    With `replace` False an existing file is left alone and FileExistsError is raised. Raises CannotWrite.
+    `mode` are its permissions, less what the umask takes away. With `replace` False an existing file is left alone and
+    FileExistsError is raised. Raises CannotWrite.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         temporary = path.parent / secrets.token_hex(8).join(_TEMPORARY)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except OSError as error:
         raise _cannot_write(path, error) from None
     try:

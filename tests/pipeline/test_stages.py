@@ -141,7 +141,9 @@ def test_then_applies_a_stage_without_denoising(session: Session, base: Request)
     assert chained.verify().state == "identical"
 
 
-def test_apply_works_on_any_picture_and_needs_no_model(session: Session, tmp_path: object) -> None:
+def test_apply_works_on_any_picture_and_needs_no_model(
+    session: Session, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture = Image.new("RGBA", (50, 30), (0, 0, 255, 255))
     before = picture.tobytes()
     loads = session.status().model_loads
@@ -151,6 +153,7 @@ def test_apply_works_on_any_picture_and_needs_no_model(session: Session, tmp_pat
     assert (picture.mode, picture.tobytes()) == ("RGBA", before)
     assert [data.kind for data in artifact.request.stages] == ["test_bar"]
     assert session.status().model_loads == loads
+    monkeypatch.setenv("ZIMAGE_SESSION", "inline")  # where this process's stages are known
     again = Artifact.from_image(picture).then(Bar(share=0.5))
     assert again.request == artifact.request
     file = artifact.save()

@@ -131,10 +131,10 @@ def test_a_folder_takes_the_limits_of_its_family(tmp_path: Path, model_directory
 
 def test_the_default_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "_noticed", False)
-    first = models.default_notice()
+    first = models.default_notice("nano")
     assert first is not None
     assert "zimage models download turbo" in first
-    assert models.default_notice() is None
+    assert models.default_notice("nano") is None
 
 
 def test_the_fingerprint_is_of_the_content_not_of_the_place(tmp_path: Path, model_directory: Path) -> None:

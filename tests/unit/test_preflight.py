@@ -11,7 +11,7 @@ import pytest
 
 import zimage_kit as zk
 from zimage_kit import Artifact, Request
-from zimage_kit.errors import BadRequest, ModelMissing, NoRecipe, ZImageError
+from zimage_kit.errors import BadRequest, ModelMissing, NoRecipe
 from zimage_kit.models import SPECS
 from zimage_kit.preflight import check
 
@@ -96,7 +96,7 @@ def test_the_prompt_limit_counts_tokens_and_says_how_many(model: str) -> None:
 def test_a_recipe_that_starts_from_a_picture_says_how_to_use_it(artifact: Artifact) -> None:
     request = Artifact.from_image(artifact.image).request
     with pytest.raises(NoRecipe, match=r"session\.apply\(picture, \*request\.stages\)"):
-        zk.connect().run(request)
+        zk.connect("inline").run(request)
 
 
 def test_a_lora_gets_its_absolute_path(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +110,8 @@ def test_a_lora_gets_its_absolute_path(tmp_path: Path, model: str, monkeypatch: 
         check(Request(prompt="x", model=model, loras=[zk.Lora(path=".")]))
 
 
-def test_connecting_elsewhere_is_refused_for_now() -> None:
-    with pytest.raises(ZImageError, match="inline"):
+def test_connecting_to_what_is_no_session_says_what_would_be_one() -> None:
+    with pytest.raises(BadRequest, match=r'nothing, "shared", "inline" or the path of a scheduler\.json'):
+        zk.connect("somewhere")
+    with pytest.raises(BadRequest, match="there is no session file"):
         zk.connect("somewhere.json")

@@ -1,18 +1,21 @@
 """Engines: where jobs run. `Engine` is the one narrow wall between a session and the process that holds the model.
 
-In goes a Task, out come events and one outcome. `inline` is this process.
+In goes a Task, out come events and one outcome. `inline` is this process; `shared` is a process of its own for all
+notebooks, on this machine or on many: turns and desk give the jobs out, server and worker run them, launch finds and
+starts the session, link is a kernel's line to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from ..artifact import Artifact
 from ..errors import ZImageError
 from ..events import Event
 from ..execute import Task
+from ..request import Request
+from ..status import Status
 
 __all__ = ["Engine", "Finish", "Listen", "Status"]
 
@@ -23,39 +26,32 @@ Finish = Callable[[Artifact | ZImageError, Event], None]
 """Told once, of the outcome and the last event together."""
 
 
-@dataclass(frozen=True)
-class Status:
-    """How an engine is. `memory_bytes` is what torch holds on the device (0 on a CPU), times are seconds."""
-
-    engine: str
-    state: Literal["idle", "loading", "running", "closed"]
-    device: str | None
-    dtype: str | None
-    model: str | None
-    model_loads: int
-    load_seconds: float | None
-    running: str | None
-    queued: int
-    memory_bytes: int
-
-
 class Engine(Protocol):
-    """Runs tasks one after the other. Every method may be called from any thread."""
+    """Runs tasks, one at a time on each device. Every method may be called from any thread but the engine's own."""
 
     def submit(self, task: Task, listen: Listen, finish: Finish) -> None:
         """Queue a task. Raises SessionDied when the engine is closed."""
+
+    def follow(self, task_id: str, listen: Listen, finish: Finish) -> Request:
+        """Hear of a task that someone else submitted: how it is now, and all that follows. Returns its request.
+
+        Raises BadRequest when it is not there (any more).
+        """
 
     def cancel(self, task_id: str) -> bool:
         """Ask for a task to stop, a running one before its next step. False: it is not there (any more)."""
 
     def status(self) -> Status:
-        """How the engine is, at once."""
+        """How the engine is, within 2 seconds."""
+
+    def models(self) -> frozenset[str] | None:
+        """Names of the models that its workers have on their disks; None: it uses this machine's disk."""
 
     def unload(self) -> None:
-        """Give the model's memory back once the tasks before it are done; returns when it is done."""
+        """Give the model's memory back once what runs is done; returns when it is done."""
 
     def restart(self) -> None:
         """Cancel everything and begin anew without a model."""
 
     def close(self) -> None:
-        """Cancel everything, give the memory back and take no more tasks."""
+        """Cancel this process's jobs and take no more tasks. An engine of this process gives its memory back."""

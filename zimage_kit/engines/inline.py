@@ -6,6 +6,8 @@ torch and diffusers are imported in that thread, with the first job that needs t
 from __future__ import annotations
 
 import atexit
+import os
+import platform
 import threading
 import time
 import traceback
@@ -16,11 +18,14 @@ from typing import TYPE_CHECKING, Literal
 
 from ..artifact import Artifact
 from ..directories import fingerprint
-from ..errors import JobCancelled, JobFailed, SessionDied, ZImageError
+from ..errors import BadRequest, JobCancelled, JobFailed, SessionDied, ZImageError
 from ..events import Event
 from ..execute import PictureCache, Room, Task, execute
+from ..gpus import list_gpus
 from ..memory import allocated, out_of_memory, release
-from ..models import ModelSpec, require, resolve
+from ..models import ModelSpec, models_here, require, resolve
+from ..request import Request
+from ..status import JobStatus, WorkerStatus
 from . import Finish, Listen, Status
 
 if TYPE_CHECKING:
@@ -33,9 +38,17 @@ _PATIENCE_SECONDS = 30.0
 @dataclass
 class _Job:
     task: Task
-    listen: Listen
+    tell: Listen
     finish: Finish
     stop: threading.Event = field(default_factory=threading.Event)
+    since: float = field(default_factory=time.monotonic)
+    step: tuple[int | None, int | None] = (None, None)
+
+    def listen(self, event: Event) -> None:
+        """Pass an event on, and remember how far the job is."""
+        if event.kind == "step":
+            self.step = event.step, event.steps
+        self.tell(event)
 
 
 @dataclass
@@ -47,7 +60,11 @@ class _Errand:
 
 
 class InlineEngine:
-    """Jobs in the order in which they came. `device` and `dtype` None: chosen by `placement.choose`."""
+    """Jobs in the order in which they came, interactive ones before batch.
+
+    `device` and `dtype` None: chosen by `placement.choose`. A job that is to be kept is saved before it is told as
+    done; it ends with this process like any other.
+    """
 
     def __init__(self, device: str | None = None, dtype: str | None = None) -> None:
         self._wanted = (device, dtype)
@@ -58,7 +75,7 @@ class InlineEngine:
         self._wake = threading.Condition()
         self._running: _Job | None = None
         self._state: Literal["idle", "loading", "running", "closed"] = "idle"
-        self._loads = 0
+        self._loads = self._peak = 0
         self._thread = threading.Thread(target=self._work, name="zimage-inline", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -68,10 +85,21 @@ class InlineEngine:
         job = _Job(task, listen, finish)
         with self._wake:
             self._refuse_when_closed()
-            ahead = sum(isinstance(other, _Job) for other in self._queue) + (self._running is not None)
+            place = len(self._queue)
+            if task.priority == "interactive":  # before the batch jobs, but not past an errand
+                while place and _is_batch(self._queue[place - 1]):
+                    place -= 1
+            ahead = sum(isinstance(other, _Job) for other in tuple(self._queue)[:place]) + (self._running is not None)
             listen(Event(kind="queued", job=task.id, position=ahead))
-            self._queue.append(job)
+            self._queue.insert(place, job)
             self._wake.notify()
+
+    def follow(self, task_id: str, listen: Listen, finish: Finish) -> Request:
+        """Jobs of this process are at hand as they are: anything asked for here is over."""
+        raise BadRequest(f"there is no job {task_id} (any more)", mend="session.status().jobs lists those there are.")
+
+    def models(self) -> None:
+        """None: models are those on this machine's disk."""
 
     def cancel(self, task_id: str) -> bool:
         """Stop a task: a queued one at once, the running one before its next step."""
@@ -88,18 +116,38 @@ class InlineEngine:
 
     def status(self) -> Status:
         """How the engine is, at once."""
-        pipeline, placement, running = self._pipeline, self._placement, self._running
+        with self._wake:
+            running, waiting = self._running, [job for job in self._queue if isinstance(job, _Job)]
+        jobs = [] if running is None else [_job_status(running, None)]
+        jobs += [_job_status(job, position + len(jobs)) for position, job in enumerate(waiting)]
         return Status(
             engine="inline",
+            state=self._state,
+            model_loads=self._loads,
+            workers=(self.worker_status(),),
+            jobs=tuple(jobs),
+            gpus=tuple(list_gpus()[0]),
+        )
+
+    def worker_status(self) -> WorkerStatus:
+        """How this process is as a worker."""
+        pipeline, placement, running = self._pipeline, self._placement, self._running
+        weights = pipeline.weight_bytes if pipeline is not None else 0
+        return WorkerStatus(
+            name="inline",
+            host=platform.node(),
+            pid=os.getpid(),
             state=self._state,
             device=placement.device if placement else self._wanted[0],
             dtype=placement.dtype if placement else self._wanted[1],
             model=pipeline.spec.name if pipeline else None,
+            placement="resident" if pipeline else None,
             model_loads=self._loads,
             load_seconds=pipeline.load_seconds if pipeline else None,
             running=running.task.id if running else None,
-            queued=sum(isinstance(job, _Job) for job in tuple(self._queue)),
-            memory_bytes=allocated(placement.device) if placement else 0,
+            resident_bytes=(allocated(placement.device) if placement else 0) or weights,
+            peak_bytes=self._peak,
+            models=tuple(sorted(models_here())),
         )
 
     def unload(self) -> None:
@@ -115,7 +163,7 @@ class InlineEngine:
 
     def restart(self) -> None:
         """Cancel everything, unload, and count model loads from zero."""
-        self._cancel_all()
+        self.cancel_all()
         self.unload()
         self._loads = 0
 
@@ -126,7 +174,7 @@ class InlineEngine:
                 return
             self._state = "closed"
             self._wake.notify()
-        self._cancel_all()
+        self.cancel_all()
         if threading.current_thread() is not self._thread:
             self._thread.join(_PATIENCE_SECONDS)
         atexit.unregister(self.close)
@@ -135,7 +183,8 @@ class InlineEngine:
         if self._state == "closed":
             raise SessionDied("this session is closed", mend="zk.connect() opens a new one.")
 
-    def _cancel_all(self) -> None:
+    def cancel_all(self) -> None:
+        """Stop every job: those that wait at once, the running one before its next step."""
         with self._wake:
             if self._running is not None:
                 self._running.stop.set()
@@ -182,14 +231,13 @@ class InlineEngine:
         seconds = time.perf_counter() - begin
         if isinstance(outcome, JobFailed):
             release(self._placement.device if self._placement else "cpu")
+        if isinstance(outcome, Artifact):
+            self._peak = max(self._peak, *outcome.trace.peak_bytes.values())
         with self._wake:
             self._running = None
-        if isinstance(outcome, Artifact):
-            job.finish(outcome, Event(kind="done", job=job.task.id, seconds=seconds))
-        elif isinstance(outcome, JobCancelled):
-            job.finish(outcome, Event(kind="cancelled", job=job.task.id, message=str(outcome), seconds=seconds))
-        else:
-            job.finish(outcome, Event(kind="failed", job=job.task.id, message=str(outcome), seconds=seconds))
+        if job.task.keep:
+            outcome = keep(job.task, outcome)
+        job.finish(outcome, last_event(job.task.id, outcome, seconds))
 
     def _execute(self, job: _Job, begin: float) -> Artifact:
         def check() -> None:
@@ -234,8 +282,13 @@ class InlineEngine:
             self._drop()
         job.listen(Event(kind="loading", job=job.task.id, message=f"loading {spec.name}"))
         self._set_state("loading")
+
+        def progress(component: str, done: int, total: int) -> None:
+            message = f"loading {spec.name}: {component.replace('_', ' ')}" if component else f"loading {spec.name}"
+            job.listen(Event(kind="loading", job=job.task.id, message=message, bytes_done=done, bytes_total=total))
+
         with room.parts.part("load", room.device):
-            self._pipeline = ResidentPipeline(spec, directory, placement)
+            self._pipeline = ResidentPipeline(spec, directory, placement, progress)
         self._loads += 1
         self._set_state("running")
         seconds = self._pipeline.load_seconds
@@ -252,7 +305,7 @@ class InlineEngine:
         self._cache.clear()
         if self._pipeline is not None:
             self._pipeline.unload()
-            self._pipeline = None
+            self._pipeline, self._peak = None, 0
 
     def _as_ours(self, error: BaseException, job: _Job) -> ZImageError:
         device = self._placement.device if self._placement else "cpu"
@@ -268,6 +321,46 @@ class InlineEngine:
         )
 
 
+def keep(task: Task, outcome: Artifact | ZImageError) -> Artifact | ZImageError:
+    """Save the picture of a job that is to be kept. What comes back is the outcome, or why it could not be saved."""
+    if isinstance(outcome, ZImageError):
+        return outcome
+    try:
+        outcome.save(folder=task.folder)
+    except ZImageError as error:
+        return error.with_traceback(None)
+    return outcome
+
+
+def last_event(task_id: str, outcome: Artifact | ZImageError, seconds: float | None = None) -> Event:
+    """What a job says last."""
+    if isinstance(outcome, Artifact):
+        saved = "" if outcome.path is None else f"saved {outcome.path}"
+        return Event(kind="done", job=task_id, message=saved, seconds=seconds)
+    kind: Literal["cancelled", "failed"] = "cancelled" if isinstance(outcome, JobCancelled) else "failed"
+    return Event(kind=kind, job=task_id, message=str(outcome), seconds=seconds)
+
+
+def _is_batch(entry: _Job | _Errand) -> bool:
+    return isinstance(entry, _Job) and entry.task.priority == "batch"
+
+
+def _job_status(job: _Job, position: int | None) -> JobStatus:
+    task, (step, steps) = job.task, job.step
+    return JobStatus(
+        id=task.id,
+        state="queued" if position is not None else "running",
+        prompt=task.request.prompt,
+        model=task.request.model or "",
+        priority=task.priority,
+        keep=task.keep,
+        position=position,
+        step=step,
+        steps=steps,
+        seconds=round(time.monotonic() - job.since, 3),
+    )
+
+
 def _finish_cancelled(job: _Job) -> None:
     error = JobCancelled(f"job {job.task.id} was cancelled before it began")
-    job.finish(error, Event(kind="cancelled", job=job.task.id, message=str(error)))
+    job.finish(error, last_event(job.task.id, error))

@@ -1,0 +1,153 @@
+"""The process behind a shared session: Dask's scheduler with our desk, and a watched worker for each GPU.
+
+`python -m zimage_kit.engines.server` starts one and writes its session file; with `--join FILE` it brings this
+machine's workers to a session that is there. A worker that dies is started again by its nanny; workers end when this
+process does, however it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import dask.config
+from distributed import Nanny, Scheduler
+from distributed.security import Security
+
+from ..gpus import list_gpus
+from . import launch
+
+CONFIG: dict[str, Any] = {
+    # nothing speaks without a certificate: no dashboard, no metrics, no health page
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    # a worker computes pictures, not tasks of Dask's: what watches over those would only use the processor
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.diagnostics.nvml": False,
+    # nor remember what passed by: it would be previews
+    "distributed.admin.low-level-log-length": 1,
+    # Dask would have one thread compute, and memory given back at once, which costs a second a picture on a CPU
+    "distributed.nanny.pre-spawn-environ": {},
+    # a model may take minutes to load
+    "distributed.scheduler.worker-ttl": "10 minutes",
+    "distributed.comm.timeouts.connect": "10s",
+}
+
+
+def main() -> None:
+    """Run until stopped."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--file", type=Path, help="the session file to write")
+    parser.add_argument("--join", type=Path, help="the session file of a session to join")
+    parser.add_argument("--host", default=None, help="the address to listen on")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--device", help="cpu, cuda or mps instead of the best there is")
+    parser.add_argument("--dtype", help="float32 or bfloat16")
+    parser.add_argument("--idle-unload", type=float, help="seconds without a job, then unload")
+    options = parser.parse_args()
+    settings = {
+        "zimage.device": options.device,
+        "zimage.dtype": options.dtype,
+        "zimage.idle-unload": options.idle_unload,
+    }
+    # whatever is written here is this user's own; the pictures that workers keep are as the user's files are
+    settings["zimage.umask"] = os.umask(0o077)
+    with dask.config.set({**CONFIG, **settings}):
+        try:
+            asyncio.run(_join(options) if options.join else _serve(options))
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    security = Security.temporary()
+    host = options.host or "127.0.0.1"
+    scheduler = Scheduler(
+        host=host,
+        port=options.port,
+        protocol="tls",
+        security=security,
+        dashboard=False,
+        dashboard_address="127.0.0.1:0",
+        preload=["zimage_kit.engines.desk"],
+    )
+    async with scheduler:
+        launch.write_session_file(options.file, scheduler.address, security)
+        try:
+            await _work(scheduler.address, security, host, options.file.parent, scheduler.finished())
+        finally:
+            launch.forget_session_file(options.file)
+
+
+async def _join(options: argparse.Namespace) -> None:
+    session = launch.read_session_file(options.join)
+    place = launch.private_folder(launch.state_folder())
+    gone = asyncio.Event()
+    await _work(session.address, session.security(), options.host, place, gone.wait())
+
+
+async def _work(address: str, security: Security, host: str | None, place: Path, over: Any) -> None:
+    """Keep this machine's workers until `over`, or until a signal or the end of all workers."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    nannies = [
+        Nanny(
+            address,
+            name=name,
+            nthreads=1,
+            memory_limit=0,
+            host=host,
+            protocol="tls",
+            security=security,
+            local_directory=str(place),
+            env=environment,
+            preload=["zimage_kit.engines.worker"],
+            dashboard_address="127.0.0.1:0",
+            config=dask.config.config,
+        )
+        for name, environment in workers(dask.config.get("zimage.device"))
+    ]
+    await asyncio.gather(*nannies)
+    ends = [asyncio.ensure_future(end) for end in (stop.wait(), over, *(nanny.finished() for nanny in nannies))]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for end in ends:
+        end.cancel()
+    for nanny in nannies:
+        with suppress(Exception):  # it may be gone already; what matters is that none is left
+            await nanny.close(timeout=2)
+
+
+def workers(device: str | None) -> list[tuple[str, dict[str, str]]]:
+    """(name, environment) of each worker of this machine: one for each GPU that may be used, or one without any."""
+    host = platform.node()
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if device is not None and not device.startswith("cuda"):
+        cards = []
+    elif allowed is not None:
+        cards = [card.strip() for card in allowed.split(",") if card.strip() not in ("", "-1")]
+    else:
+        cards = [str(gpu.index) for gpu in list_gpus()[0]]
+    if device is not None and ":" in device:
+        cards = cards[int(device.partition(":")[2]) :][:1]
+    if not cards:
+        return [(host, {})]
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # the order in which the driver lists them
+    return [(f"{host}-gpu{card}", {**order, "CUDA_VISIBLE_DEVICES": card}) for card in cards]
+
+
+if __name__ == "__main__":
+    main()

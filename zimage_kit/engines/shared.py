@@ -1,0 +1,265 @@
+"""The shared engine, seen from a notebook: one session for all of a user's programs, in processes of its own.
+
+Jobs are sent to the session's desk, which deals them to workers; events and outcomes come back. This side loads no
+torch. A session that is gone is found or started anew with the next job.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..artifact import read
+from ..errors import BadRequest, SessionDied, ZImageError
+from ..events import Event
+from ..execute import Task
+from ..models import models_here
+from ..request import Request
+from ..status import Status
+from . import Finish, Listen, launch, wire
+from .inline import last_event
+from .link import Link, NotAnswering, NotThere
+
+STATUS_SECONDS = 1.9
+_log = logging.getLogger("zimage_kit")
+
+Open = Callable[[Callable[[wire.Message], None], Callable[[], None]], Link]
+
+
+@dataclass
+class _Heard:
+    """Someone in this process who hears of a job."""
+
+    listen: Listen
+    finish: Finish
+
+
+_HeardByJob = dict[str, list[_Heard]]
+
+
+class SharedEngine:
+    """`SharedEngine.of_user(…)` finds or starts the user's session; `SharedEngine.at(path)` attaches to a file's."""
+
+    def __init__(self, open_link: Open, where: str, on_this_disk: bool) -> None:
+        self._open, self._where, self._on_this_disk = open_link, where, on_this_disk
+        self._heard: _HeardByJob = {}
+        self._lock = threading.RLock()
+        self._closed = False
+        self._models: frozenset[str] = frozenset()
+        self._link = self._attach()
+        atexit.register(self.close)
+
+    @classmethod
+    def of_user(cls, **options: Any) -> SharedEngine:
+        """The one session of this user on this machine.
+
+        `options` are for starting it: host, port, device, dtype, idle_unload. Raises BadRequest when one is there with
+        another device or dtype.
+        """
+        wanted = {name: options.get(name) for name in ("device", "dtype")}
+
+        def open_link(hear: Callable[[wire.Message], None], lost: Callable[[], None]) -> Link:
+            link = find_or_start(options, hear, lost)
+            there = {name: link.welcome["settings"][name] for name in wanted}
+            if any(value is not None and value != there[name] for name, value in wanted.items()):
+                link.close()
+                asked = ", ".join(f"{name}={value!r}" for name, value in wanted.items() if value)
+                raise BadRequest(
+                    f"{asked}, but your session runs with device={there['device']!r}, dtype={there['dtype']!r}",
+                    mend='Stop it (`zimage session stop`) and connect again, or use connect("inline", …).',
+                )
+            return link
+
+        return cls(open_link, str(launch.state_folder() / launch.FILE), on_this_disk=True)
+
+    @classmethod
+    def at(cls, path: Path) -> SharedEngine:
+        """The session that a file names, here or on another machine. Raises BadRequest and SessionDied."""
+
+        def open_link(hear: Callable[[wire.Message], None], lost: Callable[[], None]) -> Link:
+            return Link(launch.read_session_file(path), hear, lost)
+
+        return cls(open_link, str(path), on_this_disk=False)
+
+    def submit(self, task: Task, listen: Listen, finish: Finish) -> None:
+        """Send a task to the desk. A session that is gone is opened anew first."""
+        with self._lock:
+            link = self._line()
+            self._heard[task.id] = [_Heard(listen, finish)]
+            request = task.request
+            link.send(op="zimage-submit", task=wire.task_out(task), prompt=request.prompt, model=request.model or "")
+
+    def follow(self, task_id: str, listen: Listen, finish: Finish) -> Request:
+        """Hear of any process's job, from how it is now. A kept job that is done gives its picture from its file."""
+        heard = _Heard(listen, finish)
+        with self._lock:
+            self._heard.setdefault(task_id, []).append(heard)
+        try:
+            answer = self._line().ask("follow", STATUS_SECONDS, job=task_id)
+        except BaseException:
+            self._forget(task_id, heard)
+            raise
+        request = wire.request_in(answer["request"])
+        if "path" in answer:  # it is over
+            self._forget(task_id, heard)
+            finish(_finished(task_id, answer), wire.event_in(answer["event"]))
+        elif answer["event"]:
+            listen(wire.event_in(answer["event"]))
+        return request
+
+    def cancel(self, task_id: str) -> bool:
+        """Ask the desk to stop a job, whoever's it is."""
+        try:
+            return bool(self._link.ask("cancel", STATUS_SECONDS, job=task_id))
+        except (SessionDied, TimeoutError):
+            return False  # with its session gone a job is over
+
+    def status(self) -> Status:
+        """How the session is; "not answering" when it does not say so within two seconds."""
+        if not self._link.open:
+            return Status(engine="shared", state="closed", address=self._link.file.address, clients=0)
+        try:
+            return Status.model_validate(self._link.ask("status", STATUS_SECONDS))
+        except TimeoutError:
+            return Status(engine="shared", state="not answering", address=self._link.file.address)
+        except SessionDied:
+            return Status(engine="shared", state="closed", address=self._link.file.address, clients=0)
+
+    def models(self) -> frozenset[str]:
+        """What the workers have told so far, and what lies on this disk if the session's own worker reads it."""
+        return self._models | (models_here() if self._on_this_disk else frozenset())
+
+    def unload(self) -> None:
+        """Every worker gives its memory back once what it runs is done."""
+        self._line().ask("unload", None)
+
+    def restart(self) -> None:
+        """Cancel everyone's jobs and start the workers' processes anew, stuck ones too."""
+        self._line().ask("restart", None)
+
+    def stop(self) -> None:
+        """End the session for everyone."""
+        self._link.ask("stop", STATUS_SECONDS)
+        self.close()
+
+    def close(self) -> None:
+        """Leave the session: this process's jobs are cancelled, but for those to be kept; others go on."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._link.close()
+        atexit.unregister(self.close)
+
+    @property
+    def closed(self) -> bool:
+        """True once `close` was called."""
+        return self._closed
+
+    def _line(self) -> Link:
+        """The connection, opened anew if the session is gone."""
+        with self._lock:
+            if self._closed:
+                raise SessionDied("this session is closed", mend="zk.connect() opens a new one.")
+            if not self._link.open:
+                self._link = self._attach()
+                _log.warning("The session was gone; this is a new one, and its models load again.")
+            return self._link
+
+    def _attach(self) -> Link:
+        heard: _HeardByJob = {}  # each connection has its own: the end of an old one must not touch a new one's jobs
+        link = self._open(partial(self._hear, heard), partial(self._lost, heard))
+        self._heard, self._models = heard, frozenset(link.welcome["models"])
+        return link
+
+    def _hear(self, heard: _HeardByJob, message: wire.Message) -> None:
+        match message["op"]:
+            case "event":
+                _tell(heard, wire.event_in(message["event"]))
+            case "positions":
+                for job, position in message["positions"].items():
+                    _tell(heard, Event(kind="queued", job=job, position=position))
+            case "outcome":
+                last = wire.event_in(message["event"])
+                with self._lock:
+                    told = heard.pop(last.job, [])
+                for each in told:
+                    each.finish(wire.outcome_in(message["outcome"]), last)
+            case "models":
+                self._models = frozenset(message["models"])
+
+    def _lost(self, heard: _HeardByJob) -> None:
+        """The connection is gone, and so is what was asked for."""
+        with self._lock:
+            jobs = dict(heard)
+            heard.clear()
+        for job, told in jobs.items():
+            error = SessionDied(
+                f"the session ended before job {job} was done",
+                mend="Run it again: a new session starts by itself." if not self._closed else "",
+                session=self._where,
+            )
+            for each in told:
+                each.finish(error, last_event(job, error))
+
+    def _forget(self, task_id: str, heard: _Heard) -> None:
+        with self._lock:
+            left = [each for each in self._heard.pop(task_id, []) if each is not heard]
+            if left:
+                self._heard[task_id] = left
+
+
+def _tell(heard: _HeardByJob, event: Event) -> None:
+    for each in heard.get(event.job, ()):
+        each.listen(event)
+
+
+def find_or_start(options: dict[str, Any], hear: Callable[[wire.Message], None], lost: Callable[[], None]) -> Link:
+    """A link to the user's session, which is started if there is none.
+
+    One that is there but does not answer is left alone: that it is slow (a machine that swaps) is no reason to end it.
+    Raises NotAnswering then.
+    """
+    link = find(hear, lost)
+    if link is not None:
+        return link
+    folder = launch.private_folder(launch.state_folder())
+    with launch.starting(folder):
+        link = find(hear, lost)  # another program may have started it while we waited for the lock
+        return link or Link(launch.start(folder, options), hear, lost)
+
+
+def find(hear: Callable[[wire.Message], None], lost: Callable[[], None]) -> Link | None:
+    """A link to the user's session if there is one. Raises NotAnswering."""
+    file = launch.state_folder() / launch.FILE
+    if not file.exists():
+        return None
+    try:
+        return Link(launch.read_session_file(file), hear, lost)
+    except NotThere:
+        return None
+    except SessionDied as error:
+        if isinstance(error, NotAnswering) or launch.read_session_file(file).alive():
+            raise
+        return None  # a killed session's address was given to someone else
+
+
+def _finished(task_id: str, answer: wire.Message) -> Any:
+    """The outcome of a job that was over when it was asked for."""
+    path = answer["path"]
+    try:
+        if path is not None:
+            return read(Path(path))
+    except ZImageError as error:
+        return error
+    state = answer["event"]["kind"]
+    return BadRequest(
+        f"job {task_id} is over ({state}) and its picture was not kept here",
+        mend="Jobs submitted with keep=True are saved and can be asked for later.",
+    )

@@ -1,0 +1,144 @@
+"""The worker: an inline engine inside a Dask worker, which runs what the desk sends and tells what happens.
+
+A preload of Dask's (`dask worker … --preload zimage_kit.engines.worker`), so any Dask deployment can start one. Device
+and dtype come from Dask's configuration: `zimage.device`, `zimage.dtype`.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import dask.config
+from distributed import Worker, WorkerPlugin
+
+from ..artifact import Artifact
+from ..errors import BadRequest, JobFailed, ZImageError
+from ..events import Event
+from ..execute import Task
+from ..gpus import list_gpus
+from ..preflight import check, check_applied
+from . import wire
+from .inline import InlineEngine, keep, last_event
+
+RESOURCE = "zimage"
+"""What a Dask worker has that holds a model; the desk deals with no other."""
+
+
+async def dask_setup(worker: Worker) -> None:
+    """Make a Dask worker one of ours; Dask calls this."""
+    umask = dask.config.get("zimage.umask", None)
+    if umask is not None:
+        os.umask(umask)
+    for resources in (worker.state.total_resources, worker.state.available_resources):
+        resources[RESOURCE] = 1
+    await worker.plugin_add(Resident(), name=RESOURCE)
+
+
+class Resident(WorkerPlugin):
+    """The model's home. Work happens in three threads: the engine's, one that begins and ends jobs, one that saves."""
+
+    def setup(self, worker: Worker) -> None:
+        """Begin to listen to the desk."""
+        config = dask.config.get
+        self._worker = worker
+        self._engine = InlineEngine(config("zimage.device", None), config("zimage.dtype", None))
+        self._errands = ThreadPoolExecutor(1, "zimage-errands")
+        self._saving = ThreadPoolExecutor(1, "zimage-saving")
+        self._waiting = ThreadPoolExecutor(4, "zimage-waiting")
+        worker.stream_handlers.update(
+            {
+                "zimage-run": self._do(self._begin),
+                "zimage-cancel": self._do(self._cancel),
+                "zimage-report": self._do(self._report),
+                "zimage-unload": self._unload,
+            }
+        )
+
+    def teardown(self, worker: Worker) -> None:
+        """Stop what runs; the process ends with it."""
+        self._engine.cancel_all()
+
+    def _do(self, errand: Callable[..., None]) -> Callable[..., None]:
+        """A handler that leaves Dask's event loop free; errands keep their order, so no cancel overtakes its job."""
+        return lambda **message: (self._errands.submit(errand, **message), None)[1]
+
+    def _send(self, **message: Any) -> None:
+        """Tell the desk, from any thread."""
+        self._worker.loop.add_callback(self._worker.batched_send, message)
+
+    def _begin(self, task: wire.Message) -> None:
+        """Check a task against this machine's disk and extensions, and run it. The desk may ask another worker."""
+        try:
+            ours = _checked(wire.task_in(task), task["notes"])
+        except Exception as error:
+            self._send(op="zimage-refused", job=task["id"], error=wire.error_out(_as_ours(error)))
+            return
+
+        def listen(event: Event) -> None:
+            if event.kind == "queued":
+                return  # the desk's own business
+            self._send(op="zimage-event", event=wire.event_out(event))
+            if event.kind == "loading" and event.seconds is not None:
+                self._errands.submit(self._report, 0)
+
+        def finish(outcome: Artifact | ZImageError, last: Event) -> None:
+            self._send(op="zimage-free", job=ours.id, worker_status=self._status())
+            if ours.keep:
+                self._saving.submit(self._keep, ours, outcome, last)
+            else:
+                self._tell(outcome, last)
+
+        self._engine.submit(replace(ours, keep=False), listen, finish)
+
+    def _keep(self, task: Task, outcome: Artifact | ZImageError, last: Event) -> None:
+        kept = keep(task, outcome)
+        self._tell(kept, last_event(task.id, kept, last.seconds))
+
+    def _tell(self, outcome: Artifact | ZImageError, last: Event) -> None:
+        self._send(op="zimage-outcome", outcome=wire.outcome_out(outcome), event=wire.event_out(last))
+
+    def _status(self) -> wire.Message:
+        return {**self._engine.worker_status().model_dump(), "name": str(self._worker.name)}
+
+    def _cancel(self, job: str) -> None:
+        self._engine.cancel(job)
+
+    def _report(self, number: int) -> None:
+        """How this worker is, with the cards of its machine."""
+        gpus = [{**vars(gpu), "holders": [vars(holder) for holder in gpu.holders]} for gpu in list_gpus()[0]]
+        self._send(op="zimage-report", number=number, worker_status=self._status(), gpus=gpus)
+
+    def _unload(self, number: int) -> None:
+        """Give the memory back once what runs is done, and report."""
+
+        def wait() -> None:
+            self._engine.unload()
+            self._report(number)
+
+        self._waiting.submit(wait)
+
+
+def _checked(task: Task, notes: Sequence[str]) -> Task:
+    """The task as it can run here. `notes`: what was chosen for the user where it was checked first."""
+    try:
+        if task.picture is not None:
+            check_applied(task.request.stages[task.done :])
+            return task
+        checked = check(task.request)
+    except BadRequest as error:
+        if "kind" in error.facts:  # the notebook knows this stage, or it would not have been sent
+            mend = 'A session does not know what a notebook defines: make it an extension, or use connect("inline").'
+            raise BadRequest(error.seen, expected="a stage that its worker knows", mend=mend, **error.facts) from None
+        raise
+    return replace(task, checked=replace(checked, notes=tuple(dict.fromkeys((*notes, *checked.notes)))))
+
+
+def _as_ours(error: Exception) -> ZImageError:
+    if isinstance(error, ZImageError):
+        return error
+    return JobFailed(f"the worker cannot begin: {type(error).__name__}: {error}", traceback=traceback.format_exc())

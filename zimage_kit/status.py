@@ -1,0 +1,180 @@
+"""Status: how a session is. Workers with the models they hold, jobs that run and wait, cards and who holds them.
+
+Plain values, JSON both ways: a worker tells its part to the scheduler, which tells the whole to whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from .gpus import Gpu
+
+Priority = Literal["interactive", "batch"]
+"""interactive goes before batch; within each, owners take turns."""
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class JobStatus(_Facts):
+    """A job that runs or waits. `owner`: the notebook or program that asked for it; `seconds` since it began or came.
+
+    `position`: jobs that are ahead (0: next), None while it runs.
+    """
+
+    id: str
+    state: Literal["queued", "running"]
+    prompt: str
+    model: str
+    owner: str = ""
+    priority: Priority = "interactive"
+    keep: bool = False
+    position: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    seconds: float = 0.0
+
+
+class WorkerStatus(_Facts):
+    """A process that holds a model.
+
+    Memory in bytes: `resident_bytes` of the weights (on a GPU: all that torch holds), `peak_bytes` the most since the
+    model was loaded. `last_seen`: seconds since it was last heard of. `models`: names of those that lie on its disk.
+    """
+
+    name: str
+    host: str
+    pid: int
+    state: Literal["idle", "loading", "running", "not answering", "closed"]
+    device: str | None = None
+    dtype: str | None = None
+    model: str | None = None
+    placement: str | None = None
+    model_loads: int = 0
+    load_seconds: float | None = None
+    running: str | None = None
+    resident_bytes: int = 0
+    peak_bytes: int = 0
+    last_seen: float = 0.0
+    models: tuple[str, ...] = ()
+
+
+class Status(_Facts):
+    """How a session is. `model_loads` counts since the session began, with workers that are gone.
+
+    `state` "not answering" is a session that did not answer within its two seconds; "no worker" one whose worker is
+    starting, or does not start (its log says why).
+    """
+
+    engine: Literal["inline", "shared"]
+    state: Literal["idle", "loading", "running", "no worker", "not answering", "closed"]
+    model_loads: int = 0
+    workers: tuple[WorkerStatus, ...] = ()
+    jobs: tuple[JobStatus, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
+    clients: int = 1
+    started: float | None = None
+    address: str = ""
+    idle_unload: float | None = None
+
+    @property
+    def _first(self) -> WorkerStatus | None:
+        """The worker that has a model, or else the first one: what there is to say about a session with one worker."""
+        return next((worker for worker in self.workers if worker.model), self.workers[0] if self.workers else None)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def model(self) -> str | None:
+        """The resident model; of several workers, the first one that has one."""
+        return self._first.model if self._first else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def device(self) -> str | None:
+        """Where it is; None until torch has been asked."""
+        return self._first.device if self._first else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def dtype(self) -> str | None:
+        """In which type it computes."""
+        return self._first.dtype if self._first else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def load_seconds(self) -> float | None:
+        """How long it took to load."""
+        return self._first.load_seconds if self._first else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def running(self) -> str | None:
+        """The id of the job that runs; of several, the first."""
+        return next((job.id for job in self.jobs if job.state == "running"), None)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def queued(self) -> int:
+        """How many jobs wait."""
+        return sum(job.state == "queued" for job in self.jobs)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of all resident models."""
+        return sum(worker.resident_bytes for worker in self.workers)
+
+    def lines(self) -> Iterator[str]:
+        """For people, a line for each thing."""
+        where = f" at {self.address}" if self.address else ""
+        loads = f"{self.model_loads} model load{'s' * (self.model_loads != 1)}"
+        yield f"{self.engine} session{where}: {self.state}, {self.queued} queued, {loads}, {self.clients} attached"
+        for worker in self.workers:
+            yield f"  worker {worker.name} ({worker.host}, pid {worker.pid}): {_of_worker(worker)}"
+        for job in self.jobs:
+            yield f"  job {job.id}: {_of_job(job)}"
+        ours = {(worker.host, worker.pid) for worker in self.workers}
+        for gpu in self.gpus:
+            heat = "" if gpu.temperature is None else f", {gpu.temperature} °C"
+            power = "" if gpu.power is None else f", {gpu.power:.0f} W"
+            yield f"  {gpu.name} ({gpu.host}): {_gb(gpu.used)} of {_gb(gpu.total)} used{heat}{power}"
+            for holder in gpu.holders:
+                whose = ", this session" if (gpu.host, holder.pid) in ours else ""
+                yield f"    {_gb(holder.bytes)} held by pid {holder.pid} ({holder.command}{whose})"
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_pretty_(self, printer: object, cycle: bool) -> None:
+        """A notebook shows the same lines."""
+        printer.text(str(self))  # type: ignore[attr-defined]
+
+
+def _of_worker(worker: WorkerStatus) -> str:
+    holds = "no model"
+    if worker.model:
+        took = "" if worker.load_seconds is None else f", loaded in {worker.load_seconds:.1f} s"
+        peak = f" (peak {_gb(worker.peak_bytes)})" if worker.peak_bytes else ""
+        holds = f"{worker.model} on {worker.device} in {worker.dtype}, {worker.placement}{took}, "
+        holds += f"{_gb(worker.resident_bytes)}{peak}"
+    heard = f", last heard of {worker.last_seen:.0f} s ago" if worker.last_seen > 10 else ""
+    return f"{worker.state}, {holds}{heard}"
+
+
+def _of_job(job: JobStatus) -> str:
+    if job.state == "running":
+        where = f"step {job.step} of {job.steps}" if job.step else "running"
+    else:
+        where = f"queued, {job.position} ahead"
+    prompt = job.prompt if len(job.prompt) <= 48 else job.prompt[:47] + "…"
+    kept = ", kept" if job.keep else ""
+    batch = ", batch" if job.priority == "batch" else ""
+    return f"{where}, {prompt!r} for {job.owner or 'this process'}{batch}{kept}"
+
+
+def _gb(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
