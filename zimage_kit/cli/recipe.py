@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from . import console
-
-if TYPE_CHECKING:
-    pass
+from .run import Inline
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The recipe inside a picture: show, rerun, diff.")
 
@@ -69,6 +67,7 @@ def rerun(
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps [default: the best there is].")
     ] = None,
+    inline: Inline = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a picture again from the recipe that it carries.
@@ -85,7 +84,7 @@ def rerun(
     artifact = read(file)
     if output is not None:
         store.check_writable(output)
-    session = open_session(device)
+    session = open_session(device, inline)
     if verify:
         with console.progress("making it again", quiet=as_json):
             verdict = artifact.verify(session)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..request import Request
     from ..session import Session
 
+Inline = Annotated[bool, typer.Option("--inline", help="Load the model in this command, even if your session runs.")]
 FIRST_PROMPT = "a red hot-air balloon over the sea"
 
 
@@ -53,11 +55,14 @@ def run(
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps [default: the best there is].")
     ] = None,
+    inline: Inline = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
 ) -> None:
     """Make a picture from a prompt and save it with its recipe.
 
-    Several pictures (--count) are saved as FILE-1.png, FILE-2.png and so on.
+    If your session runs (see `zimage session status`), it makes the picture, with the model that it holds; else this
+    command loads one, as it does with --inline or --device. Several pictures (--count) are saved as FILE-1.png,
+    FILE-2.png and so on.
 
     \b
     Examples:
@@ -84,7 +89,7 @@ def run(
     for path in paths:
         if path is not None:
             store.check_writable(path)
-    session = open_session(device)
+    session = open_session(device, inline)
     saved = []
     for number, path in enumerate(paths):
         first = request.seed or 0
@@ -96,11 +101,14 @@ def run(
         finish(saved, as_json)
 
 
-def open_session(device: str | None) -> Session:
-    """A session in this process; the model is loaded with the first picture."""
+def open_session(device: str | None, inline: bool) -> Session:
+    """The session that runs, or that $ZIMAGE_SESSION names; without one, this process."""
+    from ..engines import launch
     from ..session import connect
 
-    return connect("inline", device=device) if device else connect("inline")
+    if device or inline:
+        return connect("inline", device=device)
+    return connect() if os.environ.get("ZIMAGE_SESSION") or launch.runs() else connect("inline")
 
 
 def make(session: Session, request: Request, quiet: bool = False) -> Artifact:
@@ -120,6 +128,9 @@ def make(session: Session, request: Request, quiet: bool = False) -> Artifact:
 
 def _show(event: Event, bar: console.Bar) -> None:
     match event.kind:
+        case "loading" if event.bytes_total:
+            text = f"{event.message} ({console.gigabytes(event.bytes_total)} in all)"
+            bar.update(event.bytes_done or 0, event.bytes_total, text)
         case "loading":
             bar.update(0, 1, event.message or "loading")
         case "step" if event.steps and event.step:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FILE, LOG, LOCK = "scheduler.json", "session.log", "lock"
 SERVER = "zimage_kit.engines.server"
-START_SECONDS = 30.0
+START_SECONDS, STOP_SECONDS = 30.0, 10.0
 WINDOWS = sys.platform == "win32"
 WINDOWS_SAYS = (
     "The shared session needs Linux, WSL2 or macOS. On native Windows each program and notebook has a model of its own."
@@ -174,6 +174,20 @@ def start(folder: Path, options: dict[str, Any]) -> SessionFile:
     raise _did_not_start(f"the session did not start within {START_SECONDS:.0f} s", log)
 
 
+def idle_unload_setting() -> float | None:
+    """$ZIMAGE_IDLE_UNLOAD, minutes, in seconds. Raises BadRequest."""
+    text = os.environ.get("ZIMAGE_IDLE_UNLOAD")
+    if not text:
+        return None
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if minutes <= 0:
+        raise BadRequest(f"ZIMAGE_IDLE_UNLOAD={text!r}", expected="minutes, more than 0", mend="Or leave it out.")
+    return minutes * 60
+
+
 def server_command(*arguments: str, **options: Any) -> list[str]:
     """The command line of `engines/server.py`; options that are None are left out."""
     given = {f"--{name.replace('_', '-')}": str(value) for name, value in options.items() if value is not None}
@@ -184,6 +198,22 @@ def _did_not_start(seen: str, log: Path) -> SessionDied:
     text = log.read_text(errors="replace").strip()
     last = text.splitlines()[-1] if text else "its log is empty"
     return SessionDied(f"{seen}: {last}", mend=f"All of it is in {log}.", log=text[-4000:])
+
+
+def gone(session: SessionFile, seconds: float) -> bool:
+    """Wait until a stopped session's process has ended. False: it has not, or it is on another machine."""
+    deadline = time.monotonic() + seconds
+    while session.alive():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return session.alive() is False
+
+
+def runs() -> bool:
+    """Whether this user's session runs on this machine. Asks the system, not the session."""
+    file = state_folder() / FILE
+    return file.exists() and read_session_file(file).alive() is True
 
 
 def kill(session: SessionFile) -> bool:

@@ -62,6 +62,7 @@ class SharedEngine:
         `options` are for starting it: host, port, device, dtype, idle_unload. Raises BadRequest when one is there with
         another device or dtype.
         """
+        options.setdefault("idle_unload", launch.idle_unload_setting())
         wanted = {name: options.get(name) for name in ("device", "dtype")}
 
         def open_link(hear: Callable[[wire.Message], None], lost: Callable[[], None]) -> Link:
