@@ -134,7 +134,7 @@ class Status(_Facts):
         loads = f"{self.model_loads} model load{'s' * (self.model_loads != 1)}"
         yield f"{self.engine} session{where}: {self.state}, {self.queued} queued, {loads}, {self.clients} attached"
         for worker in self.workers:
-            yield f"  worker {worker.name} ({worker.host}, pid {worker.pid}): {_of_worker(worker)}"
+            yield f"  worker {worker.name} (pid {worker.pid}): {_of_worker(worker)}"
         for job in self.jobs:
             yield f"  job {job.id}: {_of_job(job)}"
         ours = {(worker.host, worker.pid) for worker in self.workers}

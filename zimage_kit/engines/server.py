@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import platform
 import signal
 import sys
 from contextlib import suppress
@@ -86,7 +85,7 @@ async def _serve(options: argparse.Namespace) -> None:
     async with scheduler:
         launch.write_session_file(options.file, scheduler.address, security)
         try:
-            await _work(scheduler.address, security, host, options.file.parent, scheduler.finished())
+            await _work(scheduler.address, security, host, options.file.parent, scheduler)
         finally:
             launch.forget_session_file(options.file)
 
@@ -94,12 +93,11 @@ async def _serve(options: argparse.Namespace) -> None:
 async def _join(options: argparse.Namespace) -> None:
     session = launch.read_session_file(options.join)
     place = launch.private_folder(launch.state_folder())
-    gone = asyncio.Event()
-    await _work(session.address, session.security(), options.host, place, gone.wait())
+    await _work(session.address, session.security(), options.host, place)
 
 
-async def _work(address: str, security: Security, host: str | None, place: Path, over: Any) -> None:
-    """Keep this machine's workers until `over`, or until a signal or the end of all workers."""
+async def _work(address: str, security: Security, host: str | None, place: Path, *servers: Any) -> None:
+    """Keep this machine's workers until a signal, or until one of `servers` or of the workers is finished."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -107,7 +105,6 @@ async def _work(address: str, security: Security, host: str | None, place: Path,
     nannies = [
         Nanny(
             address,
-            name=name,
             nthreads=1,
             memory_limit=0,
             host=host,
@@ -119,10 +116,11 @@ async def _work(address: str, security: Security, host: str | None, place: Path,
             dashboard_address="127.0.0.1:0",
             config=dask.config.config,
         )
-        for name, environment in workers(dask.config.get("zimage.device"))
+        for environment in environments(dask.config.get("zimage.device"))
     ]
     await asyncio.gather(*nannies)
-    ends = [asyncio.ensure_future(end) for end in (stop.wait(), over, *(nanny.finished() for nanny in nannies))]
+    finished = [server.finished() for server in (*servers, *nannies)]
+    ends = [asyncio.ensure_future(end) for end in (stop.wait(), *finished)]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     for end in ends:
         end.cancel()
@@ -131,9 +129,8 @@ async def _work(address: str, security: Security, host: str | None, place: Path,
             await nanny.close(timeout=2)
 
 
-def workers(device: str | None) -> list[tuple[str, dict[str, str]]]:
-    """(name, environment) of each worker of this machine: one for each GPU that may be used, or one without any."""
-    host = platform.node()
+def environments(device: str | None) -> list[dict[str, str]]:
+    """The environment of each worker of this machine: one for each GPU that may be used, or one without any."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if device is not None and not device.startswith("cuda"):
         cards = []
@@ -144,9 +141,9 @@ def workers(device: str | None) -> list[tuple[str, dict[str, str]]]:
     if device is not None and ":" in device:
         cards = cards[int(device.partition(":")[2]) :][:1]
     if not cards:
-        return [(host, {})]
+        return [{}]
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # the order in which the driver lists them
-    return [(f"{host}-gpu{card}", {**order, "CUDA_VISIBLE_DEVICES": card}) for card in cards]
+    return [{**order, "CUDA_VISIBLE_DEVICES": card} for card in cards]
 
 
 if __name__ == "__main__":

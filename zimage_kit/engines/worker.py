@@ -7,6 +7,7 @@ and dtype come from Dask's configuration: `zimage.device`, `zimage.dtype`.
 from __future__ import annotations
 
 import os
+import platform
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,8 @@ class Resident(WorkerPlugin):
         """Begin to listen to the desk."""
         config = dask.config.get
         self._worker = worker
+        card = os.environ.get("CUDA_VISIBLE_DEVICES")
+        self._name = f"gpu {card} of {platform.node()}" if card else platform.node()
         self._engine = InlineEngine(config("zimage.device", None), config("zimage.dtype", None))
         self._errands = ThreadPoolExecutor(1, "zimage-errands")
         self._saving = ThreadPoolExecutor(1, "zimage-saving")
@@ -103,7 +106,7 @@ class Resident(WorkerPlugin):
         self._send(op="zimage-outcome", outcome=wire.outcome_out(outcome), event=wire.event_out(last))
 
     def _status(self) -> wire.Message:
-        return {**self._engine.worker_status().model_dump(), "name": str(self._worker.name)}
+        return {**self._engine.worker_status().model_dump(), "name": self._name}
 
     def _cancel(self, job: str) -> None:
         self._engine.cancel(job)
