@@ -92,9 +92,10 @@ def outcome_in(message: Message) -> Artifact | ZImageError:
 
 
 def error_out(error: ZImageError) -> Message:
-    """An error in its parts; facts that are no plain values (paths) become text."""
+    """An error in its parts; facts that are no plain values (paths) become text. A user's own class is told as ours."""
     facts = json.loads(json.dumps(error.facts, default=str))
-    return {"error": type(error).__name__, "seen": error.seen, "words": [error.expected, error.mend], "facts": facts}
+    name = next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == errors.__name__)
+    return {"error": name, "seen": error.seen, "words": [error.expected, error.mend], "facts": facts}
 
 
 def error_in(message: Message) -> ZImageError:
