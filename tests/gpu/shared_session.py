@@ -73,10 +73,19 @@ def used() -> list[int]:
     return [card.used for card in cards if allowed is None or str(card.index) in allowed.split(",")]
 
 
+def settled() -> list[int]:
+    """`used`, once processes that are ending have given everything back."""
+    now, before = used(), []
+    while now != before:
+        time.sleep(1)
+        now, before = used(), now
+    return now
+
+
 def empty_process() -> int:
     """Bytes that a process holds on a card which has done nothing but compute one number there."""
     code = "import sys, torch; torch.ones(1, device='cuda').item(); print('there', flush=True); sys.stdin.readline()"
-    before = used()[0]
+    before = settled()[0]
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "there"
@@ -87,7 +96,7 @@ def empty_process() -> int:
 
 def measure(model: str, side: int, count: int, gpus: int) -> dict[str, Any]:
     """One session on so many GPUs (0: the CPU): load, two clients at once, a killed client, unload, stop."""
-    before = used() if gpus else [0]
+    before = settled() if gpus else [0]
     session = zk.connect()
     engine = session._engine
     assert isinstance(engine, SharedEngine)
@@ -123,7 +132,7 @@ def measure(model: str, side: int, count: int, gpus: int) -> dict[str, Any]:
     freed = after_a_kill(session, base, workers)
     full = used() if gpus else [0]
     session.unload()
-    after = used() if gpus else [0]
+    after = settled() if gpus else [0]
     engine.stop()
     progress = [event for event in events[0] if event.kind == "loading" and event.bytes_total]
     return {
@@ -217,11 +226,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command = [sys.executable, "-c", build]  # in a process of its own: its memory goes with it
             subprocess.run(command, cwd=Path(__file__).parent, check=True)
         cards = [] if options.tiny else [str(card.index) for card in list_gpus()[0]]
+        empty = empty_process() if cards else 0
         side, count = (64, 2) if options.tiny else (1024, 8)
         runs = [on(cards[0] if cards else None, str(model), side, count, min(1, len(cards)))]
         if len(cards) > 1:
             runs.append(on(",".join(cards), str(model), side, count, len(cards)))
-        measured: dict[str, Any] = {"runs": runs, "empty_process_bytes": empty_process() if cards else 0}
+        measured: dict[str, Any] = {"runs": runs, "empty_process_bytes": empty}
     finally:
         shutil.rmtree(folder)
 
