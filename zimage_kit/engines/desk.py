@@ -187,7 +187,9 @@ class Desk(SchedulerPlugin):
         entry = self._entries.get(job)
         if entry is not None:
             entry.hearers.add(guest)
-            return {"request": entry.task["request"], "event": entry.last}
+            if entry.last:  # on the way that all events take, so that none overtakes it
+                guest.send(op="event", event=entry.last)
+            return {"request": entry.task["request"]}
         if job in self._over:
             return self._over[job]
         raise BadRequest(f"there is no job {job} (any more)", mend="session.status().jobs lists those there are.")

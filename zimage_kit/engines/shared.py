@@ -110,8 +110,6 @@ class SharedEngine:
         if "path" in answer:  # it is over
             self._forget(task_id, heard)
             finish(_finished(task_id, answer), wire.event_in(answer["event"]))
-        elif answer["event"]:
-            listen(wire.event_in(answer["event"]))
         return request
 
     def cancel(self, task_id: str) -> bool:
