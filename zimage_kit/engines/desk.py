@@ -195,12 +195,12 @@ class Desk(SchedulerPlugin):
         raise BadRequest(f"there is no job {job} (any more)", mend="session.status().jobs lists those there are.")
 
     async def _status(self, guest: _Guest) -> wire.Message:
-        reports = [self._question(seat, "zimage-report") for seat in self._seats.values()]
+        reports = {seat: self._question(seat, "zimage-report") for seat in self._seats.values()}
         if reports:
-            await asyncio.wait(reports, timeout=REPORT_SECONDS)
+            await asyncio.wait(reports.values(), timeout=REPORT_SECONDS)
         workers, gpus = [], {}
-        for seat, report in zip(list(self._seats.values()), reports, strict=False):
-            workers.append(self._worker_status(seat, answered=report.done()))
+        for seat in self._seats.values():  # others may have come, and some gone, while we waited
+            workers.append(self._worker_status(seat, answered=seat not in reports or reports[seat].done()))
             gpus.update({(gpu["host"], gpu["index"]): gpu for gpu in seat.gpus})
         running = [entry for entry in self._entries.values() if entry.seat is not None]
         waiting = [self._entries[job] for job in self._turns.order()]
@@ -358,7 +358,8 @@ class Desk(SchedulerPlugin):
 
     def _tell_positions(self) -> None:
         """Tell each process the places of its jobs, as far as they have changed."""
-        ahead = 0 if any(seat.entry is None for seat in self._seats.values()) else len(self._entries) - len(self._turns)
+        busy = [seat for seat in self._seats.values() if seat.entry is not None]
+        ahead = len(busy) if len(busy) == len(self._seats) else 0  # with a free worker the first one is about to begin
         news: dict[_Guest, dict[str, int]] = {}
         for position, job in enumerate(self._turns.order(), ahead):
             entry = self._entries[job]
