@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artifact import read
-from ..errors import BadRequest, SessionDied, ZImageError
+from ..errors import BadRequest, JobCancelled, SessionDied, ZImageError
 from ..events import Event
 from ..execute import Task
 from ..models import models_here
@@ -34,10 +34,11 @@ Open = Callable[[Callable[[wire.Message], None], Callable[[], None]], Link]
 
 @dataclass
 class _Heard:
-    """Someone in this process who hears of a job."""
+    """Someone in this process who hears of a job. `kept`: it goes on when this process leaves."""
 
     listen: Listen
     finish: Finish
+    kept: bool = True
 
 
 _HeardByJob = dict[str, list[_Heard]]
@@ -92,7 +93,7 @@ class SharedEngine:
         """Send a task to the desk. A session that is gone is opened anew first."""
         with self._lock:
             link = self._line()
-            self._heard[task.id] = [_Heard(listen, finish)]
+            self._heard[task.id] = [_Heard(listen, finish, task.keep)]
             request = task.request
             link.send(op="zimage-submit", task=wire.task_out(task), prompt=request.prompt, model=request.model or "")
 
@@ -199,13 +200,20 @@ class SharedEngine:
             jobs = dict(heard)
             heard.clear()
         for job, told in jobs.items():
-            error = SessionDied(
-                f"the session ended before job {job} was done",
-                mend="Run it again: a new session starts by itself." if not self._closed else "",
-                session=self._where,
-            )
             for each in told:
+                error = self._why_lost(job, each)
                 each.finish(error, last_event(job, error))
+
+    def _why_lost(self, job: str, heard: _Heard) -> ZImageError:
+        if not self._closed:
+            mend = "Run it again: a new session starts by itself."
+            return SessionDied(f"the session ended before job {job} was done", mend=mend, session=self._where)
+        if not heard.kept:
+            return JobCancelled(f"job {job} was cancelled: its session was closed")
+        return SessionDied(
+            f"the session was closed here before job {job} was done",
+            mend=f"The job goes on: zk.connect().job({job!r}) follows it.",
+        )
 
     def _forget(self, task_id: str, heard: _Heard) -> None:
         with self._lock:
