@@ -82,6 +82,8 @@ class Link:
         self._end()
 
     async def _connect(self) -> None:
+        if self.file.alive() is False:  # known at once, where connecting would try again for a while
+            raise _not_there(self.file)
         try:
             arguments = self.file.security().get_connection_args("client")
             comm = await connect(self.file.address, timeout=CONNECT_SECONDS, **arguments)
@@ -187,8 +189,10 @@ def _refused(file: SessionFile, error: OSError) -> ZImageError:
             f"the session at {file.address} does not take this file's certificate",
             mend="Copy its scheduler.json again: each session has a new one.",
         )
-    if file.alive():
-        return _silent(file)
+    return _silent(file) if file.alive() else _not_there(file)
+
+
+def _not_there(file: SessionFile) -> NotThere:
     return NotThere(f"no session listens at {file.address}", mend="`zimage session start` starts one.")
 
 
