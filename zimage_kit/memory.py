@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -118,6 +119,10 @@ def growth(device: str, told: Callable[[int], None], seconds: float = 0.25) -> I
 def release(device: str) -> None:
     """Give freed memory back to the system."""
     gc.collect()
+    if sys.platform == "linux":
+        # glibc keeps what was freed for later, which would be most of a model on a CPU
+        with suppress(AttributeError):  # another C library, which has its own ways
+            ctypes.CDLL(None).malloc_trim(0)
     if "torch" not in sys.modules:
         return
     import torch
