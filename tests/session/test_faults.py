@@ -1,0 +1,265 @@
+"""Whatever dies or hangs, the caller learns it at once, the others go on, and the next job works by itself."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from programs import Hold, Place, Submit, eventually
+
+import zimage_kit as zk
+from zimage_kit import Artifact, Request, Session
+from zimage_kit.engines import launch
+from zimage_kit.errors import JobCancelled, JobFailed, OutOfMemory, SessionDied
+
+pytestmark = pytest.mark.xdist_group("session-faults")
+
+LONG_JOB = """
+zk.connect().run(zk.Request(**json.loads(sys.argv[1])), tell, fresh=True)
+"""
+
+
+def worker_of(session: Session) -> psutil.Process:
+    """The process that computes, once it is there."""
+    return psutil.Process(eventually(lambda: session.status().workers, "a worker is there")[0].pid)
+
+
+@pytest.fixture
+def stopped(place: Place) -> Iterator[list[psutil.Process]]:
+    """Processes that a test stops; they go on, or are gone, when it is over."""
+    processes: list[psutil.Process] = []
+    yield processes
+    for process in processes:
+        if process.is_running():
+            process.resume()
+
+
+def test_a_killed_program_frees_the_worker_for_the_next_within_a_second(
+    place: Place, shared: Session, small: Request, long: Request
+) -> None:
+    shared.run(small)
+    program = place.program(LONG_JOB, long.model_dump_json())
+    _, id, *_ = program.hears("step")
+    next_job = shared.submit(small.but(seed=9), fresh=True)
+    job = shared.job(id)
+    eventually(lambda: shared.status().queued == 1, "the next job waits")
+    begin = time.monotonic()
+    program.signal(signal.SIGKILL)
+    next(event for event in next_job.events() if event.kind == "step")
+    took = time.monotonic() - begin
+    assert took < 1, f"the first step of the next job came after {took:.2f} s"
+    with pytest.raises(JobCancelled):
+        job.result(5)
+    assert next_job.result(10).request.seed == 9
+    assert shared.status().model_loads == 1
+
+
+def test_a_stopped_program_does_not_hold_up_the_others(
+    place: Place, shared: Session, small: Request, long: Request
+) -> None:
+    """A notebook on a laptop that sleeps: nothing piles up for it, and nobody waits."""
+    program = place.program(LONG_JOB, long.but(steps=60).model_dump_json())
+    program.hears("step")
+    program.signal(signal.SIGSTOP)
+    artifact = shared.submit(small.but(seed=10), fresh=True).result(30)
+    assert artifact.request.seed == 10
+    program.signal(signal.SIGCONT)
+    program.hears("done")
+    assert program.ends() == 0
+
+
+def test_a_killed_worker_is_told_at_once_and_replaced_by_itself(
+    place: Place, shared: Session, small: Request, long: Request
+) -> None:
+    other = place.session()
+    running = shared.submit(long, fresh=True)
+    next(event for event in running.events() if event.kind == "step")
+    waiting = other.submit(small.but(seed=11), fresh=True)
+    eventually(lambda: shared.status().queued == 1, "a job of another program waits")
+    worker, loads = worker_of(shared), shared.status().model_loads
+    begin = time.monotonic()
+    worker.kill()
+    with pytest.raises(SessionDied, match=rf"worker .* died while it ran job {running.id}.*Run it again"):
+        running.result(10)
+    took = time.monotonic() - begin
+    assert took < 1, f"the caller learnt it after {took:.2f} s"
+    assert running.state == "failed"
+    assert waiting.result(60).request.seed == 11, "the job that waited is lost"
+    assert shared.run(small).request.seed == 1
+    assert worker_of(shared).pid != worker.pid
+    assert (shared.status().model_loads, loads) == (2, 1), "loads count from the session's start"
+
+
+def test_an_exception_in_a_stage_fails_the_job_with_the_users_traceback(
+    shared: Session, apply: Submit, picture: object
+) -> None:
+    worker = worker_of(shared)
+    with pytest.raises(JobFailed, match="ZeroDivisionError") as raised:
+        apply(shared, zk.stages.probe_break()).result(30)
+    traceback = raised.value.facts["traceback"]
+    assert "probes/__init__.py" in traceback
+    assert "image.width // 0" in traceback
+    assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+    assert worker_of(shared).pid == worker.pid
+
+
+def test_out_of_memory_is_a_clear_error_and_the_session_lives(shared: Session, apply: Submit) -> None:
+    worker = worker_of(shared)
+    with pytest.raises(OutOfMemory, match="cpu ran out of memory"):
+        apply(shared, zk.stages.probe_greedy()).result(60)
+    assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+    assert worker_of(shared).pid == worker.pid
+
+
+def test_code_that_ends_its_process_is_a_death_like_any_other(shared: Session, apply: Submit) -> None:
+    with pytest.raises(SessionDied, match="died while it ran"):
+        apply(shared, zk.stages.probe_exit()).result(10)
+    assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+
+
+def test_a_worker_that_dies_again_and_again_is_replaced_each_time(shared: Session, apply: Submit) -> None:
+    for _ in range(3):
+        worker = worker_of(shared)
+        worker.kill()
+        eventually(lambda pid=worker.pid: pid not in [each.pid for each in shared.status().workers], "it is gone")
+        assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+
+
+def test_a_stuck_worker_is_told_as_such_and_a_restart_replaces_it(
+    shared: Session, hold: Hold, apply: Submit, stopped: list[psutil.Process]
+) -> None:
+    held, worker = hold(shared), worker_of(shared)
+    waiting = apply(shared, zk.stages.probe_touch())
+    worker.suspend()
+    stopped.append(worker)
+    for _ in range(2):
+        begin = time.monotonic()
+        status = shared.status()
+        assert time.monotonic() - begin < 2
+        assert (status.state, status.queued, status.running) == ("not answering", 1, held.job.id)
+        assert [each.state for each in status.workers] == ["not answering"]
+        assert status.workers[0].last_seen > 0.5
+    assert status.workers[0].last_seen > 1
+    assert "not answering" in str(status)
+    begin = time.monotonic()
+    shared.restart()
+    took = time.monotonic() - begin
+    assert took < 10, f"the restart took {took:.1f} s"
+    for job in (held.job, waiting):
+        with pytest.raises(JobCancelled, match="restarted"):
+            job.result(5)
+    assert not worker.is_running()
+    assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+    assert shared.status().state == "idle"
+
+
+def test_a_restart_of_a_healthy_session_counts_anew(shared: Session, apply: Submit, hold: Hold) -> None:
+    held, worker = hold(shared), worker_of(shared)
+    shared.restart()
+    with pytest.raises(JobCancelled):
+        held.job.result(5)
+    assert worker_of(shared).pid != worker.pid
+    assert shared.status().model_loads == 0
+    assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+
+
+def test_a_stopped_server_is_told_within_two_seconds_and_goes_on(
+    place: Place, shared: Session, apply: Submit, stopped: list[psutil.Process]
+) -> None:
+    server = place.server()
+    server.suspend()
+    stopped.append(server)
+    begin = time.monotonic()
+    assert shared.status().state == "not answering"
+    assert time.monotonic() - begin < 2.1
+    begin = time.monotonic()
+    with pytest.raises(SessionDied, match=r"does not answer.*zimage session stop --force"):
+        place.session()
+    assert time.monotonic() - begin < 4
+    server.resume()
+    assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+
+
+def test_a_killed_server_is_told_and_the_session_starts_anew_by_itself(
+    place: Place, shared: Session, hold: Hold, apply: Submit, picture: object
+) -> None:
+    held, server, worker = hold(shared), place.server(), worker_of(shared)
+    waiting = apply(shared, zk.stages.probe_touch())
+    begin = time.monotonic()
+    server.kill()
+    for job in (held.job, waiting):
+        with pytest.raises(SessionDied, match="ended before job"):
+            job.result(3)
+    assert time.monotonic() - begin < 3
+    assert shared.status().state == "closed"
+    begin = time.monotonic()
+    with zk.connect() as again:
+        took = time.monotonic() - begin
+        assert took < 5, f"connecting took {took:.1f} s"
+        assert place.server().pid != server.pid
+        assert apply(again, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+    psutil.wait_procs([worker], timeout=5)
+    assert not worker.is_running(), "the worker of the killed session still runs"
+    # and whoever was attached needs no new session object
+    assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+    assert shared.status().state == "idle"
+    assert shared.status().address == launch.read_session_file(place.file).address
+
+
+def test_two_threads_whose_session_died_start_one_new_session(
+    place: Place, shared: Session, apply: Submit, artifact: Artifact
+) -> None:
+    place.server().kill()
+    eventually(lambda: shared.status().state == "closed", "the death is noticed", 3)
+    made: list[Artifact] = []
+
+    def work(number: int) -> None:
+        made.append(shared.apply(artifact, zk.stages.probe_touch(number=number)))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(made) == 2
+    assert shared.status().clients == 1
+    servers = [process for process in place.processes() if launch.SERVER in process.cmdline()]
+    assert len(servers) == 1
+
+
+def test_a_server_that_is_told_to_end_takes_everything_with_it(place: Place, shared: Session, hold: Hold) -> None:
+    held, server, worker = hold(shared), place.server(), worker_of(shared)
+    server.terminate()
+    with pytest.raises(SessionDied):
+        held.job.result(5)
+    psutil.wait_procs([server, worker], timeout=10)
+    assert not server.is_running()
+    assert not worker.is_running()
+    assert not place.file.exists(), "the file of a session that is over invites to connect to it"
+
+
+def test_stopping_the_session_ends_every_process_and_tells_every_program(
+    place: Place, shared: Session, hold: Hold
+) -> None:
+    held, server, other = hold(shared), place.server(), place.session()
+    shared._engine.stop()  # type: ignore[attr-defined]
+    with pytest.raises(SessionDied):
+        held.job.result(5)
+    eventually(lambda: other.status().state == "closed", "the other program learns it", 3)
+    psutil.wait_procs(place.processes(), timeout=10)
+    assert place.processes() == []
+    assert not server.is_running()
+    assert not place.file.exists()
+
+
+def test_a_session_that_cannot_start_says_why(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION", "perhaps")
+    monkeypatch.setenv("PYTHONPATH", str(place.root / "broken"))
+    (place.root / "broken").mkdir()
+    (place.root / "broken" / "distributed.py").write_text("raise ImportError('no such luck')")
+    with pytest.raises(SessionDied, match=r"ended as it started.*no such luck.*session\.log"):
+        place.session()
