@@ -53,7 +53,8 @@ types: setup ## mypy, strict
 	@$(BIN)/mypy
 
 check-notebooks: setup ## run every notebook top to bottom, in a kernel of its own
-	@ZIMAGE_OUTPUTS=$$(mktemp -d) $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 $(NOTEBOOKS)
+	@export ZIMAGE_OUTPUTS=$$(mktemp -d) ZIMAGE_STATE=$$(mktemp -d); trap '$(BIN)/zimage session stop' EXIT; \
+	  $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 $(NOTEBOOKS)
 
 notebooks: setup ## run every notebook and keep its pictures in it
 	@$(BIN)/python scripts/store_notebook_outputs.py $(NOTEBOOKS)

@@ -1,6 +1,6 @@
 """Run notebooks top to bottom and keep their outputs in them, so that a reader on the web sees the pictures.
 
-Execution times and the folder of this machine are left out.
+Execution times and the folder of this machine are left out. The notebooks share a session that is ended afterwards.
 
     python scripts/store_notebook_outputs.py notebooks/01_first_image.ipynb
 """
@@ -8,6 +8,7 @@ Execution times and the folder of this machine are left out.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -36,5 +37,10 @@ def run_and_store(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        run_and_store(Path(name))
+    with tempfile.TemporaryDirectory() as state:
+        os.environ["ZIMAGE_STATE"] = state
+        try:
+            for name in sys.argv[1:]:
+                run_and_store(Path(name))
+        finally:
+            subprocess.run([sys.executable, "-m", "zimage_kit", "session", "stop"], check=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from PIL import Image
+
+from zimage_kit.engines import launch
+from zimage_kit.engines.shared import SharedEngine
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 IDS = [path.stem for path in NOTEBOOKS]
@@ -59,8 +63,17 @@ def test_a_stored_notebook_shows_its_pictures_and_nothing_of_this_machine(path: 
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Runs a notebook once and keeps what came of it for the tests that ask."""
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the notebooks' one session is kept; it ends with these tests."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    yield folder
+    if (folder / launch.FILE).exists():
+        launch.kill(launch.read_session_file(folder / launch.FILE))
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, session_folder: Path) -> Any:
+    """Runs a notebook once, in a kernel of its own, and keeps what came of it for the tests that ask."""
     kept: dict[Path, Any] = {}
 
     def run(path: Path) -> Any:
@@ -72,6 +85,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Any:
             place = {"metadata": {"path": str(path.parent)}}
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("ZIMAGE_OUTPUTS", str(tmp_path_factory.mktemp("outputs")))
+                patch.setenv("ZIMAGE_STATE", str(session_folder))
+                patch.delenv("ZIMAGE_SESSION", raising=False)
                 NotebookClient(notebook, timeout=300, resources=place).execute()
             kept[path] = notebook
         return kept[path]
@@ -101,3 +116,27 @@ def test_the_first_notebook_keeps_its_promises(ran: Any) -> None:
     assert saved.is_file() and saved.suffix == ".png"
     assert text(cancel).split()[-2:] == ["cancelled", "cancelled"], "the last event, and the job's state"
     assert "step 3" in text(cancel) and "step 20" not in text(cancel)
+
+
+@pytest.mark.xdist_group("notebooks")
+def test_the_second_notebook_shows_two_kernels_on_one_session(ran: Any) -> None:
+    cells = [cell for cell in ran(NOTEBOOKS[1]).cells if cell.cell_type == "code"]
+    _, first, second, watched, kept, last = cells
+    assert "1 model load," in text(first) and pictures(first)
+    assert "loads: 1 · torch in this kernel: False" in text(second) and pictures(second)
+    assert pictures(first)[0].tobytes() != pictures(second)[0].tobytes(), "another seed, another picture"
+    assert "the last: cancelled" in text(watched) and text(watched).endswith("here it is cancelled\n")
+    assert "kept: True" in text(kept) and pictures(kept)
+    assert Path(text(kept).splitlines()[-1]).is_file(), "saved although its kernel died"
+    assert "1 load · 0 queued" in text(last)
+
+
+@pytest.mark.xdist_group("notebooks")
+def test_all_notebooks_together_load_one_model_once(ran: Any, session_folder: Path) -> None:
+    for path in NOTEBOOKS:
+        ran(path)
+    engine = SharedEngine.at(session_folder / launch.FILE)
+    status = engine.status()
+    engine.close()
+    assert status.model_loads == 1
+    assert status.clients == 1, "kernels that have ended are not attached any more"
