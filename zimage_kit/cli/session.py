@@ -36,10 +36,12 @@ def start(
     listen: Annotated[
         str,
         typer.Option(
-            metavar="ADDRESS", help="This machine's address for others to reach it [default: this machine only]."
+            metavar="ADDRESS",
+            show_default=False,
+            help="This machine's address for others to reach it [default: this machine only].",
         ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="N", help="Port; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(metavar="N", show_default=False, help="Port [default: a free one].")] = 0,
     device: Device = None,
     dtype: Dtype = None,
     idle_unload: Annotated[
@@ -145,12 +147,16 @@ def stop(
             return
         there = launch.read_session_file(path)
         engine.stop()
+        stopped = launch.gone(there, launch.STOP_SECONDS)
     except (SessionDied, TimeoutError):
         if not force:
             raise
-        there = launch.read_session_file(path)
+        there, stopped = launch.read_session_file(path), False
         console.say("it does not answer, so it is killed")
-    if not launch.gone(there, seconds=0 if force else launch.STOP_SECONDS) and not launch.kill(there):
+    if not stopped and there.alive() is not None:
+        launch.kill(there)
+        path.unlink(missing_ok=True)
+    elif not stopped and force:
         raise SessionDied("its process is on another machine", mend=f"End process {there.pid} on {there.host}.")
     console.result("the session is stopped")
 

@@ -51,7 +51,13 @@ class SessionFile:
         from distributed.security import Security
 
         if not self.certificate:
-            return Security()
+            security = Security()
+            if self.address.startswith("tls:") and not security.get_connection_args("client").get("ssl_context"):
+                raise BadRequest(
+                    f"the session at {self.address} is encrypted, and its file has no certificate",
+                    mend="Give the scheduler.json that it wrote, or name the certificate in Dask's configuration.",
+                )
+            return security
         roles = ("scheduler", "worker", "client")
         parts = {"cert": self.certificate, "key": self.key}
         pairs = {f"tls_{role}_{part}": text for role in roles for part, text in parts.items()}
