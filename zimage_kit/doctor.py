@@ -24,10 +24,11 @@ from packaging.version import Version
 
 from . import extensions, fonts, gpus, models, store
 from .cards import Card, advise
+from .engines import launch
 
 PACKAGES = (
     "torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "safetensors", "modelscope",
-    "huggingface_hub", "pydantic", "pillow", "numpy",
+    "huggingface_hub", "pydantic", "pillow", "numpy", "distributed",
 )  # fmt: skip
 OPTIONAL = {
     "jupyterlab": "notebook", "ipywidgets": "notebook", "controlnet-aux": "pose", "spandrel": "upscale",
@@ -82,6 +83,7 @@ def examine(card: Card | None = None, quick: bool = False) -> Report:
         report.findings += _probe()
     cards, findings = _graphics()
     report.findings += findings
+    report.findings += _session()
     report.findings += _models()
     report.findings += _extensions()
     report.findings += _letters_and_folders()
@@ -215,7 +217,7 @@ def _graphics() -> tuple[list[Card], list[Finding]]:
         if gpu.holders:
             saw += ": " + ", ".join(f"{h.command} (pid {h.pid}) {h.bytes / 1e9:.1f} GB" for h in gpu.holders)
         heavy = gpu.used > 0.25 * gpu.total
-        mend = "A notebook kernel that is still open holds its model: shut it down in JupyterLab." if heavy else ""
+        mend = "`zimage session unload` gives back what your session holds." if heavy else ""
         findings.append(Finding("graphics", gpu.name, saw, "warn" if heavy else "ok", mend))
         findings.append(
             Finding("graphics", "bfloat16", "yes")
@@ -223,6 +225,15 @@ def _graphics() -> tuple[list[Card], list[Finding]]:
             else Finding("graphics", "bfloat16", "no", "warn", "Computes in fp32 here; fp16 would give black pictures.")
         )
     return cards, findings
+
+
+def _session() -> Iterator[Finding]:
+    if launch.WINDOWS:
+        yield Finding("session", "shared", "not on native Windows", "note", launch.WINDOWS_SAYS)
+    elif launch.runs():
+        yield Finding("session", "shared", f"runs; its log is {launch.state_folder() / launch.LOG}")
+    else:
+        yield Finding("session", "shared", "does not run; zk.connect() starts it")
 
 
 def _models() -> Iterator[Finding]:
