@@ -104,6 +104,8 @@ def read_session_file(path: Path) -> SessionFile:
     try:
         data = json.loads(path.expanduser().read_bytes())
         known = {name: data[name] for name in ("address", "certificate", "key", "host", "pid") if name in data}
+        if not isinstance(known["address"], str):
+            raise ValueError(f"address={known['address']!r}")
         return SessionFile(**known)
     except FileNotFoundError:
         raise BadRequest(f"there is no session file {path}", mend="`zimage session start` writes one.") from None

@@ -9,7 +9,7 @@ import platform
 import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from distributed.batched import BatchedSend
 from distributed.comm.core import connect
 
-from ..errors import SessionDied, ZImageError
+from ..errors import BadRequest, SessionDied, ZImageError
 from . import wire
 from .launch import SessionFile
 
@@ -47,10 +47,10 @@ class Link:
         self._numbers = count(1)
         self._answers: dict[int, concurrent.futures.Future[Any]] = {}
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="zimage-link", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="zimage-link", daemon=True)
         self._thread.start()
         try:
-            self._within(self._connect(), CONNECT_SECONDS + 1)
+            self._within(self._connect(), None)
         except BaseException:
             self._end()
             raise
@@ -59,7 +59,7 @@ class Link:
         """Send a message without waiting. Raises SessionDied when the connection is gone."""
         if not self.open:
             raise SessionDied("the session is gone", mend="Run it again: zk.connect() finds or starts a session.")
-        self._loop.call_soon_threadsafe(self._stream.send, message)
+        self._soon(self._stream.send, message)
 
     def ask(self, what: str, seconds: float | None, **arguments: Any) -> Any:
         """Ask the desk and wait for its answer. Raises its error, SessionDied when it is gone, TimeoutError."""
@@ -76,23 +76,39 @@ class Link:
     def close(self) -> None:
         """End the connection; what was sent before is still delivered."""
         if self.open and threading.current_thread() is not self._thread:
-            with suppress(TimeoutError, concurrent.futures.CancelledError):
+            with suppress(TimeoutError, SessionDied, concurrent.futures.CancelledError):
                 self._within(self._flush(), 2)
         self.open = False
         self._end()
 
+    def _serve(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    def _soon(self, call: Callable[..., object], *arguments: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: then the connection is gone, and everyone is told that
+            self._loop.call_soon_threadsafe(call, *arguments)
+
     async def _connect(self) -> None:
         if self.file.alive() is False:  # known at once, where connecting would try again for a while
             raise _not_there(self.file)
+        arguments = self.file.security().get_connection_args("client")
         try:
-            arguments = self.file.security().get_connection_args("client")
-            comm = await connect(self.file.address, timeout=CONNECT_SECONDS, **arguments)
+            async with asyncio.timeout(CONNECT_SECONDS + 0.5):  # a little more than Dask's own, which says why
+                comm = await connect(self.file.address, timeout=CONNECT_SECONDS, **arguments)
+        except TimeoutError:
+            raise _silent(self.file) from None
         except OSError as error:
             raise _refused(self.file, error) from None
-        name = uuid.uuid4().hex
+        except (ValueError, RuntimeError) as error:  # Dask's words about the address and about encryption
+            raise BadRequest(
+                f"{self.file.address!r} in the session file ({error})", expected="an address like tls://127.0.0.1:8786"
+            ) from None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await comm.write({"op": "zimage_attach", "label": label(), "name": name})
+                await comm.write({"op": "zimage_attach", "label": label(), "name": uuid.uuid4().hex})
                 first = await comm.read()
         except (TimeoutError, OSError):
             comm.abort()
@@ -132,6 +148,7 @@ class Link:
                 if not answer.done():
                     answer.set_exception(SessionDied("the session ended before it answered"))
             self._lost()
+            self._end()
 
     def _answered(self, message: wire.Message) -> None:
         answer = self._answers.pop(message["number"], None)
@@ -142,8 +159,13 @@ class Link:
         else:
             answer.set_result(message["value"])
 
-    def _within(self, work: Any, seconds: float) -> Any:
-        return _wait(asyncio.run_coroutine_threadsafe(work, self._loop), seconds)
+    def _within(self, work: Coroutine[Any, Any, None], seconds: float | None) -> None:
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # the loop was closed in this moment
+            work.close()
+            raise SessionDied("the session is gone") from None
+        _wait(future, seconds)
 
     def _end(self) -> None:
         async def last() -> None:
@@ -154,7 +176,7 @@ class Link:
             self._loop.stop()
 
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(last()))
+            self._soon(lambda: self._loop.create_task(last()))
             if threading.current_thread() is not self._thread:
                 self._thread.join(2)
 
