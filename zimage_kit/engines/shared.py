@@ -243,10 +243,11 @@ def find_or_start(options: dict[str, Any], hear: Callable[[wire.Message], None],
 
 
 def find(hear: Callable[[wire.Message], None], lost: Callable[[], None]) -> Link | None:
-    """A link to the user's session if there is one. Raises NotAnswering."""
+    """A link to the user's session if there is one. Raises NotAnswering, and SessionDied for another user's folder."""
     file = launch.state_folder() / launch.FILE
     if not file.exists():
         return None
+    launch.private_folder(file.parent)  # before its file is believed
     try:
         return Link(launch.read_session_file(file), hear, lost)
     except NotThere:
