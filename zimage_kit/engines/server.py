@@ -24,7 +24,7 @@ from ..gpus import list_gpus
 from . import launch
 
 CONFIG: dict[str, Any] = {
-    # nothing speaks without a certificate: no dashboard, no metrics, no health page
+    # nothing speaks without a certificate: no dashboard, no metrics, no health page (see also `zimage.private`)
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     # a worker computes pictures, not tasks of Dask's: what watches over those would only use the processor
@@ -63,6 +63,7 @@ def main() -> None:
     }
     # whatever is written here is this user's own; the pictures that workers keep are as the user's files are
     settings["zimage.umask"] = os.umask(0o077)
+    settings["zimage.private"] = True
     with dask.config.set({**CONFIG, **settings}):
         try:
             asyncio.run(_join(options) if options.join else _serve(options))
@@ -81,8 +82,10 @@ async def _serve(options: argparse.Namespace) -> None:
         dashboard=False,
         dashboard_address="127.0.0.1:0",
         preload=["zimage_kit.engines.desk"],
+        local_directory=str(options.file.parent),
     )
     async with scheduler:
+        scheduler.http_server.stop()  # Dask's pages ask for no certificate
         launch.write_session_file(options.file, scheduler.address, security)
         try:
             await _work(scheduler.address, security, host, options.file.parent, scheduler)

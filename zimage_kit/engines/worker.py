@@ -1,7 +1,8 @@
 """The worker: an inline engine inside a Dask worker, which runs what the desk sends and tells what happens.
 
 A preload of Dask's (`dask worker … --preload zimage_kit.engines.worker`), so any Dask deployment can start one. Device
-and dtype come from Dask's configuration: `zimage.device`, `zimage.dtype`.
+and dtype come from Dask's configuration: `zimage.device`, `zimage.dtype`. Our own sessions set `zimage.umask`, that of
+the files which the user's pictures get, and `zimage.private`: no HTTP port.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ async def dask_setup(worker: Worker) -> None:
     umask = dask.config.get("zimage.umask", None)
     if umask is not None:
         os.umask(umask)
+    if dask.config.get("zimage.private", False):
+        worker.http_server.stop()  # Dask's pages ask for no certificate
     for resources in (worker.state.total_resources, worker.state.available_resources):
         resources[RESOURCE] = 1
     await worker.plugin_add(Resident(), name=RESOURCE)
