@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -184,6 +187,22 @@ def test_a_stopped_server_is_told_within_two_seconds_and_goes_on(
     assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
 
 
+def test_whoever_takes_a_connection_and_says_nothing_does_not_hang_a_program(
+    place: Place, shared: Session, tmp_path: Path
+) -> None:
+    """A server that is stopped in that moment, or something else at its address."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        data = json.loads(place.file.read_text())
+        file = tmp_path / "scheduler.json"
+        for scheme, changes in (("tls", {}), ("tcp", {"certificate": ""})):
+            address = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+            file.write_text(json.dumps({**data, **changes, "address": address}))
+            begin = time.monotonic()
+            with pytest.raises(SessionDied, match="does not answer"):
+                zk.connect(file)
+            assert time.monotonic() - begin < 4
+
+
 def test_a_killed_server_is_told_and_the_session_starts_anew_by_itself(
     place: Place, shared: Session, hold: Hold, apply: Submit, picture: object
 ) -> None:
@@ -227,6 +246,7 @@ def test_two_threads_whose_session_died_start_one_new_session(
         thread.join(60)
     assert len(made) == 2
     assert shared.status().clients == 1
+    assert [thread.name for thread in threading.enumerate()].count("zimage-link") == 1, "an old connection's is left"
     servers = [process for process in place.processes() if launch.SERVER in process.cmdline()]
     assert len(servers) == 1
 
