@@ -56,6 +56,33 @@ def test_events_come_in_order_and_can_be_heard_late_and_twice(own: Session, smal
     assert sigmas == sorted(sigmas, reverse=True)
 
 
+def test_loading_tells_the_bytes_that_are_in_memory(own: Session, small: Request) -> None:
+    job = own.submit(small)
+    job.result(60)
+    told = [event for event in job.events() if event.kind == "loading" and event.bytes_total is not None]
+    done = [event.bytes_done or 0 for event in told]
+    assert done[0] == 0 and done == sorted(done)
+    assert len(set(done)) >= 4, "before each of the three networks, and at the end"
+    assert done[-1] == told[-1].bytes_total == own.status().memory_bytes
+
+
+def test_a_click_goes_before_batch_jobs_and_behind_other_clicks(own: Session, small: Request, long: Request) -> None:
+    own.submit(long)
+    batch = [own.submit(small, seed=seed, priority="batch") for seed in (1, 2)]
+    clicks = [own.submit(small, seed=seed) for seed in (3, 4)]
+    assert [job.id for job in own.status().jobs[1:]] == [job.id for job in (*clicks, *batch)]
+    own.restart()
+
+
+def test_a_kept_job_is_saved_before_it_is_told_as_done(own: Session, small: Request) -> None:
+    job = own.submit(small, keep=True)
+    last = list(job.events())[-1]
+    path = job.result().path
+    assert path is not None and path.is_file()
+    assert last.message == f"saved {path}"
+    assert zk.open(path).request == job.request
+
+
 def test_a_model_is_loaded_once_for_all_jobs_and_all_connects(own: Session, small: Request) -> None:
     own.run(small)
     assert zk.connect("inline", dtype="float32") is own

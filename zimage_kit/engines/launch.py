@@ -191,7 +191,7 @@ def idle_unload_setting() -> float | None:
         minutes = float(text)
     except ValueError:
         minutes = 0.0
-    if minutes <= 0:
+    if not minutes > 0:
         raise BadRequest(f"ZIMAGE_IDLE_UNLOAD={text!r}", expected="minutes, more than 0", mend="Or leave it out.")
     return minutes * 60
 
