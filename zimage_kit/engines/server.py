@@ -12,16 +12,20 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dask.config
 from distributed import Nanny, Scheduler
+from distributed.comm.core import connect
 from distributed.security import Security
 
+from ..errors import ZImageError
 from ..gpus import list_gpus
-from . import launch
+from . import launch, link
 
 CONFIG: dict[str, Any] = {
     # nothing speaks without a certificate: no dashboard, no metrics, no health page (see also `zimage.private`)
@@ -43,6 +47,9 @@ CONFIG: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": "10 minutes",
     "distributed.comm.timeouts.connect": "10s",
 }
+
+
+_STARTS = 5  # failed starts of a worker in a row, after which there is no use in trying
 
 
 def main() -> None:
@@ -67,6 +74,8 @@ def main() -> None:
     with dask.config.set({**CONFIG, **settings}):
         try:
             asyncio.run(_join(options) if options.join else _serve(options))
+        except ZImageError as error:
+            sys.exit(str(error))
         except KeyboardInterrupt:
             sys.exit(130)
 
@@ -95,18 +104,20 @@ async def _serve(options: argparse.Namespace) -> None:
 
 async def _join(options: argparse.Namespace) -> None:
     session = launch.read_session_file(options.join)
+    link.Link(session, lambda message: None, lambda: None).close()  # raises in our words what stands against it
     place = launch.private_folder(launch.state_folder())
     await _work(session.address, session.security(), options.host, place)
 
 
 async def _work(address: str, security: Security, host: str | None, place: Path, *servers: Any) -> None:
-    """Keep this machine's workers until a signal, or until one of `servers` or of the workers is finished."""
+    """Keep this machine's workers until a signal, or until one of `servers` is finished or the session is gone."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    nannies = [
-        Nanny(
+
+    def nanny(environment: dict[str, str]) -> Nanny:
+        return Nanny(
             address,
             nthreads=1,
             memory_limit=0,
@@ -119,17 +130,47 @@ async def _work(address: str, security: Security, host: str | None, place: Path,
             dashboard_address="127.0.0.1:0",
             config=dask.config.config,
         )
-        for environment in environments(dask.config.get("zimage.device"))
-    ]
-    await asyncio.gather(*nannies)
-    finished = [server.finished() for server in (*servers, *nannies)]
-    ends = [asyncio.ensure_future(end) for end in (stop.wait(), *finished)]
+
+    async def reachable() -> bool:
+        with suppress(OSError):
+            comm = await connect(address, timeout=1, **security.get_connection_args("worker"))
+            await comm.close()
+            return True
+        return False
+
+    watches = [_watch(partial(nanny, each), reachable) for each in environments(dask.config.get("zimage.device"))]
+    ends = [asyncio.ensure_future(end) for end in (stop.wait(), *(server.finished() for server in servers), *watches)]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     for end in ends:
         end.cancel()
-    for nanny in nannies:
-        with suppress(Exception):  # it may be gone already; what matters is that none is left
-            await nanny.close(timeout=2)
+    outcomes = await asyncio.gather(*ends, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+async def _watch(nanny: Callable[[], Nanny], reachable: Callable[[], Awaitable[bool]]) -> None:
+    """Keep one worker as long as the session can be reached.
+
+    A nanny starts a worker again that dies, but gives up when one dies in the moment in which it starts; then another
+    nanny takes over. Raises what keeps a worker from starting at all.
+    """
+    failed = 0
+    while True:
+        one = nanny()
+        try:
+            await one
+            failed = 0
+            await one.finished()
+        except Exception:
+            failed += 1
+            if failed == _STARTS:
+                raise
+        finally:
+            with suppress(Exception):  # it may be gone already; what matters is that none is left
+                await one.close(timeout=2)
+        if not await reachable():
+            return
 
 
 def environments(device: str | None) -> list[dict[str, str]]:
