@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,6 +211,7 @@ class Place:
     root: Path
     sessions: list[Session] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
+    joined: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def state(self) -> Path:
@@ -243,6 +245,20 @@ class Place:
         self.clients.append(client)
         return client
 
+    def join_command(self, file: Path) -> list[str]:
+        """What brings a further machine's workers to the session of a file."""
+        return launch.server_command("--join", str(file), "--host", "127.0.0.3")
+
+    def second_machine(self) -> subprocess.Popen[bytes]:
+        """Join as another machine would: with a copied file, its own state folder and its own address."""
+        copied = Path(shutil.copy(self.file, self.root / "copied.json"))
+        settings = {**os.environ, **self.settings, "ZIMAGE_STATE": str(self.root / "second")}
+        command = self.join_command(copied)
+        with (self.root / "second.log").open("ab") as log:
+            joined = subprocess.Popen(command, stdout=log, stderr=log, env=settings, start_new_session=True)
+        self.joined.append(joined)
+        return joined
+
     def leave(self) -> None:
         """The end of a test: every program is gone, every job ends."""
         for client in self.clients:
@@ -253,12 +269,12 @@ class Place:
         self.sessions.clear()
 
     def processes(self) -> list[psutil.Process]:
-        """Every process of the session: whoever was started with this state folder in its environment."""
+        """Every process of the session, on all its machines: their environments name a state folder in this place."""
         return [process for process in psutil.process_iter() if self._ours(process)]
 
     def _ours(self, process: psutil.Process) -> bool:
         try:
-            ours = process.environ().get("ZIMAGE_STATE") == str(self.state)
+            ours = process.environ().get("ZIMAGE_STATE", "").startswith(str(self.root))
             return ours and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
@@ -271,6 +287,8 @@ class Place:
         """End the session, and see that nothing of it, and of those before it, is left."""
         if self.file.exists():
             launch.kill(launch.read_session_file(self.file))
+        for machine in self.joined:
+            machine.wait(10)
         psutil.wait_procs(self.processes(), timeout=5)
         left = [(process.pid, process.cmdline()) for process in self.processes()]
         for pid, _ in left:

@@ -118,18 +118,29 @@ def test_out_of_memory_is_a_clear_error_and_the_session_lives(shared: Session, a
     assert worker_of(shared).pid == worker.pid
 
 
-def test_code_that_ends_its_process_is_a_death_like_any_other(shared: Session, apply: Submit) -> None:
-    with pytest.raises(SessionDied, match="died while it ran"):
-        apply(shared, zk.stages.probe_exit()).result(10)
+def test_code_that_ends_its_process_again_and_again_costs_its_own_jobs_only(
+    place: Place, shared: Session, apply: Submit
+) -> None:
+    server = place.server()
+    for job in [apply(shared, zk.stages.probe_exit()) for _ in range(3)]:
+        with pytest.raises(SessionDied, match="died while it ran"):
+            job.result(30)
     assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+    assert place.server() == server, "the whole session ended, and another one took its place"
 
 
-def test_a_worker_that_dies_again_and_again_is_replaced_each_time(shared: Session, apply: Submit) -> None:
+def test_a_worker_that_dies_as_soon_as_it_is_there_is_replaced_each_time(
+    place: Place, shared: Session, apply: Submit
+) -> None:
+    server = place.server()
+    dead: set[int] = set()
     for _ in range(3):
-        worker = worker_of(shared)
-        worker.kill()
-        eventually(lambda pid=worker.pid: pid not in [each.pid for each in shared.status().workers], "it is gone")
-        assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+        there = eventually(lambda: {each.pid for each in shared.status().workers} - dead, "the next worker is there")
+        for pid in there:
+            psutil.Process(pid).kill()
+        dead.update(there)
+    assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+    assert place.server() == server, "the whole session ended, and another one took its place"
 
 
 def test_a_stuck_worker_is_told_as_such_and_a_restart_replaces_it(
