@@ -169,7 +169,7 @@ def measure(directory: Path, small: bool, rounds: int) -> dict[str, Any]:
     with zk.connect("inline", device="cpu" if small else "cuda") as session:
         first = session.run(base)
         engine = session._engine
-        stock = engine._pipeline.diffusers_pipeline  # type: ignore[attr-defined]
+        stock = engine._resident.pipeline.diffusers_pipeline  # type: ignore[attr-defined]
         compared = side_by_side(session, stock, base, rounds)
         status = session.status()
     return {

@@ -83,7 +83,7 @@ def test_a_picture_does_not_depend_on_what_was_drawn_before(session: Session, mo
 def evaluations(session: Session, model: str) -> Iterator[list[int]]:
     """Counts the transformer's forward passes."""
     session.run("x", seed=0, model=model, steps=1)
-    pipeline = session._engine._pipeline  # type: ignore[attr-defined]
+    pipeline = session._engine._resident.pipeline  # type: ignore[attr-defined]
     count: list[int] = []
     hook = pipeline.diffusers_pipeline.transformer.register_forward_hook(lambda *_: count.append(1))
     yield count

@@ -27,7 +27,7 @@ from zimage_kit import __version__
 from ..errors import BadRequest, JobCancelled, SessionDied, ZImageError
 from ..status import JobStatus, Status, WorkerStatus
 from . import wire
-from .inline import last_event
+from .outcome import last_event
 from .turns import Turns
 from .worker import RESOURCE
 

@@ -23,8 +23,8 @@ from ..models import models_here
 from ..request import Request
 from ..status import Status
 from . import Finish, Listen, launch, wire
-from .inline import last_event
 from .link import Link, NotAnswering, NotThere
+from .outcome import last_event
 
 STATUS_SECONDS = 1.9
 _log = logging.getLogger("zimage_kit")

@@ -25,7 +25,8 @@ from ..execute import Task
 from ..gpus import list_gpus
 from ..preflight import check, check_applied
 from . import wire
-from .inline import InlineEngine, keep, last_event
+from .inline import InlineEngine
+from .outcome import keep, last_event
 
 RESOURCE = "zimage"
 """What a Dask worker has that holds a model; the desk deals with no other."""
@@ -40,10 +41,10 @@ async def dask_setup(worker: Worker) -> None:
         worker.http_server.stop()  # Dask's pages ask for no certificate
     for resources in (worker.state.total_resources, worker.state.available_resources):
         resources[RESOURCE] = 1
-    await worker.plugin_add(Resident(), name=RESOURCE)
+    await worker.plugin_add(Workbench(), name=RESOURCE)
 
 
-class Resident(WorkerPlugin):
+class Workbench(WorkerPlugin):
     """The model's home. Work happens in three threads: the engine's, one that begins and ends jobs, one that saves."""
 
     def setup(self, worker: Worker) -> None:

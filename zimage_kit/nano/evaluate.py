@@ -72,7 +72,7 @@ def evaluate(count: int, say: Any) -> tuple[dict[str, Any], list[Image.Image]]:
         figures[language]["seconds_per_picture"] = round(float(np.median(taken)), 3)
         sheet.append([p for p, s in zip(pictures, told, strict=True) if s.width == s.height][:24])
     figures["seeds_differ"] = variety(session, mind, rng)
-    vae = session._engine._pipeline.diffusers_pipeline.vae  # type: ignore[attr-defined]
+    vae = session._engine._resident.pipeline.diffusers_pipeline.vae  # type: ignore[attr-defined]
     drawn = [scenes.render(scene) for scene in told]
     redrawn = [through(vae, picture) for picture in drawn]
     say("judging drawn scenes and reconstructions")
