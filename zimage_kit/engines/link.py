@@ -42,7 +42,7 @@ class Link:
 
     def __init__(self, file: SessionFile, hear: Callable[[wire.Message], None], lost: Callable[[], None]) -> None:
         self.file, self._hear, self._lost = file, hear, lost
-        self.open = False
+        self.open = self._ending = False
         self.welcome: wire.Message = {}
         self._numbers = count(1)
         self._answers: dict[int, concurrent.futures.Future[Any]] = {}
@@ -168,6 +168,8 @@ class Link:
         _wait(future, seconds)
 
     def _end(self) -> None:
+        """Stop the loop and wait for the thread; more than one may call this, the thread itself too."""
+
         async def last() -> None:
             others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in others:
@@ -175,8 +177,13 @@ class Link:
             await asyncio.gather(*others, return_exceptions=True)
             self._loop.stop()
 
+        def end() -> None:  # in the thread
+            if not self._ending:
+                self._ending = True
+                self._last = self._loop.create_task(last())
+
         if self._thread.is_alive():
-            self._soon(lambda: self._loop.create_task(last()))
+            self._soon(end)
             if threading.current_thread() is not self._thread:
                 self._thread.join(2)
 
