@@ -100,6 +100,7 @@ class Workbench(WorkerPlugin):
             else:
                 self._tell(outcome, last)
 
+        self._send(op="zimage-begun", job=ours.id)
         self._engine.submit(replace(ours, keep=False), listen, finish)
 
     def _keep(self, task: Task, outcome: Artifact | ZImageError, last: Event) -> None:
