@@ -1,8 +1,9 @@
 """Engines: where jobs run. `Engine` is the one narrow wall between a session and the process that holds the model.
 
-In goes a Task, out come events and one outcome. `inline` is this process; `shared` is a process of its own for all
-notebooks, on this machine or on many: turns and desk give the jobs out, server and worker run them, launch finds and
-starts the session, link is a kernel's line to it.
+In goes a Task, out come events and one outcome. `inline` is this process; `shared` is a session of processes for all
+notebooks, on this machine or on many: turns, ledger and desk give the jobs out, server keeps the workers, worker runs
+an inline engine in each, launch finds and starts the session, link is a kernel's line to it, wire what crosses it.
+`resident` is the model that a process holds, `outcome` how a job ends.
 """
 
 from __future__ import annotations
