@@ -207,7 +207,12 @@ def kinds() -> tuple[str, ...]:
 
 def build_stages(data: tuple[StageData, ...]) -> tuple[Stage, ...]:
     """The Stage objects of a recipe. Raises BadRequest (unknown kind or field) and ExtensionProblem."""
-    return tuple(build(entry, stage_class(entry.kind), kinds()) for entry in data)
+    built = []
+    for entry in data:
+        cls = stage_class(entry.kind)
+        # who else there is takes milliseconds to find out, and matters only for the error
+        built.append(build(entry, cls, () if cls else kinds()))
+    return tuple(built)
 
 
 class Stages:
