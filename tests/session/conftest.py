@@ -16,7 +16,6 @@ from zimage_kit import Artifact, Request, Session
 from zimage_kit.execute import Task
 from zimage_kit.job import Job
 from zimage_kit.stage import Stage, registry
-from zimage_kit.status import Priority
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +68,15 @@ def picture() -> Image.Image:
 
 
 @pytest.fixture
-def apply(picture: Image.Image) -> Submit:
+def apply(picture: Image.Image, tmp_path: Path) -> Submit:
     """Queue stages on a picture, as `session.apply` does, without waiting: a job that needs no model."""
 
-    def apply(session: Session, *stages: Stage, priority: Priority = "interactive") -> Job:
+    def apply(session: Session, *stages: Stage, picture: Image.Image = picture, keep: bool = False) -> Job:
         artifact = Artifact.from_image(picture)
         request = artifact.request.then(*stages)
         job = Job(request, session._engine)
-        return session._queue(job, Task(job.id, request, picture=artifact.image, priority=priority))
+        task = Task(job.id, request, picture=artifact.image, keep=keep, folder=tmp_path / "kept" if keep else None)
+        return session._queue(job, task)
 
     return apply
 

@@ -64,7 +64,7 @@ def test_a_killed_program_frees_the_worker_for_the_next_within_a_second(
 def test_a_stopped_program_does_not_hold_up_the_others(
     place: Place, shared: Session, small: Request, long: Request
 ) -> None:
-    """A notebook on a laptop that sleeps: nothing piles up for it, and nobody waits."""
+    """A notebook that hangs, say: its job ends, and the next one does not wait for it to listen."""
     program = place.program(LONG_JOB, long.but(steps=60).model_dump_json())
     program.hears("step")
     program.signal(signal.SIGSTOP)

@@ -31,5 +31,8 @@ def test_an_idle_session_unloads_by_itself_and_loads_again(place: Place, small: 
     eventually(lambda: time.monotonic() - begin > 1.5 * IDLE_SECONDS, "longer than it may be idle", 5)
     assert session.status().model == small.model
     held.let_go()
+    held.job.result(30)
+    begin = time.monotonic()
     eventually(lambda: session.status().model is None, "it unloads again", 5)
+    assert time.monotonic() - begin > 0.5 * IDLE_SECONDS, "the time that a job took counted as idle"
     assert place.session().status().model_loads == 2
