@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from .artifact import Artifact
@@ -19,11 +20,14 @@ _HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is heard on eve
 
 
 class Job:
-    """One picture in the making. `await job` and `job.result()` give the artifact or raise what went wrong."""
+    """One picture in the making. `await job` and `job.result()` give the artifact or raise what went wrong.
+
+    An interrupt (Ctrl-C, a notebook's stop button) while this process waits for a job of its own cancels it.
+    """
 
     def __init__(self, request: Request | None, engine: Engine, id: str | None = None) -> None:
         self.id = id or uuid.uuid4().hex[:12]
-        self._request = request
+        self._request, self._own = request, id is None
         self._engine = engine
         self._events: list[Event] = []
         self._news = threading.Condition()
@@ -47,7 +51,7 @@ class Job:
         """Every event from the first to the last, waiting for those to come. May be called late, and more than once."""
         told = 0
         while True:
-            with self._news:
+            with self._cancelled_by_interrupt(), self._news:
                 while len(self._events) == told:
                     self._news.wait(_HEARTBEAT_SECONDS)
                 event = self._events[told]
@@ -62,22 +66,36 @@ class Job:
 
     def result(self, timeout: float | None = None) -> Artifact:
         """Wait for the artifact. Raises what went wrong, and TimeoutError after `timeout` seconds (the job goes on)."""
-        if timeout is not None:
-            return self._outcome.result(timeout)
-        while True:
-            try:
-                return self._outcome.result(_HEARTBEAT_SECONDS)
-            except TimeoutError:
-                continue
+        with self._cancelled_by_interrupt():
+            if timeout is not None:
+                return self._outcome.result(timeout)
+            while True:
+                try:
+                    return self._outcome.result(_HEARTBEAT_SECONDS)
+                except TimeoutError:
+                    continue
 
     def __await__(self) -> Generator[Any, None, Artifact]:
         return self._wait().__await__()
 
     async def _wait(self) -> Artifact:
+        outcome = asyncio.wrap_future(self._outcome)
         try:
-            return await asyncio.shield(asyncio.wrap_future(self._outcome))
+            # in short turns: a kernel's stop button is heard only once its event loop wakes up
+            while not (await asyncio.wait((outcome,), timeout=_HEARTBEAT_SECONDS))[0]:
+                pass
+            return outcome.result()
         except asyncio.CancelledError:
             self.cancel()
+            raise
+
+    @contextmanager
+    def _cancelled_by_interrupt(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self._own:
+                self.cancel()
             raise
 
     def __repr__(self) -> str:
