@@ -302,7 +302,7 @@ def connect(
     key = (str(launch.state_folder()) if name == "shared" else name, device, dtype)
     with _connecting:
         session = _sessions.get(key)
-        if session is None or session.status().state == "closed":
+        if session is None or session._engine.closed:
             session = _sessions[key] = Session(_engine(name, device, dtype), name)
         return session
 

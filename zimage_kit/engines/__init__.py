@@ -45,6 +45,10 @@ class Engine(Protocol):
     def status(self) -> Status:
         """How the engine is, within 2 seconds."""
 
+    @property
+    def closed(self) -> bool:
+        """True when it takes no more tasks of this process: it was closed, or its session is gone."""
+
     def models(self) -> frozenset[str] | None:
         """Names of the models that its workers have on their disks; None: it uses this machine's disk."""
 

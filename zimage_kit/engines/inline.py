@@ -85,6 +85,11 @@ class InlineEngine:
         """Jobs of this process are at hand as they are: anything asked for here is over."""
         raise BadRequest(f"there is no job {task_id} (any more)", mend="session.status().jobs lists those there are.")
 
+    @property
+    def closed(self) -> bool:
+        """True once `close` was called."""
+        return self._closed
+
     def models(self) -> None:
         """None: models are those on this machine's disk."""
 

@@ -162,8 +162,8 @@ class SharedEngine:
 
     @property
     def closed(self) -> bool:
-        """True once `close` was called."""
-        return self._closed
+        """True once `close` was called, and when the connection is gone; the next job opens another one then."""
+        return self._closed or not self._link.open
 
     def _line(self) -> Link:
         """The connection, opened anew if the session is gone."""

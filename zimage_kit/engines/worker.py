@@ -49,11 +49,13 @@ class Workbench(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Begin to listen to the desk."""
-        config = dask.config.get
         self._worker = worker
         card = os.environ.get("CUDA_VISIBLE_DEVICES")
         self._name = f"gpu {card} of {platform.node()}" if card else platform.node()
-        self._engine = InlineEngine(config("zimage.device", None), config("zimage.dtype", None))
+        device: str | None = dask.config.get("zimage.device", None)
+        if card and device is not None and "," not in card:
+            device = device.partition(":")[0]  # "cuda:1" for the user is the only one that this process sees
+        self._engine = InlineEngine(device, dask.config.get("zimage.dtype", None))
         self._errands = ThreadPoolExecutor(1, "zimage-errands")
         self._saving = ThreadPoolExecutor(1, "zimage-saving")
         self._waiting = ThreadPoolExecutor(4, "zimage-waiting")
