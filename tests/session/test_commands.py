@@ -186,7 +186,7 @@ def test_a_dask_scheduler_without_our_desk_is_told_as_such(place: Place, tmp_pat
     with (tmp_path / "log").open("w") as log:
         scheduler = subprocess.Popen([*command, "--scheduler-file", str(file)], stdout=log, stderr=log)
     try:
-        eventually(file.exists, "the scheduler has written its file")
+        eventually(lambda: file.exists() and file.read_text().endswith("}"), "the scheduler has written its file")
         with pytest.raises(zk.ZImageError, match=r"no session of zimage_kit.*--preload zimage_kit\.engines\.desk"):
             zk.connect(str(file))
     finally:

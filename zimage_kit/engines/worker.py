@@ -19,7 +19,7 @@ import dask.config
 from distributed import Worker, WorkerPlugin
 
 from ..artifact import Artifact
-from ..errors import BadRequest, JobFailed, ZImageError
+from ..errors import BadRequest, JobCancelled, JobFailed, ZImageError
 from ..events import Event
 from ..execute import Task
 from ..gpus import list_gpus
@@ -49,7 +49,7 @@ class Workbench(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Begin to listen to the desk."""
-        self._worker = worker
+        self._worker, self._leaving = worker, False
         card = os.environ.get("CUDA_VISIBLE_DEVICES")
         self._name = f"gpu {card} of {platform.node()}" if card else platform.node()
         device: str | None = dask.config.get("zimage.device", None)
@@ -69,7 +69,8 @@ class Workbench(WorkerPlugin):
         )
 
     def teardown(self, worker: Worker) -> None:
-        """Stop what runs; the process ends with it."""
+        """Stop what runs; the process ends with it. That is no cancelling: the desk tells whoever waits."""
+        self._leaving = True
         self._engine.cancel_all()
 
     def _do(self, errand: Callable[..., None]) -> Callable[..., None]:
@@ -110,6 +111,8 @@ class Workbench(WorkerPlugin):
         self._tell(kept, last_event(task.id, kept, last.seconds))
 
     def _tell(self, outcome: Artifact | ZImageError, last: Event) -> None:
+        if self._leaving and isinstance(outcome, JobCancelled):
+            return
         self._send(op="zimage-outcome", outcome=wire.outcome_out(outcome), event=wire.event_out(last))
 
     def _status(self) -> wire.Message:
