@@ -190,8 +190,8 @@ def _load(spec: ModelSpec, directory: Path, placement: Placement, progress: Call
         with _quiet():
             for name, size in sizes.items():
 
-                def told(growth: int, name: str = name, before: int = done, size: int = size) -> None:
-                    progress(name, before + min(growth, size), total)
+                def told(grown: int, name: str = name, before: int = done, size: int = size) -> None:
+                    progress(name, before + min(grown, size), total)
 
                 told(0)
                 with growth(placement.device, told):

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, get_args, overload
 from weakref import WeakValueDictionary
 
 from .artifact import Artifact, read
@@ -188,6 +188,8 @@ class Session:
         return checked
 
     def _start(self, checked: Checked, fresh: bool, keep: bool, priority: Priority) -> Job:
+        if priority not in get_args(Priority):
+            raise BadRequest(f"priority={priority!r}", expected=" or ".join(get_args(Priority)))
         job = Job(checked.request, self._engine)
         folder = outputs_dir().absolute() if keep else None
         task = Task(job.id, checked.request, checked, fresh=fresh, keep=keep, priority=priority, folder=folder)

@@ -17,7 +17,9 @@ from programs import Hold, Place, Submit, eventually
 
 import zimage_kit as zk
 from zimage_kit import Artifact, Context, Request, Session, Stage
-from zimage_kit.errors import BadRequest, JobCancelled, ModelMissing, SessionDied
+from zimage_kit.errors import BadRequest, JobCancelled, JobFailed, ModelMissing, SessionDied
+from zimage_kit.execute import Task
+from zimage_kit.job import Job
 from zimage_kit.stage import registry, stage
 
 pytestmark = pytest.mark.xdist_group("session-sharing")
@@ -207,6 +209,25 @@ def test_a_program_cancels_a_job_that_another_one_started(place: Place, shared: 
     assert program.hears("cancelled")[1] == id
     assert program.hears("error")[1] == "JobCancelled"
     assert not shared.cancel(id)
+
+
+def test_a_priority_that_there_is_not_is_told_at_once_and_by_the_session_too(shared: Session, small: Request) -> None:
+    with pytest.raises(BadRequest, match="priority='urgent'; expected interactive or batch"):
+        shared.submit(small, priority="urgent")  # type: ignore[arg-type]
+    job = Job(small, shared._engine)  # as a program of another version would send it
+    shared._queue(job, Task(job.id, small, priority="urgent"))  # type: ignore[arg-type]
+    with pytest.raises(JobFailed, match="the session cannot take this job"):
+        job.result(5)
+
+
+def test_a_session_of_another_version_is_told(
+    place: Place, shared: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.session()
+    assert not caplog.records
+    monkeypatch.setattr(zk, "__version__", "9.9")
+    place.session()
+    assert "this is 9.9: `zimage session stop`" in caplog.records[-1].message
 
 
 def test_a_job_that_is_not_there_says_so(shared: Session) -> None:

@@ -22,7 +22,7 @@ from distributed.core import Status as ServerStatus
 
 from zimage_kit import __version__
 
-from ..errors import JobCancelled, SessionDied, ZImageError
+from ..errors import JobCancelled, JobFailed, SessionDied, ZImageError
 from ..status import Status
 from . import wire
 from .ledger import Entry, Guest, Ledger, Seat, worker_status
@@ -60,7 +60,7 @@ class Desk(SchedulerPlugin):
         scheduler.handlers["zimage_attach"] = self.attach
         scheduler.stream_handlers.update(
             {
-                "zimage-submit": self._safely(self._submit),
+                "zimage-submit": self._submit,
                 "zimage-ask": self._ask,
                 "zimage-begun": self._safely(self._begun),
                 "zimage-event": self._safely(self._event),
@@ -89,7 +89,13 @@ class Desk(SchedulerPlugin):
         return ServerStatus.dont_reply
 
     def _submit(self, guest: Guest, task: wire.Message, prompt: str, model: str) -> None:
-        self._ledger.add(Entry(task, prompt, model, guest.name, {guest}))
+        try:
+            self._ledger.add(Entry(task, prompt, model, guest.name, {guest}))
+        except Exception as error:  # a program of another version; it must not wait for ever
+            _log.exception("a job of %s", guest.label)
+            failed = JobFailed(f"the session cannot take this job ({type(error).__name__}: {error})")
+            last = last_event(str(task.get("id")), failed)
+            guest.send(op="outcome", outcome=wire.error_out(failed), event=wire.event_out(last))
         self._settle_soon()
 
     def _ask(self, guest: Guest, number: int, what: str, **arguments: Any) -> None:

@@ -93,8 +93,8 @@ class Ledger:
 
     def add(self, entry: Entry) -> None:
         """A job has come."""
-        self.entries[entry.id] = entry
         self._turns.add(entry.id, entry.owner, entry.task["priority"])
+        self.entries[entry.id] = entry
 
     def close(self, entry: Entry, outcome: wire.Message, event: wire.Message) -> None:
         """A job is over."""

@@ -17,6 +17,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import zimage_kit
+
 from ..artifact import read
 from ..errors import BadRequest, JobCancelled, SessionDied, ZImageError
 from ..events import Event
@@ -179,6 +181,11 @@ class SharedEngine:
         heard: _HeardByJob = {}  # each connection has its own: the end of an old one must not touch a new one's jobs
         link = self._open(partial(self._hear, heard), partial(self._lost, heard))
         self._heard, self._models = heard, frozenset(link.welcome["models"])
+        theirs, ours = link.welcome["version"], zimage_kit.__version__
+        if theirs != ours:
+            _log.warning(
+                "Your session runs zimage_kit %s, this is %s: `zimage session stop`, then connect again.", theirs, ours
+            )
         return link
 
     def _hear(self, heard: _HeardByJob, message: wire.Message) -> None:
