@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from .gpus import Gpu
+from .units import gigabytes
 
 Priority = Literal["interactive", "batch"]
 """interactive goes before batch; within each, owners take turns."""
@@ -141,10 +142,10 @@ class Status(_Facts):
         for gpu in self.gpus:
             heat = "" if gpu.temperature is None else f", {gpu.temperature} °C"
             power = "" if gpu.power is None else f", {gpu.power:.0f} W"
-            yield f"  {gpu.name} ({gpu.host}): {_gb(gpu.used)} of {_gb(gpu.total)} used{heat}{power}"
+            yield f"  {gpu.name} ({gpu.host}): {gigabytes(gpu.used)} of {gigabytes(gpu.total)} used{heat}{power}"
             for holder in gpu.holders:
                 whose = ", this session" if (gpu.host, holder.pid) in ours else ""
-                yield f"    {_gb(holder.bytes)} held by pid {holder.pid} ({holder.command}{whose})"
+                yield f"    {gigabytes(holder.bytes)} held by pid {holder.pid} ({holder.command}{whose})"
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -158,9 +159,9 @@ def _of_worker(worker: WorkerStatus) -> str:
     holds = "no model"
     if worker.model:
         took = "" if worker.load_seconds is None else f", loaded in {worker.load_seconds:.1f} s"
-        peak = f" (peak {_gb(worker.peak_bytes)})" if worker.peak_bytes else ""
+        peak = f" (peak {gigabytes(worker.peak_bytes)})" if worker.peak_bytes else ""
         holds = f"{worker.model} on {worker.device} in {worker.dtype}, {worker.placement}{took}, "
-        holds += f"{_gb(worker.resident_bytes)}{peak}"
+        holds += f"{gigabytes(worker.resident_bytes)}{peak}"
     heard = f", last heard of {worker.last_seen:.0f} s ago" if worker.last_seen > 10 else ""
     return f"{worker.state}, {holds}{heard}"
 
@@ -174,7 +175,3 @@ def _of_job(job: JobStatus) -> str:
     kept = ", kept" if job.keep else ""
     batch = ", batch" if job.priority == "batch" else ""
     return f"{where}, {prompt!r} for {job.owner or 'this process'}{batch}{kept}"
-
-
-def _gb(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -24,6 +24,7 @@ from zimage_kit.cli import console
 from zimage_kit.cli.run import numbered, parse_stage
 from zimage_kit.errors import BadRequest
 from zimage_kit.stage import registry
+from zimage_kit.units import duration, gigabytes
 
 
 @pytest.fixture(autouse=True)
@@ -390,10 +391,10 @@ def test_several_pictures_are_numbered() -> None:
 
 
 def test_numbers_read_well() -> None:
-    assert console.gigabytes(33_000_000_000) == "33.0 GB"
-    assert console.duration(1.44) == "1.4 s"
-    assert console.duration(185) == "3 min 05 s"
-    assert console.duration(7800) == "2 h 10 min"
+    assert gigabytes(33_000_000_000) == "33.0 GB"
+    assert duration(1.44) == "1.4 s"
+    assert duration(185) == "3 min 05 s"
+    assert duration(7800) == "2 h 10 min"
     assert console.table([("气球", "1"), ("a", "2")]) == "气球  1\na     2"
 
 

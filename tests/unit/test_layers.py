@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "zimage_kit"
 
 LAYERS = (
-    {"errors", "events", "model_data", "cards", "fonts", "gpus", "hub_sources", "status"},
+    {"errors", "events", "model_data", "cards", "fonts", "gpus", "hub_sources", "status", "units"},
     {"request", "store", "compare", "png"},
     {"artifact"},
     {"stage"},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..units import duration, gigabytes
 from . import console
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ def download(
     with console.progress(f"{name} from {source}", quiet=as_json, line_seconds=10) as bar:
 
         def show(now: Progress) -> None:
-            left = f", {console.duration(now.seconds_left)} left" if now.seconds_left is not None else ""
+            left = f", {duration(now.seconds_left)} left" if now.seconds_left is not None else ""
             rate = f" at {now.rate / 1e6:.1f} MB/s" if now.rate else ""
-            text = f"{console.gigabytes(now.done)} of {console.gigabytes(now.total)}{rate}{left}"
+            text = f"{gigabytes(now.done)} of {gigabytes(now.total)}{rate}{left}"
             bar.update(now.done, now.total, text)
 
         done = hub.download(name, source, directory, show)
@@ -115,7 +116,7 @@ def download(
         console.say(
             f"{file}: newer on the hub than when this version of zimage_kit was made; its own checksum is right"
         )
-    console.result(f"{name} is at {done.directory} ({console.gigabytes(done.bytes)}, every file checked)")
+    console.result(f"{name} is at {done.directory} ({gigabytes(done.bytes)}, every file checked)")
 
 
 @app.command(short_help="Check every file of a model.")

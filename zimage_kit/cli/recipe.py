@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..units import duration
 from . import console
 from .run import Inline
 
@@ -47,7 +48,7 @@ def show(file: Picture, as_json: AsJson = False) -> None:
     rows += [("stage", f"{stage.kind} {_fields(stage.fields())}".strip()) for stage in request.stages]
     rows += [("made", trace.created), ("on", f"{trace.device}, {trace.dtype}")]
     if "total" in trace.milliseconds:
-        rows.append(("took", console.duration(trace.milliseconds["total"] / 1000)))
+        rows.append(("took", duration(trace.milliseconds["total"] / 1000)))
     rows.append(("with", ", ".join(f"{name} {number}" for name, number in trace.versions.items())))
     if trace.unknown_words:
         rows.append(("unknown words", ", ".join(trace.unknown_words)))

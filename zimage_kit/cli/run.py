@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..units import duration, gigabytes
 from . import console
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def make(session: Session, request: Request, quiet: bool = False) -> Artifact:
 def _show(event: Event, bar: console.Bar) -> None:
     match event.kind:
         case "loading" if event.bytes_total:
-            text = f"{event.message} ({console.gigabytes(event.bytes_total)} in all)"
+            text = f"{event.message} ({gigabytes(event.bytes_total)} in all)"
             bar.update(event.bytes_done or 0, event.bytes_total, text)
         case "loading":
             bar.update(0, 1, event.message or "loading")
@@ -148,7 +149,7 @@ def finish(saved: list[tuple[Artifact, Path]], as_json: bool) -> None:
         return
     for artifact, path in saved:
         trace = artifact.trace
-        took = f", {console.duration(trace.milliseconds['total'] / 1000)}" if "total" in trace.milliseconds else ""
+        took = f", {duration(trace.milliseconds['total'] / 1000)}" if "total" in trace.milliseconds else ""
         if trace.unknown_words:
             words = ", ".join(trace.unknown_words)
             console.say(f"{artifact.request.model} does not know: {words}. It drew the rest.")
