@@ -43,7 +43,7 @@ lab: first ## a first picture, then JupyterLab on the notebooks
 	@$(BIN)/zimage lab
 
 test: setup ## every test that needs no GPU
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 lint: setup ## ruff: rules and layout
 	@$(BIN)/ruff check .

@@ -63,7 +63,6 @@ async def press_stop_in_each(model: str, state: Path) -> list[tuple[str, str, fl
     return seen
 
 
-@pytest.mark.xdist_group("notebooks")
 def test_the_stop_button_cancels_the_job_of_a_cell(model: str, state: Path) -> None:
     seen = asyncio.run(press_stop_in_each(model, state))
     assert [(cell, raised) for cell, raised, _ in seen] == CELLS

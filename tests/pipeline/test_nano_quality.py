@@ -11,9 +11,6 @@ from PIL import Image
 
 from zimage_kit.nano import DIRECTORY, evaluate
 
-pytestmark = pytest.mark.xdist_group("nano-quality")
-
-
 Measured = tuple[dict[str, Any], list[Image.Image]]
 
 

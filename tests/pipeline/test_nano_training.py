@@ -287,7 +287,6 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.xdist_group("nano-training")
 class TestTheWholeWay:
     """These share one run of all pieces."""
 

@@ -20,8 +20,6 @@ from zimage_kit import Request, Session
 from zimage_kit.engines import launch
 from zimage_kit.engines.shared import SharedEngine
 
-pytestmark = pytest.mark.xdist_group("session-commands")
-
 
 def zimage(*words: object, **settings: str) -> subprocess.CompletedProcess[str]:
     """A command, run to its end."""

@@ -19,8 +19,6 @@ from zimage_kit import Artifact, Request, Session
 from zimage_kit.engines import launch
 from zimage_kit.errors import JobCancelled, JobFailed, OutOfMemory, SessionDied
 
-pytestmark = pytest.mark.xdist_group("session-faults")
-
 LONG_JOB = """
 zk.connect().run(zk.Request(**json.loads(sys.argv[1])), tell, fresh=True)
 """

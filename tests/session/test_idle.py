@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 
-import pytest
 from programs import Hold, Place, eventually
 
 from zimage_kit import Request
-
-pytestmark = pytest.mark.xdist_group("session-idle")
 
 IDLE_SECONDS = 1.0
 

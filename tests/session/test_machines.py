@@ -13,8 +13,6 @@ import zimage_kit as zk
 from zimage_kit import Request, Session
 from zimage_kit.errors import SessionDied
 
-pytestmark = pytest.mark.xdist_group("session-machines")
-
 
 @pytest.fixture
 def joined(place: Place, shared: Session) -> subprocess.Popen[bytes]:

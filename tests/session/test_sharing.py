@@ -22,8 +22,6 @@ from zimage_kit.execute import Task
 from zimage_kit.job import Job
 from zimage_kit.stage import registry, stage
 
-pytestmark = pytest.mark.xdist_group("session-sharing")
-
 RUN_ONE = """
 request = zk.Request(**json.loads(sys.argv[1]))
 loading = []

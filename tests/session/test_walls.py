@@ -25,8 +25,6 @@ from zimage_kit.engines import launch
 from zimage_kit.engines.shared import SharedEngine
 from zimage_kit.errors import BadRequest, SessionDied
 
-pytestmark = pytest.mark.xdist_group("session-walls")
-
 
 @pytest.fixture
 def session_(place: Place, monkeypatch: pytest.MonkeyPatch) -> Session:
