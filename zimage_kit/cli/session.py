@@ -74,12 +74,11 @@ def start(
     options["idle_unload"] = None if idle_unload is None else idle_unload * 60
     folder = launch.private_folder(launch.state_folder())
     file = folder / launch.FILE
-    found = shared.find(lambda message: None, lambda: None)
+    found = shared.SharedEngine.running()
     if found is not None:
+        address = found.status().address
         found.close()
-        raise SessionDied(
-            f"your session runs already, at {found.file.address}", mend="See `zimage session status` and `stop`."
-        )
+        raise SessionDied(f"your session runs already, at {address}", mend="See `zimage session status` and `stop`.")
     if foreground:
         raise typer.Exit(stay(launch.server_command("--file", str(file), **options)))
     engine = shared.SharedEngine.of_user(**options)
@@ -234,18 +233,10 @@ def stay(command: list[str]) -> int:
 
 def attached(file: Path | None) -> SharedEngine | None:
     """The session of a file, or the user's own if it runs; never starts one."""
-    from ..engines import launch, shared
-    from ..engines.link import NotThere
+    from ..engines.shared import SharedEngine
 
     supported()
-    if file is not None:
-        return shared.SharedEngine.at(file)
-    if not (launch.state_folder() / launch.FILE).exists():
-        return None
-    try:
-        return shared.SharedEngine.at(launch.state_folder() / launch.FILE)
-    except NotThere:
-        return None
+    return SharedEngine.running() if file is None else SharedEngine.at(file)
 
 
 def _with_session(file: Path | None, do: Callable[[SharedEngine], Any]) -> None:

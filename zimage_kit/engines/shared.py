@@ -86,6 +86,21 @@ class SharedEngine:
         return cls(open_link, str(launch.state_folder() / launch.FILE), on_this_disk=True)
 
     @classmethod
+    def running(cls) -> SharedEngine | None:
+        """The user's session if it runs; none is started. Raises what `find` raises."""
+
+        def open_link(hear: Callable[[wire.Message], None], lost: Callable[[], None]) -> Link:
+            link = find(hear, lost)
+            if link is None:
+                raise NotThere("no session runs", mend="zk.connect() or `zimage session start` starts one.")
+            return link
+
+        try:
+            return cls(open_link, str(launch.state_folder() / launch.FILE), on_this_disk=True)
+        except NotThere:
+            return None
+
+    @classmethod
     def at(cls, path: Path) -> SharedEngine:
         """The session that a file names, here or on another machine. Raises BadRequest and SessionDied."""
 
