@@ -1,11 +1,13 @@
 """Extensions: folders that bring stages. Their manifests are read without importing them; code is imported when needed.
 
 Found in `extensions/` of a checkout, in the folders of $ZIMAGE_EXTENSIONS and behind entry points
-`zimage_kit.extensions`. A broken one is reported and skipped; it never stops the others.
+`zimage_kit.extensions`. A broken one is reported and skipped; it never stops the others. Code that was changed since it
+was imported is imported anew when one of its stages is next asked for, here and in a session's worker alike.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -13,26 +15,33 @@ import tomllib
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import ExtensionProblem
+from .errors import ExtensionProblem, closest
 from .request import StageData, explain
 from .stage import Stage, build, registry
 
 MANIFEST = "extension.toml"
+PACKAGE = "zimage_extensions"
+"""The package that extensions from folders are imported in; those that come with zimage_kit are installed in it."""
+OURS = "zimage-kit"
 
 
 class Manifest(BaseModel):
-    """`extension.toml`: what an extension is called, needs and brings. `requires` are pip requirement strings."""
+    """`extension.toml`: what an extension is called, needs and brings. `requires` are pip requirement strings.
+
+    `api` is the version of the contract between stages and zimage_kit that it was written for.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
+    version: str = ""
     summary: str = ""
     api: Literal[1]
     requires: tuple[str, ...] = ()
@@ -41,11 +50,16 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Extension:
-    """One extension that was found. `problem` is one line and `details` a traceback, where there is one."""
+    """One extension that was found. `problem` is one line and `details` a traceback, where there is one.
+
+    `module` is what it is imported as, `installed` whether it came as an installed package.
+    """
 
     name: str
     folder: Path
     module: str
+    installed: bool = False
+    version: str = ""
     summary: str = ""
     stages: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -57,53 +71,99 @@ class Extension:
         """The command that would install what is missing; nothing is ever installed by itself."""
         return "pip install " + " ".join(f'"{requirement}"' for requirement in self.missing) if self.missing else ""
 
+    @property
+    def state(self) -> Literal["ready", "needs packages", "broken"]:
+        """Whether its stages can be used."""
+        return "broken" if self.problem else "needs packages" if self.missing else "ready"
 
-_broken: dict[Path, tuple[str, str]] = {}  # folders whose import failed: (problem, traceback)
+
+@dataclass
+class _Imported:
+    """What came of importing an extension: its state then, the kinds it registered, or why it failed."""
+
+    stamp: tuple[Any, ...]
+    kinds: tuple[str, ...] = ()
+    problem: str = ""
+    details: str = ""
+
+
+_imported: dict[Path, _Imported] = {}
+_told: tuple[Path, ...] = ()
+
+
+def look_in(roots: tuple[Path, ...]) -> None:
+    """Look in these folders too, as in those of $ZIMAGE_EXTENSIONS: a worker is told its client's."""
+    global _told
+    _told = roots
+
+
+def roots_given() -> tuple[Path, ...]:
+    """The folders of $ZIMAGE_EXTENSIONS, absolute."""
+    given = os.environ.get("ZIMAGE_EXTENSIONS", "")
+    return tuple(Path(part).expanduser().absolute() for part in given.split(os.pathsep) if part)
+
+
+def checkout() -> Path | None:
+    """`extensions/` of the checkout that this package runs from, or None when it is installed."""
+    root = Path(__file__).resolve().parent.parent
+    return root / "extensions" if (root / "pyproject.toml").is_file() else None
 
 
 def discover() -> tuple[Extension, ...]:
     """Every extension, sorted by name, broken ones with their problem. Imports none of them."""
     found: dict[Path, Extension] = {}
-    for folder, module in _places():
+    for folder, module, shipped_as in _places():
         if folder not in found:
-            found[folder] = _read(folder, module)
-    return tuple(sorted(_name_clashes(found.values()), key=lambda extension: extension.name))
+            found[folder] = _read(folder, module, shipped_as)
+    return tuple(sorted(_clashes(found.values()), key=lambda extension: extension.name))
 
 
-def _places() -> Iterator[tuple[Path, str]]:
-    """(folder, module to import; "" for a folder that is no installed package)."""
-    root = Path(__file__).resolve().parent.parent
-    roots = [root / "extensions"] if (root / "pyproject.toml").is_file() else []
-    given = os.environ.get("ZIMAGE_EXTENSIONS", "")
-    roots += [Path(part).expanduser() for part in given.split(os.pathsep) if part]
-    for place in roots:
+def _places() -> Iterator[tuple[Path, str, str]]:
+    """(folder, what it is imported as, version of the installed package that it came in or "")."""
+    ours = checkout()
+    for place in dict.fromkeys([*([ours] if ours else []), *roots_given(), *_told]):
         folders = (
             [place] if (place / MANIFEST).is_file() else sorted(path.parent for path in place.glob(f"*/{MANIFEST}"))
         )
-        yield from ((folder.resolve(), "") for folder in folders)
+        yield from ((folder.resolve(), f"{PACKAGE}.{folder.name}", "") for folder in folders)
     for point in entry_points(group="zimage_kit.extensions"):
-        yield _folder_of(point), point.module
+        if not (ours and point.dist is not None and point.dist.name == OURS):  # the checkout's own stand in for them
+            yield _folder_of(point), point.module, point.dist.version if point.dist is not None else ""
 
 
 def _folder_of(point: EntryPoint) -> Path:
-    """Where an entry point's package lies, without importing any of it."""
-    top, *rest = point.module.split(".")
-    spec = importlib.util.find_spec(top)
-    base = Path(spec.origin).parent if spec is not None and spec.origin else Path(top)
-    return base.joinpath(*rest).resolve()
+    """Where an entry point's package lies, without importing any code of it."""
+    parts = point.module.split(".")
+    for depth in range(1, len(parts) + 1):
+        spec = importlib.util.find_spec(".".join(parts[:depth]))  # imports what is above, which so far has no code
+        if spec is not None and spec.origin:
+            return Path(spec.origin).parent.joinpath(*parts[depth:]).resolve()
+    return Path(*parts)
 
 
-def _read(folder: Path, module: str) -> Extension:
-    blank = Extension(name=folder.name, folder=folder, module=module)
+def _read(folder: Path, module: str, shipped_as: str) -> Extension:
+    blank = Extension(folder.name, folder, module, bool(shipped_as))
     try:
         manifest = Manifest(**tomllib.loads((folder / MANIFEST).read_text("utf-8")))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         return replace(blank, problem=f"{MANIFEST} cannot be read ({error})")
     except ValidationError as error:
         return replace(blank, problem=f"{MANIFEST}: {explain(error, Manifest.model_fields)}")
-    problem, details = _broken.get(folder, ("", ""))
-    missing = _missing(manifest.requires)
-    return Extension(manifest.name, folder, module, manifest.summary, manifest.stages, missing, problem, details)
+    known = replace(
+        blank,
+        name=manifest.name,
+        version=manifest.version or shipped_as,
+        summary=manifest.summary,
+        stages=manifest.stages,
+    )
+    try:
+        known = replace(known, missing=_missing(manifest.requires))
+    except ValueError as error:
+        return replace(known, problem=f"{MANIFEST}: requires: {error}")
+    outcome = _imported.get(folder)
+    if outcome is not None and outcome.problem and outcome.stamp == stamp(folder):
+        return replace(known, problem=outcome.problem, details=outcome.details)
+    return known
 
 
 def _missing(requires: tuple[str, ...]) -> tuple[str, ...]:
@@ -123,24 +183,46 @@ def _missing(requires: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(missing)
 
 
-def _name_clashes(extensions: Any) -> list[Extension]:
-    """Mark every extension that claims a kind of stage which another one claims too."""
-    claims: dict[str, list[Extension]] = {}
+def _clashes(extensions: Any) -> list[Extension]:
+    """Mark every extension whose name, or one of whose kinds of stage, another one claims too."""
+    claims: dict[tuple[str, str], list[Extension]] = {}
     for extension in extensions:
-        for kind in extension.stages:
-            claims.setdefault(kind, []).append(extension)
+        for claim in _claims(extension):
+            claims.setdefault(claim, []).append(extension)
     marked = []
     for extension in extensions:
-        for kind in extension.stages:
-            others = [str(other.folder) for other in claims[kind] if other is not extension]
+        for what, name in _claims(extension):
+            others = [str(other.folder) for other in claims[what, name] if other.folder != extension.folder]
             if others and not extension.problem:
-                extension = replace(extension, problem=f"stage {kind!r} is in {extension.folder} and in {others[0]}")
+                extension = replace(extension, problem=f"{what} {name!r} is in {extension.folder} and in {others[0]}")
         marked.append(extension)
     return marked
 
 
-def load(extension: Extension) -> None:
-    """Import an extension, which registers its stages. Raises ExtensionProblem; then none of them is registered."""
+def _claims(extension: Extension) -> list[tuple[str, str]]:
+    names = {("extension", extension.name), ("extension", extension.module.rpartition(".")[2])}
+    return [*(("stage", kind) for kind in extension.stages), *sorted(names)]
+
+
+def stamp(folder: Path) -> tuple[Any, ...]:
+    """What changes when somebody edits an extension: names, sizes and times of its code, tests left out."""
+    files = (path for path in folder.rglob("*.py") if "tests" not in path.relative_to(folder).parts)
+    named = sorted((*files, folder / MANIFEST))
+    return tuple((str(path), found.st_size, found.st_mtime_ns) for path in named if (found := _stat(path)))
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None  # gone in this moment
+
+
+def load(extension: Extension) -> ModuleType:
+    """Import an extension, which registers its stages, or import it anew if its code has changed; returns its package.
+
+    Raises ExtensionProblem; then none of its stages is registered.
+    """
     if extension.problem:
         raise ExtensionProblem(
             f"extension {extension.name} is broken: {extension.problem}",
@@ -151,39 +233,66 @@ def load(extension: Extension) -> None:
         raise ExtensionProblem(
             f"extension {extension.name} needs {', '.join(extension.missing)}", mend=f"Run: {extension.install}"
         )
+    now, there = stamp(extension.folder), _imported.get(extension.folder)
+    if there is not None and there.stamp == now and all(registry.get(kind) for kind in there.kinds):
+        if extension.module in sys.modules:
+            return sys.modules[extension.module]
+    _forget(extension)
     before = registry.kinds()
     try:
-        import_module(extension.module) if extension.module else _import_folder(extension.folder)
+        module = _import(extension)
         absent = [kind for kind in extension.stages if registry.get(kind) is None]
         if absent:
             raise ExtensionProblem(f"{MANIFEST} names stage {absent[0]!r}, which the code does not define")
     except Exception as error:  # whatever a foreign module does must not stop the rest
-        for kind in set(registry.kinds()) - set(before):
-            registry.remove(kind)
-        sys.modules.pop(_module_name(extension.folder), None)
+        _imported[extension.folder] = _Imported(now, tuple(sorted(set(registry.kinds()) - set(before))))
+        _forget(extension)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        _broken[extension.folder] = (reason, traceback.format_exc())
+        _imported[extension.folder] = _Imported(now, (), reason, traceback.format_exc())
         raise ExtensionProblem(
             f"extension {extension.name} ({extension.folder}) does not load: {reason}",
             mend="Repair or remove it.",
             traceback=traceback.format_exc(),
         ) from None
+    _imported[extension.folder] = _Imported(now, tuple(sorted(set(registry.kinds()) - set(before))))
+    return module
 
 
-def _module_name(folder: Path) -> str:
-    return f"zimage_extension_{folder.name}"
+def _forget(extension: Extension) -> None:
+    """Take an extension's stages and modules out, so that it can be imported anew."""
+    there = _imported.pop(extension.folder, None)
+    for kind in there.kinds if there else ():
+        registry.remove(kind)
+    for name in [name for name in sys.modules if f"{name}.".startswith(f"{extension.module}.")]:
+        del sys.modules[name]
 
 
-def _import_folder(folder: Path) -> None:
-    name = _module_name(folder)
+def _import(extension: Extension) -> ModuleType:
+    importlib.invalidate_caches()
+    if extension.installed:
+        return importlib.import_module(extension.module)
+    if PACKAGE not in sys.modules and importlib.util.find_spec(PACKAGE) is None:
+        above = ModuleType(PACKAGE)  # a namespace, as it is where zimage_kit is installed
+        above.__path__ = []
+        sys.modules[PACKAGE] = above
     spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        extension.module, extension.folder / "__init__.py", submodule_search_locations=[str(extension.folder)]
     )
-    if spec is None or spec.loader is None:
-        raise ExtensionProblem(f"{folder} has no __init__.py")
+    if spec is None or spec.loader is None or not (extension.folder / "__init__.py").is_file():
+        raise ExtensionProblem(f"{extension.folder} has no __init__.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[extension.module] = module
     spec.loader.exec_module(module)
+    return module
+
+
+def load_module(name: str) -> ModuleType:
+    """The package of the extension with this name, imported. Raises ExtensionProblem, also when there is none."""
+    for extension in discover():
+        if extension.name == name:
+            return load(extension)
+    names = [extension.name for extension in discover()]
+    raise ExtensionProblem(f"no extension {name!r}", mend=closest(name, names))
 
 
 def stage_class(kind: str) -> type[Stage] | None:
@@ -191,12 +300,21 @@ def stage_class(kind: str) -> type[Stage] | None:
 
     Raises ExtensionProblem when the extension that claims it does not load.
     """
-    if registry.get(kind) is None:
-        for extension in discover():
-            if kind in extension.stages:
-                load(extension)
-                break
+    folder = next((folder for folder, there in _imported.items() if kind in there.kinds), None)
+    current = registry.get(kind)
+    if current is not None and (folder is None or _imported[folder].stamp == stamp(folder)):
+        return current
+    for extension in discover():
+        if kind in extension.stages or extension.folder == folder:
+            load(extension)
+            break
     return registry.get(kind)
+
+
+def code_stamp(kind: str) -> str:
+    """Tells one state of the code behind a kind from another, within this process; "" for what is no extension's."""
+    found = next((there.stamp for there in _imported.values() if kind in there.kinds), ())
+    return repr(hash(found)) if found else ""
 
 
 def kinds() -> tuple[str, ...]:

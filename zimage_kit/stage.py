@@ -7,7 +7,7 @@ declared once; validation, JSON, forms and the command line follow from them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -82,13 +82,17 @@ class Context:
 class Stage(BaseModel):
     """Base of all stages: frozen fields, a `kind`, and `before` or `after` (or both) overridden.
 
-    `version` goes up when the same fields start to give another picture; it is part of every cache key.
+    `version` goes up when the same fields start to give another picture; it is part of every cache key. `identity` are
+    fields with which the stage changes nothing at all. `finishing`: what this stage puts on the picture would suffer
+    from later stages (letters, a frame), so it belongs at the end, and another order is warned about.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str] = ""
     version: ClassVar[int] = 1
+    identity: ClassVar[Mapping[str, Any] | None] = None
+    finishing: ClassVar[bool] = False
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -96,12 +100,23 @@ class Stage(BaseModel):
         except ValidationError as error:
             raise explain(error, type(self).model_fields, owner=self.kind) from None
 
+    def check(self, request: Request) -> Sequence[str]:
+        """What can be known before anything is loaded. `request` is resolved, with all its stages.
+
+        Raises BadRequest for what cannot work (a missing file, an unknown name); returns sentences for the trace about
+        what can but should be known. Must not import torch.
+        """
+        return ()
+
     def before(self, call: Call, ctx: Context) -> Call:
         """Condition the generation; returns the call to make. `call` is frozen."""
         return call
 
     def after(self, image: Image.Image, ctx: Context) -> Image.Image:
-        """Transform the picture (RGB, 8 bits a channel); returns a new RGB picture and leaves `image` as it was."""
+        """Transform the picture (RGB or, where it has an alpha channel, RGBA; 8 bits a channel).
+
+        Returns a new picture of the same mode and leaves `image` as it was.
+        """
         return image
 
     @classmethod

@@ -46,7 +46,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path / "mine"
     for kind in set(registry.kinds()) - before:
         registry.remove(kind)
-    for name in [name for name in sys.modules if name.startswith("zimage_extension_")]:
+    for name in [name for name in sys.modules if name.startswith("zimage_extensions.")]:
         del sys.modules[name]
 
 
@@ -64,9 +64,9 @@ def test_manifests_are_read_without_running_code(root: Path) -> None:
 
 def test_a_stage_is_imported_when_it_is_first_needed(root: Path) -> None:
     write(root, "frames", ("test_frame",), CODE.format(kind="test_frame"))
-    assert "zimage_extension_frames" not in sys.modules
+    assert "zimage_extensions.frames" not in sys.modules
     stage = zk.stages.test_frame(width=9)
-    assert "zimage_extension_frames" in sys.modules
+    assert "zimage_extensions.frames" in sys.modules
     data = Request(prompt="x").then(stage).stages
     assert extensions.build_stages(data) == (stage,)
 
