@@ -234,9 +234,9 @@ def load(extension: Extension) -> ModuleType:
             f"extension {extension.name} needs {', '.join(extension.missing)}", mend=f"Run: {extension.install}"
         )
     now, there = stamp(extension.folder), _imported.get(extension.folder)
-    if there is not None and there.stamp == now and all(registry.get(kind) for kind in there.kinds):
-        if extension.module in sys.modules:
-            return sys.modules[extension.module]
+    module = sys.modules.get(extension.module)
+    if module and there and there.stamp == now and all(registry.get(kind) for kind in there.kinds):
+        return module
     _forget(extension)
     before = registry.kinds()
     try:

@@ -23,7 +23,7 @@ def test_a_dozen_held_out_captions_come_out_right_in_both_languages(measured: Me
     figures, _ = measured
     for language in ("en", "zh"):
         assert min(figures[language][name] for name in ("background", "style")) > 0.9, figures[language]
-        assert figures[language]["all"] >= 0.75, figures[language]  # of 320, 93.4% and 95.6% were right
+        assert figures[language]["all"] >= 0.8, figures[language]  # of 320, 95.3% and 98.1% were right
 
 
 def test_the_judge_reads_drawn_scenes_and_sees_two_people(measured: Measured) -> None:
