@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import png, store
 from .compare import Difference, Verdict, compare, judge
-from .errors import NoRecipe, ZImageError
+from .errors import BadRequest, NoRecipe, ZImageError
 from .request import Request
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class Trace(BaseModel):
     """How a picture came about. Times in milliseconds, memory in bytes.
 
     `milliseconds` and `peak_bytes` have the keys import and load (where that was needed), encode, denoise, decode,
-    `stage 1 kind` …, and total. Peak is the device's allocated memory, on a CPU the process's high-water mark.
+    `stage 1 kind before` (what conditions), `stage 1 kind` (what transforms; `stage 1 kind: denoise` where it draws),
+    and total. Peak is the device's allocated memory, on a CPU the process's high-water mark.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,13 +79,17 @@ class Trace(BaseModel):
     prompt_tokens: int | None = None
     unknown_words: tuple[str, ...] = Field((), description="words of the prompt that the model has never met")
     stage_versions: dict[str, int] = Field(default_factory=dict)
+    pictures: dict[str, str] = Field(
+        default_factory=dict, description="SHA-256 of the picture as drawn and after each stage; see Artifact.before"
+    )
+    models: dict[str, str] = Field(default_factory=dict, description="fingerprints of models that stages drew with")
     cached: bool = Field(False, description="the picture before the last stages came from the cache")
     notes: tuple[str, ...] = Field((), description="what the program chose for the user")
     versions: dict[str, str] = Field(default_factory=library_versions)
 
 
 class Artifact:
-    """`image` (PIL, RGB, 8 bits), `request` (the resolved recipe) and `trace`. Treat the picture as read-only.
+    """`image` (PIL, RGB or RGBA, 8 bits), `request` (the resolved recipe) and `trace`. Treat the picture as read-only.
 
     `path`: where it was saved to or read from last, else None.
     """
@@ -93,12 +98,16 @@ class Artifact:
         self.image, self.request, self.trace = image, request, trace
         self.path: Path | None = None
         self._session = session
+        self._applied_to: Artifact | None = None
 
     @classmethod
     def from_image(cls, image: Image.Image) -> Artifact:
-        """Any picture as an artifact, so that stages can be applied to it. Its recipe names the picture's SHA-256."""
-        rgb = image.convert("RGB")
-        return cls(rgb, Request(source=picture_digest(rgb)), Trace())
+        """Any picture as an artifact, so that stages can be applied to it; an alpha channel is kept.
+
+        Its recipe names the picture's SHA-256.
+        """
+        plain = _plain(image)
+        return cls(plain, Request(source=picture_digest(plain)), Trace())
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -138,25 +147,50 @@ class Artifact:
 
     def then(self, *stages: Any) -> Artifact:
         """A new artifact with these stages applied, on the session that made this one (or `zk.connect()`)."""
-        session = self._session
-        if session is None:
-            from zimage_kit import connect  # the package's front door: a picture read from a file has no session yet
+        return self._connected().apply(self, *stages)
 
-            session = connect()
-        return session.apply(self, *stages)
+    def before(self, stages: int = 1) -> Artifact:
+        """The picture as it was before its last stage, or its last few, for a comparison.
+
+        It is at hand, comes out of the session's cache, or is made again by its recipe; then it must have the pixels
+        that the trace says, or ZImageError is raised. Raises BadRequest when there are not so many stages, and NoRecipe
+        for a picture whose recipe starts from one that is not here.
+        """
+        kinds = [stage.kind for stage in self.request.stages]
+        if not 1 <= stages <= len(kinds):
+            raise BadRequest(f"before({stages})", expected=f"1 to {len(kinds)}, its stages" if kinds else "a stage")
+        left = len(kinds) - stages
+        if (origin := self._applied_to) is not None:
+            had = len(origin.request.stages)
+            if left == had:
+                return origin
+            return origin.before(had - left) if left < had else origin.then(*self.request.stages[had:left])
+        if self.request.source is not None:
+            raise NoRecipe("the picture that these stages were applied to is not here", mend="Open it itself.")
+        session = self._connected()
+        found: Artifact = session.run(self.request.but(stages=self.request.stages[:left]))
+        marks = [name for name in self.trace.pictures if name == "drawn" or int(name.split()[1]) <= left]
+        if marks and self.trace.pictures[marks[-1]] != picture_digest(found.image):
+            raise ZImageError(
+                "the picture before the stage came out differently here", mend="artifact.verify() says what differs."
+            )
+        return found
 
     def verify(self, session: Runs | None = None) -> Verdict:
         """Rerun the recipe without any cache and compare: identical, within tolerance or different, and why.
 
         Raises what `session.run` raises, and NoRecipe when the recipe starts from a picture that is not ours.
         """
-        session = session or self._session
-        if session is None:
-            from zimage_kit import connect
-
-            session = connect()
+        session = session or self._connected()
         again: Artifact = session.run(self.request, fresh=True)
         return judge(self.image, again.image, _circumstances(self.trace), _circumstances(again.trace))
+
+    def _connected(self) -> Runs:
+        if self._session is None:
+            from zimage_kit import connect  # the package's front door: a picture read from a file has no session yet
+
+            return connect()
+        return self._session
 
     def diff(self, other: Artifact) -> Difference:
         """What differs between two artifacts: fields of the recipe, and pixels when the sizes agree."""
@@ -173,13 +207,26 @@ class Artifact:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """JPEG for the notebook, which keeps what it shows; the PNG is what `save` writes."""
-        out = io.BytesIO()
-        self.image.save(out, "JPEG", quality=90)
+        from PIL import Image
+
+        out, image = io.BytesIO(), self.image
+        if image.mode == "RGBA":  # JPEG has no alpha
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        image.save(out, "JPEG", quality=90)
         return {"image/jpeg": out.getvalue(), "text/plain": repr(self)}
 
 
+def _plain(image: Image.Image) -> Image.Image:
+    """The picture as RGB, or as RGBA where something of it is not opaque."""
+    if image.has_transparency_data:
+        with_alpha = image.convert("RGBA")
+        if with_alpha.getchannel("A").getextrema() != (255, 255):
+            return with_alpha
+    return image.convert("RGB")
+
+
 def picture_digest(image: Image.Image) -> str:
-    """SHA-256 of an RGB picture's size and pixels."""
+    """SHA-256 of a picture's size and pixels."""
     return hashlib.sha256(f"{image.width}x{image.height}\0".encode() + image.tobytes()).hexdigest()
 
 
@@ -197,6 +244,7 @@ def _circumstances(trace: Trace) -> dict[str, str]:
         "dtype": trace.dtype,
         "placement": trace.placement,
     }
+    kept |= {f"model {name}": fingerprint for name, fingerprint in trace.models.items()}
     return kept | trace.versions | {f"stage {kind}": str(number) for kind, number in trace.stage_versions.items()}
 
 
@@ -212,7 +260,7 @@ def read(path: str | os.PathLike[str]) -> Artifact:
     try:
         with Image.open(path) as file:
             texts = {key: value for key, value in file.info.items() if isinstance(value, str)}
-            image = file.convert("RGB")
+            image = _plain(file)
     except FileNotFoundError:
         raise NoRecipe(f"there is no file {path}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:

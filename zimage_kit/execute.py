@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .artifact import Artifact, Trace
+from .artifact import Artifact, Trace, picture_digest
 from .directories import fingerprint
 from .errors import ExtensionProblem
 from .events import Event
-from .extensions import build_stages
+from .extensions import build_stages, code_stamp
 from .lora import adapter_name
 from .memory import Parts
 from .preflight import Checked
@@ -55,13 +55,14 @@ class Task:
 class Room:
     """What an engine offers to a running task: its pipeline (loaded on demand), cache, events and the way to stop.
 
-    `place` says where the pipeline is or will be, `device` where it is ("cpu" as long as torch is not there); `check`
-    raises JobCancelled once somebody cancelled.
+    `place` says where the pipeline is or will be, `device` where it is ("cpu" as long as torch is not there);
+    `pipeline` takes the name of a model, or none for the task's own; `check` raises JobCancelled once somebody
+    cancelled.
     """
 
     place: Callable[[], Placement]
     device: Callable[[], str]
-    pipeline: Callable[[], ResidentPipeline]
+    pipeline: Callable[..., ResidentPipeline]
     cache: PictureCache
     emit: Callable[[Event], None]
     check: Callable[[], None]
@@ -99,7 +100,7 @@ class PictureCache:
 
 
 def _size(image: Image.Image) -> int:
-    return image.width * image.height * 3
+    return image.width * image.height * len(image.getbands())
 
 
 def execute(task: Task, room: Room) -> Artifact:
@@ -114,7 +115,7 @@ def execute(task: Task, room: Room) -> Artifact:
             "milliseconds": {**trace.milliseconds, **took},
             "peak_bytes": {**trace.peak_bytes, **room.parts.peak_bytes},
             "stage_versions": {stage.kind: stage.version for stage in run.stages},
-            "notes": tuple(dict.fromkeys((*trace.notes, *room.notes))),
+            "notes": tuple(dict.fromkeys((*trace.notes, *run.notes, *room.notes))),
         }
     )
     return Artifact(image, task.request, trace)
@@ -126,12 +127,15 @@ class _Run:
     def __init__(self, task: Task, room: Room) -> None:
         self.task, self.room = task, room
         self.stages = build_stages(task.request.stages)
+        self.notes: list[str] = []
+        self.models: dict[str, str] = {}
         self.context = Context(
             request=task.request,
             placed=lambda: (room.place().device, room.place().dtype),
-            note=room.notes.append,
+            note=self.notes.append,
             progress=lambda text: self._say(message=text),
             check=room.check,
+            draw=self._draw_for_stage,
             pipeline=room.pipeline,
         )
 
@@ -139,10 +143,10 @@ class _Run:
         """The given picture with the stages that it does not have yet."""
         if self.task.picture is None:
             raise ValueError("a task needs a checked request or a picture")
-        image = self.task.picture
+        image, trace = self.task.picture, self.task.trace
         for number in range(self.task.done + 1, len(self.stages) + 1):
-            image = self._after(number, image)
-        return image, self.task.trace
+            image, trace = self._after(number, image, trace)
+        return image, trace
 
     def made(self, checked: Checked) -> tuple[Image.Image, Trace]:
         """The picture of a recipe: from the longest prefix of it in the cache, or from noise."""
@@ -160,7 +164,7 @@ class _Run:
             image, trace = self._drawn(checked)
             self.room.cache.put(keys[0], image, trace)
         for number in range(done + 1, len(self.stages) + 1):
-            image = self._after(number, image)
+            image, trace = self._after(number, image, trace)
             self.room.cache.put(keys[number], image, trace)
         return image, trace
 
@@ -178,16 +182,19 @@ class _Run:
         for done in range(len(self.stages) + 1):
             kept = [stage for index, stage in enumerate(self.stages) if stage.conditions() or index < done]
             recipe = checked.request.but(stages=[stage.data() for stage in kept])
-            keys.append("\0".join((recipe.digest, str(done), *circumstances, *(stage.cache_key() for stage in kept))))
+            code = (f"{stage.cache_key()} {code_stamp(stage.kind)}" for stage in kept)
+            keys.append("\0".join((recipe.digest, str(done), *circumstances, *code)))
         return keys
 
     def _drawn(self, checked: Checked) -> tuple[Image.Image, Trace]:
         """Condition, then denoise."""
         pipeline = self.room.pipeline()
         call = _call(checked.request)
-        for stage in self.stages:
+        for number, stage in enumerate(self.stages, 1):
             self.room.check()
-            call = stage.before(call, self.context)
+            if stage.conditions():
+                with self.room.parts.part(f"stage {number} {stage.kind} before", self.room.device):
+                    call = stage.before(call, self.context)
         self.room.check()
         drawn = pipeline.draw(call, self.room.parts, self._on_step)
         trace = Trace(
@@ -199,23 +206,37 @@ class _Run:
             sigmas=drawn.sigmas,
             prompt_tokens=checked.prompt_tokens,
             unknown_words=tuple(pipeline.spec.unknown_words(checked.request.prompt)),
-            notes=(*checked.notes, *drawn.notes),
+            pictures={"drawn": picture_digest(drawn.image)} if self.stages else {},
+            notes=(*checked.notes, *drawn.notes, *self.notes),
         )
         return drawn.image, trace
 
-    def _after(self, number: int, image: Image.Image) -> Image.Image:
+    def _after(self, number: int, image: Image.Image, trace: Trace) -> tuple[Image.Image, Trace]:
         """Stage `number` (from 1) on a copy of the picture, told and measured."""
         stage = self.stages[number - 1]
         self.room.check()
         if not stage.transforms():
-            return image
+            return image, trace
         name = f"stage {number} {stage.kind}"
         self._say(step=number, steps=len(self.stages), message=stage.kind)
-        with self.room.parts.part(name, self.room.device):
-            image = _picture(stage.after(image.copy(), self.context), stage)
+        with self.room.parts.part(name, self.room.device), self.room.parts.inside(name):
+            after = _picture(stage.after(image.copy(), self.context), image, stage)
         seconds = self.room.parts.milliseconds[name] / 1e3
         self._say(step=number, steps=len(self.stages), message=stage.kind, seconds=seconds)
-        return image
+        changes = {
+            "pictures": {**trace.pictures, name: picture_digest(after)},
+            "models": {**trace.models, **self.models},
+            "notes": tuple(dict.fromkeys((*trace.notes, *self.notes))),
+        }
+        return after, trace.model_copy(update=changes)
+
+    def _draw_for_stage(self, call: Call, model: str | None = None) -> Image.Image:
+        """What a stage draws: with the recipe's model or another one, told and cancelled like any other drawing."""
+        pipeline = self.room.pipeline(model)
+        self.models[pipeline.spec.name] = pipeline.fingerprint
+        drawn = pipeline.draw(call, self.room.parts, self._on_step)
+        self.notes += drawn.notes
+        return drawn.image
 
     def _on_step(self, step: Step) -> None:
         seconds = self.room.elapsed()
@@ -235,13 +256,12 @@ def _call(request: Request) -> Call:
     return Call(**values)
 
 
-def _picture(result: Any, stage: Stage) -> Image.Image:
-    """What a stage returned, once it is a picture. Raises ExtensionProblem."""
+def _picture(result: Any, image: Image.Image, stage: Stage) -> Image.Image:
+    """What a stage returned for `image`, once it is a picture of the same mode. Raises ExtensionProblem."""
     from PIL import Image
 
-    if not isinstance(result, Image.Image) or result.mode != "RGB":
+    if not isinstance(result, Image.Image) or result.mode != image.mode:
         seen = f"a picture of mode {result.mode}" if isinstance(result, Image.Image) else type(result).__name__
-        raise ExtensionProblem(
-            f"stage {stage.kind} returned {seen}", expected="an RGB picture", mend="Mend its `after`."
-        )
+        expected = f"one of mode {image.mode}, as it was given"
+        raise ExtensionProblem(f"stage {stage.kind} returned {seen}", expected=expected, mend="Mend its `after`.")
     return result

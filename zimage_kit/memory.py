@@ -24,6 +24,7 @@ class Parts:
         self.milliseconds: dict[str, float] = {}
         self.peak_bytes: dict[str, int] = {}
         self._peaks: list[int] = []
+        self._inside = ""
 
     @contextmanager
     def part(self, name: str, device: Callable[[], str]) -> Iterator[None]:
@@ -31,7 +32,7 @@ class Parts:
 
         Parts may lie in parts: the outer one's peak is at least that of the inner ones.
         """
-        inner = len(self._peaks)
+        name, inner = self._inside + name, len(self._peaks)
         reset_peak(device())
         begin = time.perf_counter()
         try:
@@ -41,6 +42,15 @@ class Parts:
             self.milliseconds[name] = round((time.perf_counter() - begin) * 1e3, 3)
             self.peak_bytes[name] = max(peak(device()), *self._peaks[inner:], 0)
             self._peaks.append(self.peak_bytes[name])
+
+    @contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """Parts that are measured in here are called `name: …`."""
+        before, self._inside = self._inside, f"{self._inside}{name}: "
+        try:
+            yield
+        finally:
+            self._inside = before
 
 
 def synchronize(device: str) -> None:

@@ -18,8 +18,10 @@ from typing import Any
 import diffusers
 import torch
 import transformers
+from diffusers.pipelines.z_image.pipeline_z_image_img2img import calculate_shift
 from PIL import Image
 
+from .controlnet import ControlNets
 from .directories import component_bytes, fingerprint, read_index
 from .errors import BadRequest, JobFailed, NotFinite
 from .lora import Loras
@@ -72,10 +74,11 @@ class ResidentPipeline:
         self.fingerprint = fingerprint(directory)
         self._pipe = _load(spec, directory, placement, progress)
         self._loras = Loras(self._pipe)
+        self._controls = ControlNets(self._pipe, self.device, self.dtype)
         self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
         self._embeddings: OrderedDict[str, list[torch.Tensor]] = OrderedDict()
         networks = [part for part in self._pipe.components.values() if isinstance(part, torch.nn.Module)]
-        self.weight_bytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+        self._weight_bytes = sum(weight.nbytes for network in networks for weight in network.parameters())
         self.load_seconds = time.perf_counter() - begin
 
     @property
@@ -83,11 +86,17 @@ class ResidentPipeline:
         """The ZImagePipeline itself, for stages that build another pipeline from its components."""
         return self._pipe
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weights that it holds, a ControlNet's included."""
+        return self._weight_bytes + self._controls.bytes
+
     @torch.no_grad()
     def draw(self, call: Call, parts: Parts, on_step: Callable[[Step], None]) -> Drawn:
         """One picture. `on_step` is called after each evaluation of the transformer, and may raise to stop.
 
-        Adds encode, denoise and decode to `parts`. Raises NotFinite and OutOfMemory.
+        Adds encode, denoise and decode to `parts`, and control where a ControlNet is loaded. Raises NotFinite and
+        OutOfMemory, and BadRequest for a LoRA or ControlNet that does not fit.
         """
         for name, side in (("width", call.width), ("height", call.height)):
             if side % 16 or not 0 < side <= self.spec.largest_side:
@@ -95,24 +104,32 @@ class ResidentPipeline:
                     f"{name}={side} after the stages", expected="a multiple of 16 within the model's limit"
                 )
         notes = self._loras.apply(call.loras)
+        pipe, more = self._pipe, {}
+        if call.control is not None:
+            with parts.part("control", lambda: self.device):
+                pipe, note = self._controls.pipeline(call.control, call.steps)
+            more = {"control_image": call.control.picture, "controlnet_conditioning_scale": call.control.scale}
+            notes.append(note)
         with parts.part("encode", lambda: self.device):
             prompt = self._embed(call.prompt)
             negative = self._embed(call.negative_prompt) if call.guidance > 0 else None
-        noise = self._noise(call)
-        watch = StepWatch(self._pipe.scheduler, call.steps, noise, self._preview, on_step, self.not_finite)
+            levels = schedule(call.steps, call.strength)
+            begin = self._noise(call) if call.image is None else self._noised(call, levels, prompt[0].dtype)
+        watch = StepWatch(self._pipe.scheduler, call.steps, begin, self._preview, on_step, self.not_finite)
         with parts.part("denoise", lambda: self.device):
-            latents = self._pipe(
+            latents = pipe(
                 prompt_embeds=prompt,
                 negative_prompt_embeds=negative,
-                latents=noise,
+                latents=begin,
                 height=call.height,
                 width=call.width,
-                sigmas=schedule(call.steps),
+                sigmas=levels,
                 num_inference_steps=call.steps,
                 guidance_scale=call.guidance,
                 output_type="latent",
                 callback_on_step_end=watch,
                 return_dict=False,
+                **more,
             )[0]
             watch.finish()
         with parts.part("decode", lambda: self.device):
@@ -146,7 +163,8 @@ class ResidentPipeline:
     def unload(self) -> None:
         """Give the memory back. The object is of no use afterwards."""
         self._embeddings.clear()
-        del self._pipe, self._loras
+        self._controls.release()
+        del self._pipe, self._loras, self._controls
         self._preview = None
         release(self.device)
 
@@ -171,14 +189,43 @@ class ResidentPipeline:
         )
         return noise
 
+    def _noised(self, call: Call, levels: list[float], dtype: torch.dtype) -> torch.Tensor:
+        """The latents of the call's picture with as much noise as the first level has.
 
-def schedule(steps: int) -> list[float]:
+        Made by diffusers' own img2img code, with one generator of the picture's seed for both of its draws.
+        """
+        if call.image is None or call.image.mode != "RGB" or call.image.size != (call.width, call.height):
+            raise BadRequest("the picture to draw over", expected=f"RGB, {call.width}x{call.height}")
+        pipe, scheduler, device = self._pipe, self._pipe.scheduler, torch.device(self.device)
+        begun = diffusers.ZImageImg2ImgPipeline(**pipe.components)
+        tokens = (call.height // 16) * (call.width // 16)
+        shift = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
+        mu = calculate_shift(tokens, *(scheduler.config.get(name) for name in shift))
+        scheduler.set_timesteps(sigmas=levels, mu=mu, device=device)
+        noised: torch.Tensor = begun.prepare_latents(
+            begun.image_processor.preprocess(call.image).to(pipe.vae.dtype),
+            scheduler.timesteps[:1],
+            1,
+            pipe.transformer.config.in_channels,
+            call.height,
+            call.width,
+            dtype,
+            device,
+            torch.Generator("cpu").manual_seed(call.seed),
+        )
+        return noised
+
+
+def schedule(steps: int, strength: float = 1.0) -> list[float]:
     """Noise levels before the scheduler's shift: 1 to 1/steps, so that each step is one evaluation of the model.
+
+    With a strength, from there down in as many equal steps: what diffusers' img2img runs at strength k/n of n steps is
+    the k steps of schedule(k, k/n), only that here every strength is exact instead of rounded to the next k/n.
 
     diffusers 0.42's own default, in its float32 arithmetic; earlier versions end at 0, where the last evaluation is
     lost (huggingface/diffusers #13730). Handed over explicitly, every version runs the same one.
     """
-    return torch.linspace(1.0, 1 / steps, steps).tolist()
+    return torch.linspace(strength, strength / steps, steps).tolist()
 
 
 def _load(spec: ModelSpec, directory: Path, placement: Placement, progress: Callable[[str, int, int], None]) -> Any:

@@ -13,7 +13,7 @@ from .errors import BadRequest, NoRecipe
 from .extensions import build_stages
 from .models import ModelSpec, default_model, require, resolve
 from .prompts import count_tokens
-from .request import SIDE_MULTIPLE, Lora, Request, StageData, random_seed
+from .request import SIDE_MULTIPLE, Lora, Request, random_seed
 from .stage import Stage
 
 
@@ -49,6 +49,7 @@ def check(request: Request, models: frozenset[str] | None = None) -> Checked:
     request, notes = _filled(request, spec, stages)
     notes += _check_sizes(request, spec)
     notes += _check_texts(request, spec)
+    notes += _check_stages(request)
     if models and spec.name in models and spec.directory() is None:
         return Checked(request, spec, None, None, tuple(notes))
     directory = require(spec.name)
@@ -76,9 +77,8 @@ def _filled(request: Request, spec: ModelSpec, stages: Sequence[Stage]) -> tuple
         guidance=spec.guidance if request.guidance is None else request.guidance,
         seed=random_seed() if request.seed is None else request.seed,
         loras=tuple(_found(lora) for lora in request.loras),
-        stages=tuple(stage.data() for stage in stages),
     )
-    return resolved, notes
+    return resolved.but(stages=[stage.resolved(resolved).data() for stage in stages]), notes
 
 
 def _found(lora: Lora) -> Lora:
@@ -154,9 +154,23 @@ def _check_length(request: Request, spec: ModelSpec, directory: Path) -> int:
     return tokens
 
 
-def check_applied(stages: Sequence[StageData]) -> tuple[Stage, ...]:
-    """The stages to run on a finished picture. Raises BadRequest for one that can only condition a generation."""
-    built = build_stages(tuple(stages))
+def _check_stages(request: Request, done: int = 0) -> list[str]:
+    """What the stages have to say, those after the first `done`, and whether letters would be painted over."""
+    stages = build_stages(request.stages)
+    notes = [note for stage in stages[done:] for note in stage.check(request)]
+    for number, stage in enumerate(stages):
+        spoils = [later.kind for later in stages[max(done, number + 1) :] if later.transforms() and not later.finishing]
+        if stage.finishing and spoils:
+            notes.append(f"{stage.kind} comes before {spoils[0]}, which will change what it put on: put it last")
+    return notes
+
+
+def check_applied(request: Request, done: int) -> tuple[Request, list[str]]:
+    """Resolve the stages after the first `done`, those to run on a finished picture; and what there is to say.
+
+    Raises BadRequest for a stage that can only condition a generation, and what stages raise.
+    """
+    built = build_stages(request.stages[done:])
     if not built:
         raise BadRequest("no stage to apply", mend="Give one, such as zk.stages.<kind>(…).")
     for stage in built:
@@ -165,4 +179,5 @@ def check_applied(stages: Sequence[StageData]) -> tuple[Stage, ...]:
                 f"stage {stage.kind} conditions the generation and cannot change a finished picture",
                 mend="Use session.run(request.then(stage)).",
             )
-    return built
+    request = request.but(stages=[*request.stages[:done], *(stage.resolved(request).data() for stage in built)])
+    return request, _check_stages(request, done)

@@ -127,13 +127,14 @@ class Session:
         Raises BadRequest for a stage that can only condition a generation.
         """
         artifact = _as_artifact(picture)
-        request = artifact.request.then(*stages)
         done = len(artifact.request.stages)
-        built = check_applied(request.stages[done:])
-        request = artifact.request.then(*built)
+        request, notes = check_applied(artifact.request.then(*stages), done)
+        trace = artifact.trace.model_copy(update={"notes": (*artifact.trace.notes, *notes)})
         job = Job(request, self._engine)
-        task = Task(job.id, request, picture=artifact.image, trace=artifact.trace, done=done)
-        return self._wait(self._queue(job, task), on_event)
+        task = Task(job.id, request, picture=artifact.image, trace=trace, done=done)
+        made = self._wait(self._queue(job, task), on_event)
+        made._applied_to = artifact
+        return made
 
     def status(self) -> Status:
         """How the session is: models, workers, jobs, cards and who holds their memory. Answers within two seconds."""

@@ -22,10 +22,31 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Call:
-    """What the denoiser will be asked for. A stage's `before` returns a changed copy: `replace(call, steps=4)`.
+class Control:
+    """A picture that a ControlNet holds the generation to.
 
-    width and height in pixels.
+    `picture` is RGB and has the call's size; `weights` is a .safetensors file, or a folder in diffusers' layout. The
+    ControlNet acts with strength `scale` on the steps that lie between `start` and `end`, fractions of all steps.
+    """
+
+    picture: Image.Image
+    weights: Path
+    scale: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def acts_on(self, steps: int) -> range:
+        """The steps (from 0) of so many during which it acts: those that lie in [start, end] as a whole."""
+        first = next((step for step in range(steps) if step / steps >= self.start - 1e-9), steps)
+        return range(first, max(first, sum((step + 1) / steps <= self.end + 1e-9 for step in range(steps))))
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the denoiser will be asked for. A stage's `before` returns a changed copy: `call.but(steps=4)`.
+
+    width and height in pixels. With an `image` (RGB, of that size) it is drawn over instead of beginning from noise
+    alone: `strength` says how much of it gives way, 0 (excluded: nothing would happen) to 1 (all of it).
     """
 
     prompt: str
@@ -36,6 +57,9 @@ class Call:
     guidance: float
     seed: int
     loras: tuple[Lora, ...] = ()
+    control: Control | None = None
+    image: Image.Image | None = None
+    strength: float = 1.0
 
     def but(self, **changes: Any) -> Call:
         """A copy with some values changed."""
@@ -46,7 +70,7 @@ def _nothing(*_: str) -> None:
     """The default of what a context is told."""
 
 
-def _no_pipeline() -> Any:
+def _no_pipeline(*_: Any) -> Any:
     raise BadRequest(
         "this stage needs the resident pipeline", mend="Run it in a session: session.apply(picture, stage)."
     )
@@ -58,13 +82,15 @@ class Context:
 
     `request` is the whole recipe; `note(text)` writes a sentence into the picture's trace (anything that was chosen for
     the user); `progress(text)` tells the waiting user; `check()` raises JobCancelled once somebody cancelled, so call
-    it between long pieces of work; `pipeline()` returns the resident pipeline, loading it if it is not there yet.
+    it between long pieces of work. `draw(call)` draws a picture with the recipe's model, or with the one that is named
+    by `draw(call, "base")`; `pipeline()` returns the resident pipeline itself. Both load the model if it is not there.
     """
 
     request: Request
     note: Callable[[str], None] = _nothing
     progress: Callable[[str], None] = _nothing
     check: Callable[[], None] = _nothing
+    draw: Callable[..., Image.Image] = _no_pipeline
     pipeline: Callable[[], Any] = _no_pipeline
     placed: Callable[[], tuple[str, str]] = lambda: ("cpu", "float32")
 
@@ -99,6 +125,10 @@ class Stage(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise explain(error, type(self).model_fields, owner=self.kind) from None
+
+    def resolved(self, request: Request) -> Stage:
+        """Return the stage with what it leaves open (None) filled in, as it will stand in the recipe. No torch here."""
+        return self
 
     def check(self, request: Request) -> Sequence[str]:
         """What can be known before anything is loaded. `request` is resolved, with all its stages.

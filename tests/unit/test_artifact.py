@@ -117,7 +117,7 @@ def test_from_image_names_the_picture_and_leaves_it_alone() -> None:
     original = Image.new("RGBA", (64, 64), (1, 2, 3, 4))
     before = original.tobytes()
     artifact = Artifact.from_image(original)
-    assert (artifact.image.mode, original.mode, original.tobytes()) == ("RGB", "RGBA", before)
+    assert (artifact.image.mode, original.mode, original.tobytes()) == ("RGBA", "RGBA", before)
     assert len(artifact.request.source or "") == 64
     assert Artifact.from_image(original.convert("RGB")).request == artifact.request
 

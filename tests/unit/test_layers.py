@@ -16,7 +16,7 @@ LAYERS = (
     {"artifact"},
     {"stage"},
     {"placement", "directories", "models", "extensions", "prompts", "memory"},
-    {"preflight", "lora", "preview", "steps", "hub"},
+    {"preflight", "lora", "controlnet", "preview", "steps", "hub"},
     {"pipeline"},
     {"execute"},
     {"engines"},
@@ -107,11 +107,14 @@ def test_modules_of_one_layer_do_not_go_in_circles() -> None:
             assert name not in seen, f"{name} imports itself by way of {seen}"
 
 
-def test_only_the_pipeline_imports_diffusers() -> None:
+def test_only_the_pipeline_and_its_controlnets_import_diffusers() -> None:
     found = {
         path.name for _, path in modules() for module, _, _ in imports(path) if module.split(".")[0] == "diffusers"
     }
-    assert found - {"doctor_probe.py"} == {"pipeline.py"}  # the probe only asks whether the import works
+    assert found - {"doctor_probe.py"} == {
+        "pipeline.py",
+        "controlnet.py",
+    }  # the probe only tries it
 
 
 def test_torch_is_imported_at_the_top_only_where_the_pipeline_is() -> None:
@@ -121,4 +124,4 @@ def test_torch_is_imported_at_the_top_only_where_the_pipeline_is() -> None:
         for module, _, top in imports(path)
         if module.split(".")[0] == "torch" and top
     }
-    assert found == {"pipeline.py", "preview.py", "steps.py"}
+    assert found == {"pipeline.py", "controlnet.py", "preview.py", "steps.py"}

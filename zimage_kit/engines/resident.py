@@ -65,6 +65,9 @@ class Resident:
     def drop(self) -> None:
         """Unload the model and forget the pictures; in the thread that runs jobs only."""
         self._cache.clear()
+        self._drop_model()
+
+    def _drop_model(self) -> None:
         if self.pipeline is not None:
             self.pipeline.unload()
             self.pipeline, self._peak = None, 0
@@ -102,7 +105,7 @@ class Resident:
         room = Room(
             place=lambda: self._place(task, room),
             device=self._device,
-            pipeline=lambda: self._loaded(spec, task, room),
+            pipeline=lambda model=None: self._loaded(resolve(model) if model else spec, task, room),
             cache=self._cache,
             emit=emit,
             check=check,
@@ -133,7 +136,7 @@ class Resident:
         if there is not None:
             why = f"for {spec.name}" if there.spec != spec else "because its files have changed"
             room.notes.append(f"{there.spec.name} was unloaded {why}")
-            self.drop()
+            self._drop_model()
         room.emit(Event(kind="loading", job=task.id, message=f"loading {spec.name}"))
 
         def progress(component: str, done: int, total: int) -> None:

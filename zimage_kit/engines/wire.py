@@ -16,6 +16,7 @@ from ..artifact import Artifact, Trace
 from ..errors import JobFailed, ZImageError
 from ..events import Event
 from ..execute import Task
+from ..extensions import roots_given
 from ..request import Request
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def task_out(task: Task) -> Message:
         "priority": task.priority,
         "folder": None if task.folder is None else str(task.folder),
         "host": platform.node(),
+        "extensions": [str(root) for root in roots_given()],
     }
 
 
@@ -52,6 +54,11 @@ def task_in(message: Message) -> Task:
         folder=None if folder is None else Path(folder),
         **{name: message[name] for name in ("done", "fresh", "keep", "priority")},
     )
+
+
+def extensions_in(message: Message) -> tuple[Path, ...]:
+    """Where the client looks for extensions, as far as that means something on this machine."""
+    return tuple(Path(root) for root in message["extensions"]) if message["host"] == platform.node() else ()
 
 
 def request_in(text: str) -> Request:
@@ -115,10 +122,10 @@ def _classes() -> dict[str, type[ZImageError]]:
 
 
 def _pixels(image: Image.Image) -> Message:
-    return {"size": list(image.size), "pixels": image.tobytes()}  # RGB, 8 bits, row by row
+    return {"mode": image.mode, "size": list(image.size), "pixels": image.tobytes()}  # 8 bits, row by row
 
 
 def _image(message: Message) -> Image.Image:
     from PIL import Image
 
-    return Image.frombytes("RGB", tuple(message["size"]), message["pixels"])
+    return Image.frombytes(message["mode"], tuple(message["size"]), message["pixels"])

@@ -22,6 +22,7 @@ from ..artifact import Artifact
 from ..errors import BadRequest, JobCancelled, JobFailed, ZImageError
 from ..events import Event
 from ..execute import Task
+from ..extensions import look_in
 from ..gpus import list_gpus
 from ..preflight import check, check_applied
 from . import wire
@@ -83,6 +84,7 @@ class Workbench(WorkerPlugin):
 
     def _begin(self, task: wire.Message) -> None:
         """Check a task against this machine's disk and extensions, and run it. The desk may ask another worker."""
+        look_in(wire.extensions_in(task))
         try:
             ours = _checked(wire.task_in(task), task["notes"])
         except Exception as error:
@@ -140,12 +142,15 @@ def _checked(task: Task, notes: Sequence[str]) -> Task:
     """The task as it can run here. `notes`: what was chosen for the user where it was checked first."""
     try:
         if task.picture is not None:
-            check_applied(task.request.stages[task.done :])
+            check_applied(task.request, task.done)
             return task
         checked = check(task.request)
     except BadRequest as error:
         if "kind" in error.facts:  # the notebook knows this stage, or it would not have been sent
-            mend = 'A session does not know what a notebook defines: make it an extension, or use connect("inline").'
+            mend = (
+                "A session does not know what a notebook defines: make it an extension (zimage extensions new NAME), "
+                'or use connect("inline"). On another machine the extension has to be installed too.'
+            )
             raise BadRequest(error.seen, expected="a stage that its worker knows", mend=mend, **error.facts) from None
         raise
     return replace(task, checked=replace(checked, notes=tuple(dict.fromkeys((*notes, *checked.notes)))))

@@ -80,14 +80,26 @@ class _Teller:
         return thing.size != "medium" and self.chance(0.7)
 
     def with_pose(self, thing: Thing) -> bool:
-        return thing.kind == "person" and (self.complete or self.chance(0.35 if thing.pose == "standing" else 0.94))
+        if thing.kind != "person" or not thing.pose:  # a pose without a name is not told
+            return False
+        return self.complete or self.chance(0.35 if thing.pose == "standing" else 0.94)
 
     def with_place(self) -> bool:
         return len(self.scene.things) == 1 and self.chance(0.30)
 
     def twins(self) -> bool:
+        if len(self.scene.things) != 2:
+            return False
+        a, b = self.scene.things
+        return (a.kind, a.colour, a.figure, a.pose) == (b.kind, b.colour, b.figure, b.pose)
+
+    def pair(self) -> Kind | None:
+        """What two people may be called together, if this caption calls them so; their colours are then not told."""
         things = self.scene.things
-        return len(things) == 2 and (things[0].kind, things[0].colour) == (things[1].kind, things[1].colour)
+        if self.complete or len(things) != 2 or {thing.kind for thing in things} != {"person"} or self.chance(0.75):
+            return None
+        alike = things[0].figure == things[1].figure
+        return FIGURES[things[0].figure] if alike and self.chance(0.6) else KINDS["person"]
 
 
 def english(scene: Scene, rng: Random, complete: bool = False, stray: bool = True) -> str:
@@ -96,6 +108,8 @@ def english(scene: Scene, rng: Random, complete: bool = False, stray: bool = Tru
     parts: list[str] = []
     if t.twins() and t.chance(0.7):
         parts.append("two " + _noun_en(t, scene.things[0], plural=True))
+    elif pair := t.pair():
+        parts.append("two " + pair.en[int(rng.integers(len(pair.en)))][1])
     elif len(scene.things) == 2:
         a, b = (_thing_en(t, thing) for thing in scene.things)
         forms = (
@@ -195,6 +209,8 @@ def chinese(scene: Scene, rng: Random, complete: bool = False, stray: bool = Tru
     parts: list[str] = []
     if t.twins() and t.chance(0.7):
         parts.append("两" + t.pick(t.kind(scene.things[0]).measure) + _noun_zh(t, scene.things[0]))
+    elif pair := t.pair():
+        parts.append("两" + t.pick(pair.measure) + t.pick(pair.zh))
     elif len(scene.things) == 2:
         a, b = (_thing_zh(t, thing) for thing in scene.things)
         forms = (

@@ -6,6 +6,7 @@ Every chunk is a function of its index, so a piece of training sees the same sce
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.shared_memory import SharedMemory
@@ -27,7 +28,7 @@ PREFIX, SUFFIX = "<|im_start|> ", "<|im_end|>"
 
 @dataclass(frozen=True)
 class Chunk:
-    """`CHUNK` scenes of one size.
+    """Scenes of one size, `CHUNK` of them as `chunk` draws them.
 
     Pictures (n, h, w, 3) uint8, token ids (n, captions, 128) int16, labels (n, LABELS).
     """
@@ -68,23 +69,34 @@ def chunk(index: int, tokenizer: Any, pad: int) -> Chunk:
     bucket = int(rng.choice(len(scenes.SIZES), p=scenes.SIZE_SHARES))
     width, height = scenes.SIZES[bucket]
     pictures = np.empty((CHUNK, height, width, 3), np.uint8)
-    tokens = np.full((CHUNK, CAPTIONS, PROMPT_TOKENS), pad, np.int16)
+    tokens = np.empty((CHUNK, CAPTIONS, PROMPT_TOKENS), np.int16)
     labels = np.empty((CHUNK, LABELS), np.float32)
     for i in range(CHUNK):
         scene = scenes.sample(index * CHUNK + i, size=(width, height))
         pictures[i] = np.asarray(scenes.render(scene))
         labels[i] = labels_of(scene)
-        for j in range(CAPTIONS):
-            told = captions.english(scene, rng) if j < CAPTIONS // 2 else captions.chinese(scene, rng)
-            if j in (2, 5) and rng.random() < 0.25:
-                told = captions.stuffed(told, rng)
-            ids = tokenizer.encode(PREFIX + told.lower().strip() + SUFFIX).ids[:PROMPT_TOKENS]
-            tokens[i, j, : len(ids)] = ids
+        tell = [captions.english] * (CAPTIONS // 2) + [captions.chinese] * (CAPTIONS // 2)
+        tokens[i] = tokens_of((told(scene, rng) for told in tell), rng, tokenizer, pad)
     return Chunk(bucket, pictures, tokens, labels)
 
 
+def tokens_of(told: Iterable[str], rng: np.random.Generator, tokenizer: Any, pad: int) -> NDArray[np.int16]:
+    """Return the token ids (captions, 128) of a scene's captions, the last of each language now and then stuffed."""
+    tokens = np.full((CAPTIONS, PROMPT_TOKENS), pad, np.int16)
+    for j, text in enumerate(told):
+        if j in (2, 5) and rng.random() < 0.25:
+            text = captions.stuffed(text, rng)
+        ids = tokenizer.encode(PREFIX + text.lower().strip() + SUFFIX).ids[:PROMPT_TOKENS]
+        tokens[j, : len(ids)] = ids
+    return tokens
+
+
+Draw = Callable[[int, Any, int], Chunk]
+"""From a chunk's index, a `tokenizers.Tokenizer` and its padding id to the chunk; a function of a module."""
+
+
 def _work(
-    first: int, step: int, name: str, slot_bytes: int, free: Any, full: Any, tokenizer_file: str, pad: int
+    first: int, step: int, draw: Draw, name: str, slot_bytes: int, free: Any, full: Any, tokenizer_file: str, pad: int
 ) -> None:
     from tokenizers import Tokenizer
 
@@ -94,24 +106,29 @@ def _work(
     index = first
     while True:
         slot = free.get()
-        made = chunk(index, tokenizer, pad)
+        made = draw(index, tokenizer, pad)
         flat = np.ndarray(made.pictures.size, np.uint8, memory.buf, slot * slot_bytes)
         flat[:] = made.pictures.ravel()
-        full.put((slot, made.bucket, made.tokens, made.labels))
+        full.put((slot, made.bucket, made.pictures.shape, made.tokens, made.labels))
         index += step
 
 
 class Stream:
-    """Chunks `first`, `first` + 1, … (about in this order) from `workers` processes, for ever. Close it to end them."""
+    """Chunks `first`, `first` + 1, … (about in this order) from `workers` processes, for ever. Close it to end them.
 
-    def __init__(self, workers: int, tokenizer_file: str, pad: int, first: int = 0) -> None:
+    `draw` makes a chunk; its pictures may fill as much as `room` times `CHUNK` pictures of 256x256 pixels.
+    """
+
+    def __init__(
+        self, workers: int, tokenizer_file: str, pad: int, first: int = 0, draw: Draw = chunk, room: int = 1
+    ) -> None:
         context = get_context("spawn")
-        self.slot_bytes, slots = CHUNK * 256 * 256 * 3, workers * 6
+        self.slot_bytes, slots = room * CHUNK * 256 * 256 * 3, workers * max(2, 6 // room)
         self.memory = SharedMemory(create=True, size=self.slot_bytes * slots)
         self.free, self.full = context.Queue(), context.Queue()
         for slot in range(slots):
             self.free.put(slot)
-        about = (workers, self.memory.name, self.slot_bytes, self.free, self.full, tokenizer_file, pad)
+        about = (workers, draw, self.memory.name, self.slot_bytes, self.free, self.full, tokenizer_file, pad)
         self.crew = [context.Process(target=_work, args=(first + i, *about), daemon=True) for i in range(workers)]
         for process in self.crew:
             process.start()
@@ -119,13 +136,12 @@ class Stream:
     def take(self, wait: bool = True) -> Chunk | None:
         """Return the next chunk; without `wait`, None when none is ready."""
         try:
-            slot, bucket, tokens, labels = self.full.get(timeout=120) if wait else self.full.get_nowait()
+            slot, bucket, shape, tokens, labels = self.full.get(timeout=120) if wait else self.full.get_nowait()
         except Empty:
             if wait:
                 raise RuntimeError("no scene was drawn for two minutes: have the drawing processes died?") from None
             return None
-        width, height = scenes.SIZES[bucket]
-        view = np.ndarray((CHUNK, height, width, 3), np.uint8, self.memory.buf, slot * self.slot_bytes)
+        view = np.ndarray(shape, np.uint8, self.memory.buf, slot * self.slot_bytes)
         made = Chunk(bucket, view.copy(), tokens, labels)
         self.free.put(slot)
         return made

@@ -8,6 +8,7 @@ viewer, so its right side is at the left of the picture.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,26 +31,59 @@ ANGLES: dict[str, tuple[Limbs, Limbs]] = {
 }
 UPPER_ARM, FOREARM, THIGH, SHIN = 0.150, 0.140, 0.185, 0.185
 HEAD = 0.118
+FACE = [0, 14, 15, 16, 17]
 
 
-def keypoints(limbs: tuple[Limbs, Limbs], mirrored: bool = False, lift: float = 0.0) -> Points:
-    """Return (18, 2) points in the unit box of a figure from its limb angles, its feet `lift` above y = 0.5."""
+@dataclass(frozen=True)
+class Build:
+    """How a body differs from the usual one: factors of its lengths, and angles in degrees.
+
+    `lean` turns all above the hips, `tilt` the head, both to the right of the picture.
+    """
+
+    arms: float = 1.0
+    legs: float = 1.0
+    torso: float = 1.0
+    shoulders: float = 1.0
+    lean: float = 0.0
+    tilt: float = 0.0
+
+
+def keypoints(
+    limbs: tuple[Limbs, Limbs], mirrored: bool = False, lift: float = 0.0, build: Build | None = None
+) -> Points:
+    """Return (18, 2) points in the unit box of a figure from its limb angles.
+
+    The lower foot, or knee, is `lift` above y = 0.465.
+    """
     left, right = limbs
     if mirrored:
         left, right = tuple(-a for a in right), tuple(-a for a in left)  # type: ignore[assignment]
+    build = build or Build()
+    rise = 0.29 * (build.torso - 1)
     out = np.zeros((18, 2))
-    out[0], out[1] = (0.0, -0.345), (0.0, -0.215)
+    out[0], out[1] = (0.0, -0.345 - rise), (0.0, -0.215 - rise)
+    out[14], out[15] = (-0.042, -0.372 - rise), (0.042, -0.372 - rise)
+    out[16], out[17] = (-0.112, -0.350 - rise), (0.112, -0.350 - rise)
+    for side, shoulder in ((-1, 2), (1, 5)):
+        out[shoulder] = (side * 0.092 * build.shoulders, -0.19 - rise)
+    _turn(out, FACE, (0.0, -0.215 - rise), build.tilt)
+    _turn(out, [*FACE, 1, 2, 5], (0.0, 0.10), build.lean)
     for side, angles, arm, leg in ((-1, left, 2, 8), (1, right, 5, 11)):
-        out[arm] = (side * 0.092, -0.19)
-        out[arm + 1] = out[arm] + _reach(UPPER_ARM, angles[0])
-        out[arm + 2] = out[arm + 1] + _reach(FOREARM, angles[1])
+        out[arm + 1] = out[arm] + _reach(UPPER_ARM * build.arms, angles[0])
+        out[arm + 2] = out[arm + 1] + _reach(FOREARM * build.arms, angles[1])
         out[leg] = (side * 0.055, 0.10)
-        out[leg + 1] = out[leg] + _reach(THIGH, angles[2])
-        out[leg + 2] = out[leg + 1] + _reach(SHIN, angles[3])
-    out[14], out[15] = (-0.042, -0.372), (0.042, -0.372)
-    out[16], out[17] = (-0.112, -0.350), (0.112, -0.350)
-    out[:, 1] += 0.465 - lift - max(out[10, 1], out[13, 1])
+        out[leg + 1] = out[leg] + _reach(THIGH * build.legs, angles[2])
+        out[leg + 2] = out[leg + 1] + _reach(SHIN * build.legs, angles[3])
+    out[:, 1] += 0.465 - lift - out[[9, 10, 12, 13], 1].max()
     return out
+
+
+def _turn(points: Points, which: list[int], centre: tuple[float, float], angle: float) -> None:
+    """Turn some of the points about a centre, `angle` degrees clockwise, in place."""
+    if angle:
+        c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        points[which] = (points[which] - centre) @ np.array(((c, s), (-s, c))) + centre
 
 
 def _reach(length: float, angle: float) -> tuple[float, float]:
