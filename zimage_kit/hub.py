@@ -17,6 +17,7 @@ from pathlib import Path
 
 from . import models
 from .errors import BadRequest, DownloadFailed
+from .extras import EXTRAS
 from .hub_sources import SOURCES, RemoteFile, Source, reachable
 
 SPARE_BYTES = 1 << 30  # left free on the disk after a download
@@ -114,8 +115,13 @@ def download(
     """
     if source not in SOURCES:
         raise BadRequest(f"source={source!r}: expected {' or '.join(SOURCES)}")
-    spec = models.resolve(name)
     hub = SOURCES[source]()
+    if (extra := EXTRAS.get(name)) is not None:
+        if source not in extra.hub_ids:
+            raise BadRequest(f"{name} is not on {hub.title}", mend=f"Take --source {next(iter(extra.hub_ids))}.")
+        place = Path(directory).expanduser().resolve() if directory else models.models_dir() / name
+        return fetch(extra.hub_ids[source], hub, place, {}, on_progress, extra.files)
+    spec = models.resolve(name)
     repository = spec.hub_id(source)
     if repository is None:
         raise BadRequest(f"{spec.name} is not on {hub.title}: it comes with zimage_kit")
@@ -138,8 +144,12 @@ def fetch(
     folder: Path | None,
     checksums: Mapping[str, str],
     on_progress: OnProgress | None = None,
+    files: tuple[str, ...] = (),
 ) -> Download:
-    """Bring the pipeline's files of one hub repository into `folder` and check them; `checksums` are MD5 sums."""
+    """Bring the pipeline's files of one hub repository into `folder`, or just `files`, and check them.
+
+    `checksums` are MD5 sums.
+    """
     again = "Run the same command again: what has arrived is kept."
     if reason := reachable(hub.endpoint):
         other = next(key for key in SOURCES if key != hub.name)
@@ -152,8 +162,10 @@ def fetch(
         listed = hub.listing(repository)
     except Exception as error:
         raise DownloadFailed(f"{hub.title} gave no list of {repository}: {_say(error)}", mend=again) from error
-    wanted = [f for f in listed if f.path.startswith(PARTS)]
-    if not any(f.path == "model_index.json" for f in wanted):
+    wanted = [f for f in listed if (f.path in files if files else f.path.startswith(PARTS))]
+    if absent := sorted(set(files) - {f.path for f in wanted}):
+        raise DownloadFailed(f"{repository} on {hub.title} has no {', '.join(absent)}", mend="Update zimage_kit.")
+    if not files and not any(f.path == "model_index.json" for f in wanted):
         raise DownloadFailed(
             f"{repository} on {hub.title} holds no model_index.json, so it is not a model for this pipeline",
             mend="Check the name; `zimage models list` shows the known ones.",

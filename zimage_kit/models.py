@@ -17,10 +17,24 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from . import nano
 from .directories import INDEX, candidates, component_config, missing_files, models_dir
-from .errors import ModelMissing, UnknownModel, closest
+from .errors import BadRequest, ModelMissing, UnknownModel, closest
+from .extras import EXTRAS
 from .model_data import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5
 
-__all__ = ["SPECS", "ModelSpec", "default_model", "default_notice", "models_dir", "models_here", "require", "resolve"]
+__all__ = [
+    "SPECS", "ModelSpec", "controlnet", "default_model", "default_notice", "models_dir",
+    "models_here", "require", "resolve",
+]  # fmt: skip
+
+
+class ControlNetSpec(BaseModel):
+    """A model's own ControlNet: the name of an Extra or a folder that comes with zimage_kit, and its useful scales."""
+
+    model_config = ConfigDict(frozen=True)
+
+    extra: str = ""
+    path: Path | None = None
+    scales: tuple[float, float] = Field(description="lowest and highest strength that its authors recommend")
 
 
 class ModelSpec(BaseModel):
@@ -45,6 +59,7 @@ class ModelSpec(BaseModel):
     download_bytes: int = Field(0, description="0: nothing to download")
     latent_rgb: tuple[tuple[float, float, float], ...] | None = Field(None, description="16 rows; see latent_to_rgb")
     checksums: dict[str, str] = Field(default_factory=dict, description="relative path to MD5, by the model's authors")
+    controlnet: ControlNetSpec | None = Field(None, description="the one for poses; see the function controlnet")
     vocabulary: str = Field("", description="`module:function` from a prompt to the words the model does not know")
 
     def hub_id(self, source: str) -> str | None:
@@ -94,6 +109,7 @@ TURBO = ModelSpec(
     download_bytes=33_000_000_000,  # the published transformer is float32
     latent_rgb=FLUX_LATENT_RGB,
     checksums=TURBO_MD5,
+    controlnet=ControlNetSpec(extra="turbo-control", scales=(0.65, 1.0)),
 )
 
 BASE = TURBO.model_copy(
@@ -105,6 +121,7 @@ BASE = TURBO.model_copy(
         "steps": 28,
         "guidance": 4.0,
         "negative_prompt": True,
+        "controlnet": None,  # turbo's was made for turbo
         "checksums": {},  # none are published; and download_bytes is turbo's, an upper bound: the same parts
     }
 )
@@ -123,6 +140,7 @@ NANO = ModelSpec(
     guidance=0.0,
     negative_prompt=False,
     component_bytes={"transformer": 39_600_000, "text_encoder": 8_200_000, "vae": 13_400_000},
+    controlnet=ControlNetSpec(path=nano.DIRECTORY.parent / "controlnet", scales=(0.5, 1.2)),
     vocabulary="zimage_kit.nano.lexicon:unknown_words",
 )
 
@@ -195,6 +213,21 @@ def require(name: str) -> Path:
         free_bytes=free,
         command=f"zimage models download {spec.name}",
     )
+
+
+def controlnet(spec: ModelSpec) -> Path:
+    """The folder or file of a model's own ControlNet.
+
+    Raises BadRequest where it has none, and ModelMissing where it is not on this disk.
+    """
+    if spec.controlnet is None:
+        raise BadRequest(
+            f"{spec.name} has no ControlNet of its own", mend="Name a file: controlnet='….safetensors', or use turbo."
+        )
+    if spec.controlnet.path is not None:
+        return spec.controlnet.path
+    extra = EXTRAS[spec.controlnet.extra]
+    return extra.require() / extra.files[0]
 
 
 def free_bytes(folder: Path) -> int:

@@ -15,7 +15,7 @@ LAYERS = (
     {"request", "store", "compare", "png"},
     {"artifact"},
     {"stage"},
-    {"placement", "directories", "models", "extensions", "prompts", "memory"},
+    {"placement", "directories", "extras", "models", "extensions", "prompts", "memory"},
     {"preflight", "lora", "controlnet", "preview", "steps", "hub"},
     {"pipeline"},
     {"execute"},

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The models: list, path, download, verify.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="nano, turbo or base.")]
+Fetched = Annotated[
+    str, typer.Argument(metavar="NAME", help="turbo, base, or weights beside them: turbo-control, openpose.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 
 
@@ -29,6 +32,7 @@ def list_models(as_json: AsJson = False) -> None:
       zimage models list
     """
     from .. import models
+    from ..extras import EXTRAS
 
     default = models.default_model()
     places = {name: spec.directory() for name, spec in models.SPECS.items()}
@@ -47,6 +51,14 @@ def list_models(as_json: AsJson = False) -> None:
                     }
                     for name, spec in models.SPECS.items()
                 },
+                "extras": {
+                    name: {
+                        "summary": extra.summary,
+                        "directory": str(extra.directory()) if extra.directory() else None,
+                        "download_bytes": extra.download_bytes,
+                    }
+                    for name, extra in EXTRAS.items()
+                },
             }
         )
         return
@@ -58,6 +70,9 @@ def list_models(as_json: AsJson = False) -> None:
             size = f"{spec.download_bytes / 1e9:.0f} GB"
             place = f"not here: zimage models download {name} ({size})" if spec.hub_ids else "its files are missing"
         rows.append((f"{mark} {name}", f"{spec.native[0]}x{spec.native[1]}", f"{spec.steps} steps", place))
+    for name, extra in EXTRAS.items():
+        size = gigabytes(extra.download_bytes)
+        rows.append((f"  {name}", "", "", str(extra.directory() or f"not here: {extra.command} ({size})")))
     console.result(console.table(rows))
     console.say("* is what draws when no --model is given")
 
@@ -77,7 +92,7 @@ def path(name: Name) -> None:
 
 @app.command(short_help="Fetch a model, or what is missing.")
 def download(
-    name: Name,
+    name: Fetched,
     source: Annotated[str, typer.Option(metavar="HUB", help="modelscope or huggingface.")] = "modelscope",
     directory: Annotated[
         Path | None,
@@ -94,6 +109,7 @@ def download(
     \b
     Examples:
       zimage models download turbo
+      zimage models download turbo-control
       zimage models download turbo --source huggingface --directory /data/turbo
     """
     from .. import hub
