@@ -57,8 +57,8 @@ def draw(
             if body[one, 2] > 0 and body[other, 2] > 0:
                 colour = tuple(int(0.6 * channel) for channel in COLOURS[number])
                 pen.polygon(_ellipse(at[one], at[other], 4 * unit), fill=colour)
-        for number in np.flatnonzero(body[:, 2] > 0):
-            _disc(pen, at[number], 4 * unit, COLOURS[number])
+        for point in np.flatnonzero(body[:, 2] > 0):
+            _disc(pen, at[point], 4 * unit, COLOURS[point])
     for hand in hands:
         at = hand[:, :2] * size
         for number, (one, other) in enumerate(HAND_BONES):
@@ -66,8 +66,8 @@ def draw(
                 hue = colorsys.hsv_to_rgb(number / len(HAND_BONES), 1.0, 1.0)
                 colour = tuple(round(255 * channel) for channel in hue)
                 pen.line([tuple(at[one]), tuple(at[other])], fill=colour, width=max(1, round(2 * unit)))
-        for number in np.flatnonzero(hand[:, 2] > 0):
-            _disc(pen, at[number], 4 * unit, (0, 0, 255))
+        for point in np.flatnonzero(hand[:, 2] > 0):
+            _disc(pen, at[point], 4 * unit, (0, 0, 255))
     for face in faces:
         for x, y, confidence in face:
             if confidence > 0:
