@@ -13,7 +13,7 @@ from .directories import fingerprint
 from .errors import ExtensionProblem
 from .events import Event
 from .extensions import build_stages, code_stamp
-from .lora import adapter_name
+from .lora import adapter_name, lora_file
 from .memory import Parts
 from .preflight import Checked
 from .request import Request
@@ -177,7 +177,7 @@ class _Run:
             raise ValueError("checked for another machine's disk; preflight.check says so for this one")
         place = self.room.place()
         circumstances = [fingerprint(checked.directory), place.device, place.dtype]
-        circumstances += [adapter_name(lora) for lora in checked.request.loras]
+        circumstances += [adapter_name(lora_file(lora, checked.spec)) for lora in checked.request.loras]
         keys = []
         for done in range(len(self.stages) + 1):
             kept = [stage for index, stage in enumerate(self.stages) if stage.conditions() or index < done]
@@ -206,7 +206,7 @@ class _Run:
             sigmas=drawn.sigmas,
             prompt_tokens=checked.prompt_tokens,
             unknown_words=tuple(pipeline.spec.unknown_words(checked.request.prompt)),
-            pictures={"drawn": picture_digest(drawn.image)} if self.stages else {},
+            pictures={"drawn": picture_digest(drawn.image)},
             notes=(*checked.notes, *drawn.notes, *self.notes),
         )
         return drawn.image, trace

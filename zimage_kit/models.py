@@ -60,6 +60,7 @@ class ModelSpec(BaseModel):
     latent_rgb: tuple[tuple[float, float, float], ...] | None = Field(None, description="16 rows; see latent_to_rgb")
     checksums: dict[str, str] = Field(default_factory=dict, description="relative path to MD5, by the model's authors")
     controlnet: ControlNetSpec | None = Field(None, description="the one for poses; see the function controlnet")
+    loras: Path | None = Field(None, description="folder of LoRAs that come with it, found by name")
     vocabulary: str = Field("", description="`module:function` from a prompt to the words the model does not know")
 
     def hub_id(self, source: str) -> str | None:
@@ -141,6 +142,7 @@ NANO = ModelSpec(
     negative_prompt=False,
     component_bytes={"transformer": 39_600_000, "text_encoder": 8_200_000, "vae": 13_400_000},
     controlnet=ControlNetSpec(path=nano.DIRECTORY.parent / "controlnet", scales=(0.5, 1.2)),
+    loras=nano.DIRECTORY.parent / "loras",
     vocabulary="zimage_kit.nano.lexicon:unknown_words",
 )
 

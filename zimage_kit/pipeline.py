@@ -73,7 +73,7 @@ class ResidentPipeline:
         self.device, self.dtype = placement.device, placement.dtype
         self.fingerprint = fingerprint(directory)
         self._pipe = _load(spec, directory, placement, progress)
-        self._loras = Loras(self._pipe)
+        self._loras = Loras(self._pipe, spec)
         self._controls = ControlNets(self._pipe, self.device, self.dtype)
         self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
         self._embeddings: OrderedDict[str, list[torch.Tensor]] = OrderedDict()

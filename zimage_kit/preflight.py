@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .errors import BadRequest, NoRecipe
 from .extensions import build_stages
+from .lora import lora_file
 from .models import ModelSpec, default_model, require, resolve
 from .prompts import count_tokens
 from .request import SIDE_MULTIPLE, Lora, Request, random_seed
@@ -76,21 +77,16 @@ def _filled(request: Request, spec: ModelSpec, stages: Sequence[Stage]) -> tuple
         steps=spec.steps if request.steps is None else request.steps,
         guidance=spec.guidance if request.guidance is None else request.guidance,
         seed=random_seed() if request.seed is None else request.seed,
-        loras=tuple(_found(lora) for lora in request.loras),
+        loras=tuple(_found(lora, spec) for lora in request.loras),
     )
     return resolved.but(stages=[stage.resolved(resolved).data() for stage in stages]), notes
 
 
-def _found(lora: Lora) -> Lora:
-    """The LoRA with its absolute path, once there is something to read."""
-    path = lora.path.expanduser().absolute()
-    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-    if len(files) == 1 and files[0].suffix == ".safetensors":
-        return Lora(path=files[0], weight=lora.weight)
-    if not path.exists():
-        raise BadRequest(f"lora {lora.path} does not exist", expected="a .safetensors file, or a folder that holds one")
-    seen = f"lora {lora.path} holds {len(files)} .safetensors files" if path.is_dir() else f"lora {lora.path}"
-    raise BadRequest(seen, expected="exactly one .safetensors file", mend="Name the file itself.")
+def _found(lora: Lora, spec: ModelSpec) -> Lora:
+    """The LoRA as it stands in a recipe: by the name it is known by in a LoRA folder, else by its absolute path."""
+    file = lora_file(lora, spec)
+    by_name = lora.path.parent == Path() and not lora.path.is_file() and not lora.path.is_dir()
+    return Lora(path=Path(file.stem) if by_name else file, weight=lora.weight)
 
 
 def _check_sizes(request: Request, spec: ModelSpec) -> list[str]:

@@ -36,11 +36,14 @@ class StageData(BaseModel):
 
 
 class Lora(BaseModel):
-    """A LoRA file for the transformer. `weight` 0 is the base model exactly, 1 what its author trained."""
+    """A LoRA for the transformer. `weight` 0 is the base model exactly, 1 what its author trained.
+
+    In a request also written as its name or path alone, or as ("name", weight).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Path = Field(description="a .safetensors file, or a folder that holds one")
+    path: Path = Field(description="a name in the LoRA folder, a .safetensors file, or a folder that holds one")
     weight: float = Field(1.0, ge=-4.0, le=4.0, allow_inf_nan=False, description="strength")
 
     def __init__(self, **fields: Any) -> None:
@@ -59,6 +62,17 @@ def _stage_data(value: Any) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError('a stage, zk.stages.<kind>(…), or its data, {"kind": …}')
     return dict(value)
+
+
+def _lora(value: Any) -> Any:
+    """A Lora from its name or path, or from (name or path, weight)."""
+    if isinstance(value, str | Path):
+        return {"path": value}
+    if isinstance(value, list | tuple):
+        if len(value) != 2:
+            raise ValueError('a name, or ("name", weight)')
+        return {"path": value[0], "weight": value[1]}
+    return value
 
 
 Side = Annotated[int, Field(ge=64, le=4096, description=f"pixels, a multiple of {SIDE_MULTIPLE}")]
@@ -81,7 +95,7 @@ class Request(BaseModel):
     steps: int | None = Field(None, ge=1, le=200, description="evaluations of the transformer")
     guidance: float | None = Field(None, ge=0.0, le=30.0, allow_inf_nan=False, description="0 switches it off")
     seed: int | None = Field(None, ge=0, le=LARGEST_SEED, description="of the noise; the same seed, the same picture")
-    loras: tuple[Lora, ...] = ()
+    loras: tuple[Annotated[Lora, BeforeValidator(_lora)], ...] = ()
     stages: tuple[Annotated[StageData, BeforeValidator(_stage_data)], ...] = ()
     source: str | None = Field(None, description="SHA-256 of the picture that the stages were applied to, if not ours")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import zimage_kit as zk
 from zimage_kit import Lora, Request, Session
@@ -76,7 +76,8 @@ def test_two_loras_act_together_and_one_alone_again_alone(
 def test_layers_that_fit_nothing_are_counted(own: Session, request_: Request, tmp_path: Path, width: int) -> None:
     path = write(tmp_path / "part.safetensors", [*LAYERS, "layers.99.attention.to_q"], width)
     artifact = own.run(request_, loras=[Lora(path=path)])
-    assert "lora part.safetensors: weight 1, 2 of its 3 layers applied" in artifact.trace.notes
+    note = "lora part.safetensors: weight 1, 2 of its 3 layers applied; this model has no layers.99.attention.to_q"
+    assert note in artifact.trace.notes
 
 
 def test_a_lora_of_another_model_is_an_error(own: Session, request_: Request, tmp_path: Path, width: int) -> None:
@@ -108,6 +109,69 @@ def test_other_tools_names_for_layers_are_understood(
 ) -> None:
     ours = write(tmp_path / "a.safetensors", LAYERS, width)
     theirs = write(tmp_path / "b.safetensors", LAYERS, width, prefix="diffusion_model.")
-    pictures = [own.run(request_, loras=[Lora(path=path)]).image.tobytes() for path in (ours, theirs)]
-    assert pictures[0] == pictures[1]
+    state = load_file(ours)
+    kohya, alpha = {}, 2.0  # of rank 4: acts with half its strength
+    for layer in LAYERS:
+        name = f"lora_unet_{layer.replace('.', '_')}"
+        kohya[f"{name}.lora_down.weight"] = state[f"transformer.{layer}.lora_A.weight"]
+        kohya[f"{name}.lora_up.weight"] = state[f"transformer.{layer}.lora_B.weight"] * 2
+        kohya[f"{name}.alpha"] = torch.tensor(alpha)
+    save_file({key: value.contiguous() for key, value in kohya.items()}, tmp_path / "c.safetensors")
+    made = [own.run(request_, loras=[path]) for path in (ours, theirs, tmp_path / "c.safetensors")]
+    assert len({artifact.image.tobytes() for artifact in made}) == 1
+    assert all("2 of its 2 layers applied" in artifact.trace.notes[-1] for artifact in made)
     assert resolve(request_.model or "").family == "nano"
+
+
+def test_a_lora_is_found_by_its_name_and_the_recipe_keeps_the_name(
+    own: Session, request_: Request, tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZIMAGE_LORAS", str(tmp_path / "loras"))
+    (tmp_path / "loras").mkdir()
+    write(tmp_path / "loras" / "ink.safetensors", LAYERS, width)
+    by_name = own.run(request_, loras=[("ink", 0.7)])
+    assert by_name.request.loras == (Lora(path=Path("ink"), weight=0.7),)
+    by_file = own.run(request_, loras=[(tmp_path / "loras" / "ink.safetensors", 0.7)], fresh=True)
+    assert by_file.image.tobytes() == by_name.image.tobytes()
+    assert by_file.image.tobytes() != own.run(request_).image.tobytes()
+    with pytest.raises(BadRequest, match="Did you mean ink?"):
+        own.run(request_, loras=["inc"])
+
+
+def test_a_lora_is_held_for_every_picture_of_a_run(own: Session, request_: Request, tmp_path: Path, width: int) -> None:
+    wanted = request_.but(loras=[(write(tmp_path / "style.safetensors", LAYERS, width), 0.8)])
+    together = [artifact.image.tobytes() for artifact in own.run([wanted] * 3, seed=[1, 2, 3], fresh=True)]
+    alone = [own.run(wanted, seed=seed, fresh=True).image.tobytes() for seed in (1, 2, 3)]
+    plain = [own.run(request_, seed=seed, fresh=True).image.tobytes() for seed in (1, 2, 3)]
+    assert together == alone
+    assert not set(together) & set(plain)
+
+
+def test_a_missing_or_damaged_lora_is_told_before_any_step_and_never_looked_for_on_a_network(
+    own: Session, request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*arguments: object, **named: object) -> None:
+        raise AssertionError(f"a connection was opened: {arguments}")
+
+    own.run(request_)
+    monkeypatch.setattr("socket.socket.connect", no_network)
+    (tmp_path / "torn.safetensors").write_bytes(b"\x10" * 64)
+    events: list[str] = []
+    for path, expected in (
+        (tmp_path / "nothing.safetensors", "does not exist"),
+        (tmp_path / "torn.safetensors", "cannot be read"),
+    ):
+        with pytest.raises(BadRequest, match=expected):
+            own.run(request_, loras=[path], seed=5, on_event=lambda event: events.append(event.kind))
+    assert "step" not in events
+
+
+def test_a_lora_of_other_sizes_is_told_and_leaves_the_model_as_it_was(
+    own: Session, request_: Request, tmp_path: Path, width: int
+) -> None:
+    base = own.run(request_, fresh=True).image.tobytes()
+    with pytest.raises(BadRequest, match="fits no layer of this model"):
+        own.run(request_, loras=[write(tmp_path / "wide.safetensors", LAYERS, 2 * width)])
+    assert own.run(request_, fresh=True).image.tobytes() == base
+    fitting = own.run(request_, loras=[write(tmp_path / "fits.safetensors", LAYERS, width)])
+    assert fitting.image.tobytes() != base

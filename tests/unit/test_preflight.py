@@ -26,7 +26,7 @@ BAD = {
     "prompt over the limit": ({"prompt": "seven red boats " * 60}, "at most 128 for nano. Shorten it by"),
     "empty prompt": ({"prompt": "  "}, "Say what to draw."),
     "negative prompt that is ignored": ({"negative_prompt": "blurry"}, "would be ignored: nano runs without guidance."),
-    "missing lora": ({"loras": [{"path": "nothing.safetensors"}]}, "does not exist; expected a .safetensors file"),
+    "missing lora": ({"loras": [{"path": "nothing.safetensors"}]}, "is neither a file here nor in"),
     "a lora of another kind": ({"loras": [{"path": __file__}]}, "expected exactly one .safetensors file"),
 }
 

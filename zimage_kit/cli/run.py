@@ -45,6 +45,10 @@ def run(
     guidance: Annotated[float | None, typer.Option(metavar="X", help="0 for nano and turbo, 3 to 5 for base.")] = None,
     negative: Annotated[str, typer.Option(metavar="TEXT", help="What to avoid; only base heeds it.")] = "",
     count: Annotated[int, typer.Option(metavar="N", min=1, help="How many pictures; their seeds count up.")] = 1,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:WEIGHT]", help="A LoRA by name or file [weight: 1]; may be given several times."),
+    ] = None,
     stage: Annotated[
         list[str] | None,
         typer.Option(metavar="KIND:KEY=VALUE,…", help="A stage to apply; may be given several times, in order."),
@@ -70,6 +74,8 @@ def run(
       zimage run "a red hot-air balloon over the sea" --seed 7
       zimage run "海上的红色热气球" --count 4 --output balloon.png
       zimage run "a white cat under the moon" --size 320x192 --json
+      zimage run "a girl on the grass" --lora papercut:0.8 --stage pose:preset=waving --stage upscale
+      zimage run "a red boat" --stage text_overlay:text="Sea and moon",place=bottom
     """
     from .. import store
     from ..request import Request, parse_size, random_seed
@@ -84,6 +90,7 @@ def run(
         steps=steps,
         guidance=guidance,
         seed=random_seed() if seed is None else seed,
+        loras=[parse_lora(text) for text in lora or ()],
         stages=[parse_stage(text) for text in stage or ()],
     )
     paths = numbered(output, count)
@@ -156,6 +163,19 @@ def finish(saved: list[tuple[Artifact, Path]], as_json: bool) -> None:
         for note in trace.notes:
             console.say(f"note: {note}")
         console.result(f"saved {path} (seed {artifact.request.seed}{took})")
+
+
+def parse_lora(text: str) -> tuple[str, float]:
+    """Read `NAME` or `NAME:WEIGHT`; a name may have colons itself. Raises BadRequest for a weight that is no number."""
+    from ..errors import BadRequest
+
+    name, colon, weight = text.rpartition(":")
+    if not colon or "/" in weight or "\\" in weight:
+        return text, 1.0
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise BadRequest(f"--lora {text!r}", expected="NAME or NAME:WEIGHT", mend="Such as papercut:0.8.") from None
 
 
 def parse_stage(text: str) -> dict[str, Any]:

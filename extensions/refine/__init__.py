@@ -1,0 +1,147 @@
+"""Refine: draw over the picture once more, with the same model or another one, larger if you like.
+
+The draft-then-finish way of working: quick small drafts, many of them, and a second pass over the one that is worth it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from zimage_kit import Call, Context, Field, Request, Stage, stage
+from zimage_kit.directories import fingerprint
+from zimage_kit.errors import BadRequest
+from zimage_kit.extensions import stage_class
+from zimage_kit.models import ModelSpec, default_model, require, resolve
+from zimage_kit.prompts import count_tokens
+from zimage_kit.request import LARGEST_SEED, SIDE_MULTIPLE
+
+__all__ = ["Refine"]
+
+
+@stage
+class Refine(Stage):
+    """Noise is put on the picture and taken away again: details are drawn anew, what is large stays.
+
+    The pass makes exactly `steps` evaluations, from the noise level of `strength` down, on the model's own schedule.
+    """
+
+    kind = "refine"
+    identity: ClassVar[dict[str, Any]] = {"strength": 0.0}
+
+    strength: float = Field(
+        0.4,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="how much may change: 0 nothing, 0.3 details, 1 all",
+    )
+    steps: int | None = Field(
+        None, ge=1, le=200, description="evaluations of the model [default: its own steps x strength, rounded up]"
+    )
+    scale: float = Field(
+        1.0, ge=1.0, le=4.0, allow_inf_nan=False, description="enlarge before (Lanczos), to the next multiple of 16"
+    )
+    model: str | None = Field(None, min_length=1, description="nano, turbo, base or a folder [default: the picture's]")
+    prompt: str = Field("", description="what to draw [default: the picture's own prompt]")
+    negative_prompt: str = Field("", description="what to avoid; only where the model and guidance > 0 allow it")
+    guidance: float | None = Field(
+        None,
+        ge=0.0,
+        le=30.0,
+        allow_inf_nan=False,
+        description="[default: the picture's with its model, else the model's]",
+    )
+    seed: int | None = Field(
+        None, ge=0, le=LARGEST_SEED, description="of the noise that is put on [default: the picture's]"
+    )
+
+    def resolved(self, request: Request) -> Stage:
+        """Model, steps, guidance and seed filled in, so that the recipe says them."""
+        model = self.model or request.model or default_model()
+        spec = resolve(model)
+        same = request.model is None or spec.name == request.model
+        theirs = request.guidance if same else None
+        changes = {
+            "model": spec.name,
+            "steps": self.steps or max(1, math.ceil(spec.steps * self.strength - 1e-9)),
+            "guidance": self.guidance if self.guidance is not None else spec.guidance if theirs is None else theirs,
+            "seed": self.seed if self.seed is not None else request.seed or 0,
+        }
+        return self.model_copy(update=changes)
+
+    def check(self, request: Request) -> tuple[str, ...]:
+        """There is a prompt, the model is on this disk, and the result is not larger than it can draw."""
+        if not self.strength:
+            return ()
+        spec = resolve(self.model or request.model or default_model())
+        prompt = self.prompt or request.prompt
+        if not prompt.strip():
+            raise BadRequest("refine has no prompt, and neither has the picture", mend="Say refine(prompt='…').")
+        directory = require(spec.name)
+        if (tokens := count_tokens(prompt, directory)) > spec.prompt_tokens:
+            raise BadRequest(
+                f"refine: the prompt has {tokens} tokens", expected=f"at most {spec.prompt_tokens} for {spec.family}"
+            )
+        if self.negative_prompt and not self.guidance:
+            raise BadRequest(
+                f"refine.negative_prompt would be ignored: {spec.family} runs without guidance",
+                mend="Leave it out, or take the base model.",
+            )
+        if request.width and request.height and not _something_before(self, request):
+            _size((request.width, request.height), self.scale, spec)
+        if request.loras and spec.name != request.model:
+            return (f"refine: the picture's LoRAs are not used with {spec.name}",)
+        return ()
+
+    def cache_key(self) -> str:
+        """The model's files count too."""
+        return f"{super().cache_key()} {fingerprint(require(self.model)) if self.model and self.strength else ''}"
+
+    def after(self, image: Image.Image, ctx: Context) -> Image.Image:
+        """The picture drawn over; its alpha channel is kept, enlarged with it."""
+        if not self.strength:
+            return image.copy()
+        whole = self.resolved(ctx.request)
+        assert isinstance(whole, Refine)
+        spec = resolve(whole.model or "")
+        width, height = _size(image.size, self.scale, spec)
+        draft = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+        call = Call(
+            prompt=self.prompt or ctx.request.prompt,
+            negative_prompt=self.negative_prompt,
+            width=width,
+            height=height,
+            steps=whole.steps or 1,
+            guidance=whole.guidance or 0.0,
+            seed=whole.seed or 0,
+            loras=ctx.request.loras if spec.name == ctx.request.model else (),
+            image=draft,
+            strength=self.strength,
+        )
+        what = f"{call.steps} steps of {spec.name} from strength {self.strength:g}"
+        ctx.note(f"refine: {what} at {width}x{height}, seed {call.seed}")
+        drawn = ctx.draw(call, spec.name)
+        if image.mode == "RGBA":
+            drawn.putalpha(image.getchannel("A").resize((width, height), Image.Resampling.LANCZOS))
+        return drawn
+
+
+def _size(size: tuple[int, int], scale: float, spec: ModelSpec) -> tuple[int, int]:
+    """Width and height after enlarging, multiples of 16. Raises BadRequest beyond what the model draws."""
+    width, height = (max(SIDE_MULTIPLE, round(side * scale / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in size)
+    if max(width, height) > spec.largest_side:
+        raise BadRequest(
+            f"refine would draw {width}x{height}",
+            expected=f"{spec.family} draws up to {spec.largest_side} pixels a side",
+            mend="Take a smaller scale here and enlarge the outcome with an upscale stage.",
+        )
+    return width, height
+
+
+def _something_before(refine: Refine, request: Request) -> bool:
+    """Whether a stage before this one may give the picture another size than the recipe's."""
+    before = request.stages[: request.stages.index(refine.data())]
+    return any((cls := stage_class(data.kind)) is None or cls.transforms() for data in before)
