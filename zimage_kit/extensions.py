@@ -254,7 +254,10 @@ def load(extension: Extension) -> ModuleType:
             mend="Repair or remove it.",
             traceback=traceback.format_exc(),
         ) from None
-    _imported[extension.folder] = _Imported(now, tuple(sorted(set(registry.kinds()) - set(before))))
+    kinds = tuple(sorted(set(registry.kinds()) - set(before)))
+    for folder in [folder for folder, other in _imported.items() if set(other.kinds) & set(kinds)]:
+        del _imported[folder]  # it is gone, or nobody looks there any more
+    _imported[extension.folder] = _Imported(now, kinds)
     return module
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,6 +101,51 @@ def test_two_extensions_with_one_kind_are_both_named(root: Path) -> None:
         zk.stages.test_twice  # noqa: B018
     assert str(one) in str(caught.value)
     assert str(two) in str(caught.value)
+
+
+def test_two_extensions_of_one_name_are_both_named(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = write(root, "same", ("test_one",), CODE.format(kind="test_one"))
+    two = write(tmp_path / "other", "same", ("test_two",), CODE.format(kind="test_two"))
+    monkeypatch.setenv("ZIMAGE_EXTENSIONS", f"{root}{os.pathsep}{tmp_path / 'other'}")
+    for kind in ("test_one", "test_two"):
+        with pytest.raises(ExtensionProblem, match="extension 'same'") as caught:
+            getattr(zk.stages, kind)
+        assert str(one) in str(caught.value)
+        assert str(two) in str(caught.value)
+
+
+def test_code_that_was_changed_is_imported_anew(root: Path) -> None:
+    folder = write(root, "frames", ("test_frame",), CODE.format(kind="test_frame"))
+    (folder / "inner.py").write_text("DEPTH = 1\n")
+    code = folder / "__init__.py"
+    code.write_text(code.read_text() + "\nfrom .inner import DEPTH\n")
+    assert zk.stages.test_frame().width == 4
+    stamp = extensions.code_stamp("test_frame")
+    code.write_text(code.read_text().replace("Field(4,", "Field(44,"))
+    (folder / "inner.py").write_text("DEPTH = 22\n")
+    assert zk.stages.test_frame().width == 44
+    assert extensions.load_module("frames").DEPTH == 22
+    assert extensions.code_stamp("test_frame") != stamp, "or a picture made by the old code would be shown"
+
+
+def test_an_extension_broken_by_a_change_is_told_and_mended_by_the_next(root: Path) -> None:
+    folder = write(root, "frames", ("test_frame",), CODE.format(kind="test_frame"))
+    assert zk.stages.test_frame().width == 4
+    code, whole = folder / "__init__.py", (folder / "__init__.py").read_text()
+    code.write_text(whole + "\nraise RuntimeError('half way')\n")
+    for _ in range(2):
+        with pytest.raises(ExtensionProblem, match="half way"):
+            zk.stages.test_frame  # noqa: B018
+    assert found("frames").state == "broken"
+    code.write_text(whole)
+    assert zk.stages.test_frame().width == 4
+    assert found("frames").state == "ready"
+
+
+def test_a_requirement_that_is_none_is_told(root: Path) -> None:
+    write(root, "odd", ("test_odd",), "", 'requires = ["pillow >"]\n')
+    assert found("odd").state == "broken"
+    assert "requires:" in found("odd").problem
 
 
 def test_what_an_extension_requires_is_told_with_the_command_and_never_installed(root: Path) -> None:

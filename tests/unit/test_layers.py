@@ -17,7 +17,7 @@ LAYERS = (
     {"stage"},
     {"placement", "directories", "extras", "models", "extensions", "prompts", "memory"},
     {"lora", "controlnet", "preview", "steps", "hub"},
-    {"preflight"},
+    {"preflight", "contract", "scaffold"},
     {"pipeline"},
     {"execute"},
     {"engines"},

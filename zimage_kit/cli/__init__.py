@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import console, machine, models, recipe, run, session
+from . import console, extensions, machine, models, recipe, run, session
 
 if TYPE_CHECKING:
     from ..errors import ZImageError
@@ -55,6 +55,7 @@ def _zimage(
 app.command("run", short_help="Make a picture from a prompt.")(run.run)
 app.add_typer(models.app, name="models")
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(extensions.app, name="extensions")
 app.add_typer(session.app, name="session")
 app.command("worker", short_help="Let this machine work for a session elsewhere.")(session.worker)
 app.command("doctor", short_help="What this machine can run, what is wrong.")(machine.doctor)
