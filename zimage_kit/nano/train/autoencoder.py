@@ -18,10 +18,10 @@ FIRST_PHASE = 0.5  # share of the time on 128-pixel pieces
 class Pictures:
     """Up to `PICTURES` drawn pictures on the GPU, by size, growing while training runs."""
 
-    def __init__(self, setup: Setup, first: int) -> None:
+    def __init__(self, setup: Setup, first: int, draw: data.Draw = data.chunk) -> None:
         self.device = setup.device
         tokenizer = setup.state / "tokenizer" / "tokenizer.json"
-        self.source = data.Stream(setup.workers, str(tokenizer), 0, first)
+        self.source = data.Stream(setup.workers, str(tokenizer), 0, first, draw)
         self.buckets: list[list[Tensor]] = [[] for _ in scenes.SIZES]
         self.labels: list[list[Tensor]] = [[] for _ in scenes.SIZES]
         self.count, self.limit = 0, PICTURES if setup.device.type == "cuda" else 500

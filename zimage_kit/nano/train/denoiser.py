@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import Qwen2Tokenizer
 
@@ -23,7 +25,9 @@ SAVE_EVERY = 120.0  # seconds: a machine may go away
 class Latents:
     """Scenes as latents on the GPU, with their captions; grows while training runs."""
 
-    def __init__(self, setup: Setup, first: int) -> None:
+    def __init__(
+        self, setup: Setup, first: int, draw: data.Draw = data.chunk, room: int = 1, limit: int = LATENTS
+    ) -> None:
         self.device = setup.device
         self.tokenizer = Qwen2Tokenizer.from_pretrained(setup.state / "tokenizer")
         self.pad = int(self.tokenizer.pad_token_id)
@@ -37,14 +41,13 @@ class Latents:
         quick_norms(self.vae)
         self.sizes = torch.tensor([h * w for h, w in map(grid, range(len(scenes.SIZES)))], device=setup.device)
         file = str(setup.state / "tokenizer" / "tokenizer.json")
-        self.source: data.Stream | None = data.Stream(setup.workers, file, self.pad, first)
-        limit = LATENTS if setup.device.type == "cuda" else 400
+        self.source: data.Stream | None = data.Stream(setup.workers, file, self.pad, first, draw, room)
+        limit = limit if setup.device.type == "cuda" else 400
         self.x = torch.empty(limit, IMAGE_TOKENS, 64, dtype=torch.float16, device=self.device)
         self.buckets = torch.empty(limit, dtype=torch.long, device=self.device)
         self.tokens = torch.empty(limit, data.CAPTIONS, data.PROMPT_TOKENS, dtype=torch.int16, device=self.device)
         self.count, self.waiting = 0, [[] for _ in scenes.SIZES]  # type: tuple[int, list[list[data.Chunk]]]
 
-    @torch.no_grad()
     def grow(self, chunks: int, wait: bool = False) -> None:
         """Take in up to that many chunks, as many as are drawn; eight of one size are encoded together."""
         for _ in range(chunks):
@@ -55,23 +58,32 @@ class Latents:
             group.append(made)
             if len(group) < (8 if self.device.type == "cuda" else 1):
                 continue
-            pictures = torch.cat([torch.from_numpy(c.pictures) for c in group])
-            x = pictures.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-            with torch.autocast(self.device.type, torch.bfloat16):
-                mean = self.vae.encoder(x.contiguous(memory_format=torch.channels_last)).chunk(2, 1)[0]
-            z = (mean.float() - self.vae.config.shift_factor) * self.vae.config.scaling_factor
-            n = min(len(z), len(self.x) - self.count)
-            here = slice(self.count, self.count + n)
-            self.x[here] = patchify(z)[:n].half()
-            self.buckets[here] = made.bucket
-            self.tokens[here] = torch.cat([torch.from_numpy(c.tokens) for c in group])[:n].to(
-                self.device, non_blocking=True
-            )
-            self.count += n
+            self.keep(group)
             self.waiting[made.bucket] = []
             if self.count >= len(self.x):
                 self.close()
                 return
+
+    def keep(self, group: list[data.Chunk]) -> None:
+        """Add chunks of one size to what there is, as far as there is room."""
+        x = self.encoded([made.pictures for made in group])
+        here = slice(self.count, self.count + min(len(x), len(self.x) - self.count))
+        n = here.stop - here.start
+        self.x[here] = x[:n]
+        self.buckets[here] = group[0].bucket
+        tokens = torch.cat([torch.from_numpy(made.tokens) for made in group])[:n]
+        self.tokens[here] = tokens.to(self.device, non_blocking=True)
+        self.count += n
+
+    @torch.no_grad()
+    def encoded(self, pictures: list[NDArray[np.uint8]]) -> Tensor:
+        """Return pictures (n, h, w, 3) of one size as tokens (n, 256, 64) in half precision."""
+        x = torch.cat([torch.from_numpy(some) for some in pictures])
+        x = x.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):  # slow on a CPU
+            mean = self.vae.encoder(x.contiguous(memory_format=torch.channels_last)).chunk(2, 1)[0]
+        z = (mean.float() - self.vae.config.shift_factor) * self.vae.config.scaling_factor
+        return patchify(z).half()
 
     def close(self) -> None:
         """End the drawing processes."""
@@ -82,16 +94,23 @@ class Latents:
     def batch(self, n: int, length: int, dropped: float = DROPPED) -> tuple[Tensor, Tensor, Tensor]:
         """Return clean tokens (n, 256, 64), buckets (n,) and caption ids (n, length), each caption cut at `length`."""
         rows = torch.randint(self.count, (n,), device=self.device)
-        tokens = self.tokens[rows].long()
+        return self.x[rows].float(), self.buckets[rows], self.captions(rows, length, dropped)
+
+    def captions(self, rows: Tensor, length: int, dropped: float = DROPPED) -> Tensor:
+        """Return one caption of each row, ids (n, length), cut at `length`; a share of them is the empty one."""
+        n, tokens = len(rows), self.tokens[rows].long()
         lengths = (tokens != self.pad).sum(-1)
         score = torch.rand(lengths.shape, device=self.device) - 2.0 * (lengths > length)
         if length > LENGTHS[0]:
             score = score + lengths / length
         ids = tokens[torch.arange(n, device=self.device), score.argmax(1)][:, :length]
-        empty = torch.full((length,), self.pad, device=self.device)
-        empty[: len(self.empty)] = self.empty
-        ids = torch.where(torch.rand(n, 1, device=self.device) < dropped, empty, ids)
-        return self.x[rows].float(), self.buckets[rows], ids
+        return torch.where(torch.rand(n, 1, device=self.device) < dropped, self.untold(length), ids)
+
+    def untold(self, length: int) -> Tensor:
+        """Return the empty caption, ids (length,)."""
+        ids = torch.full((length,), self.pad, device=self.device)
+        ids[: len(self.empty)] = self.empty
+        return ids
 
     def valid(self, buckets: Tensor) -> Tensor:
         """Return (n, 256, 1): 1 for tokens that belong to the picture."""

@@ -27,13 +27,19 @@ def schedule(steps: int = 8) -> Tensor:
 
 
 def run(setup: Setup) -> None:
-    """Distil (or go on distilling) the denoiser; the state is `distilled.pt`."""
+    """Distil (or go on distilling) the denoiser; the state is `distilled.pt`.
+
+    It begins anew when the denoiser was trained on since, also after `begin`, which writes both files.
+    """
     torch.manual_seed(SEED + 3)
     torch.set_float32_matmul_precision("high")
     base = setup.load("denoiser")
     if base is None:
         raise SystemExit("denoiser.pt is missing: run the denoiser piece first.")
     before = setup.load("distilled")
+    if before and before.get("denoiser_step", 0) < base["step"]:
+        setup.note("distil", anew=f"the denoiser has gone on to step {base['step']}")
+        before = None
     step, done = (before["step"], before["done"]) if before else (0, 0.0)
     torch.manual_seed(SEED + 3 + step)
     latents = Latents(setup, first=30_000_000 + 64 * step)
@@ -98,7 +104,7 @@ def run(setup: Setup) -> None:
         "average": average.module.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    setup.save("distilled", {**content, "step": step, "done": clock.done})
+    setup.save("distilled", {**content, "step": step, "done": clock.done, "denoiser_step": base["step"]})
     setup.note("distil", step=step, done=clock.done)
     latents.close()
 
@@ -108,8 +114,7 @@ def _walk(
     start: Tensor, stop: Tensor, steps: int, fast: bool,
 ) -> Tensor:  # fmt: skip
     """Return the mean of the teacher's guided output (x0 - noise) on its way from `start` to `stop`."""
-    empty = torch.full_like(ids, latents.pad)
-    empty[:, : len(latents.empty)] = latents.empty
+    empty = latents.untold(ids.shape[1]).expand_as(ids)
     told, untold, empty_pad = teacher.read(ids), teacher.read(empty), empty == latents.pad
     z = noisy
     for i in range(steps):
