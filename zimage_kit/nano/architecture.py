@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    ZImageControlNetModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
+)
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import Qwen2Tokenizer, Qwen3Config, Qwen3Model
 
@@ -27,6 +33,15 @@ TRANSFORMER: dict[str, Any] = {
     "cap_feat_dim": TEXT_WIDTH,
     "axes_dims": [16, 24, 24],
     "axes_lens": [1024, 512, 512],
+}
+CONTROLNET: dict[str, Any] = {
+    "control_layers_places": [0, 2, 4],
+    "control_in_dim": 16,
+    "add_control_noise_refiner": None,
+    "dim": 256,
+    "n_refiner_layers": 1,
+    "n_heads": 4,
+    "n_kv_heads": 4,
 }
 # One norm group and no attention in the middle: flat colours then reconstruct alike at every size.
 AUTOENCODER: dict[str, Any] = {
@@ -107,6 +122,13 @@ def text_encoder(vocabulary: int) -> Qwen3Model:
 def transformer() -> ZImageTransformer2DModel:
     """Return the denoiser: 16 latent channels, patches of 2x2 latents, 9 blocks of width 256."""
     return ZImageTransformer2DModel(**TRANSFORMER)
+
+
+def controlnet() -> ZImageControlNetModel:
+    """Return the pose ControlNet, which adds to the output of three of the transformer's layers."""
+    made = ZImageControlNetModel(**CONTROLNET)
+    made.gradient_checkpointing = False  # its forward pass asks for this, its class does not set it
+    return made
 
 
 def autoencoder(scaling_factor: float = 1.0, shift_factor: float = 0.0) -> AutoencoderKL:

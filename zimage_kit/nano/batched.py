@@ -2,11 +2,14 @@
 
 The stock forward takes lists and pads them one by one. Here every caption has the same padded length and every picture
 256 tokens (all sizes that nano is trained on fill 256 once padded to a multiple of 32), and rotary embedding is real
-arithmetic, which the compiler can fuse. A test holds the two equal.
+arithmetic, which the compiler can fuse. `Controlled` is the same with a ZImageControlNetModel beside it. Tests hold
+them equal to the stock classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -103,6 +106,18 @@ def _block(
     return x + (y if modulation is None else gate2.tanh() * y)
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """Picture and caption before they meet."""
+
+    x: Tensor
+    caption: Tensor
+    image_angles: Tensor
+    angles: Tensor
+    pad: Tensor
+    time: Tensor
+
+
 class Batched:
     """`model(...)` over batches; `compiled` uses torch.compile for the repeated block."""
 
@@ -132,20 +147,68 @@ class Batched:
         `x` (n, 256, 64) noisy tokens; `buckets` (n,) long; `t` (n,) in 0..1 (1 - sigma); `caption` (n, length, width)
         embeddings, of which `caption_pad` (n, length) marks padding. `fast` uses the compiled block.
         """
+        begun = self._begin(x, buckets, t, caption, caption_pad, fast)
+        return self._finish(begun, {}, fast)
+
+    def _begin(self, x: Tensor, buckets: Tensor, t: Tensor, caption: Tensor, caption_pad: Tensor, fast: bool) -> _Begun:
+        """Embed and refine picture and caption, each by itself."""
         m = self.model
         image_angles, caption_angles = self.rotary(buckets, caption.shape[1])
-        pad = torch.arange(IMAGE_TOKENS, device=x.device)[None] >= self.sizes[buckets][:, None]
+        pad = (torch.arange(IMAGE_TOKENS, device=x.device)[None] >= self.sizes[buckets][:, None])[..., None]
         time = m.t_embedder(t * m.t_scale)
-        x = torch.where(pad[..., None], m.x_pad_token.to(x.dtype), m.all_x_embedder["2-1"](x))
+        x = torch.where(pad, m.x_pad_token.to(x.dtype), m.all_x_embedder["2-1"](x))
         for block in m.noise_refiner:
             x = self._run(block, x, image_angles, time, fast)
         c = torch.where(caption_pad[..., None], m.cap_pad_token.to(x.dtype), m.cap_embedder(caption))
         caption_angles = caption_angles.expand(len(x), -1, -1)
         for block in m.context_refiner:
             c = self._run(block, c.contiguous(), caption_angles, None, fast)
-        x = torch.cat((x, c), 1)
-        angles = torch.cat((image_angles, caption_angles), 1)
-        for block in m.layers:
-            x = self._run(block, x, angles, time, fast)
-        final: Tensor = m.all_final_layer["2-1"](x[:, :IMAGE_TOKENS], c=time)
+        return _Begun(x, c, image_angles, torch.cat((image_angles, caption_angles), 1), pad, time)
+
+    def _finish(self, begun: _Begun, samples: Mapping[int, Tensor], fast: bool) -> Tensor:
+        """Run the layers over picture and caption together; `samples` are added to the outputs of some of them."""
+        x = torch.cat((begun.x, begun.caption), 1)
+        for number, block in enumerate(self.model.layers):
+            x = self._run(block, x, begun.angles, begun.time, fast)
+            if number in samples:
+                x = x + samples[number]
+        final: Tensor = self.model.all_final_layer["2-1"](x[:, :IMAGE_TOKENS], c=begun.time)
         return final
+
+
+class Controlled(Batched):
+    """The frozen denoiser with a ControlNet, whose shared parts are the denoiser's own."""
+
+    def __init__(self, model: Any, controlnet: Any, compiled: bool = False) -> None:
+        super().__init__(model, compiled)
+        self.controlnet = controlnet
+
+    def controlled(
+        self, x: Tensor, buckets: Tensor, t: Tensor, caption: Tensor, caption_pad: Tensor, control: Tensor,
+        share: Tensor | None = None, fast: bool = True,
+    ) -> Tensor:  # fmt: skip
+        """Return what calling this does with `control`, tokens (n, 256, 64) of the control pictures, heeded.
+
+        `share` (n, 1, 1) is the ControlNet's weight for each picture; without it, 1.
+        """
+        with torch.no_grad():
+            begun = self._begin(x, buckets, t, caption, caption_pad, fast)
+        samples = self._samples(begun, control, fast)
+        if share is not None:
+            samples = {layer: sample * share for layer, sample in samples.items()}
+        return self._finish(begun, samples, fast)
+
+    def _samples(self, begun: _Begun, control: Tensor, fast: bool) -> dict[int, Tensor]:
+        """Return what the ControlNet adds to the outputs of layers, by the layer's number."""
+        net = self.controlnet
+        y = torch.where(begun.pad, self.model.x_pad_token.to(begun.x.dtype), net.control_all_x_embedder["2-1"](control))
+        for block in net.control_noise_refiner:
+            y = self._run(block, y, begun.image_angles, begun.time, fast)
+        y = torch.cat((y, begun.caption), 1)
+        samples = {}
+        for place, block in zip(net.control_layers_places, net.control_layers, strict=True):
+            if place == 0:
+                y = block.before_proj(y) + torch.cat((begun.x, begun.caption), 1)
+            y = self._run(block, y, begun.angles, begun.time, fast)
+            samples[place] = block.after_proj(y)
+        return samples

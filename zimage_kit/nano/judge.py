@@ -25,7 +25,9 @@ K, C = len(KINDS), len(COLOURS)
 OUTPUTS = (K * 3, K * C, K, K, len(BACKGROUNDS), len(STYLES), len(POSES))
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
+    """Two convolutions with group norms beside a shortcut; `stride` shrinks."""
+
     def __init__(self, width: int, out: int, stride: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, out, 3, stride, 1, bias=False)
@@ -35,6 +37,7 @@ class _Residual(nn.Module):
         self.skip = nn.Conv2d(width, out, 1, stride, bias=False) if stride > 1 or width != out else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (n, out, h / stride, w / stride)."""
         y = F.silu(self.norm1(self.first(x)))
         return F.silu(self.skip(x) + self.norm2(self.second(y)))
 
@@ -46,11 +49,11 @@ class Judge(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(5, 24, 5, 2, 2)
         self.body = nn.Sequential(
-            _Residual(24, 40, 2),
-            _Residual(40, 64, 2),
-            _Residual(64, 96, 2),
-            _Residual(96, 96, 1),
-            _Residual(96, 112, 2),
+            Residual(24, 40, 2),
+            Residual(40, 64, 2),
+            Residual(64, 96, 2),
+            Residual(96, 96, 1),
+            Residual(96, 112, 2),
         )
         self.neck = nn.Linear(3 * 112, FEATURES)
         self.head = nn.Linear(FEATURES, sum(OUTPUTS))

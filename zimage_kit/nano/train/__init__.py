@@ -6,6 +6,13 @@
     python -m zimage_kit.nano.train distil      --state DIR --seconds 300
     python -m zimage_kit.nano.train export      --state DIR --to zimage_kit/nano/weights
 
-A piece is a module with a `run(Setup)`; a ControlNet, a 2x network or a LoRA is one more module beside these, on the
-same scenes (`data.Stream`), with the same optimizers, clock and files (`common`).
+What is made for the finished weights begins from them:
+
+    python -m zimage_kit.nano.train begin       --state DIR --to zimage_kit/nano/weights
+    python -m zimage_kit.nano.train joints      --state DIR --seconds 150
+    python -m zimage_kit.nano.train controlnet  --state DIR --seconds 500
+    python -m zimage_kit.nano.train check-pose  --state DIR --to DIR
+    python -m zimage_kit.nano.train export-pose --state DIR --to zimage_kit/nano/controlnet
+
+A piece is a module with a `run(Setup)`, on scenes from `data.Stream`, with the optimizers, clock and files of `common`.
 """

@@ -10,16 +10,36 @@ import torch
 import torch._dynamo
 
 from zimage_kit.nano import architecture
-from zimage_kit.nano.train import autoencoder, check, denoiser, distil, export, judge, people
+from zimage_kit.nano.train import (
+    autoencoder,
+    check,
+    check_pose,
+    controlnet,
+    denoiser,
+    distil,
+    export,
+    joints,
+    judge,
+    people,
+)
 from zimage_kit.nano.train.common import Setup
 
-PIECES = {"autoencoder": autoencoder.run, "judge": judge.run, "denoiser": denoiser.run, "distil": distil.run}
+PIECES = {
+    "autoencoder": autoencoder.run,
+    "judge": judge.run,
+    "denoiser": denoiser.run,
+    "distil": distil.run,
+    "controlnet": controlnet.run,
+    "joints": joints.run,
+}
+# What turns a state folder into something else; these take --to.
+OTHERS = ("begin", "check", "check-pose", "export", "export-pose", "people")
 
 
 def main() -> None:
     """Parse the command line and run the piece."""
     parser = argparse.ArgumentParser(prog="python -m zimage_kit.nano.train", description=__doc__)
-    parser.add_argument("piece", choices=[*PIECES, "check", "export", "people", "begin"])
+    parser.add_argument("piece", choices=[*PIECES, *OTHERS])
     parser.add_argument("--state", type=Path, required=True, help="folder of checkpoints and log.jsonl")
     parser.add_argument("--seconds", type=float, default=240, help="time for this run (default 240)")
     parser.add_argument(
@@ -30,8 +50,10 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, help="pictures a step (default: the piece's own)")
     parser.add_argument("--no-compile", action="store_true", help="do without torch.compile")
-    parser.add_argument("--steps", type=int, default=8, help="check: sampler steps")
-    parser.add_argument("--pictures", type=int, default=512, help="check: pictures in each language")
+    parser.add_argument("--steps", type=int, default=8, help="check, check-pose: sampler steps")
+    parser.add_argument(
+        "--pictures", type=int, default=512, help="check: pictures in each language; check-pose: in all"
+    )
     parser.add_argument(
         "--to", type=Path, default=Path(), help="export, check: where results go; people, begin: exported weights"
     )
@@ -58,6 +80,10 @@ def main() -> None:
         people.run(setup, given.to / "judge.safetensors")
     elif given.piece == "check":
         check.run(setup, given.to, given.pictures, given.steps)
+    elif given.piece == "export-pose":
+        controlnet.export(setup, given.to)
+    elif given.piece == "check-pose":
+        check_pose.run(setup, given.to, given.pictures, given.steps)
     else:
         PIECES[given.piece](setup)
 

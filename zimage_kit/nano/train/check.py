@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from zimage_kit.nano import captions, data, scenes
 from zimage_kit.nano import judge as judging
-from zimage_kit.nano.batched import Batched, unpatchify
+from zimage_kit.nano.batched import Batched, Controlled, unpatchify
 from zimage_kit.nano.score import right
 from zimage_kit.nano.train import export
 from zimage_kit.nano.train.common import SEED, Setup
@@ -39,7 +41,7 @@ def run(setup: Setup, target: Path, pictures: int = 512, steps: int = 8) -> None
         prompts = [tell(scene, rng, complete=True, stray=False) for scene in told]
         images: list[Image.Image] = []
         for start in range(0, pictures, 128):
-            images += _draw(made, prompts[start : start + 128], steps, setup.device)
+            images += draw(made, prompts[start : start + 128], steps, setup.device)
         _, verdicts = judging.look(judge, images)
         marks = [right(scene, verdict) for scene, verdict in zip(told, verdicts, strict=True)]
         rates = {
@@ -61,7 +63,14 @@ def run(setup: Setup, target: Path, pictures: int = 512, steps: int = 8) -> None
     )
 
 
-def _draw(made: dict[str, Any], prompts: list[str], steps: int, device: torch.device) -> list[Image.Image]:
+@torch.no_grad()
+def draw(
+    made: dict[str, Any], prompts: list[str], steps: int, device: torch.device, control: Tensor | None = None
+) -> list[Image.Image]:
+    """Return 256x256 pictures of prompts of at most 64 tokens, with what is in `made` on `device`.
+
+    `control` (n, 256, 64) are the tokens of control pictures, which `made["controlnet"]` heeds.
+    """
     tokenizer, pad = made["tokenizer"], made["tokenizer"].pad_token_id
     ids = [tokenizer(data.PREFIX + p.lower().strip() + data.SUFFIX).input_ids[:64] for p in prompts]
     table = torch.full((len(ids), 64), pad, dtype=torch.long)
@@ -71,7 +80,11 @@ def _draw(made: dict[str, Any], prompts: list[str], steps: int, device: torch.de
         table = table[:, :32]
     table = table.to(device)
     caption = made["text_encoder"](input_ids=table, output_hidden_states=True, use_cache=False).hidden_states[-2]
-    model = Batched(made["transformer"])
+    model: Callable[..., Tensor]
+    if control is None:
+        model = Batched(made["transformer"])
+    else:
+        model = functools.partial(Controlled(made["transformer"], made["controlnet"]).controlled, control=control)
     z, levels = torch.randn(len(ids), 256, 64, device=device), schedule(steps).to(device)
     buckets = torch.zeros(len(ids), dtype=torch.long, device=device)
     for now, then in pairwise(levels):
