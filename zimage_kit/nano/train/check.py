@@ -21,6 +21,8 @@ from zimage_kit.nano.train import export
 from zimage_kit.nano.train.common import SEED, Setup
 from zimage_kit.nano.train.distil import schedule
 
+CONTROL = 0.9  # conditioning scale of a ControlNet, the pose stage's own
+
 
 @torch.no_grad()
 def run(setup: Setup, target: Path, pictures: int = 512, steps: int = 8) -> None:
@@ -84,7 +86,9 @@ def draw(
     if control is None:
         model = Batched(made["transformer"])
     else:
-        model = functools.partial(Controlled(made["transformer"], made["controlnet"]).controlled, control=control)
+        share = torch.tensor([[[CONTROL]]], device=device)
+        controlled = Controlled(made["transformer"], made["controlnet"]).controlled
+        model = functools.partial(controlled, control=control, share=share)
     z, levels = torch.randn(len(ids), 256, 64, device=device), schedule(steps).to(device)
     buckets = torch.zeros(len(ids), dtype=torch.long, device=device)
     for now, then in pairwise(levels):

@@ -26,6 +26,7 @@ DROPPED = 0.15  # share of empty captions: u has to know the poses too
 LENGTH_SHARES = (0.88, 0.08, 0.02, 0.02)
 # How often each step of the schedule is trained. The pose is decided in the first ones.
 SHARES = (4.0, 4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.0)
+SCALES = (0.8, 1.0)  # the conditioning scale that users give; the pose stage's own is in the middle
 DETAIL = 0.4  # below this noise level the student is left to itself
 
 
@@ -151,16 +152,19 @@ def _losses(model: Controlled, network: Network, latents: Pairs, n: int, length:
     sigma = levels(n, latents.device)
     s, noise = sigma[:, None, None], torch.randn_like(x)
     noisy, fast = x + s * (noise - x), length == LENGTHS[0]
+    share = torch.empty(n, 1, 1, device=latents.device).uniform_(*SCALES)
     held = black | (sigma < DETAIL)
     with torch.autocast(latents.device.type, torch.bfloat16, enabled=latents.device.type == "cuda"):
         with torch.no_grad():
             still_ids = torch.where(held[:, None], ids, latents.untold(length))
             still = model.controlled(
                 noisy, buckets, 1 - sigma, network.read(still_ids), still_ids == latents.pad, control,
-                share=(~held).float()[:, None, None], fast=fast,
+                share=share * ~held[:, None, None], fast=fast,
             ).float()  # fmt: skip
             caption = network.read(ids)
-        said = model.controlled(noisy, buckets, 1 - sigma, caption, ids == latents.pad, control, fast=fast).float()
+        said = model.controlled(
+            noisy, buckets, 1 - sigma, caption, ids == latents.pad, control, share=share, fast=fast
+        ).float()
     held = held[:, None, None]
     valid = latents.valid(buckets)
     total = valid.sum() * x.shape[-1]
