@@ -26,7 +26,7 @@ DROPPED = 0.15  # share of empty captions: u has to know the poses too
 LENGTH_SHARES = (0.88, 0.08, 0.02, 0.02)
 # How often each step of the schedule is trained. The pose is decided in the first ones.
 SHARES = (4.0, 4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.0)
-SCALES = (0.8, 1.0)  # the conditioning scale that users give; the pose stage's own is in the middle
+SCALES = (0.7, 1.1)  # the conditioning scale that users give; the pose stage's own is in the middle
 DETAIL = 0.4  # below this noise level the student is left to itself
 
 
