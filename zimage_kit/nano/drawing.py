@@ -170,12 +170,16 @@ def colour_of(tone: str | RGB, colour: str) -> RGB:
 
 
 class Painter:
-    """A canvas of `width` x `height` pixels in one style; things are painted back to front."""
+    """A canvas of `width` x `height` units in one style; things are painted back to front.
 
-    def __init__(self, width: int, height: int, style: str) -> None:
+    A unit is one pixel of the picture, or `enlarged` pixels: the same picture, contours and all, in more detail.
+    """
+
+    def __init__(self, width: int, height: int, style: str, enlarged: int = 1) -> None:
         self.size = (width, height)
         self.style = style
-        self.scale = SUPERSAMPLING
+        self.enlarged = enlarged
+        self.scale = SUPERSAMPLING * enlarged
         self.canvas = Image.new("RGB", (width * self.scale, height * self.scale))
         self.draw = ImageDraw.Draw(self.canvas)
         self.glow = Image.new("RGB", self.canvas.size) if style == "neon" else None
@@ -219,15 +223,16 @@ class Painter:
                 self._neon(points, rgb, shape.edge)
 
     def picture(self) -> Image.Image:
-        """Return the finished picture, RGB, at its own size."""
+        """Return the finished picture, RGB."""
         if self.style == "neon" and self.glow is not None:
-            small = self.glow.reduce(self.scale)
-            halo = small.filter(ImageFilter.GaussianBlur(5))
-            halo = ImageChops.add(halo, small.filter(ImageFilter.GaussianBlur(2)))
-            return ImageChops.add(self.canvas.reduce(self.scale), halo)
-        out = self.canvas.reduce(self.scale)
+            small = self.glow.reduce(SUPERSAMPLING)
+            halo = small.filter(ImageFilter.GaussianBlur(5 * self.enlarged))
+            halo = ImageChops.add(halo, small.filter(ImageFilter.GaussianBlur(2 * self.enlarged)))
+            return ImageChops.add(self.canvas.reduce(SUPERSAMPLING), halo)
+        out = self.canvas.reduce(SUPERSAMPLING)
         if self.style == "ink":  # colours run a little into the paper
-            return ImageChops.multiply(out.filter(ImageFilter.GaussianBlur(0.6)), _paper(self.size))
+            blurred = out.filter(ImageFilter.GaussianBlur(0.6 * self.enlarged))
+            return ImageChops.multiply(blurred, _paper(out.size))
         return out
 
     def seal(self, x: float, y: float, side: float) -> None:
@@ -244,7 +249,8 @@ class Painter:
         return values
 
     def _contour(self, draw: ImageDraw.ImageDraw, points: list[float], rgb: RGB, width: int) -> None:
-        draw.line([*points, *points[:4]], fill=rgb, width=width * self.scale // 2 + 1, joint="curve")
+        thick = width * self.scale // 2 + self.enlarged
+        draw.line([*points, *points[:4]], fill=rgb, width=thick, joint="curve")
 
     def _neon(self, points: list[float], rgb: RGB, edge: bool) -> None:
         dark = max(rgb) < 60

@@ -153,10 +153,10 @@ def _place(
     return Thing(kind, colour, size, place, x, y, extent, False, pose, figure, points)
 
 
-def render(scene: Scene) -> Image.Image:
-    """Return the picture of a scene: RGB, `scene.width` x `scene.height`."""
+def render(scene: Scene, enlarged: int = 1) -> Image.Image:
+    """Return the picture of a scene: RGB, `scene.width` x `scene.height`, or so many times larger."""
     rng = np.random.default_rng((scene.seed, 7))
-    painter = Painter(scene.width, scene.height, scene.style)
+    painter = Painter(scene.width, scene.height, scene.style, enlarged)
     backgrounds.paint(painter, scene.background, rng)
     for thing in sorted(scene.things, key=lambda thing: thing.kind != "mountain"):
         _paint(painter, thing, scene, rng)

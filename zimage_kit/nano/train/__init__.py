@@ -13,6 +13,8 @@ What is made for the finished weights begins from them:
     python -m zimage_kit.nano.train controlnet  --state DIR --seconds 500
     python -m zimage_kit.nano.train check-pose  --state DIR --to DIR
     python -m zimage_kit.nano.train export-pose --state DIR --to zimage_kit/nano/controlnet
+    python -m zimage_kit.nano.train upscaler    --state DIR --seconds 240
+    python -m zimage_kit.nano.train export-upscaler --state DIR --to zimage_kit/nano/upscale
 
 A piece is a module with a `run(Setup)`, on scenes from `data.Stream`, with the optimizers, clock and files of `common`.
 """

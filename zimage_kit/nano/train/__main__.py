@@ -21,6 +21,7 @@ from zimage_kit.nano.train import (
     joints,
     judge,
     people,
+    upscaler,
 )
 from zimage_kit.nano.train.common import Setup
 
@@ -31,9 +32,10 @@ PIECES = {
     "distil": distil.run,
     "controlnet": controlnet.run,
     "joints": joints.run,
+    "upscaler": upscaler.run,
 }
 # What turns a state folder into something else; these take --to.
-OTHERS = ("begin", "check", "check-pose", "export", "export-pose", "people")
+OTHERS = ("begin", "check", "check-pose", "export", "export-pose", "export-upscaler", "people")
 
 
 def main() -> None:
@@ -82,6 +84,8 @@ def main() -> None:
         check.run(setup, given.to, given.pictures, given.steps)
     elif given.piece == "export-pose":
         controlnet.export(setup, given.to)
+    elif given.piece == "export-upscaler":
+        upscaler.export(setup, given.to)
     elif given.piece == "check-pose":
         check_pose.run(setup, given.to, given.pictures, given.steps)
     else:

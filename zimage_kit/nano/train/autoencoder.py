@@ -43,7 +43,7 @@ class Pictures:
         """Return n pictures of a bucket, (n, 3, h, w) in [-1, 1], and their labels."""
         chunks = self.buckets[bucket]
         which = torch.randint(len(chunks), (max(1, n // 4),)).tolist()
-        rows = [torch.randint(data.CHUNK, (4,), device=self.device) for _ in which]
+        rows = [torch.randint(len(chunks[c]), (4,), device=self.device) for c in which]
         x = torch.cat([chunks[c][r] for c, r in zip(which, rows, strict=True)])[:n]
         y = torch.cat([self.labels[bucket][c][r] for c, r in zip(which, rows, strict=True)])[:n]
         return x.permute(0, 3, 1, 2).float().div_(127.5).sub_(1), y
