@@ -153,10 +153,13 @@ def _place(
     return Thing(kind, colour, size, place, x, y, extent, False, pose, figure, points)
 
 
-def render(scene: Scene, enlarged: int = 1) -> Image.Image:
-    """Return the picture of a scene: RGB, `scene.width` x `scene.height`, or so many times larger."""
+def render(scene: Scene, enlarged: int = 1, painter: Painter | None = None) -> Image.Image:
+    """Return the picture of a scene: RGB, `scene.width` x `scene.height`, or so many times larger.
+
+    `painter` may be one with a style of its own.
+    """
     rng = np.random.default_rng((scene.seed, 7))
-    painter = Painter(scene.width, scene.height, scene.style, enlarged)
+    painter = painter or Painter(scene.width, scene.height, scene.style, enlarged)
     backgrounds.paint(painter, scene.background, rng)
     for thing in sorted(scene.things, key=lambda thing: thing.kind != "mountain"):
         _paint(painter, thing, scene, rng)

@@ -15,6 +15,9 @@ What is made for the finished weights begins from them:
     python -m zimage_kit.nano.train export-pose --state DIR --to zimage_kit/nano/controlnet
     python -m zimage_kit.nano.train upscaler    --state DIR --seconds 240
     python -m zimage_kit.nano.train export-upscaler --state DIR --to zimage_kit/nano/upscale
+    python -m zimage_kit.nano.train lora        --state DIR --seconds 240
+    python -m zimage_kit.nano.train check-lora  --state DIR --to DIR
+    python -m zimage_kit.nano.train export-lora --state DIR --to zimage_kit/nano/loras
 
 A piece is a module with a `run(Setup)`, on scenes from `data.Stream`, with the optimizers, clock and files of `common`.
 """

@@ -20,6 +20,7 @@ from zimage_kit.nano.train import (
     export,
     joints,
     judge,
+    lora,
     people,
     upscaler,
 )
@@ -33,9 +34,12 @@ PIECES = {
     "controlnet": controlnet.run,
     "joints": joints.run,
     "upscaler": upscaler.run,
+    "lora": lora.run,
 }
 # What turns a state folder into something else; these take --to.
-OTHERS = ("begin", "check", "check-pose", "export", "export-pose", "export-upscaler", "people")
+OTHERS = (
+    "begin", "check", "check-lora", "check-pose", "export", "export-lora", "export-pose", "export-upscaler", "people"
+)  # fmt: skip
 
 
 def main() -> None:
@@ -86,6 +90,10 @@ def main() -> None:
         controlnet.export(setup, given.to)
     elif given.piece == "export-upscaler":
         upscaler.export(setup, given.to)
+    elif given.piece == "export-lora":
+        lora.export(setup, given.to)
+    elif given.piece == "check-lora":
+        lora.check(setup, given.to)
     elif given.piece == "check-pose":
         check_pose.run(setup, given.to, given.pictures, given.steps)
     else:
