@@ -12,14 +12,15 @@ from PIL import ImageFont
 MEND = "Debian, Ubuntu: apt install fonts-noto-cjk. Elsewhere: install Noto Sans CJK, or name a font with ZIMAGE_FONT."
 
 # In order of preference: sans before serif, one that the system brings before one that was added.
-_NAMES = (
+CJK_NAMES = (
     "NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "NotoSansSC-Regular.otf", "SourceHanSansSC-Regular.otf",
     "PingFang.ttc", "Hiragino Sans GB.ttc", "STHeiti Light.ttc", "msyh.ttc", "msyh.ttf", "simhei.ttf",
     "wqy-zenhei.ttc", "wqy-microhei.ttc", "DroidSansFallbackFull.ttf", "NotoSerifCJK-Regular.ttc", "simsun.ttc",
 )  # fmt: skip
 
 
-def _folders() -> list[Path]:
+def folders() -> list[Path]:
+    """Where this system keeps fonts, its own and the user's."""
     home = Path.home()
     if sys.platform == "darwin":
         return [Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library/Fonts"]
@@ -29,14 +30,20 @@ def _folders() -> list[Path]:
     return [Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), home / ".local/share/fonts", home / ".fonts"]
 
 
+def files() -> list[Path]:
+    """Every font file of this system, by name. Looked up anew each time: a font may have been installed meanwhile."""
+    found = (path for folder in folders() if folder.is_dir() for path in folder.rglob("*.[to]t[fc]"))
+    return sorted(found, key=lambda path: (path.name, path))
+
+
 @cache
 def cjk_font() -> Path | None:
     """A font file with Chinese characters, or None. `ZIMAGE_FONT` names one and is taken first."""
     named = os.environ.get("ZIMAGE_FONT")
     if named and Path(named).is_file():
         return Path(named)
-    lies = {path.name: path for folder in _folders() if folder.is_dir() for path in folder.rglob("*.[to]t[fc]")}
-    return next((lies[name] for name in _NAMES if name in lies), None)
+    lies = {path.name: path for path in files()}
+    return next((lies[name] for name in CJK_NAMES if name in lies), None)
 
 
 def label_font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
