@@ -60,7 +60,7 @@ class Scissors(Painter):
             self.cut_draw.polygon(points, fill=255)
             self.top_draw.polygon(points, fill=tone)
             if shape.edge:
-                self._contour(self.top_draw, points, RED if tone == PAPER else PAPER, 1)
+                self._contour(self.top_draw, points, RED if tone == PAPER else PAPER, 2)
                 self._contour(self.cut_draw, points, 255, 1)  # type: ignore[arg-type]
             if shape.edge and tone != PAPER:
                 self._notches(shape)
@@ -69,13 +69,13 @@ class Scissors(Painter):
         """Cut a row of crescents inside the edge of a shape that has room for them."""
         points = shape.points * self.scale
         low, high = points.min(0), points.max(0)
-        if (high - low).min() < 34 * self.scale or _filled(points) < 0.45:
+        if (high - low).min() < 38 * self.scale or _filled(points) < 0.45:
             return
         centre = (low + high) / 2
-        inner = centre + (points - centre) * (1 - 9.0 * self.scale / (high - low))
-        for at, along in _steps(inner, 11.0 * self.scale):
+        inner = centre + (points - centre) * (1 - 10.0 * self.scale / (high - low))
+        for at, along in _steps(inner, 15.0 * self.scale):
             across = np.array((-along[1], along[0]))
-            tip, half = 1.6 * self.scale, 3.2 * self.scale
+            tip, half = 2.6 * self.scale, 4.6 * self.scale
             leaf = (at - along * half, at + across * tip, at + along * half, at - across * tip * 0.2)
             self.top_draw.polygon([float(v) for point in leaf for v in point], fill=PAPER)
 
