@@ -23,6 +23,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """An extension's folder is no package of tests: pytest would import its code a second time under another name."""
+    return pytest.Dir.from_parent(parent, path=path) if (path / "extension.toml").is_file() else None
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home: no model of the machine's owner is found, and nothing is written to their outputs."""

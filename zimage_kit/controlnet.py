@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,6 @@ from .errors import BadRequest
 from .stage import Control
 
 CONFIG = "config.json"
-_PLACES = {6: range(0, 30, 5), 15: range(0, 30, 2), 3: range(0, 30, 10)}
-"""Which layers of Z-Image's transformer so many control layers belong to, by the published configurations."""
 
 
 class ControlNets:
@@ -59,7 +58,7 @@ class ControlNets:
     def _load(self, file: Path) -> tuple[Any, str]:
         """The network with its weights, on the device, not yet joined to the transformer; and what was read off it."""
         transformer = self._pipe.transformer.config
-        config, about = configuration(file)
+        config, about = configuration(file, transformer.n_layers)
         if config["dim"] != transformer.dim or max(config["control_layers_places"]) >= transformer.n_layers:
             raise BadRequest(
                 f"ControlNet {file} is {config['dim']} wide with layers {config['control_layers_places']}",
@@ -69,7 +68,15 @@ class ControlNets:
         with torch.device("meta"):
             network = diffusers.ZImageControlNetModel(**config)
         with safe_open(file, framework="pt") as weights:
-            state = {key: weights.get_tensor(key).to(self._dtype) for key in weights.keys()}  # noqa: SIM118  no dict
+            names = list(weights.keys())
+            place_of = {
+                f"control_layers.{number}.": place for place, number in enumerate(_numbers(names, "control_layers"))
+            }
+            state = {}
+            for name in names:  # a file may call its layers by the transformer's: 0, 10, 20
+                part = ".".join(name.split(".")[:2]) + "."
+                ours = name.replace(part, f"control_layers.{place_of[part]}.", 1) if part in place_of else name
+                state[ours] = weights.get_tensor(name).to(self._dtype)
         try:
             network.load_state_dict(state, assign=True)
         except RuntimeError as error:
@@ -85,6 +92,18 @@ class _Window(torch.nn.Module):
         super().__init__()
         self.network, self.config = network, network.config
         self._step, self._acting = 0, range(0)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is; diffusers asks every part of a pipeline."""
+        device: torch.device = self.network.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which type it computes."""
+        dtype: torch.dtype = self.network.dtype
+        return dtype
 
     def begin(self, acting: range) -> None:
         """Count steps from zero again."""
@@ -113,12 +132,13 @@ def identity(weights: Path) -> str:
     return f"{weights.resolve()} {stat.st_size} {stat.st_mtime_ns}"
 
 
-def configuration(file: Path) -> tuple[dict[str, Any], str]:
+def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:
     """ZImageControlNetModel's arguments for a file, and in words where they come from; the network is never asked.
 
     They stand in a config.json beside it, or else are read off the names and shapes of the weights: version 1.0 has six
-    control layers and plain refiners, 2.1 fifteen and refiners of its own, its lite variant three. (Numbers by the
-    authors' published configurations.) Raises BadRequest for a file of another kind.
+    control layers and plain refiners, 2.1 fifteen and refiners of its own, its lite variant three. Which of the
+    transformer's `layers` they belong to is in the names, or else they are spread evenly, as in all of the authors'
+    published configurations. Raises BadRequest for a file of another kind.
     """
     beside = file.parent / CONFIG
     if beside.is_file():
@@ -131,17 +151,13 @@ def configuration(file: Path) -> tuple[dict[str, Any], str]:
     if embedder is None or not numbers:
         raise BadRequest(f"{file} is no Z-Image ControlNet", expected="weights named control_layers.…")
     dim, width = embedder
-    known = _PLACES.get(len(numbers))
-    places = numbers if numbers != list(range(len(numbers))) else list(known or ())
-    if not places:
-        raise BadRequest(
-            f"{file} has {len(numbers)} control layers",
-            expected="3, 6 or 15",
-            mend=f"Put its {CONFIG} (with control_layers_places) beside it.",
-        )
+    if len(numbers) > layers:
+        raise BadRequest(f"{file} has {len(numbers)} control layers", expected=f"at most the model's {layers}")
+    evenly = list(range(0, layers, layers // len(numbers)))[: len(numbers)]
+    places = numbers if numbers != list(range(len(numbers))) else evenly
     refiners = len(_numbers(shapes, "control_noise_refiner"))
     own = any(key.startswith("control_noise_refiner.") and ".before_proj." in key for key in shapes)
-    heads = dim // shapes["control_layers.0.attention.norm_q.weight"][0]
+    heads = dim // shapes[f"control_layers.{numbers[0]}.attention.norm_q.weight"][0]
     config = {
         "control_layers_places": places,
         "control_refiner_layers_places": list(range(refiners)) if own else None,
@@ -164,5 +180,5 @@ def _shapes(file: Path) -> dict[str, list[int]]:
         raise BadRequest(f"ControlNet {file} cannot be read ({error})", mend="Download it again.") from None
 
 
-def _numbers(names: dict[str, Any], part: str) -> list[int]:
+def _numbers(names: Iterable[str], part: str) -> list[int]:
     return sorted({int(found[1]) for name in names if (found := re.match(rf"{part}\.(\d+)\.", name))})

@@ -14,7 +14,7 @@ from .errors import ExtensionProblem
 from .events import Event
 from .extensions import build_stages, code_stamp
 from .lora import adapter_name, lora_file
-from .memory import Parts
+from .memory import Parts, release
 from .preflight import Checked
 from .request import Request
 from .stage import Call, Context, Stage
@@ -56,8 +56,8 @@ class Room:
     """What an engine offers to a running task: its pipeline (loaded on demand), cache, events and the way to stop.
 
     `place` says where the pipeline is or will be, `device` where it is ("cpu" as long as torch is not there);
-    `pipeline` takes the name of a model, or none for the task's own; `check` raises JobCancelled once somebody
-    cancelled.
+    `pipeline` takes the name of a model, or none for the task's own; `held` is what stages keep on the device, by their
+    kind; `check` raises JobCancelled once somebody cancelled.
     """
 
     place: Callable[[], Placement]
@@ -67,6 +67,7 @@ class Room:
     emit: Callable[[Event], None]
     check: Callable[[], None]
     elapsed: Callable[[], float]
+    held: dict[str, tuple[str, Any]] = field(default_factory=dict)
     parts: Parts = field(default_factory=Parts)
     notes: list[str] = field(default_factory=list)
 
@@ -137,7 +138,9 @@ class _Run:
             check=room.check,
             draw=self._draw_for_stage,
             pipeline=room.pipeline,
+            hold=self._hold,
         )
+        self.stage = ""
 
     def applied(self) -> tuple[Image.Image, Trace]:
         """The given picture with the stages that it does not have yet."""
@@ -193,6 +196,7 @@ class _Run:
         for number, stage in enumerate(self.stages, 1):
             self.room.check()
             if stage.conditions():
+                self.stage = stage.kind
                 with self.room.parts.part(f"stage {number} {stage.kind} before", self.room.device):
                     call = stage.before(call, self.context)
         self.room.check()
@@ -217,7 +221,7 @@ class _Run:
         self.room.check()
         if not stage.transforms():
             return image, trace
-        name = f"stage {number} {stage.kind}"
+        name, self.stage = f"stage {number} {stage.kind}", stage.kind
         self._say(step=number, steps=len(self.stages), message=stage.kind)
         with self.room.parts.part(name, self.room.device), self.room.parts.inside(name):
             after = _picture(stage.after(image.copy(), self.context), image, stage)
@@ -237,6 +241,14 @@ class _Run:
         drawn = pipeline.draw(call, self.room.parts, self._on_step)
         self.notes += drawn.notes
         return drawn.image
+
+    def _hold(self, key: str, load: Callable[[], Any]) -> Any:
+        """What the running stage keeps on the device under this key; another key's goes first."""
+        if self.room.held.get(self.stage, ("",))[0] != key:
+            if self.room.held.pop(self.stage, None) is not None:
+                release(self.room.device())
+            self.room.held[self.stage] = key, load()
+        return self.room.held[self.stage][1]
 
     def _on_step(self, step: Step) -> None:
         seconds = self.room.elapsed()

@@ -99,6 +99,16 @@ def allocated(device: str) -> int:
     return int(torch.mps.current_allocated_memory()) if device == "mps" else 0
 
 
+def free_memory(device: str) -> int:
+    """Bytes that can still be had: of a GPU's memory, with what torch has set aside there, else of the machine's."""
+    if device.startswith("cuda"):
+        import torch
+
+        set_aside = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + set_aside)
+    return int(psutil.virtual_memory().available)
+
+
 @contextmanager
 def growth(device: str, told: Callable[[int], None], seconds: float = 0.25) -> Iterator[None]:
     """Tell every `seconds`, from a thread of its own, how many bytes have come into memory since; it never goes back.

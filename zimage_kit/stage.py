@@ -7,6 +7,7 @@ declared once; validation, JSON, forms and the command line follow from them.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,6 +85,8 @@ class Context:
     the user); `progress(text)` tells the waiting user; `check()` raises JobCancelled once somebody cancelled, so call
     it between long pieces of work. `draw(call)` draws a picture with the recipe's model, or with the one that is named
     by `draw(call, "base")`; `pipeline()` returns the resident pipeline itself. Both load the model if it is not there.
+    `hold(key, load)` gives what `load()` made for this key, now or for an earlier picture: a network of the stage's
+    own, which goes when the model goes. Only the stage's latest key is held.
     """
 
     request: Request
@@ -92,6 +95,7 @@ class Context:
     check: Callable[[], None] = _nothing
     draw: Callable[..., Image.Image] = _no_pipeline
     pipeline: Callable[[], Any] = _no_pipeline
+    hold: Callable[[str, Callable[[], Any]], Any] = lambda key, load: load()
     placed: Callable[[], tuple[str, str]] = lambda: ("cpu", "float32")
 
     @property
@@ -203,7 +207,7 @@ class Registry:
         if "kind" in cls.model_fields:
             raise ExtensionProblem(f"{where} annotates kind", mend='Write kind = "caption" without an annotation.')
         there = self._stages.get(cls.kind)
-        if there is not None and (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
+        if there is not None and _origin(there) != _origin(cls):
             raise ExtensionProblem(
                 f"two stages of kind {cls.kind!r}: {there.__module__}.{there.__qualname__} and {where}",
                 mend="Recipes name stages by kind, so rename one of them or remove one extension.",
@@ -223,6 +227,12 @@ class Registry:
     def kinds(self) -> tuple[str, ...]:
         """All kinds, sorted."""
         return tuple(sorted(self._stages))
+
+
+def _origin(cls: type[Stage]) -> tuple[str, str]:
+    """Where a class is written: its file (which may be imported under two names), else its module."""
+    module = sys.modules.get(cls.__module__)
+    return getattr(module, "__file__", None) or cls.__module__, cls.__qualname__
 
 
 registry = Registry()

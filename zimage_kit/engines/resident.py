@@ -10,7 +10,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..artifact import Artifact
 from ..directories import fingerprint
@@ -38,6 +38,7 @@ class Resident:
         self._placement: Placement | None = None
         self.pipeline: ResidentPipeline | None = None
         self._cache = PictureCache()
+        self._held: dict[str, tuple[str, Any]] = {}
         self._peak = 0
         self.loads, self.loading = 0, False
 
@@ -68,6 +69,9 @@ class Resident:
         self._drop_model()
 
     def _drop_model(self) -> None:
+        if self._held:
+            self._held.clear()
+            release(self._device())
         if self.pipeline is not None:
             self.pipeline.unload()
             self.pipeline, self._peak = None, 0
@@ -107,6 +111,7 @@ class Resident:
             device=self._device,
             pipeline=lambda model=None: self._loaded(resolve(model) if model else spec, task, room),
             cache=self._cache,
+            held=self._held,
             emit=emit,
             check=check,
             elapsed=lambda: time.perf_counter() - begin,

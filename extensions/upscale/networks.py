@@ -1,0 +1,186 @@
+"""The networks that enlarge: which file, fetched once and checked, and loaded by spandrel or by the realesrgan package.
+
+A network takes and gives float pictures in 0 to 1, (1, 3, height, width).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+
+from zimage_kit import nano
+from zimage_kit.directories import models_dir
+from zimage_kit.errors import BadRequest, DownloadFailed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NANO = nano.DIRECTORY.parent / "upscale" / "nano_x2.safetensors"
+X2PLUS = "RealESRGAN_x2plus.pth"
+X2PLUS_URL = "https://github.com/xinntao/Real-ESRGAN/releases/download/v0.2.1/RealESRGAN_x2plus.pth"
+X2PLUS_SHA256 = "49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb"
+X2PLUS_BYTES = 67_061_725
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network on its device: `scale` times as large, `run` on a float tensor in the given dtype, and what it is."""
+
+    scale: int
+    run: Callable[[Tensor], Tensor]
+    half: bool
+    about: str
+
+
+def file_of(weights: str) -> Path:
+    """The file behind `nano`, `x2plus` or a path; it need not be there yet in the case of x2plus."""
+    if weights == "nano":
+        return NANO
+    if weights == "x2plus":
+        return models_dir() / "upscale" / X2PLUS
+    return Path(weights).expanduser().absolute()
+
+
+def fetched(weights: str, told: Callable[[str], None]) -> Path:
+    """The file, downloaded first if it is Real-ESRGAN's x2plus and not here. Raises DownloadFailed and BadRequest."""
+    file = file_of(weights)
+    if file.is_file():
+        return file
+    if weights != "x2plus":
+        raise BadRequest(f"upscale.weights={weights} does not exist", expected="nano, x2plus or a file with a network")
+    told(f"fetching {X2PLUS} ({X2PLUS_BYTES / 1e6:.0f} MB, once)")
+    download(X2PLUS_URL, file, X2PLUS_SHA256)
+    return file
+
+
+def download(url: str, file: Path, sha256: str) -> None:
+    """Fetch a file whole or not at all; its checksum is compared before it gets its name. Raises DownloadFailed."""
+    from torch.hub import download_url_to_file
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    by_hand = f"Download {url} yourself and put it at {file}."
+    try:
+        download_url_to_file(url, str(file), hash_prefix=sha256, progress=False)
+    except RuntimeError as error:  # torch's word for another checksum
+        raise DownloadFailed(f"{file.name} arrived broken ({error})", mend=f"Try again, or: {by_hand}") from None
+    except (URLError, OSError, ValueError) as error:
+        raise DownloadFailed(
+            f"{file.name} cannot be fetched ({error})", mend=f"Check the network, or: {by_hand}"
+        ) from None
+
+
+def checksum(file: Path) -> str:
+    """SHA-256, for the trace: the first 12 digits tell one file from another."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()[:12]
+
+
+def load(file: Path, engine: str, device: str) -> Network:
+    """A network by spandrel, or by the package realesrgan. Raises BadRequest for a file that holds no such network."""
+    return by_realesrgan(file, device) if engine == "realesrgan" else by_spandrel(file, device)
+
+
+def by_spandrel(file: Path, device: str) -> Network:
+    """Any architecture that spandrel knows; on CUDA in channels-last layout, in which convolutions run faster."""
+    import torch
+    from spandrel import ImageModelDescriptor, ModelLoader
+
+    try:
+        found = ModelLoader(device="cpu").load_from_file(file)
+    except Exception as error:  # each architecture and each file format raises its own
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise BadRequest(f"{file} holds no network that spandrel knows ({reason})") from None
+    if not isinstance(found, ImageModelDescriptor) or found.input_channels != 3 or found.output_channels != 3:
+        raise BadRequest(f"{file} holds no network that turns an RGB picture into one", mend="Take an upscaler's file.")
+    layout = torch.channels_last if device.startswith("cuda") else torch.contiguous_format
+    network = found.model.eval().requires_grad_(False).to(device, memory_format=layout)
+    need = found.size_requirements
+
+    def run(pixels: Tensor) -> Tensor:
+        weights = next(network.parameters())
+        if weights.dtype != pixels.dtype:
+            network.to(pixels.dtype)
+        height, width = pixels.shape[-2:]
+        padded = _padded(pixels, max(need.minimum, 1), max(need.multiple_of, 1), need.square)
+        out: Tensor = network(padded.contiguous(memory_format=layout))
+        return out[..., : height * found.scale, : width * found.scale]
+
+    return Network(found.scale, run, found.supports_half, f"{found.architecture.name} {found.scale}x by spandrel")
+
+
+def _padded(pixels: Tensor, least: int, multiple: int, square: bool) -> Tensor:
+    """Mirrored at the right and lower edge up to the size that an architecture asks for."""
+    from torch.nn import functional
+
+    height, width = (max(least, -(-side // multiple) * multiple) for side in pixels.shape[-2:])
+    if square:
+        height = width = max(height, width)
+    down, right = height - pixels.shape[-2], width - pixels.shape[-1]
+    return functional.pad(pixels, (0, right, 0, down), mode="replicate") if down or right else pixels
+
+
+def missing_realesrgan() -> str:
+    """Why the engine realesrgan cannot run here, in one line with what to do; "" if it can. Imports nothing."""
+    absent = [name for name in ("realesrgan", "basicsr") if importlib.util.find_spec(name) is None]
+    if not absent:
+        return ""
+    how = 'Run: pip install "zimage-kit[realesrgan]" (Python < 3.13), or leave engine at spandrel: the same picture.'
+    return f"engine='realesrgan' needs {' and '.join(absent)}. {how}"
+
+
+def by_realesrgan(file: Path, device: str) -> Network:
+    """The package's own RealESRGANer, for the RRDBNet files of Real-ESRGAN.
+
+    Its own tiling is not used: when a tile runs out of memory it prints a line and goes on with a wrong picture.
+    """
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what its dependencies have to say while they are imported
+        _mend_torchvision()
+        from basicsr.archs.rrdbnet_arch import RRDBNet
+        from realesrgan import RealESRGANer
+    state = torch.load(file, map_location="cpu", weights_only=True) if file.suffix == ".pth" else None
+    weights = next((state[key] for key in ("params_ema", "params") if key in state), None) if state else None
+    if weights is None or "conv_first.weight" not in weights:
+        raise BadRequest(
+            f"{file} is no file of Real-ESRGAN's RRDBNet, which is all that engine='realesrgan' runs",
+            mend="Leave engine at spandrel.",
+        )
+    features, inputs = weights["conv_first.weight"].shape[:2]
+    blocks = 1 + max(int(key.split(".")[1]) for key in weights if key.startswith("body."))
+    scale = {3: 4, 12: 2, 48: 1}[inputs]
+    shape = {"num_feat": features, "num_block": blocks, "num_grow_ch": weights["body.0.rdb1.conv1.weight"].shape[0]}
+    network = RRDBNet(num_in_ch=3, num_out_ch=3, scale=scale, **shape)
+    upsampler = RealESRGANer(
+        scale, str(file), model=network, tile=0, pre_pad=0, half=False, device=torch.device(device)
+    )
+
+    def run(pixels: Tensor) -> Tensor:
+        upsampler.half = pixels.dtype == torch.float16
+        upsampler.model.to(pixels.dtype)
+        upsampler.pre_process(pixels[0].permute(1, 2, 0).float().cpu().numpy())
+        upsampler.process()
+        out: Tensor = upsampler.post_process()
+        return out
+
+    return Network(scale, run, True, f"RRDBNet {scale}x by realesrgan")
+
+
+def _mend_torchvision() -> None:
+    """Basicsr imports one function from a module that torchvision no longer has: give it one with that function."""
+    name = "torchvision.transforms.functional_tensor"
+    if name not in sys.modules and importlib.util.find_spec(name) is None:
+        from torchvision.transforms.functional import rgb_to_grayscale
+
+        module: Any = types.ModuleType(name)
+        module.rgb_to_grayscale = rgb_to_grayscale
+        sys.modules[name] = module
