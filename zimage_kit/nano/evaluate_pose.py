@@ -140,9 +140,11 @@ def table(figures: dict[str, Any]) -> str:
     lines += [
         "",
         f"{figures['one']['pictures']} poses of one person and {figures['two']['pictures']} of two people, English",
-        f"and Chinese in turn, in every size of the presets, at a scale of {figures['scale']}. Captions tell",
-        "everything but the pose. The column of drawn scenes is what the network that finds joints errs by itself, and",
-        "the judge.",
+        f"and Chinese in turn, in every size of the presets, at a scale of {figures['scale']}. Captions tell all",
+        "but the pose. The column of drawn scenes is what the network that finds joints errs by itself, and the judge:",
+        "trained on named poses, it takes some others for something else.",
+        "",
+        "![skeleton, with the ControlNet, without it](pose_sheet.jpg)",
     ]
     return "\n".join(lines)
 
