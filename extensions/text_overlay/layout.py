@@ -1,0 +1,186 @@
+"""Lines, columns and blocks: breaking at a width, balancing, and the largest size at which a text fits its box."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .shaping import Glyph, Shape, between
+
+_EM_ABOVE, _EM_BELOW = 0.88, 0.12  # an ideograph's square around the baseline
+_BALANCED = 6  # paragraphs of up to so many lines get lines of about the same length
+
+
+@dataclass(frozen=True)
+class Line:
+    """Shapes of one line with their place along it. `length` in ems."""
+
+    shapes: tuple[tuple[Shape, float], ...]
+    length: float
+
+    @property
+    def text(self) -> str:
+        """What stands in it."""
+        return "".join(shape.piece.text for shape, _ in self.shapes)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How lines make a block. `line_spacing` and `letter_spacing` in ems, `align` 0 start, 0.5 middle, 1 end."""
+
+    vertical: bool
+    align: float
+    line_spacing: float
+    letter_spacing: float
+    rotation: float = 0.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """A text at a size: lines, and how large it is in pixels before it is rotated."""
+
+    lines: tuple[Line, ...]
+    size: float
+    width: float
+    height: float
+
+    def rotated(self, degrees: float) -> tuple[float, float]:
+        """(width, height) in pixels of the upright rectangle around the rotated block."""
+        across, up = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
+        return self.width * across + self.height * up, self.width * up + self.height * across
+
+
+def break_lines(paragraph: Sequence[Shape], limit: float, spacing: float) -> list[Line] | None:
+    """Lines no longer than `limit` ems; None when a piece that must not be divided is longer."""
+    lines: list[Line] = []
+    current: list[Shape] = []
+    for segment in _segments(paragraph):
+        if _set(current + segment, spacing).length <= limit:
+            current = current + segment
+            continue
+        if not current or _set(segment, spacing).length > limit:
+            return None
+        lines.append(_set(current, spacing))
+        current = [] if segment[0].piece.kind == "space" else segment
+    return [*lines, _set(current, spacing)]
+
+
+def _segments(paragraph: Sequence[Shape]) -> Iterator[list[Shape]]:
+    """Shapes between which a line may end."""
+    segment: list[Shape] = []
+    for shape in paragraph:
+        if segment and not shape.piece.tied:
+            yield segment
+            segment = []
+        segment.append(shape)
+    if segment:
+        yield segment
+
+
+def _set(shapes: Sequence[Shape], spacing: float) -> Line:
+    """Shapes one after the other. Blanks at the end, blank halves at both ends and the last spacing do not count."""
+    last = max((index for index, shape in enumerate(shapes) if shape.piece.kind != "space"), default=-1)
+    kept = list(shapes[: last + 1])
+    if not kept:
+        return Line((), 0.0)
+    pen = -kept[0].lead
+    placed = []
+    for index, shape in enumerate(kept):
+        if index:
+            pen += between(kept[index - 1], shape)
+        placed.append((shape, pen))
+        pen += shape.advance
+    return Line(tuple(placed), pen - spacing - kept[-1].trail)
+
+
+def balanced(paragraph: Sequence[Shape], limit: float, spacing: float) -> list[Line] | None:
+    """As `break_lines`, with the lines of a short paragraph about equally long and no more of them."""
+    lines = break_lines(paragraph, limit, spacing)
+    if lines is None or not 1 < len(lines) <= _BALANCED:
+        return lines
+    low, high = max(line.length for line in lines) / 2, limit
+    for _ in range(10):
+        middle = (low + high) / 2
+        tried = break_lines(paragraph, middle, spacing)
+        if tried is not None and len(tried) <= len(lines):
+            high, lines = middle, tried
+        else:
+            low = middle
+    return lines
+
+
+def at_size(paragraphs: Sequence[Sequence[Shape]], size: float, limit: float, style: Style) -> Block | None:
+    """The block at `size` pixels an em and lines of up to `limit` pixels; None when a word is longer than that."""
+    lines: list[Line] = []
+    for paragraph in paragraphs:
+        broken = balanced(paragraph, limit / size, style.letter_spacing)
+        if broken is None:
+            return None
+        lines += broken
+    longest = max(line.length for line in lines)
+    step = (len(lines) - 1) * style.line_spacing
+    above, below = _ink(lines)
+    across, down = (1 + step, longest) if style.vertical else (longest, above + step + below)
+    return Block(tuple(lines), size, across * size, down * size)
+
+
+def _ink(lines: Sequence[Line]) -> tuple[float, float]:
+    """Ems above the first baseline and below the last that belong to the block."""
+    above = max((shape.above for shape, _ in lines[0].shapes), default=0.0)
+    below = max((shape.below for shape, _ in lines[-1].shapes), default=0.0)
+    return max(_EM_ABOVE, above), max(_EM_BELOW, below)
+
+
+def fits(paragraphs: Sequence[Sequence[Shape]], size: float, room: tuple[float, float], style: Style) -> Block | None:
+    """The block at this size if it goes into `room` (width, height in pixels), rotated as it will be."""
+    for limit in _limits(room, style):
+        block = at_size(paragraphs, size, limit, style)
+        if block is None:
+            continue
+        width, height = block.rotated(style.rotation)
+        if width <= room[0] + 1e-6 and height <= room[1] + 1e-6:
+            return block
+    return None
+
+
+def _limits(room: tuple[float, float], style: Style) -> list[float]:
+    """Lengths of lines to try, in pixels. A rotated block may need shorter lines than would just fit."""
+    turn = style.rotation + (90 if style.vertical else 0)
+    along, aside = abs(math.cos(math.radians(turn))), abs(math.sin(math.radians(turn)))
+    longest = min(room[0] / max(along, 1e-6), room[1] / max(aside, 1e-6))
+    upright = min(along, aside) < 1e-6
+    return [longest] if upright else [longest * part / 20 for part in range(20, 3, -1)]
+
+
+def largest(
+    paragraphs: Sequence[Sequence[Shape]], smallest: int, most: int, room: tuple[float, float], style: Style
+) -> Block | None:
+    """The block at the largest whole size from `smallest` to `most` pixels that fits; None when none does."""
+    low, high = smallest, max(smallest, most)
+    best = fits(paragraphs, low, room, style)
+    if best is None:
+        return None
+    while low < high:
+        middle = (low + high + 1) // 2
+        block = fits(paragraphs, middle, room, style)
+        if block is None:
+            high = middle - 1
+        else:
+            low, best = middle, block
+    return best
+
+
+def placed(block: Block, style: Style) -> Iterator[tuple[Glyph, float, float]]:
+    """Every glyph with the place of its origin in pixels, right and down from the block's top left corner."""
+    above = _ink(block.lines)[0]
+    for number, line in enumerate(block.lines):
+        extent = (block.height if style.vertical else block.width) / block.size
+        start = style.align * (extent - line.length)
+        for shape, along in line.shapes:
+            if style.vertical:
+                x, y = block.width / block.size - 0.5 - number * style.line_spacing, start + along
+            else:
+                x, y = start + along, above + number * style.line_spacing
+            for glyph in shape.glyphs:
+                yield glyph, (x + glyph.x) * block.size, (y - glyph.y) * block.size

@@ -1,0 +1,55 @@
+"""Templates: `{seed}` and its like in a text become what the recipe says; nothing else, so the pixels come back."""
+
+from __future__ import annotations
+
+import re
+
+from zimage_kit import Request
+from zimage_kit.errors import BadRequest, closest
+
+NAMES = ("seed", "model", "steps", "width", "height", "prompt")
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|\\n")
+
+
+def fill(text: str, request: Request) -> str:
+    r"""`text` with the request's values, `{{` and `}}` as braces and a typed `\n` as a new line.
+
+    Raises BadRequest for an unknown name, a brace without its partner and a value that the request does not have.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        token = match.group()
+        if token == r"\n":
+            return "\n"
+        if token in ("{{", "}}"):
+            return token[0]
+        if token in ("{", "}"):
+            raise BadRequest(
+                f"text_overlay.text has a single {token!r}",
+                expected="a name in braces, such as {seed}",
+                mend="For a brace itself write it twice.",
+                field="text",
+            )
+        return _value(match.group(1).strip(), request)
+
+    return _TOKEN.sub(value, text.replace("\r\n", "\n"))
+
+
+def _value(name: str, request: Request) -> str:
+    if name not in NAMES:
+        known = ", ".join(f"{{{each}}}" for each in NAMES)
+        raise BadRequest(
+            f"text_overlay.text has {{{name}}}",
+            expected=f"one of {known}",
+            mend=closest(name, NAMES) if name else "For a brace itself write it twice.",
+            field="text",
+        )
+    found = getattr(request, name)
+    if found is None:
+        raise BadRequest(
+            f"text_overlay.text has {{{name}}}, which this picture's recipe does not say",
+            mend="Write the value itself.",
+            field="text",
+        )
+    return str(found)
