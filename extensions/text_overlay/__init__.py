@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
@@ -127,9 +128,10 @@ class TextOverlay(Stage):
 
     def cache_key(self) -> str:
         """The fonts of this machine count too: which of them has a character decides how it looks."""
-        named = [self.font] if self.font and self.text else []
-        listed = [*named, *(f"{path} {path.stat().st_size}" for path in fonts.files())]
-        return f"{super().cache_key()} {hashlib.sha256(chr(10).join(listed).encode()).hexdigest()}"
+        files = [*fonts.files(), *([Path(self.font).expanduser()] if self.font else [])]
+        found = ((path, path.stat()) for path in files if path.is_file())
+        listed = "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in found)
+        return f"{super().cache_key()} {hashlib.sha256(listed.encode()).hexdigest()}"
 
     def after(self, image: Image.Image, ctx: Context) -> Image.Image:
         """A new picture of the same size and mode (RGB or RGBA) with the text on it; notes what was chosen."""
