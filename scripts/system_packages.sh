@@ -1,7 +1,7 @@
 #!/bin/sh
 # Packages of the operating system that pip cannot bring. Installs them where that is possible without asking (root on
 # Debian or Ubuntu), says otherwise what is missing and how to get it. Never stops the build: without a browser its
-# tests are skipped, without a CJK font Chinese labels are.
+# tests are skipped, without a CJK font Chinese labels are, without tesseract nothing reads the letters back.
 set -eu
 
 missing=""
@@ -19,6 +19,21 @@ if [ "$(uname -s)" = Linux ]; then
     found=$(find /usr/share/fonts /usr/local/share/fonts "$HOME/.fonts" "$HOME/.local/share/fonts" \
         \( -iname '*CJK*' -o -iname 'SourceHanSans*' -o -iname 'wqy-*' -o -iname 'DroidSansFallback*' \) 2>/dev/null | head -n 1 || true)
     [ -n "$found" ] || missing="$missing fonts-noto-cjk"
+
+    found=$(find /usr/share/fonts /usr/local/share/fonts "$HOME/.fonts" "$HOME/.local/share/fonts" \
+        -iname '*emoji*' 2>/dev/null | head -n 1 || true)
+    [ -n "$found" ] || missing="$missing fonts-noto-color-emoji"
+
+    # it reads back, in the tests, what text_overlay wrote; English comes with it
+    languages=$(tesseract --list-langs 2>/dev/null || true)
+    for name in chi_sim chi_sim_vert; do
+        case "$languages" in
+        *"$name
+"* | *"$name") ;;
+        *) missing="$missing tesseract-ocr-$(echo $name | tr _ -)" ;;
+        esac
+    done
+    command -v tesseract >/dev/null 2>&1 || missing="$missing tesseract-ocr"
 fi
 
 [ -n "$missing" ] || exit 0
