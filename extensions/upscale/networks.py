@@ -5,13 +5,15 @@ A network takes and gives float pictures in 0 to 1, (1, 3, height, width).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import sys
 import types
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
@@ -38,6 +40,10 @@ class Network:
     run: Callable[[Tensor], Tensor]
     half: bool
     about: str
+    appetite: dict[Any, float] = field(default_factory=dict)
+    """Bytes of working memory for each pixel of the smaller picture, by type of number, once measured."""
+    error: dict[Any, float] = field(default_factory=dict)
+    """How far a type of number is from float32, of 255, once measured."""
 
 
 def file_of(weights: str) -> Path:
@@ -78,7 +84,13 @@ def download(url: str, file: Path, sha256: str) -> None:
 
 
 def checksum(file: Path) -> str:
-    """SHA-256, for the trace: the first 12 digits tell one file from another."""
+    """SHA-256, for the trace: the first 12 digits tell one file from another. Read once for each state of a file."""
+    stat = file.stat()
+    return _checksum(file, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _checksum(file: Path, size: int, changed: int) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()[:12]
 
@@ -101,16 +113,17 @@ def by_spandrel(file: Path, device: str) -> Network:
     if not isinstance(found, ImageModelDescriptor) or found.input_channels != 3 or found.output_channels != 3:
         raise BadRequest(f"{file} holds no network that turns an RGB picture into one", mend="Take an upscaler's file.")
     layout = torch.channels_last if device.startswith("cuda") else torch.contiguous_format
-    network = found.model.eval().requires_grad_(False).to(device, memory_format=layout)
+    exact = found.model.eval().requires_grad_(False).float()
     need = found.size_requirements
+    copies: dict[Any, Any] = {}  # by type: a network that was made coarser cannot be made exact again
 
     def run(pixels: Tensor) -> Tensor:
-        weights = next(network.parameters())
-        if weights.dtype != pixels.dtype:
-            network.to(pixels.dtype)
+        if pixels.dtype not in copies:
+            copies.clear()
+            copies[pixels.dtype] = copy.deepcopy(exact).to(device, pixels.dtype, memory_format=layout)
         height, width = pixels.shape[-2:]
         padded = _padded(pixels, max(need.minimum, 1), max(need.multiple_of, 1), need.square)
-        out: Tensor = network(padded.contiguous(memory_format=layout))
+        out: Tensor = copies[pixels.dtype](padded.contiguous(memory_format=layout))
         return out[..., : height * found.scale, : width * found.scale]
 
     return Network(found.scale, run, found.supports_half, f"{found.architecture.name} {found.scale}x by spandrel")
@@ -164,9 +177,13 @@ def by_realesrgan(file: Path, device: str) -> Network:
         scale, str(file), model=network, tile=0, pre_pad=0, half=False, device=torch.device(device)
     )
 
+    exact, copies = upsampler.model.float(), {}  # type: Any, dict[Any, Any]
+
     def run(pixels: Tensor) -> Tensor:
-        upsampler.half = pixels.dtype == torch.float16
-        upsampler.model.to(pixels.dtype)
+        if pixels.dtype not in copies:
+            copies.clear()
+            copies[pixels.dtype] = copy.deepcopy(exact).to(pixels.dtype)
+        upsampler.half, upsampler.model = pixels.dtype == torch.float16, copies[pixels.dtype]
         upsampler.pre_process(pixels[0].permute(1, 2, 0).float().cpu().numpy())
         upsampler.process()
         out: Tensor = upsampler.post_process()

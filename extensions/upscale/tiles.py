@@ -22,6 +22,8 @@ OVERLAP = 32
 """Pixels of the smaller picture that neighbouring tiles share, beside what is blended."""
 GRID = 16
 SMALLEST = 64
+SAFE = 2.0
+"""Of 255. Half precision is used where it is not further than this from float32 at any pixel that was looked at."""
 LARGEST_SHARE, LARGEST_BYTES = 0.6, 2_000_000_000
 """Of free memory, and bytes: what the work itself may take."""
 
@@ -42,6 +44,8 @@ def enlarge(
     """
     with torch.inference_mode():
         pixels = torch.from_numpy(np.asarray(image, np.uint8).copy()).permute(2, 0, 1)[None]
+        if dtype != torch.float32 and coarseness(network, pixels, device, dtype) > SAFE:
+            return enlarge(image, network, device, torch.float32, tile, check, told)
         side = tile or fitting(network, pixels, device, dtype)
         while True:
             try:
@@ -70,11 +74,24 @@ def enlarge(
 def fitting(network: Network, pixels: Tensor, device: str, dtype: torch.dtype) -> int:
     """The side of the largest tile that fits, by what a small one takes on this device: the whole picture, at best."""
     allowed = min(LARGEST_SHARE * free_memory(device), LARGEST_BYTES)
-    each = bytes_per_pixel(network, device, dtype)
+    if dtype not in network.appetite:
+        network.appetite[dtype] = bytes_per_pixel(network, device, dtype)
+    each = network.appetite[dtype]
     height, width = pixels.shape[-2:]
     if height * width * each <= allowed:
         return int(max(height, width))
     return int(max(SMALLEST, int((allowed / each) ** 0.5) // 16 * 16 - 2 * OVERLAP))
+
+
+def coarseness(network: Network, pixels: Tensor, device: str, dtype: torch.dtype) -> float:
+    """How far this type is from float32, of 255 and at most: measured on the middle of the first picture."""
+    if dtype not in network.error:
+        top, left = (max(0, side // 2 - 64) // GRID * GRID for side in pixels.shape[-2:])
+        piece = pixels[..., top : top + 128, left : left + 128].to(device) / 255
+        exact = network.run(piece.float()).clamp(0, 1)
+        rough = network.run(piece.to(dtype)).float().clamp(0, 1)
+        network.error[dtype] = float((exact - rough).abs().max().nan_to_num(1.0)) * 255
+    return network.error[dtype]
 
 
 def bytes_per_pixel(network: Network, device: str, dtype: torch.dtype) -> float:

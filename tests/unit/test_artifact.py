@@ -119,7 +119,9 @@ def test_from_image_names_the_picture_and_leaves_it_alone() -> None:
     artifact = Artifact.from_image(original)
     assert (artifact.image.mode, original.mode, original.tobytes()) == ("RGBA", "RGBA", before)
     assert len(artifact.request.source or "") == 64
-    assert Artifact.from_image(original.convert("RGB")).request == artifact.request
+    opaque = Artifact.from_image(original.convert("RGB"))
+    assert opaque.image.mode == "RGB"
+    assert Artifact.from_image(opaque.image.convert("RGBA")).request == opaque.request, "alpha that hides nothing"
 
 
 def test_a_notebook_keeps_a_small_picture(artifact: Artifact) -> None:

@@ -121,7 +121,8 @@ def test_the_make_targets_of_the_readme_exist() -> None:
 @pytest.mark.slow
 def test_the_wheel_holds_the_weights_and_the_model_card(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    shutil.copytree(ROOT / "zimage_kit", source / "zimage_kit", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("zimage_kit", "extensions"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
