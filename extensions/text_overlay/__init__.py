@@ -42,20 +42,24 @@ class TextOverlay(Stage):
     identity: ClassVar[dict[str, Any]] = {"text": ""}
     finishing: ClassVar[bool] = True
 
-    text: str = Field("", description="what to write; \\n begins a new line, {seed} and the like are filled in")
+    text: str = Field("", description="what to write; `\\n` begins a new line, `{seed}` and the like are filled in")
     place: Place = Field("bottom", description="where in the picture, or in the box")
     box: Box | None = Field(
-        None, description="left, top, right, bottom / picture, 0 to 1: the text fills it [default: inside the margin]"
+        None,
+        description="left, top, right, bottom / picture; the text fills it [default: the picture without margin]",
     )
-    margin: float = Field(0.06, ge=0.0, le=0.4, description="distance from the edges / shorter side")
+    margin: float = Field(0.06, ge=0.0, le=0.4, description="distance from the edges / shorter side; a box has none")
     direction: Literal["horizontal", "vertical"] = Field(
-        "horizontal", description="vertical: Chinese columns from right to left"
+        "horizontal", description="lines, or Chinese columns from right to left"
     )
     align: Literal["auto", "left", "center", "right"] = Field(
-        "auto", description="of lines in their block; in columns left is the top [default: as the place]"
+        "auto", description="of lines in their block; auto follows the place; in columns left is the top"
     )
     size: float | None = Field(
-        None, ge=0.005, le=1.0, description="height of a character / shorter side [default: what fits well]"
+        None,
+        ge=0.005,
+        le=1.0,
+        description="height of a character / shorter side [default: the largest that fits the box, or looks right]",
     )
     smallest: int = Field(12, ge=4, le=200, description="pixels of a character below which nothing is drawn")
     line_spacing: float = Field(1.3, ge=0.8, le=4.0, description="from line to line / size")
@@ -67,14 +71,19 @@ class TextOverlay(Stage):
     colour: str = Field("auto", description="a colour name or #rrggbb; auto takes light or dark, which stands out more")
     light: str = Field("white", description="the light colour that auto may take")
     dark: str = Field("#161616", description="the dark one")
-    contrast: float = Field(4.5, ge=1.0, le=15.0, description="ratio to reach (WCAG), 1 to 21")
+    contrast: float = Field(
+        4.5, ge=1.0, le=15.0, description="ratio to reach between letters and what is beneath (WCAG 2)"
+    )
     outline: float | None = Field(
-        None, ge=0.0, le=0.3, description="thickness / size [default: 0, more where contrast lacks]"
+        None,
+        ge=0.0,
+        le=0.3,
+        description="thickness / size [default: none, or 0.05 where nothing else gives the contrast]",
     )
     outline_colour: str = Field("auto", description="a colour; auto is the opposite of the letters'")
     shadow: float | None = Field(None, ge=0.0, le=1.0, description="strength [default: soft, as needed]")
     behind: Behind = Field(
-        "auto", description="scrim: a soft veil; plate: a rounded one with edges; auto: a scrim where contrast lacks"
+        "auto", description="scrim, a soft veil; plate, a rounded one with edges; auto, a scrim where contrast lacks"
     )
     behind_colour: str = Field("auto", description="a colour; auto is the opposite of the letters'")
     behind_opacity: float | None = Field(

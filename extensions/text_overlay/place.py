@@ -78,7 +78,9 @@ def _part_of(whole: tuple[float, float], style: Style, place: Place) -> tuple[fl
         return width * 0.45, height * (0.7 if "-" in place else 1.0)
     if "-" in place:
         return width * 0.65, height * 0.35
-    return (width * 0.45, height * 0.8) if place in ("left", "right") else (width, height * 0.42)
+    if place in ("left", "right"):
+        return width * 0.45, height * 0.8
+    return width, height * (0.42 if place == "center" else 0.3)
 
 
 def _does_not_fit(

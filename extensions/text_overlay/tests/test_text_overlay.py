@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,36 @@ def error(**fields: Any) -> str:
 def test_it_keeps_the_contract() -> None:
     contract.check("text_overlay")
     contract.check("text_overlay", {"text": "海上生明月", "rotation": 5, "place": "top"})
+
+
+def range_of(field: Any) -> str:
+    """`0 to 1`, from the limits of a field or of the type within `| None`."""
+    limits = [*field.metadata]
+    low, high = (next((getattr(each, name) for each in limits if hasattr(each, name)), None) for name in ("ge", "le"))
+    return f"{low:g} to {high:g}" if low is not None and high is not None else ""
+
+
+def table() -> str:
+    """The fields as the page shows them."""
+    rows = ["| field | default | range | meaning |", "|---|---|---|---|"]
+    for name, field in overlay.TextOverlay.model_fields.items():
+        default = "" if field.default is None else f"`{field.default}`" if field.default != "" else '`""`'
+        choices = [each for each in typing.get_args(field.annotation) if isinstance(each, str)]
+        words = range_of(field) or ", ".join(f"`{each}`" for each in choices)
+        rows.append(f"| `{name}` | {default} | {words} | {field.description} |")
+    return "\n".join(rows)
+
+
+def test_the_page_has_every_field() -> None:
+    page = (Path(overlay.__file__).parent / "README.md").read_text("utf-8")
+    assert table() in page, f"the table of fields in README.md has to be:\n{table()}"
+
+
+def test_the_pictures_of_the_page_are_there_and_small() -> None:
+    folder = Path(overlay.__file__).parent
+    shown = re.findall(r"images/(\w+\.jpg)", (folder / "README.md").read_text("utf-8"))
+    assert sorted(shown) == sorted(path.name for path in (folder / "images").iterdir())
+    assert all(path.stat().st_size < 150_000 for path in (folder / "images").iterdir())
 
 
 # --- what defaults alone give
