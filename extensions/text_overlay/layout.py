@@ -55,15 +55,32 @@ def break_lines(paragraph: Sequence[Shape], limit: float, spacing: float) -> lis
     """Lines no longer than `limit` ems; None when a piece that must not be divided is longer."""
     lines: list[Line] = []
     current: list[Shape] = []
+    pen = 0.0
     for segment in _segments(paragraph):
-        if _set(current + segment, spacing).length <= limit:
-            current = current + segment
-            continue
-        if not current or _set(segment, spacing).length > limit:
-            return None
-        lines.append(_set(current, spacing))
-        current = [] if segment[0].piece.kind == "space" else segment
+        further, length = _extended(current, pen, segment, spacing)
+        if length > limit:
+            alone, length = _extended([], 0.0, segment, spacing)
+            if not current or length > limit:
+                return None
+            lines.append(_set(current, spacing))
+            blank = segment[0].piece.kind == "space"
+            current, pen = ([], 0.0) if blank else (segment, alone)
+        else:
+            current, pen = current + segment, further
     return [*lines, _set(current, spacing)]
+
+
+def _extended(line: Sequence[Shape], pen: float, segment: Sequence[Shape], spacing: float) -> tuple[float, float]:
+    """Where the pen stands once `segment` is added to a line, and how long the line is then; as `_set` counts it."""
+    before = line[-1] if line else None
+    length = 0.0
+    for shape in segment:
+        pen += between(before, shape) if before is not None else -shape.lead
+        pen += shape.advance
+        if shape.piece.kind != "space":
+            length = pen - spacing - shape.trail
+        before = shape
+    return pen, length
 
 
 def _segments(paragraph: Sequence[Shape]) -> Iterator[list[Shape]]:

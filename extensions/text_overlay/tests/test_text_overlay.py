@@ -180,6 +180,16 @@ def test_lines_of_a_title_are_about_equally_long() -> None:
     assert whole is not None and [line.text for line in whole] == ["海上生明月", "天涯共此时"]
 
 
+@pytest.mark.parametrize("spacing", [0.0, 0.3])
+def test_the_length_by_which_lines_break_is_the_length_they_have(spacing: float) -> None:
+    paragraph = shapes("（“一” two  — 3%）。「『四』」 five-six ", spacing=spacing)
+    for limit in (4, 5, 6, 8, 11, 30):
+        for line in layout.break_lines(paragraph, limit, spacing) or ():
+            assert line.length <= limit
+            ends = [at + shape.advance for shape, at in line.shapes]
+            assert line.length == pytest.approx(ends[-1] - spacing - line.shapes[-1][0].trail)
+
+
 def test_kerning_is_the_fonts_own() -> None:
     (pair,) = shapes("AV")
     assert pair.advance < sum(shapes(letter)[0].advance for letter in "AV")
@@ -301,13 +311,17 @@ def test_the_rules_of_punctuation_hold_in_columns() -> None:
 def test_a_font_by_file_by_family_and_by_full_name(latin_font: Path) -> None:
     file = fonts.cjk_font()
     assert file is not None
-    (family, *_) = {face.family for face in faces.faces_in(file)}
+    first = faces.faces_in(file)[0]
+    family = first.family
     by_file, by_family = (draw(text="明月", font=name, weight="regular", **PLAIN) for name in (str(file), family))
     assert ImageChops.difference(by_file, flat()).getbbox() and ImageChops.difference(by_family, flat()).getbbox()
     notes: list[str] = []
     draw(notes=notes, text="moon", font=str(latin_font))
     assert notes[0].startswith("text_overlay: Aileron-Regular.otf;")
     assert draw(text="moon", font=str(latin_font)).tobytes() != draw(text="moon").tobytes()
+    full = next((name for name in sorted(first.names) if name != family.casefold() and name.endswith("regular")), "")
+    if full:  # then bold, the default, is not taken
+        assert draw(text="moon", font=full).tobytes() == draw(text="moon", font=full, weight="regular").tobytes()
 
 
 def test_a_font_that_is_not_there_is_an_error_with_the_closest(tmp_path: Path) -> None:
