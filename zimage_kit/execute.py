@@ -109,6 +109,9 @@ def execute(task: Task, room: Room) -> Artifact:
     run = _Run(task, room)
     with room.parts.part("total", room.device):
         image, trace = run.made(task.checked) if task.checked is not None else run.applied()
+    chosen = (
+        task.checked.notes if task.checked is not None else ()
+    )  # said of this request, wherever its picture is from
     took = dict(room.parts.milliseconds)
     took["total"] += trace.milliseconds.get("total", 0.0)
     trace = trace.model_copy(
@@ -116,7 +119,7 @@ def execute(task: Task, room: Room) -> Artifact:
             "milliseconds": {**trace.milliseconds, **took},
             "peak_bytes": {**trace.peak_bytes, **room.parts.peak_bytes},
             "stage_versions": {stage.kind: stage.version for stage in run.stages},
-            "notes": tuple(dict.fromkeys((*trace.notes, *run.notes, *room.notes))),
+            "notes": tuple(dict.fromkeys((*chosen, *trace.notes, *run.notes, *room.notes))),
         }
     )
     return Artifact(image, task.request, trace)
@@ -211,7 +214,7 @@ class _Run:
             prompt_tokens=checked.prompt_tokens,
             unknown_words=tuple(pipeline.spec.unknown_words(checked.request.prompt)),
             pictures={"drawn": picture_digest(drawn.image)},
-            notes=(*checked.notes, *drawn.notes, *self.notes),
+            notes=(*drawn.notes, *self.notes),
         )
         return drawn.image, trace
 

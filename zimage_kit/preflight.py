@@ -23,6 +23,7 @@ class Checked:
     """A request that can run: resolved, with the model's directory and what was chosen for the user.
 
     Without a directory and a count of tokens, when the model lies on another machine; it is checked again there.
+    `warnings` are those of the notes that stages have to say.
     """
 
     request: Request
@@ -30,6 +31,7 @@ class Checked:
     directory: Path | None
     prompt_tokens: int | None
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def check(request: Request, models: frozenset[str] | None = None) -> Checked:
@@ -50,12 +52,13 @@ def check(request: Request, models: frozenset[str] | None = None) -> Checked:
     request, notes = _filled(request, spec, stages)
     notes += _check_sizes(request, spec)
     notes += _check_texts(request, spec)
-    notes += _check_stages(request)
+    warnings = _check_stages(request)
+    notes += warnings
     if models and spec.name in models and spec.directory() is None:
-        return Checked(request, spec, None, None, tuple(notes))
+        return Checked(request, spec, None, None, tuple(notes), tuple(warnings))
     directory = require(spec.name)
     tokens = _check_length(request, spec, directory)
-    return Checked(request, spec, directory, tokens, tuple(notes))
+    return Checked(request, spec, directory, tokens, tuple(notes), tuple(warnings))
 
 
 def _filled(request: Request, spec: ModelSpec, stages: Sequence[Stage]) -> tuple[Request, list[str]]:

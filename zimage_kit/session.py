@@ -45,6 +45,7 @@ class Session:
 
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine, self._name = engine, name
+        self._warned: set[str] = set()
         self._jobs: WeakValueDictionary[str, Job] = WeakValueDictionary()
 
     def submit(
@@ -129,6 +130,7 @@ class Session:
         artifact = _as_artifact(picture)
         done = len(artifact.request.stages)
         request, notes = check_applied(artifact.request.then(*stages), done)
+        self._warn(notes)
         trace = artifact.trace.model_copy(update={"notes": (*artifact.trace.notes, *notes)})
         job = Job(request, self._engine)
         task = Task(job.id, request, picture=artifact.image, trace=trace, done=done)
@@ -186,7 +188,15 @@ class Session:
         notice = default_notice(checked.request.model) if request.model is None else None
         if notice:
             logging.getLogger("zimage_kit").warning(notice)
+        self._warn(checked.warnings)
         return checked
+
+    def _warn(self, notes: Iterable[str]) -> None:
+        """Tell what stages have to say before they run, each sentence once in a session; it is in the trace as well."""
+        for note in notes:
+            if note not in self._warned:
+                self._warned.add(note)
+                logging.getLogger("zimage_kit").warning(note, extra={"in_trace": True})
 
     def _start(self, checked: Checked, fresh: bool, keep: bool, priority: Priority) -> Job:
         if priority not in get_args(Priority):

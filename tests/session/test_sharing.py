@@ -16,8 +16,8 @@ from PIL import Image
 from programs import Hold, Place, Submit, eventually
 
 import zimage_kit as zk
-from zimage_kit import Artifact, Context, Request, Session, Stage
-from zimage_kit.errors import BadRequest, JobCancelled, JobFailed, ModelMissing, SessionDied
+from zimage_kit import Artifact, Context, Request, Session, Stage, scaffold
+from zimage_kit.errors import BadRequest, ExtensionProblem, JobCancelled, JobFailed, ModelMissing, SessionDied
 from zimage_kit.execute import Task
 from zimage_kit.job import Job
 from zimage_kit.stage import registry, stage
@@ -443,3 +443,27 @@ def test_five_hundred_jobs_leave_nothing_behind(
     grown = {name: (bytes - early[name]) / 1e6 for name, bytes in used().items()}
     assert max(grown.values()) < 20, f"450 jobs made them grow by MB: {grown}"
     assert shared.status().model_loads == shared.status().workers[0].model_loads
+
+
+def test_a_worker_sees_the_extensions_of_the_kernel_and_their_changes(
+    shared: Session, small: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session is older than the extension; it is not restarted, and its model is not loaded again."""
+    shared.run(small)
+    loads = shared.status().model_loads
+    known = os.environ.get("ZIMAGE_EXTENSIONS", "")
+    monkeypatch.setenv("ZIMAGE_EXTENSIONS", f"{known}{os.pathsep}{tmp_path / 'mine'}")
+    folder = scaffold.write("test_edge", tmp_path / "mine")
+    try:
+        request = small.then(zk.stages.test_edge(width=0.2, colour="red"))
+        assert shared.run(request).image.getpixel((0, 0)) == (255, 0, 0)
+        code = folder / "__init__.py"
+        code.write_text(code.read_text().replace("outline=self.colour", 'outline="blue"'))
+        assert shared.run(request).image.getpixel((0, 0)) == (0, 0, 255)
+        code.write_text("raise RuntimeError('half written')\n")
+        with pytest.raises(ExtensionProblem, match="half written"):
+            shared.run(request)
+        assert shared.run(small).image.getpixel((0, 0)) != (0, 0, 255)
+        assert shared.status().model_loads == loads
+    finally:
+        registry.remove("test_edge")

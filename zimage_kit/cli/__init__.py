@@ -7,6 +7,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. An error is one l
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 import warnings
@@ -66,6 +67,8 @@ def call(arguments: list[str]) -> int:
     """Run one command line and return its exit status; nothing but KeyboardInterrupt's own signal leaves here."""
     from ..errors import BadRequest, JobCancelled, ZImageError
 
+    # what stands in a picture's trace is said with the picture
+    logging.getLogger("zimage_kit").addFilter(lambda record: not getattr(record, "in_trace", False))
     try:
         status = app(arguments, prog_name="zimage", standalone_mode=False)
     except (KeyboardInterrupt, JobCancelled):
