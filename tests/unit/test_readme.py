@@ -43,6 +43,8 @@ def test_the_python_examples_run_as_they_stand(name: str, tmp_path: Path) -> Non
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "identical" in done.stdout
+    assert "text_overlay  ready" in done.stdout
+    assert (tmp_path / "my_extensions" / "my_frame" / "extension.toml").is_file()
     assert done.stdout.rstrip().endswith("cancelled")
     saved = {path.name for path in tmp_path.glob("*.png")}
     assert saved == set(re.findall(r'save\("([^"]+)"\)', code)) | {f"boat-{seed}.png" for seed in (42, 43, 44)}
@@ -50,10 +52,10 @@ def test_the_python_examples_run_as_they_stand(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
-    block = re.search(r"```\n(zimage run .*?)```", page("README.md"), re.DOTALL)
-    assert block is not None
+    blocks = re.findall(r"```\n(zimage run .*?)```", page("README.md"), re.DOTALL)
+    assert len(blocks) == 2
     zimage = f'"{sys.executable}" -m zimage_kit'
-    script = "set -e\n" + re.sub(r"^zimage", zimage.replace("\\", r"\\"), block[1], flags=re.MULTILINE)
+    script = "set -e\n" + re.sub(r"^zimage", zimage.replace("\\", r"\\"), "".join(blocks), flags=re.MULTILINE)
     environment = {**os.environ, "ZIMAGE_OUTPUTS": str(tmp_path / "outputs"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
@@ -61,6 +63,8 @@ def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("balloon-*.png"))) == 4
     assert "identical" in done.stdout
+    assert "text_overlay  ready" in done.stdout
+    assert (tmp_path / "my_extensions" / "my_frame" / "extension.toml").is_file()
 
 
 @pytest.mark.parametrize("name", PAGES)
