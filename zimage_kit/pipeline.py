@@ -25,13 +25,15 @@ from .controlnet import ControlNets
 from .directories import component_bytes, fingerprint, read_index
 from .errors import BadRequest, JobFailed, NotFinite
 from .lora import Loras
-from .memory import Parts, growth, out_of_memory, release
+from .memory import Parts, free_memory, growth, out_of_memory, release
 from .models import ModelSpec
 from .placement import Machine, Placement
 from .preview import Preview
 from .stage import Call
 from .steps import Step, StepWatch
 
+_ROOM = 0.2
+"""Of the weights: what drawing takes beside them (2.6 of 20.5 GB at full size and 1024x1024), and some more."""
 _PROMPTS_KEPT = 64
 """Prompt embeddings in the cache; at full size one of 64 tokens has 330 kB."""
 
@@ -105,6 +107,10 @@ class ResidentPipeline:
                 )
         notes = self._loras.apply(call.loras)
         pipe, more = self._pipe, {}
+        if call.control is None and self._controls.bytes and free_memory(self.device) < _ROOM * self._weight_bytes:
+            self._controls.release()
+            release(self.device)
+            notes.append("the ControlNet was unloaded to make room")
         if call.control is not None:
             with parts.part("control", lambda: self.device):
                 pipe, note = self._controls.pipeline(call.control, call.steps)

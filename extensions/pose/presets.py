@@ -13,22 +13,13 @@ from typing import Literal
 
 import numpy as np
 
+from zimage_kit.nano import people
+from zimage_kit.nano.people import Limbs
+
 from .skeleton import Points
 
-Limbs = tuple[float, float, float, float]
-"""Upper arm, forearm, thigh, shin."""
-
 ANGLES: dict[str, tuple[Limbs, Limbs]] = {
-    "standing": ((-12, -8, -4, -3), (12, 8, 4, 3)),
-    "waving": ((-12, -8, -5, -4), (112, 172, 5, 4)),
-    "arms_up": ((-148, -166, -8, -6), (148, 166, 8, 6)),
-    "running": ((-58, 28, -58, -112), (52, 118, 48, -8)),
-    "walking": ((-34, -12, -24, -36), (34, 58, 26, 10)),
-    "sitting": ((-16, 40, 74, 4), (22, 58, 84, 8)),
-    "jumping": ((-122, -148, -52, 22), (122, 148, 52, -22)),
-    "dancing": ((-96, -104, -10, -4), (132, -158, 64, -20)),
-    "hands_on_hips": ((-52, 46, -10, -6), (52, -46, 10, 6)),
-    "pointing": ((-12, -8, -5, -4), (92, 92, 6, 4)),
+    **people.ANGLES,  # those that nano knows by name
     "t_pose": ((-90, -90, -4, -3), (90, 90, 4, 3)),
     "cheering": ((-135, -178, -12, -8), (135, 178, 12, 8)),
     "star": ((-118, -118, -30, -30), (118, 118, 30, 30)),

@@ -109,3 +109,43 @@ def test_a_new_extension_is_complete_and_its_own_test_passes(tmp_path: Path, mon
     for name, hint in (("test_glow", "already"), ("My Frame", "Such as my_frame"), ("pose", "already")):
         with pytest.raises(BadRequest, match=hint):
             scaffold.write(name, tmp_path / "mine")
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "zimage_kit", "extensions", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+def test_the_list_says_state_version_stages_and_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import json
+
+    done = command("list")
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert rows["pose"].split()[:4] == ["pose", "ready", "1.0", "pose"]
+    assert set(rows) == {"pose", "refine", "text_overlay", "upscale"}
+
+    monkeypatch.setenv("ZIMAGE_EXTENSIONS", str(tmp_path))
+    good, torn, wanting = (scaffold.write(f"test_{name}", tmp_path) for name in ("good", "torn", "wanting"))
+    (torn / "__init__.py").write_text("import a_module_that_is_not_there\n")
+    manifest = wanting / "extension.toml"
+    manifest.write_text(manifest.read_text().replace("requires = []", 'requires = ["no-such-thing>=2"]'))
+    assert command("list").returncode == 0, "nothing is imported to list it"
+    done = command("list", "--load", "--json")
+    found = {entry["name"]: entry for entry in json.loads(done.stdout)["extensions"]}
+    assert done.returncode == 1
+    assert (found["test_good"]["state"], found["test_good"]["folder"]) == ("ready", str(good.resolve()))
+    assert found["test_torn"]["state"] == "broken"
+    assert "a_module_that_is_not_there" in found["test_torn"]["problem"]
+    assert "Traceback" in found["test_torn"]["traceback"]
+    assert found["test_wanting"]["state"] == "needs packages"
+    assert found["test_wanting"]["install"] == 'pip install "no-such-thing>=2"'
+    assert 'run: pip install "no-such-thing>=2"' in command("list").stdout
+
+
+def test_a_new_one_is_written_where_it_is_asked_for_and_says_what_to_do_next(tmp_path: Path) -> None:
+    done = command("new", "test_glow", "--in", str(tmp_path / "mine"))
+    assert done.returncode == 0, done.stderr
+    assert f"written: {tmp_path / 'mine' / 'test_glow'}" in done.stdout
+    assert f"export ZIMAGE_EXTENSIONS={tmp_path / 'mine'}" in done.stderr
+    assert command("new", "Not A Name").returncode == 2

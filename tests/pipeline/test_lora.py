@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -164,6 +165,33 @@ def test_a_missing_or_damaged_lora_is_told_before_any_step_and_never_looked_for_
         with pytest.raises(BadRequest, match=expected):
             own.run(request_, loras=[path], seed=5, on_event=lambda event: events.append(event.kind))
     assert "step" not in events
+
+
+def test_nanos_own_lora_is_small_and_visibly_makes_a_paper_cut(own: Session) -> None:
+    file = resolve("nano").loras / "papercut.safetensors"  # type: ignore[operator]
+    assert file.stat().st_size <= 1_000_000
+    request = Request(prompt="two yellow boats on the sea", model="nano", seed=5)
+    plain = np.asarray(own.run(request).image, int)
+    paper = np.asarray(own.run(request, loras=["papercut"]).image, int)
+    assert np.abs(paper - plain).mean() > 30
+    assert (plain[..., 2] > plain[..., 0] + 40).mean() > 0.2, "a blue sea and sky"
+    assert (paper[..., 2] > paper[..., 0]).mean() < 0.02, "paper-cuts have no blue: reds on cream"
+    assert (paper.mean(-1) > 200).mean() > 0.3
+
+
+def test_a_lora_is_loaded_once_and_then_only_weighted(
+    own: Session, request_: Request, tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "style.safetensors", LAYERS, width)
+    first = own.run(request_, loras=[(path, 0.5)]).image.tobytes()
+    pipe = own._engine._resident.pipeline.diffusers_pipeline  # type: ignore[attr-defined]
+    loads: list[str] = []
+    monkeypatch.setattr(pipe, "load_lora_weights", lambda *_, **__: loads.append("again"))
+    monkeypatch.setattr(pipe, "fuse_lora", lambda *_, **__: loads.append("fused"))
+    assert own.run(request_, loras=[(path, 1.0)]).image.tobytes() != first
+    own.run(request_)
+    assert own.run(request_, loras=[(path, 0.5)], fresh=True).image.tobytes() == first
+    assert loads == []
 
 
 def test_a_lora_of_other_sizes_is_told_and_leaves_the_model_as_it_was(

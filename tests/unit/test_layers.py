@@ -15,7 +15,7 @@ LAYERS = (
     {"request", "store", "compare", "png"},
     {"artifact"},
     {"stage"},
-    {"placement", "directories", "extras", "models", "extensions", "prompts", "memory"},
+    {"placement", "directories", "discovery", "extras", "models", "extensions", "prompts", "memory"},
     {"lora", "controlnet", "preview", "steps", "hub"},
     {"preflight", "contract", "scaffold"},
     {"pipeline"},

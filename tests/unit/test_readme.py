@@ -43,8 +43,6 @@ def test_the_python_examples_run_as_they_stand(name: str, tmp_path: Path) -> Non
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "identical" in done.stdout
-    assert "text_overlay  ready" in done.stdout
-    assert (tmp_path / "my_extensions" / "my_frame" / "extension.toml").is_file()
     assert done.stdout.rstrip().endswith("cancelled")
     saved = {path.name for path in tmp_path.glob("*.png")}
     assert saved == set(re.findall(r'save\("([^"]+)"\)', code)) | {f"boat-{seed}.png" for seed in (42, 43, 44)}

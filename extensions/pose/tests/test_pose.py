@@ -273,6 +273,20 @@ def test_the_weights_are_loaded_once_and_a_request_without_pose_is_as_before(ses
     assert first.image.tobytes() != before.image.tobytes()
 
 
+def test_a_controlnet_makes_room_when_memory_is_short(
+    session: Session, girl: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import zimage_kit.pipeline as pipeline
+
+    session.run(girl.then(Pose(preset="waving")))
+    held = session.status().workers[0].resident_bytes
+    monkeypatch.setattr(pipeline, "free_memory", lambda device: 1 << 20)
+    plain = session.run(girl, fresh=True)
+    assert "the ControlNet was unloaded to make room" in plain.trace.notes
+    assert session.status().workers[0].resident_bytes < held
+    assert "control" in session.run(girl.then(Pose(preset="sitting")), fresh=True).trace.milliseconds
+
+
 def test_no_strength_is_no_pose(session: Session, girl: Request) -> None:
     plain, none = session.run(girl, fresh=True), session.run(girl.then(Pose(preset="waving", scale=0.0)), fresh=True)
     assert none.image.tobytes() == plain.image.tobytes()
