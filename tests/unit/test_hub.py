@@ -19,7 +19,8 @@ import pytest
 from hub_server import HubServer
 
 from zimage_kit import hub
-from zimage_kit.errors import BadRequest, DownloadFailed, UnknownModel
+from zimage_kit.errors import BadRequest, DownloadFailed, ModelMissing, UnknownModel
+from zimage_kit.extras import EXTRAS
 from zimage_kit.hub_sources import SOURCES
 
 BIG = "transformer/diffusion_pytorch_model-00001-of-00002.safetensors"
@@ -70,6 +71,27 @@ def test_a_download_brings_the_pipelines_files_and_nothing_else(source: str, ser
     assert done.repaired == () and done.newer == ()
     assert done.bytes == sum(len(b) for p, b in server.files().items() if p.startswith(hub.PARTS))
     assert not (folder / "assets").exists(), "the pictures of the hub's web page are not part of the model"
+
+
+@pytest.mark.parametrize("source", SOURCE_NAMES)
+def test_weights_beside_a_model_are_fetched_alone_by_their_name(
+    source: str, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = "vae/diffusion_pytorch_model.safetensors"
+    extra = EXTRAS["turbo-control"].model_copy(update={"hub_ids": {source: server.repository}, "files": (file,)})
+    monkeypatch.setitem(EXTRAS, "turbo-control", extra)
+    with pytest.raises(ModelMissing, match="Run: zimage models download turbo-control"):
+        extra.require()
+    folder = hub.download("turbo-control", source).directory
+    assert extra.require() == folder
+    assert (folder / file).read_bytes() == server.files()[file]
+    assert not (folder / "model_index.json").exists()
+    other = next(name for name in SOURCE_NAMES if name != source)
+    with pytest.raises(BadRequest, match=f"Take --source {source}"):
+        hub.download("turbo-control", other)
+    monkeypatch.setitem(EXTRAS, "turbo-control", extra.model_copy(update={"files": ("gone.safetensors",)}))
+    with pytest.raises(DownloadFailed, match=r"has no gone\.safetensors"):
+        hub.download("turbo-control", source)
 
 
 @pytest.mark.parametrize("source", SOURCE_NAMES)
