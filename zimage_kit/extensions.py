@@ -74,7 +74,7 @@ def load(extension: Extension) -> ModuleType:
         absent = [kind for kind in extension.stages if registry.get(kind) is None]
         if absent:
             raise ExtensionProblem(f"{MANIFEST} names stage {absent[0]!r}, which the code does not define")
-    except Exception as error:  # whatever a foreign module does must not stop the rest
+    except (Exception, SystemExit) as error:  # whatever a foreign module does must not stop the rest
         _imported[extension.folder] = _Imported(now, tuple(sorted(set(registry.kinds()) - set(before))))
         _forget(extension)
         reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -87,6 +87,13 @@ def test_a_broken_extension_is_told_and_stops_nobody_else(root: Path) -> None:
     assert zk.stages.test_frame(width=3).width == 3
 
 
+def test_an_extension_that_ends_the_program_does_not(root: Path) -> None:
+    write(root, "rude", ("test_rude",), "raise SystemExit('I am leaving')")
+    with pytest.raises(ExtensionProblem, match="SystemExit: I am leaving"):
+        zk.stages.test_rude  # noqa: B018
+    assert found("rude").state == "broken"
+
+
 def test_an_extension_that_breaks_half_way_leaves_no_stage_behind(root: Path) -> None:
     write(root, "half", ("test_half",), CODE.format(kind="test_half") + "\nraise RuntimeError('too late')\n")
     with pytest.raises(ExtensionProblem, match="too late"):
