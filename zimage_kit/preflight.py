@@ -12,7 +12,7 @@ from pathlib import Path
 from .errors import BadRequest, NoRecipe
 from .extensions import build_stages
 from .lora import lora_file
-from .models import ModelSpec, default_model, require, resolve
+from .models import ModelSpec, default_model, models_here, require, resolve
 from .prompts import count_tokens
 from .request import SIDE_MULTIPLE, Lora, Request, random_seed
 from .stage import Stage
@@ -52,7 +52,7 @@ def check(request: Request, models: frozenset[str] | None = None) -> Checked:
     request, notes = _filled(request, spec, stages)
     notes += _check_sizes(request, spec)
     notes += _check_texts(request, spec)
-    warnings = _check_stages(request)
+    warnings = [] if _elsewhere(models) else _check_stages(request)
     notes += warnings
     if models and spec.name in models and spec.directory() is None:
         return Checked(request, spec, None, None, tuple(notes), tuple(warnings))
@@ -164,10 +164,16 @@ def _check_stages(request: Request, done: int = 0) -> list[str]:
     return notes
 
 
-def check_applied(request: Request, done: int) -> tuple[Request, list[str]]:
+def _elsewhere(models: frozenset[str] | None) -> bool:
+    """Whether a session's workers have models that are not on this disk: then files are to be checked over there."""
+    return models is not None and not models <= models_here()
+
+
+def check_applied(request: Request, done: int, models: frozenset[str] | None = None) -> tuple[Request, list[str]]:
     """Resolve the stages after the first `done`, those to run on a finished picture; and what there is to say.
 
-    Raises BadRequest for a stage that can only condition a generation, and what stages raise.
+    `models` are those of a session's workers, as for `check`. Raises BadRequest for a stage that can only condition a
+    generation, and what stages raise.
     """
     built = build_stages(request.stages[done:])
     if not built:
@@ -179,4 +185,4 @@ def check_applied(request: Request, done: int) -> tuple[Request, list[str]]:
                 mend="Use session.run(request.then(stage)).",
             )
     request = request.but(stages=[*request.stages[:done], *(stage.resolved(request).data() for stage in built)])
-    return request, _check_stages(request, done)
+    return request, [] if _elsewhere(models) else _check_stages(request, done)

@@ -129,7 +129,7 @@ class Session:
         """
         artifact = _as_artifact(picture)
         done = len(artifact.request.stages)
-        request, notes = check_applied(artifact.request.then(*stages), done)
+        request, notes = check_applied(artifact.request.then(*stages), done, self._engine.models())
         self._warn(notes)
         trace = artifact.trace.model_copy(update={"notes": (*artifact.trace.notes, *notes)})
         job = Job(request, self._engine)

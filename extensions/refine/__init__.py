@@ -42,7 +42,7 @@ class Refine(Stage):
         None, ge=1, le=200, description="evaluations of the model [default: its own steps x strength, rounded up]"
     )
     scale: float = Field(
-        1.0, ge=1.0, le=4.0, allow_inf_nan=False, description="enlarge before (Lanczos), to the next multiple of 16"
+        1.0, ge=1.0, le=4.0, allow_inf_nan=False, description="enlarge before (Lanczos), to the nearest multiples of 16"
     )
     model: str | None = Field(None, min_length=1, description="nano, turbo, base or a folder [default: the picture's]")
     prompt: str = Field("", description="what to draw [default: the picture's own prompt]")

@@ -60,15 +60,14 @@ class Upscale(Stage):
         if self.engine == "realesrgan" and (problem := networks.missing_realesrgan()):
             raise BadRequest(problem)
         if weights == "x2plus" and not networks.file_of(weights).is_file():
-            return (f"upscale fetched {networks.X2PLUS} ({networks.X2PLUS_BYTES / 1e6:.0f} MB)",)
+            return (f"upscale fetches {networks.X2PLUS} ({networks.X2PLUS_BYTES / 1e6:.0f} MB), once",)
         return ()
 
     def cache_key(self) -> str:
         """The file's state counts too."""
         file = networks.file_of(self.weights or "x2plus")
-        return (
-            f"{super().cache_key()} {file} {(stat := file.stat()).st_size} {stat.st_mtime_ns}" if file.is_file() else ""
-        )
+        state = f"{(stat := file.stat()).st_size} {stat.st_mtime_ns}" if file.is_file() else "to be fetched"
+        return f"{super().cache_key()} {file} {state}"
 
     def after(self, image: Image.Image, ctx: Context) -> Image.Image:
         """The picture exactly `factor` times as large; an alpha channel is enlarged by interpolation."""

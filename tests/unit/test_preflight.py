@@ -13,7 +13,7 @@ import zimage_kit as zk
 from zimage_kit import Artifact, Request
 from zimage_kit.errors import BadRequest, ModelMissing, NoRecipe
 from zimage_kit.models import SPECS
-from zimage_kit.preflight import check
+from zimage_kit.preflight import check, check_applied
 
 BAD = {
     "size that is no multiple of 16": ({"width": 250}, "Use 240 or 256."),
@@ -115,3 +115,19 @@ def test_connecting_to_what_is_no_session_says_what_would_be_one() -> None:
         zk.connect("somewhere")
     with pytest.raises(BadRequest, match="there is no session file"):
         zk.connect("somewhere.json")
+
+
+def test_what_stages_need_is_looked_for_where_the_model_is() -> None:
+    """Workers elsewhere have turbo and base; this disk has neither, nor turbo's ControlNet."""
+    refine, pose = zk.stages.refine(model="base"), zk.stages.pose(preset="waving")
+    request, there = Request(prompt="x", model="turbo", seed=1).then(pose, refine), frozenset({"nano", "turbo", "base"})
+    assert check(request, there).directory is None
+    with pytest.raises(ModelMissing):
+        check(request)
+    finished = check(request.but(stages=()), there).request.then(refine)
+    resolved, notes = check_applied(finished, 0, there)
+    assert (resolved.stages[0].steps, notes) == (12, [])
+    with pytest.raises(ModelMissing):
+        check_applied(finished, 0)
+    with pytest.raises(BadRequest, match="conditions the generation"):
+        check_applied(request, 0, there)

@@ -142,8 +142,9 @@ def _checked(task: Task, notes: Sequence[str]) -> Task:
     """The task as it can run here. `notes`: what was chosen for the user where it was checked first."""
     try:
         if task.picture is not None:
-            check_applied(task.request, task.done)
-            return task
+            _, said = check_applied(task.request, task.done)
+            told = {"notes": tuple(dict.fromkeys((*task.trace.notes, *said)))}
+            return replace(task, trace=task.trace.model_copy(update=told))
         checked = check(task.request)
     except BadRequest as error:
         if "kind" in error.facts:  # the notebook knows this stage, or it would not have been sent

@@ -316,3 +316,14 @@ def test_the_network_is_loaded_once_and_goes_with_unload(session: Session, monke
     session.unload()
     session.apply(picture(64, 64), zk.stages.upscale(weights="nano"))
     assert len(loads) == 2
+
+
+def test_the_cache_tells_a_file_from_its_successor_and_from_none(small_x2plus: Path, tmp_path: Path) -> None:
+    file = tmp_path / "net.pth"
+    stage = zk.stages.upscale(weights=str(file))
+    keys = [stage.cache_key()]
+    for content in (b"one", b"another"):
+        file.write_bytes(content)
+        keys.append(stage.cache_key())
+    assert len(set(keys)) == 3
+    assert all(key.startswith("upscale:1") for key in keys)
