@@ -93,9 +93,12 @@ def test_before_of_an_applied_picture_is_what_it_was_applied_to(session: Session
     assert lettered.before().before().image.tobytes() == art.image.tobytes()
 
 
-def test_letters_before_a_stage_that_would_change_them_are_warned_about(
-    session: Session, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_letters_before_a_stage_that_would_change_them_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    with zk.connect("inline", dtype="float32") as session:  # one of its own: a session says each sentence once
+        _warned_about(session, caplog)
+
+
+def _warned_about(session: Session, caplog: pytest.LogCaptureFixture) -> None:
     text, refine = zk.stages.text_overlay(text="Boat"), zk.stages.refine(strength=0.3)
     base = Request(prompt="a red boat", seed=1, model="nano", steps=2)
     with caplog.at_level(logging.WARNING, "zimage_kit"):
