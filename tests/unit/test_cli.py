@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -168,6 +169,12 @@ def test_a_stage_that_breaks_is_one_line_and_its_traceback_can_be_had(
     finally:
         registry.remove("breaks")
     assert not outputs.exists()
+
+
+def test_a_command_leaves_the_library_as_talkative_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    cli.call(["extensions", "list"])
+    logging.getLogger("zimage_kit").warning("after a command", extra={"in_trace": True})
+    assert "after a command" in caplog.text
 
 
 def test_a_group_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,8 +67,8 @@ def call(arguments: list[str]) -> int:
     """Run one command line and return its exit status; nothing but KeyboardInterrupt's own signal leaves here."""
     from ..errors import BadRequest, JobCancelled, ZImageError
 
-    # what stands in a picture's trace is said with the picture
-    logging.getLogger("zimage_kit").addFilter(lambda record: not getattr(record, "in_trace", False))
+    log = logging.getLogger("zimage_kit")
+    log.addFilter(_not_in_trace)
     try:
         status = app(arguments, prog_name="zimage", standalone_mode=False)
     except (KeyboardInterrupt, JobCancelled):
@@ -87,9 +87,16 @@ def call(arguments: list[str]) -> int:
             raise
         console.say(f"zimage: {type(error).__name__}: {' '.join(str(error).split())}. ZIMAGE_DEBUG=1 shows more.")
         return console.FAILED
+    finally:
+        log.removeFilter(_not_in_trace)  # whoever called us from Python goes on hearing everything
     if status == console.INTERRUPTED:  # typer itself may have turned Ctrl-C into this
         console.say("zimage: interrupted; nothing was left half-written")
     return status if isinstance(status, int) else console.DONE
+
+
+def _not_in_trace(record: logging.LogRecord) -> bool:
+    """Whether a record is to be printed: what stands in a picture's trace is said with the picture."""
+    return not getattr(record, "in_trace", False)
 
 
 def _fail(error: ZImageError, status: int) -> int:
