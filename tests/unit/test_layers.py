@@ -24,6 +24,7 @@ LAYERS = (
     {"job"},
     {"session"},
     {"doctor", "doctor_probe"},
+    {"widgets"},
     {"cli"},
     {"__main__"},
 )
