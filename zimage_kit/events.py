@@ -23,7 +23,7 @@ class Event:
     | done | seconds from begin to end; message: where a kept picture was saved |
     | failed, cancelled | message: one line |
 
-    `preview` is a small JPEG (quality 85) of where the picture is heading, or None for a model without a
+    `preview` is a small JPEG (at most 40 KB) of where the picture is heading, or None for a model without a
     latent-to-RGB matrix.
     """
 

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 
 _ENLARGED, _LARGEST = 4, 512
+LARGEST_BYTES = 40_000
+"""Of a preview: the first ones are mostly noise, which JPEG does not make small, and many may look at them."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,17 @@ class Preview:
 
 
 def as_jpeg(pixels: torch.Tensor) -> bytes:
-    """JPEG, quality 85, of pixels [h, w, 3] on the CPU: 4 pixels a latent pixel, at most 512 a side."""
+    """JPEG of pixels [h, w, 3] on the CPU: 4 pixels a latent pixel, at most 512 a side and `LARGEST_BYTES` in all.
+
+    Quality 85, and less where that would be too large.
+    """
     small = Image.fromarray(pixels.numpy())
     scale = min(_ENLARGED, _LARGEST / max(small.size))
     size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
-    out = io.BytesIO()
-    small.resize(size, Image.Resampling.BILINEAR).save(out, "JPEG", quality=85)
+    enlarged = small.resize(size, Image.Resampling.BILINEAR)
+    for quality in (85, 70, 50, 30, 15, 5):
+        out = io.BytesIO()
+        enlarged.save(out, "JPEG", quality=quality)
+        if out.tell() <= LARGEST_BYTES:
+            break
     return out.getvalue()
