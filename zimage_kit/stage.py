@@ -163,6 +163,20 @@ class Stage(BaseModel):
         """True if this kind overrides `after`."""
         return cls.after is not Stage.after
 
+    @classmethod
+    def control(cls) -> Any | None:
+        """A widget of the kind's own for the panel, in place of some fields' form entries; None: the form alone.
+
+        An ipywidget, made anew by each call, with a class attribute `edits: tuple[str, ...]`, the fields that it stands
+        for (the form leaves them out), and a trait `value`: a dict with JSON values of some of these fields, where one
+        that is missing has its default. The panel sets `value` from a recipe, and the widget assigns a fresh dict when
+        the user edits; `cls(**value)` must work. The panel keeps these further traits up to date if the widget has
+        them: `size`, width and height in pixels of the picture to be made; `model`, the chosen model's name;
+        `backdrop`, the last picture as bytes of a JPEG or PNG, empty for none; and `language`, "en" or "zh".
+        Only the panel calls this, so what it needs (ipywidgets, anywidget) is imported here and not with the stage.
+        """
+        return None
+
     def cache_key(self) -> str:
         """What the outcome depends on beside the fields: the version, and the state of files that fields name."""
         stamps = []

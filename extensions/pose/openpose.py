@@ -94,7 +94,7 @@ class Figure(BaseModel):
     def mirrored(self) -> Figure:
         """Left and right of the picture swapped, and so what is called left and right: they still face the viewer."""
         turned = self.moved((-1.0, 1.0), (1.0, 0.0))
-        body = turned.body[list(_SWAPPED)]
+        body = turned.body[list(SWAPPED)]
         return Figure(
             pose_keypoints_2d=tuple(body.ravel().tolist()),
             hand_left_keypoints_2d=turned.hand_right_keypoints_2d,
@@ -103,7 +103,8 @@ class Figure(BaseModel):
         )
 
 
-_SWAPPED = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
+SWAPPED = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
+"""Which point stands in each one's place once left and right are swapped."""
 
 
 def _moved(values: Numbers, scale: tuple[float, float], by: tuple[float, float]) -> Numbers:

@@ -35,6 +35,11 @@ COLOURS = (
 HAND_BONES = tuple((0 if joint == 1 else first + joint - 2, first + joint - 1)
                    for first in (1, 5, 9, 13, 17) for joint in range(1, 5))  # fmt: skip
 """From the wrist (0) through the four points of each finger, thumb first."""
+HAND_COLOURS = tuple(
+    tuple(round(255 * channel) for channel in colorsys.hsv_to_rgb(number / len(HAND_BONES), 1.0, 1.0))
+    for number in range(len(HAND_BONES))
+)
+"""Of the bones: once around the hues."""
 
 REFERENCE_SIDE = 512
 """Pixels. OpenPose's pictures for ControlNets are drawn this size, with limbs 8 pixels thick."""
@@ -63,9 +68,9 @@ def draw(
         at = hand[:, :2] * size
         for number, (one, other) in enumerate(HAND_BONES):
             if hand[one, 2] > 0 and hand[other, 2] > 0:
-                hue = colorsys.hsv_to_rgb(number / len(HAND_BONES), 1.0, 1.0)
-                colour = tuple(round(255 * channel) for channel in hue)
-                pen.line([tuple(at[one]), tuple(at[other])], fill=colour, width=max(1, round(2 * unit)))
+                pen.line(
+                    [tuple(at[one]), tuple(at[other])], fill=HAND_COLOURS[number], width=max(1, round(2 * unit))
+                )
         for point in np.flatnonzero(hand[:, 2] > 0):
             _disc(pen, at[point], 4 * unit, (0, 0, 255))
     for face in faces:
