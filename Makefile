@@ -11,6 +11,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 WANTED    := $(shell (echo '$(EXTRAS)'; sed -n '/^\[build-system\]/,/^\[tool\./p' pyproject.toml) | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(WANTED)
 BIN       := $(VENV)/bin
+AXE       := tests/browser/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system first demo lab test lint types notebooks check-notebooks clean
@@ -42,7 +43,14 @@ demo: first ## a first picture, and a comparison sheet in English and Chinese in
 lab: first ## a first picture, then JupyterLab on the notebooks
 	@$(BIN)/zimage lab
 
-test: setup ## every test that needs no GPU
+# What the browser tests look for barriers with; without npm or the network they skip that.
+$(AXE): tests/browser/package.json
+	@if command -v npm >/dev/null 2>&1; then \
+	  (cd tests/browser && npm install --ignore-scripts --no-audit --no-fund --silent && touch ../../$@) || \
+	  echo 'Could not install axe-core; the tests that need it are skipped.' >&2; \
+	fi
+
+test: setup $(AXE) ## every test that needs no GPU
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 lint: setup ## ruff: rules and layout

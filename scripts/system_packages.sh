@@ -1,7 +1,8 @@
 #!/bin/sh
 # Packages of the operating system that pip cannot bring. Installs them where that is possible without asking (root on
 # Debian or Ubuntu), says otherwise what is missing and how to get it. Never stops the build: without a browser its
-# tests are skipped, without a CJK font Chinese labels are, without tesseract nothing reads the letters back.
+# tests are skipped, without npm those of them that look for barriers, without a CJK font Chinese labels, and without
+# tesseract nothing reads the letters back.
 set -eu
 
 missing=""
@@ -15,6 +16,9 @@ if [ "$(uname -s)" = Linux ]; then
         if command -v "$name" >/dev/null 2>&1; then has_browser=yes; fi
     done
     [ $has_browser = yes ] || missing="$missing chromium"
+
+    # it fetches axe-core for the browser tests
+    command -v npm >/dev/null 2>&1 || missing="$missing npm"
 
     found=$(find /usr/share/fonts /usr/local/share/fonts "$HOME/.fonts" "$HOME/.local/share/fonts" \
         \( -iname '*CJK*' -o -iname 'SourceHanSans*' -o -iname 'wqy-*' -o -iname 'DroidSansFallback*' \) 2>/dev/null | head -n 1 || true)
