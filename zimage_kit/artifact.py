@@ -248,26 +248,27 @@ def _circumstances(trace: Trace) -> dict[str, str]:
     return kept | trace.versions | {f"stage {kind}": str(number) for kind, number in trace.stage_versions.items()}
 
 
-def read(path: str | os.PathLike[str]) -> Artifact:
-    """Read a PNG back with its recipe and trace.
+def read(path: str | os.PathLike[str] | bytes) -> Artifact:
+    """Read a PNG, a file or its bytes, back with its recipe and trace.
 
     Without our chunk an A1111 `parameters` line is read as far as it goes; what was left out stands in `trace.notes`.
     Raises NoRecipe for files that are no picture or do not say how they were made.
     """
     from PIL import Image, UnidentifiedImageError
 
-    path = Path(path).expanduser()
+    source, path = (io.BytesIO(path), Path("the file")) if isinstance(path, bytes) else (None, Path(path).expanduser())
     try:
-        with Image.open(path) as file:
+        with Image.open(source or path) as file:
             texts = {key: value for key, value in file.info.items() if isinstance(value, str)}
             image = _plain(file)
     except FileNotFoundError:
         raise NoRecipe(f"there is no file {path}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise NoRecipe(f"{path} is not a readable picture ({error})", mend="Give a PNG made by zimage_kit.") from None
+        reason = "" if source else f" ({error})"
+        raise NoRecipe(f"{path} is not a readable picture{reason}", mend="Give a PNG made by zimage_kit.") from None
     if png.RECIPE in texts:
         artifact = _from_recipe(path, image, texts[png.RECIPE])
-        artifact.path = path
+        artifact.path = None if source else path
         return artifact
     fields, other = png.read_parameters(texts.get(png.PARAMETERS, ""))
     if fields:

@@ -26,6 +26,11 @@ def lora_folders(spec: ModelSpec) -> tuple[Path, ...]:
     return (*folders, models_dir() / "loras", *([spec.loras] if spec.loras else []))
 
 
+def lora_names(spec: ModelSpec) -> list[str]:
+    """The names under which LoRAs are found for this model, sorted."""
+    return sorted({file.stem for folder in lora_folders(spec) for file in folder.glob(f"*{_ENDING}")})
+
+
 def lora_file(lora: Lora, spec: ModelSpec) -> Path:
     """The .safetensors file of a LoRA, absolute. Asks no network. Raises BadRequest where there is not exactly one."""
     path = lora.path.expanduser()
@@ -35,7 +40,7 @@ def lora_file(lora: Lora, spec: ModelSpec) -> Path:
         places = [folder / name for folder in folders for name in (path.name, path.name + _ENDING)]
     place = next((place for place in places if place.exists()), None)
     if place is None and len(places) > 1:
-        known = {file.stem for folder in folders for file in folder.glob(f"*{_ENDING}")}
+        known = lora_names(spec)
         raise BadRequest(
             f"lora {lora.path} is neither a file here nor in {folders[0]}",
             expected="a .safetensors file, or a name in the LoRA folder (ZIMAGE_LORAS)",

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from .artifact import Artifact, read
 from .engines import Engine, Status, launch
 from .engines.inline import InlineEngine
-from .errors import BadRequest, NoRecipe
+from .errors import BadRequest, NoRecipe, ZImageError
 from .events import Event
 from .execute import Task
 from .job import Job
@@ -30,6 +30,8 @@ from .store import outputs_dir
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from .widgets.studio import Studio
 
 __all__ = ["Job", "Session", "connect"]
 
@@ -158,6 +160,24 @@ class Session:
     def cancel(self, job: Job | str) -> bool:
         """Cancel a job, or the one with this id, whoever asked for it. False: it is over already."""
         return self._engine.cancel(job.id if isinstance(job, Job) else job)
+
+    def studio(self, **options: Any) -> Studio:
+        """The panel of widgets on this session, to be shown as a cell's last value.
+
+        `language` "en" or "zh" (by default the user's), `save` False to keep pictures out of the outputs folder,
+        `pictures` how many also appear as plain output of the cell (8). Raises ZImageError without ipywidgets.
+        """
+        try:
+            from .widgets.studio import Studio
+        except ModuleNotFoundError as error:
+            raise ZImageError(
+                f"the studio needs {error.name}, which is not installed", mend='pip install "zimage-kit[notebook]"'
+            ) from None
+        return Studio(self, **options)
+
+    def models_there(self) -> frozenset[str] | None:
+        """Names of the models that the session's workers have on their disks; None: those on this machine's."""
+        return self._engine.models()
 
     def unload(self) -> None:
         """Give the models' memory back; the next job loads its model again. Waits for what runs."""

@@ -30,8 +30,9 @@ LAYERS = (
 )
 """Lowest first. A module imports from its own layer and those below. A new module must be given its place here."""
 
-FRONT_DOOR = {("artifact", "connect")}
-"""An artifact read from a file has no session yet, so `then` and `verify` ask the package's front door for one."""
+FRONT_DOOR = {("artifact", "connect"), ("session", "widgets")}
+"""An artifact read from a file has no session yet, so `then` and `verify` ask the package's front door for one; and a
+session opens its own panel. Both inside of a function, when somebody asks for it."""
 
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 

@@ -1,0 +1,46 @@
+"""Plain cell output beside a widget: what a saved notebook shows without a kernel, where widgets leave nothing behind.
+
+Places are put into the cell's output once, in the kernel's main thread; pictures are put into them later, from any
+thread, which is not possible for new output.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+
+class PlainOutput:
+    """`count` places; the latest pictures take the places of the oldest ones."""
+
+    def __init__(self, count: int) -> None:
+        self._ids = [f"zimage-{uuid.uuid4().hex}" for _ in range(count)]
+        self._shown, self._next = False, 0
+
+    def display(self) -> None:
+        """Put the empty places into the cell that is running."""
+        shell = _shell()
+        if shell is None:
+            return
+        self._shown = True
+        for place in self._ids:
+            shell.display_pub.publish({}, {}, transient={"display_id": place})
+
+    def show(self, bundle: dict[str, Any]) -> None:
+        """Put a picture (data by mime type, as IPython displays it) into the next place."""
+        shell = _shell()
+        if shell is None or not self._shown or not self._ids:
+            return
+        place = self._ids[self._next % len(self._ids)]
+        self._next += 1
+        shell.display_pub.publish(bundle, {}, transient={"display_id": place}, update=True)
+
+
+def _shell() -> Any:
+    """The notebook's shell; None outside of a notebook, where there is no cell."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    shell = get_ipython()
+    return shell if shell is not None and hasattr(shell, "kernel") else None

@@ -1,0 +1,434 @@
+"""The studio: the panel that people spend their day in. Form at the left, pictures at the right, one session behind it.
+
+Jobs are followed in threads that only set values of widgets, so the kernel is free while a picture is being made.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+
+from ..artifact import Artifact, read
+from ..errors import JobCancelled
+from ..events import Event
+from ..extensions import kinds, stages
+from ..request import Request, random_seed
+from ..units import duration, gigabytes
+from .bar import Bar
+from .form import Form
+from .panes import ComparePane, TrayPane
+from .plain import PlainOutput
+from .problem import ErrorBox
+from .results import Result, Results
+from .statusline import line
+from .texts import Language, Texts
+from .texts import language as users_language
+from .viewer import Viewer
+
+if TYPE_CHECKING:
+    from ..job import Job
+    from ..session import Session
+
+LOOK_SECONDS = 2.0
+"""Between two looks at the session's status, while a page shows the panel."""
+
+
+class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """The panel of a session. `artifacts` are its pictures, `artifact` the selected one, `request` what the form says.
+
+    `save`: each picture is saved in the outputs folder. `pictures`: so many of the latest also appear as plain output
+    beneath the panel, which a saved notebook keeps. `language` is "en" or "zh", by default the user's.
+    """
+
+    def __init__(
+        self, session: Session, *, language: Language | None = None, save: bool = True, pictures: int = 8
+    ) -> None:
+        super().__init__()
+        self.add_class("zk-studio")
+        self._session = session
+        self._plain = PlainOutput(pictures)
+        self._saver = ThreadPoolExecutor(1, "zimage-save")
+        self._worker = ThreadPoolExecutor(1, "zimage-panel")
+        self._lock = threading.RLock()
+        self._results, self._running = Results(), dict[str, None]()
+        self._pages, self._looking, self._closed = 0, False, False
+        self._save = w.Checkbox(value=save, indent=False)
+        self._build(Texts(language or users_language()))
+
+    def _build(self, texts: Texts) -> None:
+        """Make all parts in one language."""
+        self._texts = texts
+        self.form = Form(texts, self._session.models_there(), self._edited)
+        self.bar = Bar(texts)
+        self.viewer = Viewer(texts)
+        self.problem = ErrorBox(texts)
+        self.compare = ComparePane(texts, self._results, self._later)
+        self.tray = TrayPane(texts)
+        self._status = w.HTML().add_class("zk-status")
+        self._save.description = texts("panel.save")
+        self._save.tooltip = texts("panel.save_help")
+        self.bar.on_msg(lambda _, message, buffers: self._guarded(self._bar_says, message, buffers))
+        self.viewer.on_msg(lambda _, message, buffers: self._guarded(self._viewer_says, message))
+        self.viewer.observe(lambda _: self._guarded(self._select, self.viewer.selected), "selected")
+        self.form.box.children = [*self.form.box.children, self._save]
+        left = w.VBox([self.bar, self.problem.box, self.form.box]).add_class("zk-left")
+        right = w.VBox([self.viewer, self.compare.box, self.tray.box]).add_class("zk-side")
+        self.children = [w.Box([left, right]).add_class("zk-columns"), self._status]
+        self.viewer.progress = {"active": False, "value": 0, "max": 0, "text": ""}
+        self._edited()
+
+    @property
+    def artifacts(self) -> list[Artifact]:
+        """The pictures in the strip, oldest first."""
+        return [result.artifact for result in self._results]
+
+    @property
+    def artifact(self) -> Artifact | None:
+        """The selected picture."""
+        result = self._results.get(self.viewer.selected)
+        return None if result is None else result.artifact
+
+    @property
+    def request(self) -> Request:
+        """What the form says; set it to fill the form. Raises ZImageError for what cannot be."""
+        return self.form.request()
+
+    @request.setter
+    def request(self, request: Request) -> None:
+        self.form.set(request)
+
+    @property
+    def sent(self) -> list[Artifact]:
+        """The pictures that were sent to the grid."""
+        return [result.artifact for result in self.tray.chosen]
+
+    @property
+    def language(self) -> Language:
+        """Of the panel; set it to change it."""
+        return self._texts.language
+
+    @language.setter
+    def language(self, language: Language) -> None:
+        if language != self._texts.language:
+            self._rebuild(Texts(language))
+
+    def generate(self) -> None:
+        """Make what the form says, as the button does. Returns at once."""
+        self.problem.clear()
+        requests = self.form.requests()
+        self._spawn(self._make, requests)
+
+    def cancel(self) -> None:
+        """Cancel this panel's jobs, those that wait too."""
+        with self._lock:
+            jobs = list(self._running)
+        for job in jobs:
+            self._session.cancel(job)
+
+    def close(self) -> None:
+        """Close the panel, cancel its jobs and end its threads."""
+        self._closed = True
+        self.cancel()
+        for pool in (self._worker, self._saver):
+            pool.shutdown(wait=False)
+        super().close()
+
+    def _ipython_display_(self) -> None:
+        """Show the panel, and beneath it the places for pictures that a saved notebook keeps."""
+        from IPython.display import display
+
+        display(self._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
+        self._plain.display()
+
+    # what the page says
+
+    def _bar_says(self, message: dict[str, Any], buffers: list[Any]) -> None:
+        match message:
+            case {"do": "generate", "values": dict(values)}:
+                self._take_over(values)
+                self.generate()
+            case {"do": "cancel"}:
+                self.cancel()
+            case {"do": "open", "name": str(name)}:
+                self._open(bytes(buffers[0]), name)
+            case {"do": "language", "to": "en" | "zh" as language}:
+                self.language = language
+            case {"do": "shown"}:
+                self._pages += 1
+                self._look()
+            case {"do": "hidden"}:
+                self._pages = max(0, self._pages - 1)
+
+    def _take_over(self, values: dict[str, Any]) -> None:
+        """What the controls hold in the page, which a busy kernel may not have heard of yet."""
+        for control in self.form.inputs():
+            if control.model_id in values and control.value != values[control.model_id]:
+                control.value = values[control.model_id]
+
+    def _viewer_says(self, message: dict[str, Any]) -> None:
+        result = self._results.get(message.get("id", ""))
+        if result is None:
+            return
+        self.problem.clear()
+        artifact = result.artifact
+        match message["do"]:
+            case "use":
+                self.form.set(artifact.request)
+            case "vary":
+                self._spawn(self._make, [artifact.request.but(seed=random_seed())])
+            case "upscale":
+                self._spawn(self._apply, artifact, stages.upscale())
+            case "compare":
+                self.compare.open(result)
+            case "grid":
+                self.tray.add(result)
+            case "download":
+                self._later(lambda: self._download(result))
+            case "forget":
+                self._forget(result)
+
+    def _open(self, content: bytes, name: str) -> None:
+        """A picture that was dropped on the panel: its recipe fills the form, and it joins the strip."""
+        self.problem.clear()
+        artifact = read(content)
+        self.form.set(artifact.request)
+        self._add(artifact, save=False)
+        self._say(self._texts("panel.opened", name=name))
+
+    # work that is followed in threads
+
+    def _make(self, requests: list[Request]) -> None:
+        jobs: list[Job] = []
+        try:
+            for request in requests:
+                jobs.append(self._session.submit(request, priority="batch" if jobs else "interactive"))
+                self._runs(jobs[-1].id)
+        except BaseException:
+            for job in jobs:
+                job.cancel()
+                self._ended(job.id)
+            raise
+        cancelled = False
+        for number, job in enumerate(jobs, 1):
+            of = self._texts("panel.of", number=number, count=len(jobs)) + " · " if len(jobs) > 1 else ""
+            try:
+                for event in job.events():
+                    self._hear(event, of)
+                artifact = job.result()
+            except JobCancelled:
+                cancelled = True
+                continue
+            finally:
+                self._ended(job.id)
+            artifact._session = self._session
+            self._add(artifact, save=self._save.value)
+        self._say(self._texts("panel.cancelled" if cancelled else "panel.done"))
+
+    def _apply(self, artifact: Artifact, *applied: Any) -> None:
+        heard: set[str] = set()
+
+        def hear(event: Event) -> None:
+            heard.add(event.job)
+            self._runs(event.job)
+            self._hear(event, "")
+
+        try:
+            made = self._session.apply(artifact, *applied, on_event=hear)
+        except JobCancelled:
+            self._say(self._texts("panel.cancelled"))
+            return
+        finally:
+            for job in heard:
+                self._ended(job)
+        self._add(made, save=self._save.value)
+        self._say(self._texts("panel.done"))
+
+    def _runs(self, job: str) -> None:
+        with self._lock:
+            if job not in self._running:
+                self._running[job] = None
+                self.bar.busy = True
+                self._say_queue()
+
+    def _ended(self, job: str) -> None:
+        with self._lock:
+            self._running.pop(job, None)
+            self.bar.busy = bool(self._running)
+            self._say_queue()
+
+    def _say_queue(self) -> None:
+        count = len(self._running)
+        self.bar.queue = self._texts("panel.jobs", count=count) if count else ""
+
+    def _hear(self, event: Event, of: str) -> None:
+        """One event of a job, as progress."""
+        t, value, most = self._texts, 0.0, 0.0
+        match event.kind:
+            case "queued":
+                text = t("panel.waiting", count=event.position) if event.position else t("panel.next")
+            case "loading":
+                value, most = event.bytes_done or 0, event.bytes_total or 0
+                text = event.message or t("panel.loading")
+                if most:
+                    text += f" ({gigabytes(int(value))} / {gigabytes(int(most))})"
+            case "step":
+                value, most = event.step or 0, event.steps or 0
+                left = (event.seconds or 0) / max(value, 1) * (most - value)
+                text = t("panel.step", step=event.step, steps=event.steps, left=duration(left))
+            case "stage":
+                text = event.message
+            case _:
+                return
+        with self.viewer.hold_sync():
+            if event.preview is not None:
+                self.viewer.preview = event.preview
+            self.viewer.progress = {"active": True, "value": value, "max": most, "text": of + text}
+
+    def _say(self, text: str) -> None:
+        """The last word on what was done; it is read out too."""
+        with self._lock:
+            active = bool(self._running)
+            if not active:
+                self.viewer.preview = b""
+            self.viewer.progress = {"active": active, "value": 0, "max": 0, "text": text, "said": text}
+
+    def _add(self, artifact: Artifact, *, save: bool) -> None:
+        """A finished picture: into the viewer, the strip and the notebook's own output, and then onto the disk."""
+        with self._lock:
+            result, gone = self._results.add(artifact)
+            shown = [each for each in self.viewer.results if each["id"] not in gone]
+            with self.viewer.hold_sync():
+                self.viewer.results = [*shown, self._in_strip(result)]
+                self.viewer.preview = b""
+                self._show(result)
+            self._plain.show({"image/jpeg": result.jpeg, "text/plain": repr(artifact)})
+            self.form.stages.surround(backdrop=result.jpeg)
+            self.compare.fill()
+        if save:
+            self._saver.submit(self._guarded, self._write, result)
+
+    def _in_strip(self, result: Result) -> dict[str, Any]:
+        return {"id": result.id, "label": result.label(), "thumb": result.thumb}
+
+    def _show(self, result: Result) -> None:
+        self.viewer.selected = result.id
+        self.viewer.picture = result.jpeg
+        self.viewer.about = result.about(self._texts, self._possible(result))
+
+    def _possible(self, result: Result) -> list[str]:
+        """The actions that make sense for a result."""
+        request = result.artifact.request
+        can = ["download", "compare", "grid", "forget"]
+        if request.source is None and request.prompt:
+            can += ["use", "vary"]
+        return [*can, *(["upscale"] if "upscale" in kinds() else [])]
+
+    def _select(self, id_: str) -> None:
+        result = self._results.get(id_)
+        if result is not None and self.viewer.picture != result.jpeg:
+            with self.viewer.hold_sync():
+                self._show(result)
+
+    def _forget(self, result: Result) -> None:
+        with self._lock:
+            self._results.remove(result.id)
+            self.tray.set([each for each in self.tray.chosen if each.id != result.id])
+            self.compare.fill()
+            left = list(self._results)
+            with self.viewer.hold_sync():
+                self.viewer.results = [each for each in self.viewer.results if each["id"] != result.id]
+                if left:
+                    self._show(left[-1])
+                else:
+                    self.viewer.selected, self.viewer.picture, self.viewer.about = "", b"", {}
+
+    def _write(self, result: Result) -> None:
+        result.artifact.save()
+        self._about_again(result)
+
+    def _download(self, result: Result) -> None:
+        path = result.artifact.path
+        name = path.name if path is not None else f"{result.label().partition(': ')[2][:40] or 'picture'}.png"
+        self.viewer.send({"file": name}, [result.artifact.png_bytes()])
+
+    def _about_again(self, result: Result) -> None:
+        if self.viewer.selected == result.id:
+            self.viewer.about = result.about(self._texts, self._possible(result))
+
+    # threads, and what goes wrong in them
+
+    def _spawn(self, work: Callable[..., None], *given: Any) -> None:
+        threading.Thread(target=self._guarded, args=(work, *given), name="zimage-job", daemon=True).start()
+
+    def _later(self, work: Callable[[], None]) -> None:
+        """Off the kernel's thread, one after another."""
+        self._worker.submit(self._guarded, work)
+
+    def _guarded(self, work: Callable[..., None], *given: Any) -> None:
+        """Nothing that is raised in a callback or a thread is lost: the error box shows it."""
+        try:
+            work(*given)
+        except Exception as error:
+            with self._lock:
+                self.problem.tell(error)
+                self._say("")
+
+    def _edited(self) -> None:
+        self.bar.inputs = [control.model_id for control in self.form.inputs()]
+
+    def _rebuild(self, texts: Texts) -> None:
+        """Everything in another language, with what stands in it."""
+        with self._lock:
+            form, selected, old = self.form.state(), self.viewer.selected, list(self.children)
+            progress, chosen, preview = self.viewer.progress, self.tray.chosen, self.viewer.preview
+            self._build(texts)
+            self.form.restore(form)
+            self.form.count_tokens()
+            with self.viewer.hold_sync():
+                self.viewer.results = [self._in_strip(result) for result in self._results]
+                self.viewer.progress, self.viewer.preview = {**progress, "said": ""}, preview
+                if (result := self._results.get(selected)) is not None:
+                    self._show(result)
+                    self.form.stages.surround(backdrop=result.jpeg)
+            self.tray.set(chosen)
+            self.compare.fill()
+            self.bar.busy = bool(self._running)
+            self._say_queue()
+            self._look_once()
+        for part in old:
+            _close_all(part, keep=self._save)
+
+    # the status line
+
+    def _look(self) -> None:
+        """Look at the session now and then, as long as a page shows the panel."""
+        with self._lock:
+            if self._looking or self._closed:
+                return
+            self._looking = True
+        threading.Thread(target=self._keep_looking, name="zimage-status", daemon=True).start()
+
+    def _keep_looking(self) -> None:
+        try:
+            while self._pages > 0 and not self._closed:
+                self._guarded(self._look_once)
+                time.sleep(LOOK_SECONDS)
+        finally:
+            self._looking = False
+
+    def _look_once(self) -> None:
+        self._status.value = line(self._session.status(), self._texts)
+
+
+def _close_all(part: Any, keep: Any) -> None:
+    """Close a part of the panel with everything in it, so that the page forgets it."""
+    if part is keep:
+        return
+    for child in getattr(part, "children", ()):
+        _close_all(child, keep)
+    part.close()

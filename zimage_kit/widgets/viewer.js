@@ -1,0 +1,266 @@
+// The picture in the making and when it is made, the strip of results, and what can be done with the selected one.
+
+const ACTIONS = ["use", "vary", "upscale", "compare", "grid", "copy", "download", "zoom", "forget"];
+
+export default {
+  render({ model, el, signal }) {
+    const text = (key) => model.get("texts")[key] ?? key;
+    el.classList.add("zk-viewer");
+    el.setAttribute("role", "group");
+
+    const figure = make("figure", "zk-figure");
+    const empty = make("p", "zk-empty");
+    const picture = make("img", "zk-picture");
+    const caption = make("figcaption", "zk-caption");
+    figure.append(empty, picture, caption);
+    const track = make("div", "zk-progress");
+    const bar = make("progress");
+    const told = make("span");
+    track.append(bar, told);
+    const live = make("span", "zk-unseen");
+    live.setAttribute("role", "status");
+    const actions = make("div", "zk-actions");
+    actions.setAttribute("role", "toolbar");
+    const strip = make("div", "zk-strip");
+    strip.setAttribute("role", "group");
+    const zoom = zoomDialog(text, signal);
+    el.append(figure, track, live, actions, strip, zoom.dialog);
+
+    const buttons = Object.fromEntries(ACTIONS.map((name) => {
+      const button = make("button", "zk-button");
+      button.type = "button";
+      button.addEventListener("click", () => act(name), { signal });
+      actions.append(button);
+      return [name, button];
+    }));
+
+    let following = true; // the picture in the making is shown, until another result is looked at
+    let url = "";
+    let thumbs = new Map(); // result id -> {button, url}
+
+    function act(name) {
+      if (name === "zoom") return zoom.open(url, model.get("about").alt);
+      if (name === "copy") return copy();
+      model.send({ do: name, id: model.get("selected") });
+    }
+
+    async function copy() {
+      const recipe = model.get("about").recipe ?? "";
+      try {
+        await navigator.clipboard.writeText(recipe);
+        live.textContent = text("copied");
+        flash(buttons.copy, text("copied"));
+      } catch {
+        window.prompt(text("copy_by_hand"), recipe); // a page that the browser does not trust with the clipboard
+      }
+    }
+
+    function showPicture() {
+      const progress = model.get("progress");
+      const preview = model.get("preview");
+      const making = Boolean(progress.active && following);
+      const bytes = making && preview.byteLength ? preview : model.get("picture");
+      const isPreview = bytes === preview;
+      empty.hidden = bytes.byteLength > 0;
+      picture.hidden = bytes.byteLength === 0;
+      if (bytes.byteLength) {
+        const next = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
+        const old = url;
+        url = next;
+        picture.src = next;
+        if (old) picture.addEventListener("load", () => URL.revokeObjectURL(old), { once: true });
+      } else if (url) {
+        picture.removeAttribute("src");
+        URL.revokeObjectURL(url);
+        url = "";
+      }
+      picture.classList.toggle("zk-making", isPreview);
+      picture.alt = isPreview ? text("in_the_making") : model.get("about").alt ?? "";
+      caption.textContent = isPreview ? "" : model.get("about").caption ?? "";
+      for (const [name, button] of Object.entries(buttons)) {
+        const can = model.get("about").can ?? [];
+        button.disabled = !model.get("selected") || isPreview || !(can.includes(name) || ["copy", "zoom"].includes(name));
+      }
+    }
+
+    function showProgress() {
+      const { active, value, max, text: line } = model.get("progress");
+      track.classList.toggle("zk-idle", !active);
+      if (max) {
+        bar.max = max;
+        bar.value = value;
+      } else {
+        bar.removeAttribute("value");
+      }
+      told.textContent = line ?? "";
+    }
+
+    function showResults() {
+      const results = model.get("results");
+      const there = new Set(results.map((result) => result.id));
+      for (const [id, thumb] of thumbs) {
+        if (there.has(id)) continue;
+        URL.revokeObjectURL(thumb.url);
+        thumb.button.remove();
+        thumbs.delete(id);
+      }
+      for (const result of results) {
+        if (thumbs.has(result.id)) continue;
+        const button = make("button", "zk-thumb");
+        button.type = "button";
+        const image = make("img");
+        const thumb = URL.createObjectURL(new Blob([result.thumb], { type: "image/jpeg" }));
+        image.src = thumb;
+        image.alt = result.label;
+        button.title = result.label;
+        button.append(image);
+        button.addEventListener("click", () => select(result.id), { signal });
+        strip.append(button);
+        thumbs.set(result.id, { button, url: thumb });
+      }
+      strip.hidden = results.length === 0;
+      showSelected();
+    }
+
+    function select(id) {
+      following = false;
+      model.set("selected", id);
+      model.save_changes();
+      showPicture();
+    }
+
+    function showSelected() {
+      const selected = model.get("selected");
+      for (const [id, { button }] of thumbs) {
+        button.setAttribute("aria-current", String(id === selected));
+        if (id === selected) button.scrollIntoView?.({ block: "nearest", inline: "nearest" });
+      }
+    }
+
+    function showTexts() {
+      el.setAttribute("aria-label", text("label"));
+      empty.textContent = text("empty");
+      bar.setAttribute("aria-label", text("progress"));
+      actions.setAttribute("aria-label", text("actions"));
+      strip.setAttribute("aria-label", text("strip"));
+      for (const [name, button] of Object.entries(buttons)) {
+        button.textContent = text(name);
+        button.title = text(`${name}_help`);
+      }
+    }
+
+    strip.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const all = [...strip.children];
+      all[all.indexOf(document.activeElement) + step]?.focus();
+    }, { signal });
+    picture.addEventListener("click", () => { if (!buttons.zoom.disabled) act("zoom"); }, { signal });
+
+    model.on("msg:custom", (message, buffers) => {
+      if (!message.file) return;
+      const link = make("a");
+      link.href = URL.createObjectURL(new Blob([buffers[0]], { type: "image/png" }));
+      link.download = message.file;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser may still be reading it
+    });
+    let was = "";
+    model.on("change:progress", () => {
+      const { active, said } = model.get("progress");
+      if (active && !was) following = true;
+      if (said) live.textContent = said;
+      was = active;
+      showProgress();
+      showPicture();
+    });
+    model.on("change:picture change:preview change:about", showPicture);
+    model.on("change:results", showResults);
+    model.on("change:selected", showSelected);
+    model.on("change:texts", () => { showTexts(); showPicture(); });
+    showTexts();
+    showResults();
+    showProgress();
+    showPicture();
+    return () => {
+      if (url) URL.revokeObjectURL(url);
+      for (const thumb of thumbs.values()) URL.revokeObjectURL(thumb.url);
+    };
+  },
+};
+
+function make(tag, className = "") {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  return made;
+}
+
+function flash(button, line) {
+  const before = button.textContent;
+  button.textContent = line;
+  setTimeout(() => { if (button.textContent === line) button.textContent = before; }, 1500);
+}
+
+// The picture over the whole page: + and - or the wheel enlarge it, a drag moves it, Escape closes it.
+function zoomDialog(text, signal) {
+  const dialog = make("dialog", "zk-zoom");
+  const frame = make("div", "zk-zoom-frame");
+  frame.tabIndex = 0;
+  const image = make("img");
+  const close = make("button", "zk-button");
+  close.type = "button";
+  frame.append(image);
+  dialog.append(frame, close);
+  let scale = 0; // 0: the whole picture fits the page
+
+  function apply() {
+    image.style.width = scale ? `${image.naturalWidth * scale}px` : "";
+    image.classList.toggle("zk-fits", !scale);
+  }
+
+  function enlarge(factor) {
+    const now = scale || image.clientWidth / image.naturalWidth;
+    const middle = [frame.scrollLeft + frame.clientWidth / 2, frame.scrollTop + frame.clientHeight / 2];
+    scale = Math.min(8, Math.max(0.1, now * factor));
+    apply();
+    frame.scrollTo(middle[0] * (scale / now) - frame.clientWidth / 2, middle[1] * (scale / now) - frame.clientHeight / 2);
+  }
+
+  dialog.addEventListener("keydown", (event) => {
+    const does = { "+": () => enlarge(1.25), "=": () => enlarge(1.25), "-": () => enlarge(0.8), 0: () => { scale = 0; apply(); },
+      1: () => { scale = 1; apply(); } }[event.key];
+    if (does) {
+      event.preventDefault();
+      does();
+    }
+    event.stopPropagation(); // Escape closes the dialog and cancels nothing
+  }, { signal });
+  frame.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    enlarge(event.deltaY < 0 ? 1.1 : 1 / 1.1);
+  }, { signal, passive: false });
+  frame.addEventListener("pointerdown", (event) => {
+    frame.setPointerCapture(event.pointerId);
+    const from = [event.clientX + frame.scrollLeft, event.clientY + frame.scrollTop];
+    const move = (next) => frame.scrollTo(from[0] - next.clientX, from[1] - next.clientY);
+    frame.addEventListener("pointermove", move, { signal });
+    frame.addEventListener("pointerup", () => frame.removeEventListener("pointermove", move), { signal, once: true });
+  }, { signal });
+  close.addEventListener("click", () => dialog.close(), { signal });
+  return {
+    dialog,
+    open(url, alt) {
+      image.src = url;
+      image.alt = alt ?? "";
+      scale = 0;
+      apply();
+      close.textContent = text("close");
+      frame.setAttribute("aria-label", text("zoom_keys"));
+      dialog.setAttribute("aria-label", text("zoom"));
+      dialog.showModal();
+      frame.focus();
+    },
+  };
+}
