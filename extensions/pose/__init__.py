@@ -155,6 +155,13 @@ class Pose(Stage):
         """The people as OpenPose JSON in pixels of a picture of this size, for other tools."""
         return openpose.write(self.figures(width, height), width, height)
 
+    @classmethod
+    def control(cls) -> Any | None:
+        """The pose editor, for everything about people but the photograph."""
+        from .editor import PoseEditor  # anywidget is needed by the panel alone
+
+        return PoseEditor()
+
     def _weights(self, request: Request) -> Path:
         if self.controlnet is None:
             return controlnet(_spec(request))

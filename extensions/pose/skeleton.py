@@ -68,9 +68,7 @@ def draw(
         at = hand[:, :2] * size
         for number, (one, other) in enumerate(HAND_BONES):
             if hand[one, 2] > 0 and hand[other, 2] > 0:
-                pen.line(
-                    [tuple(at[one]), tuple(at[other])], fill=HAND_COLOURS[number], width=max(1, round(2 * unit))
-                )
+                pen.line([tuple(at[one]), tuple(at[other])], fill=HAND_COLOURS[number], width=max(1, round(2 * unit)))
         for point in np.flatnonzero(hand[:, 2] > 0):
             _disc(pen, at[point], 4 * unit, (0, 0, 255))
     for face in faces:
