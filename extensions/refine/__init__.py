@@ -45,7 +45,11 @@ class Refine(Stage):
         1.0, ge=1.0, le=4.0, allow_inf_nan=False, description="enlarge before (Lanczos), to the nearest multiples of 16"
     )
     model: str | None = Field(None, min_length=1, description="nano, turbo, base or a folder [default: the picture's]")
-    prompt: str = Field("", description="what to draw [default: the picture's own prompt]")
+    prompt: str = Field(
+        "",
+        description="what to draw [default: the picture's own prompt]",
+        json_schema_extra={"format": "multiline"},
+    )
     negative_prompt: str = Field("", description="what to avoid; only where the model and guidance > 0 allow it")
     guidance: float | None = Field(
         None,

@@ -42,7 +42,11 @@ class TextOverlay(Stage):
     identity: ClassVar[dict[str, Any]] = {"text": ""}
     finishing: ClassVar[bool] = True
 
-    text: str = Field("", description="what to write; `\\n` begins a new line, `{seed}` and the like are filled in")
+    text: str = Field(
+        "",
+        description="what to write; `\\n` begins a new line, `{seed}` and the like are filled in",
+        json_schema_extra={"format": "multiline"},
+    )
     place: Place = Field("bottom", description="where in the picture, or in the box")
     box: Box | None = Field(
         None,

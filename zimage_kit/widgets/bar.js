@@ -94,18 +94,19 @@ export default {
     }
     requestAnimationFrame(settle);
 
+    // On the way down: text fields of ipywidgets keep the keys that they hear to themselves.
     function keys(root) {
       root.addEventListener("keydown", (event) => {
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
           event.preventDefault();
           event.stopPropagation();
           ask.generate();
-        } else if (event.key === "Escape" && model.get("busy") && !event.defaultPrevented) {
+        } else if (event.key === "Escape" && model.get("busy") && !event.target.closest?.("dialog, [data-takes-escape]")) {
           event.preventDefault();
           event.stopPropagation();
           ask.cancel();
         }
-      }, { signal });
+      }, { signal, capture: true });
     }
 
     function drops(root) {

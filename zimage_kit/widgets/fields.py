@@ -19,6 +19,9 @@ from ..extensions import discover
 from ..stage import Stage
 from .texts import Language, Texts
 
+OPEN = "\0"
+"""What a menu holds for None: with None itself ipywidgets shows an empty line."""
+
 
 @dataclass
 class Entry:
@@ -85,8 +88,12 @@ def entry(cls: type[Stage], name: str, words: Wording, automatic: str) -> Entry:
         return Entry(name, w.Checkbox(value=default, indent=False, **told), bool, bool)
     if get_origin(kind) is Literal:
         choices = [(words.choice(name, value), value) for value in get_args(kind)]
-        options = [(automatic, None), *choices] if optional else choices
-        return Entry(name, w.Dropdown(options=options, value=default, **told), _same, _same)
+        if not optional:
+            return Entry(name, w.Dropdown(options=choices, value=default, **told), _same, _same)
+        menu = w.Dropdown(options=[(automatic, OPEN), *choices], value=OPEN if default is None else default, **told)
+        return Entry(
+            name, menu, lambda value: None if value == OPEN else value, lambda value: OPEN if value is None else value
+        )
     if kind in (int, float) and not optional:
         return Entry(name, _number(kind, info, default, told), kind, kind)
     if kind is str and not optional and _extra(info).get("format") == "multiline":

@@ -17,6 +17,8 @@ from .texts import Texts
 
 RATIOS = ((1, 1), (3, 4), (4, 3), (9, 16), (16, 9))
 MOST_PICTURES = 64
+FREE = (0, 0)
+"""What the menu of sizes holds for one that is not in it."""
 
 
 def presets(spec: ModelSpec) -> list[tuple[str, tuple[int, int]]]:
@@ -30,9 +32,10 @@ def presets(spec: ModelSpec) -> list[tuple[str, tuple[int, int]]]:
 
 
 class Form:
-    """Controls for all fields of a Request. `changed` is called after each change of one of them.
+    """Controls for all fields of a Request: `words` has the prompts, `rest` all others.
 
-    `models` are the names of those that a session's workers have on their disks, None: those on this machine's.
+    `changed` is called after each change of one of them. `models` are the names of those that a session's workers have
+    on their disks, None: those on this machine's.
     """
 
     def __init__(self, texts: Texts, models: frozenset[str] | None, changed: Callable[[], None]) -> None:
@@ -45,7 +48,7 @@ class Form:
         self.tokens = w.HTML().add_class("zk-tokens")
         self.negative = w.Textarea(description=t("form.negative"), placeholder=t("form.negative_hint"), rows=2)
         self.model = w.Dropdown(description=t("form.model"), options=self._model_options(()))
-        self.ratio = w.Dropdown(description=t("form.size"), options=[(t("form.free"), None)])
+        self.ratio = w.Dropdown(description=t("form.size"), options=[(t("form.free"), FREE)])
         self.width = w.BoundedIntText(description=t("form.width"), min=64, max=4096, step=SIDE_MULTIPLE)
         self.height = w.BoundedIntText(description=t("form.height"), min=64, max=4096, step=SIDE_MULTIPLE)
         self.steps = w.BoundedIntText(description=t("form.steps"), tooltip=t("form.steps_help"), min=1, max=200)
@@ -72,7 +75,8 @@ class Form:
         self._model_changed(None)
         self._quiet = False
         self._side_changed(None)
-        self.box = w.VBox(self._laid_out()).add_class("zk-form")
+        self.words = w.VBox([self.prompt, self.tokens, self.negative]).add_class("zk-group")
+        self.rest = w.VBox(self._laid_out()).add_class("zk-form")
 
     def _laid_out(self) -> list[Any]:
         t = self._texts
@@ -86,7 +90,6 @@ class Form:
 
         seed = w.Box([self.seed, w.HBox([self.lock, self.dice, self.last]).add_class("zk-buttons")]).add_class("zk-row")
         return [
-            w.VBox([self.prompt, self.tokens, self.negative]).add_class("zk-group"),
             group("form.picture", row(self.model, self.ratio, self.width, self.height)),
             group("form.sampling", row(self.steps, self.guidance, self.count), seed),
             group("form.loras", self.loras.box),
@@ -122,7 +125,7 @@ class Form:
         spec = self.spec
         was_quiet, self._quiet = self._quiet, True
         try:
-            self.ratio.options = [*presets(spec), (self._texts("form.free"), None)]
+            self.ratio.options = [*presets(spec), (self._texts("form.free"), FREE)]
             for side in (self.width, self.height):
                 side.max = spec.largest_side
             self.width.value, self.height.value = spec.native
@@ -140,7 +143,7 @@ class Form:
         _shown(self.guidance, spec.negative_prompt or self.guidance.value != spec.guidance)
 
     def _ratio_changed(self, change: Any) -> None:
-        if change["new"] is not None and not self._quiet:
+        if change["new"] != FREE and not self._quiet:
             self.width.value, self.height.value = change["new"]
 
     def _side_changed(self, _: Any) -> None:
@@ -150,10 +153,10 @@ class Form:
         known = {value for _, value in self.ratio.options}
         self._quiet, was = True, self._quiet
         try:
-            self.ratio.value = size if size in known else None
+            self.ratio.value = size if size in known else FREE
         finally:
             self._quiet = was
-        self.stages.surround(size=size)
+        self.stages.surround(size=size, model=self.model.value)
 
     def _use_last_seed(self, _: Any) -> None:
         if self.last_seed is not None:

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ..artifact import Artifact
+from ..request import Request
 from ..units import duration
 from .texts import Texts
 
@@ -106,10 +107,24 @@ class Results:
         return len(self._all)
 
 
+def _flat(request: Request) -> dict[str, Any]:
+    """A recipe without lists: stages and LoRAs by name, and the fields of each stage by `kind.field`."""
+    flat = request.model_dump(mode="json", exclude={"version", "stages", "loras"})
+    flat["loras"] = ", ".join(f"{lora.path.name} {lora.weight:g}" for lora in request.loras)
+    flat["stages"] = " + ".join(stage.kind for stage in request.stages)
+    for stage in request.stages:
+        flat |= {f"{stage.kind}.{name}": value for name, value in stage.fields().items()}
+    return flat
+
+
 def differing(artifacts: list[Artifact]) -> list[dict[str, Any]]:
-    """Of each artifact, the fields of its recipe in which they are not all alike."""
-    recipes = [artifact.request.model_dump(mode="json") for artifact in artifacts]
-    names = [
-        name for name in (recipes[0] if recipes else {}) if any(each[name] != recipes[0][name] for each in recipes)
-    ]
+    """Of each artifact, what its recipe has in common with none or only some of the others.
+
+    Fields of a stage are told where all of them have that stage.
+    """
+    if not artifacts:
+        return []
+    recipes = [_flat(artifact.request) for artifact in artifacts]
+    shared = set.intersection(*(set(recipe) for recipe in recipes))
+    names = [name for name in recipes[0] if name in shared and any(each[name] != recipes[0][name] for each in recipes)]
     return [{name: each[name] for name in names} for each in recipes]

@@ -19,7 +19,7 @@ SHOWN = 6
 """Fields of a stage that are always shown; the others fold out."""
 
 Surroundings = dict[str, Any]
-"""What a stage's own control may like to know: size (width, height in pixels), backdrop (the last picture, encoded)."""
+"""What a stage's own control may like to know: see `Stage.control`."""
 
 
 class StageForm:
@@ -133,14 +133,17 @@ class StageList:
         usable = [kind for found in discover() if found.state == "ready" for kind in found.stages]
         names = [(Wording.of(kind, texts.language).title, kind) for kind in sorted({*usable, *kinds()} & set(kinds()))]
         self.menu = w.Dropdown(
-            options=[(texts("stages.choose"), None), *names], value=None, description=texts("stages.add")
+            options=[(texts("stages.choose"), ""), *names], value="", description=texts("stages.add")
         )
         self.menu.observe(self._chosen, "value")
-        self.box = w.VBox([self._rows, self.menu])
+        self._removed: tuple[int, StageForm] | None = None
+        self.undo = w.Button().add_class("zk-link").add_class("zk-hidden")
+        self.undo.on_click(lambda _: self.bring_back())
+        self.box = w.VBox([self._rows, self.undo, self.menu])
 
     def _chosen(self, change: Any) -> None:
-        if change["new"] is not None:
-            self.menu.value = None
+        if change["new"]:
+            self.menu.value = ""
             self.add(change["new"])
 
     def add(self, kind: str, fields: dict[str, Any] | None = None) -> StageForm:
@@ -166,11 +169,24 @@ class StageList:
             self._arrange()
 
     def remove(self, form: StageForm) -> None:
-        """Take a stage out of the list."""
+        """Take a stage out of the list; the last one taken out can be brought back, with all that stands in it."""
+        place = self.forms.index(form)
         self.forms = [other for other in self.forms if other is not form]
         self._arrange()
+        self._removed = place, form
+        self.undo.description = self._texts("stages.undo", stage=form.title)
+        _show(self.undo, True)
+
+    def bring_back(self) -> None:
+        """Undo the last removal."""
+        if self._removed is not None:
+            place, form = self._removed
+            self.forms = [*self.forms[:place], form, *self.forms[place:]]
+            self._arrange()
 
     def _arrange(self) -> None:
+        self._removed = None
+        _show(self.undo, False)
         self._rows.children = [form.box for form in self.forms]
         for place, form in enumerate(self.forms):
             form.up.disabled, form.down.disabled = place == 0, place == len(self.forms) - 1

@@ -75,10 +75,10 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.bar.on_msg(lambda _, message, buffers: self._guarded(self._bar_says, message, buffers))
         self.viewer.on_msg(lambda _, message, buffers: self._guarded(self._viewer_says, message))
         self.viewer.observe(lambda _: self._guarded(self._select, self.viewer.selected), "selected")
-        self.form.box.children = [*self.form.box.children, self._save]
-        left = w.VBox([self.bar, self.problem.box, self.form.box]).add_class("zk-left")
-        right = w.VBox([self.viewer, self.compare.box, self.tray.box]).add_class("zk-side")
-        self.children = [w.Box([left, right]).add_class("zk-columns"), self._status]
+        top = w.VBox([self.bar, self.problem.box, self.form.words]).add_class("zk-top")
+        rest = w.VBox([self.form.rest, self._save]).add_class("zk-rest")
+        side = w.VBox([self.viewer, self.compare.box, self.tray.box]).add_class("zk-side")
+        self.children = [w.Box([top, rest, side]).add_class("zk-columns"), self._status]
         self.viewer.progress = {"active": False, "value": 0, "max": 0, "text": ""}
         self._edited()
 
