@@ -270,12 +270,14 @@ export default {
     function fromPython() {
       const found = model.get("figures");
       if (drag || !found.people || !same(found.of, settled.value)) return;
+      const shown = [settled.people, settled.size, body];
       settled = { value: settled.value, people: found.people, size: found.size };
       if (same(origin.value, settled.value)) origin = settled;
       body = found.body;
       people = found.people;
       person = clamp(person, 0, people.length - 1);
-      build();
+      // it was so already: what the user is about to take hold of stays the same element
+      if (!same(shown, [people, settled.size, body])) build();
     }
 
     function fromOutside() {
@@ -287,6 +289,7 @@ export default {
       settled = { ...settled, value };
       origin = settled;
       fromPython();
+      if (people.length) panel();
     }
 
     // ---- what is done ----
@@ -425,6 +428,7 @@ export default {
 
     // ---- the frame around the picture ----
 
+    el.classList.add("zk-pose-widget");
     const root = element("div", "zk-pose", el, { role: "group" });
     const main = element("div", "zk-pose-main", root);
     const tools = element("div", "zk-pose-tools", root);
@@ -826,6 +830,9 @@ export default {
         node.setAttribute("aria-checked", node.dataset.pose === pose);
         node.tabIndex = node === reachable ? 0 : -1;
       }
+      const { offsetLeft, offsetWidth } = reachable;
+      if (offsetLeft < strip.scrollLeft || offsetLeft + offsetWidth > strip.scrollLeft + strip.clientWidth)
+        strip.scrollLeft = offsetLeft - (strip.clientWidth - offsetWidth) / 2;
       bodyRow.hidden = !named(settled.value);
       bodies.value = settled.value.body ?? "";
       tallness.show(Math.round(100 * (settled.value.size ?? 0.78)));
@@ -980,12 +987,15 @@ export default {
     }
 
     svg.addEventListener("pointerdown", press, { signal });
+    // a finger that has taken hold of somebody does not scroll the page; touch-action knows no part of a drawing
+    svg.addEventListener("touchstart", (event) => drag && event.preventDefault(), { signal, passive: false });
     svg.addEventListener("pointermove", pull, { signal });
     svg.addEventListener("pointerup", release, { signal });
     svg.addEventListener("pointercancel", letGo, { signal });
     svg.addEventListener("lostpointercapture", letGo, { signal });
     svg.addEventListener("pointerleave", () => ((hovered = null), name()), { signal });
-    handles.addEventListener(
+    // on the stage: Chromium lets Tab stop at an SVG element that listens to the focus itself
+    stage.addEventListener(
       "focusin",
       ({ target }) => {
         const node = target.closest("[data-handle]");
@@ -995,7 +1005,7 @@ export default {
       },
       { signal },
     );
-    handles.addEventListener("focusout", name, { signal });
+    stage.addEventListener("focusout", name, { signal });
 
     // ---- keys ----
 

@@ -16,6 +16,7 @@ export default {
     const abort = new AbortController();
     const { signal } = abort;
 
+    el.classList.add("zk-compare-widget");
     const root = make("div", "zk-compare", el);
     root.setAttribute("role", "group");
     const frame = make("div", "zk-compare-frame", root);
