@@ -33,6 +33,11 @@ INSTALLED_AS = {
     "modelscope_hub": "modelscope",
     "yaml": "pyyaml",
     "tqdm": "huggingface-hub",
+    "tornado": "distributed",
+    "IPython": "ipykernel",
+    "jupyter_client": "ipykernel",
+    "jupyter_server": "voila",
+    "traitlets": "ipywidgets",
 }
 
 

@@ -61,6 +61,7 @@ app.add_typer(session.app, name="session")
 app.command("worker", short_help="Let this machine work for a session elsewhere.")(session.worker)
 app.command("doctor", short_help="What this machine can run, what is wrong.")(machine.doctor)
 app.command("lab", short_help="Open JupyterLab on the notebooks.")(machine.lab)
+app.command("app", short_help="Open the studio as a web page.")(machine.app)
 
 
 def call(arguments: list[str]) -> int:

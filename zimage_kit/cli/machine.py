@@ -1,4 +1,4 @@
-"""`zimage doctor` and `zimage lab`: what this machine can run, and opening the notebooks on it."""
+"""`zimage doctor`, `zimage lab` and `zimage app`: what this machine can run; notebooks and studio on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -70,13 +70,9 @@ def lab(
     Example:
       zimage lab --no-browser
     """
-    from ..errors import BadRequest, ZImageError
+    from ..errors import BadRequest
 
-    if find_spec("jupyterlab") is None:
-        from ..doctor import requirements_of
-
-        wanted = requirements_of("notebook") or "jupyterlab ipywidgets"
-        raise ZImageError("JupyterLab is not installed", mend=f"{sys.executable} -m pip install {wanted}")
+    _installed("jupyterlab", "JupyterLab")
     place = (folder or _notebooks()).resolve()
     if not place.is_dir():
         raise BadRequest(f"folder {place} does not exist", mend="Name the folder that holds your notebooks.")
@@ -89,6 +85,74 @@ def lab(
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+def app(
+    port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="Port to serve it on.")] = 7860,
+    next_port: Annotated[bool, typer.Option("--next-port", help="If that one is taken, the next free one.")] = False,
+    host: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="This machine's address; another than 127.0.0.1 lets others reach it."),
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            envvar="ZIMAGE_APP_TOKEN",
+            help='What opens the page; "" for none [default: one of your own].',
+        ),
+    ] = None,
+    theme: Annotated[Literal["light", "dark"], typer.Option(help="Its colours.")] = "light",
+    lang: Annotated[Literal["en", "zh"] | None, typer.Option(help="Its language [default: the system's].")] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser window.")] = True,
+) -> None:
+    """Open the studio as a web page. Each tab has a panel of its own; all share your session and its model.
+
+    It is served to this machine only, but a machine can have several users: so the address that is shown holds a
+    token. A browser that has been opened with it once comes in without it from then on, for as long as the token
+    stays the same (30 days at most). Nothing is fetched from elsewhere. Ctrl-C ends the page; the session goes on.
+
+    \b
+    Examples:
+      zimage app
+      zimage app --next-port --theme dark --lang zh
+      zimage app --host 0.0.0.0
+    """
+    _installed("voila", "Voila")
+    from ..session import connect
+    from ..widgets import address
+
+    keys = address.keys(host, token)
+    taken, listening = address.listen(host, port, next_port)
+    if taken != port:
+        console.say(f"port {port} is taken by {address.holder(port)}: this is on port {taken}")
+    if not address.is_loopback(host):
+        console.say("What goes between browser and page is not encrypted: in a network that you do not trust, leave it")
+        console.say(f"on 127.0.0.1 and let a tunnel bring it to you: ssh -L {taken}:127.0.0.1:{taken} this-machine")
+    if lang:
+        os.environ["ZIMAGE_LANG"] = lang  # the kernels inherit it
+    connect().close()  # started here, so that what is in its way is said here
+
+    def when_up() -> None:
+        console.result(address.url(host, taken, keys.token))
+        console.say("Ctrl-C closes the page")
+        if browser:
+            address.open_browser(host, taken, keys)
+
+    from ..widgets.app import serve
+
+    serve(listening, host, taken, keys, theme, when_up)
+    console.say("the page is closed; your session goes on (`zimage session stop` ends it)")
+
+
+def _installed(module: str, name: str) -> None:
+    """Raises ZImageError with the command that installs what the notebooks need."""
+    if find_spec(module) is None:
+        from ..doctor import requirements_of
+        from ..errors import ZImageError
+
+        wanted = requirements_of("notebook") or f"{module} ipywidgets"
+        raise ZImageError(f"{name} is not installed", mend=f"{sys.executable} -m pip install {wanted}")
 
 
 def _notebooks() -> Path:
