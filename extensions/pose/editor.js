@@ -755,7 +755,7 @@ export default {
       const room = BESIDE * Math.min(width, height);
       const view = [-room, -room, width + 2 * room, height + 2 * room];
       svg.setAttribute("viewBox", view.join(" "));
-      stage.style.setProperty("--aspect", view[2] / view[3]);
+      root.style.setProperty("--aspect", view[2] / view[3]);
       for (const rect of [ground, frame, photo]) set(rect, { width, height });
       const px = view[2] / (svg.clientWidth || view[2]);
       svg.style.setProperty("--px", px);
@@ -796,16 +796,18 @@ export default {
     function name() {
       const focused = handles.contains(document.activeElement) ? { index: person, handle: chosen } : null;
       const about = drag?.taken ?? hovered ?? focused;
+      handles.querySelector(".zk-pose-near")?.classList.remove("zk-pose-near");
+      if (hovered && !drag) nodeOf(hovered.index, hovered.handle)?.classList.add("zk-pose-near");
       tag.textContent = about && people[about.index] ? handleName(about.index, about.handle) : "";
       if (!tag.textContent) return;
       const [width, height] = settled.size;
       const px = Number(svg.style.getPropertyValue("--px"));
       const [x, y] = handlePlace(people[about.index], about.handle);
-      const end = x > 0.62; // to the side where there is room
+      // above the point, where no finger is; along the edges to the inside
       set(tag, {
-        x: x * width + (end ? -14 : 14) * px,
-        y: y * height + (y < 0.06 ? 22 : -12) * px,
-        "text-anchor": end ? "end" : "start",
+        x: x * width,
+        y: y * height + (y < 0.05 ? 30 : -17) * px,
+        "text-anchor": x < 0.2 ? "start" : x > 0.8 ? "end" : "middle",
         "font-size": 13 * px,
         "stroke-width": 3.5 * px,
       });

@@ -271,7 +271,7 @@ def test_openpose_json_comes_in_by_file_or_drop_and_goes_out_again(notebook: Ope
     nb.python("setattr(editor, 'size', (768, 1024))")
     json_file(nb, "people.json", text)
     nb.wait("len(editor.value.get('people', ())) == 2")
-    expect(nb.page.locator(".zk-pose-status")).to_have_text("Read: people 2")
+    expect(nb.page.locator(".zk-pose-status")).to_have_text("People read from the file: 2")
     assert_drawn(nb)
     nb.shot("pose-editor-hands", nb.page.locator(".zk-pose"))
     with nb.page.expect_download() as download:
