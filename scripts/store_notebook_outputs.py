@@ -39,6 +39,7 @@ def run_and_store(path: Path) -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as state:
         os.environ["ZIMAGE_STATE"] = state
+        os.environ["ZIMAGE_PROGRESS"] = "0"  # a bar that is gone leaves an empty output behind
         try:
             for name in sys.argv[1:]:
                 run_and_store(Path(name))

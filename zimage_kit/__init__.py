@@ -74,6 +74,13 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext zimage_kit`: the magics `%%imagine` and `%imagine`."""
+    from .magic import load
+
+    load(shell)
+
+
 def __dir__() -> list[str]:
     """The public names, for tab completion."""
     return sorted([*__all__, "__version__"])

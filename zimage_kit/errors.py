@@ -19,6 +19,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -36,6 +38,18 @@ class ZImageError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from the parts, so that an error crosses to another process whole."""
         return _rebuild, (type(self), self.seen, self.expected, self.mend, self.facts)
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: the one line, and the line of the cell; a stage's own traceback where it broke.
+
+        ZIMAGE_DEBUG=1 shows the whole traceback.
+        """
+        if os.environ.get("ZIMAGE_DEBUG"):
+            return traceback.format_exception(self)
+        inside = str(self.facts.get("traceback", "")) if type(self) is JobFailed else ""
+        cells = [frame for frame in traceback.extract_tb(self.__traceback__) if "ipykernel" in frame.filename]
+        where = [f"  line {frame.lineno} of the cell: {frame.line}" for frame in cells[-1:] if frame.line]
+        return [*inside.splitlines(), f"{type(self).__name__}: {self}", *where]
 
 
 def _rebuild(cls: type[ZImageError], seen: str, expected: str, mend: str, facts: dict[str, Any]) -> ZImageError:

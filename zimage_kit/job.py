@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from .artifact import Artifact
+from .display import facts
 from .engines import Engine
 from .errors import ZImageError
 from .events import LAST, Event
+from .progress import told
 from .request import Request
 
 _HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is heard on every system
@@ -100,6 +102,15 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<Job {self.id}: {self.state}>"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: how it is now, not how it will be."""
+        with self._news:
+            last = self._events[-1] if self._events else None
+        now = told(last) if last is not None else None
+        done = last.message if last is not None and last.kind in LAST else now[2] if now else ""
+        prompt = self._request.prompt if self._request is not None else None
+        return facts((("job", self.id), ("state", self.state), ("so far", done), ("prompt", prompt)))
 
     def hear(self, event: Event) -> None:
         """The engine tells an event."""

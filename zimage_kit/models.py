@@ -11,19 +11,20 @@ import shutil
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from . import nano
 from .directories import INDEX, candidates, component_config, missing_files, models_dir
+from .display import table
 from .errors import BadRequest, ModelMissing, UnknownModel, closest
 from .extras import EXTRAS
 from .model_data import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5
 
 __all__ = [
-    "SPECS", "ModelSpec", "controlnet", "default_model", "default_notice", "models_dir",
-    "models_here", "require", "resolve",
+    "SPECS", "ModelList", "ModelSpec", "ModelState", "controlnet", "default_model", "default_notice", "list_models",
+    "models_dir", "models_here", "require", "resolve",
 ]  # fmt: skip
 
 
@@ -249,6 +250,61 @@ def default_model(there: frozenset[str] | None = None) -> str:
     """`turbo` once it is on this disk (or among the names `there`, of a session's workers), `nano` until then."""
     found = TURBO.directory() is not None if there is None else TURBO.name in there
     return TURBO.name if found else NANO.name
+
+
+class ModelState(BaseModel):
+    """Where a model that is known by name is: on this disk, on a worker's, or nowhere yet. Sizes in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    summary: str
+    native: tuple[int, int]
+    steps: int
+    state: Literal["here", "on a worker", "missing"]
+    directory: Path | None
+    download_bytes: int
+    default: bool = Field(description="whether it draws where no model is named")
+
+    @property
+    def where(self) -> str:
+        """For people: its folder, or how to get it."""
+        if self.directory is not None:
+            return str(self.directory)
+        if self.state == "on a worker":
+            return "on a worker of the session"
+        return f"not here: zimage models download {self.name} ({self.download_bytes / 1e9:.0f} GB)"
+
+
+class ModelList(tuple[ModelState, ...]):
+    """Models with where they are; shows itself as a table in a notebook."""
+
+    def __str__(self) -> str:
+        return "\n".join(f"{'*' if each.default else ' '} {each.name}: {each.where}" for each in self)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        def row(each: ModelState) -> tuple[object, ...]:
+            name = f"{each.name} (default)" if each.default else each.name
+            return name, f"{each.native[0]} x {each.native[1]}", each.steps, each.summary, each.where
+
+        rows = map(row, self)
+        return table(("model", "native size", "steps", "what it is", "where it is"), rows)
+
+
+def list_models(there: frozenset[str] | None = None) -> ModelList:
+    """All models known by name. `there` are those of a session's workers, None: only this disk counts."""
+    default = default_model(there or None)
+
+    def state(spec: ModelSpec) -> ModelState:
+        directory = spec.directory()
+        found = "here" if directory else "on a worker" if there and spec.name in there else "missing"
+        told = {name: getattr(spec, name) for name in ("name", "summary", "native", "steps", "download_bytes")}
+        return ModelState(**told, state=found, directory=directory, default=spec.name == default)
+
+    return ModelList(state(spec) for spec in SPECS.values())
 
 
 _noticed = False

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
+from .display import facts
 from .errors import BadRequest, closest
 
 SIDE_MULTIPLE = 16
@@ -138,6 +139,15 @@ class Request(BaseModel):
         """True once model, sides, steps, guidance and seed are concrete: then this is a recipe."""
         return None not in (self.model, self.width, self.height, self.steps, self.guidance, self.seed)
 
+    def _repr_html_(self) -> str:
+        """In a notebook: what is set, a line for each; a stage's fields where they are not its defaults."""
+        size = f"{self.width or 'native'} x {self.height or 'native'}" if self.width or self.height else None
+        loras = ", ".join(f"{lora.path} ({lora.weight:g})" for lora in self.loras)
+        stages = "\n".join(f"{stage.kind} {_told(stage)}".strip() for stage in self.stages)
+        names = ("prompt", "negative_prompt", "model", "size", "steps", "guidance", "seed", "loras", "stages", "source")
+        values = {**dict(self), "size": size, "loras": loras, "stages": stages}
+        return facts((name.replace("_", " "), values[name]) for name in names)
+
     def but(self, **changes: Any) -> Request:
         """A new request with some fields changed, validated like any other."""
         return Request(**{**dict(self), **changes})
@@ -145,6 +155,12 @@ class Request(BaseModel):
     def then(self, *stages: Any) -> Request:
         """A new request with these stages after the ones that it has."""
         return self.but(stages=(*self.stages, *stages))
+
+
+def _told(stage: StageData) -> str:
+    """A stage's fields that say something, in a line."""
+    parts = [f"{name}={_short(value)}" for name, value in stage.fields().items() if value not in (None, "", [], False)]
+    return ", ".join(parts)
 
 
 def random_seed() -> int:

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, overload
 from weakref import WeakValueDictionary
@@ -21,8 +22,9 @@ from .errors import BadRequest, NoRecipe, ZImageError
 from .events import Event
 from .execute import Task
 from .job import Job
-from .models import default_notice
+from .models import ModelList, default_notice, list_models
 from .preflight import Checked, check, check_applied
+from .progress import watcher
 from .request import Request
 from .stage import Stage
 from .status import Priority
@@ -103,13 +105,15 @@ class Session:
     ) -> Artifact | Iterator[Artifact]:
         """Make a picture and wait for it; of several requests, an iterator that gives each artifact as it is done.
 
-        `on_event` is called in this thread. All requests are checked before the first begins; `seed` may then be a
-        sequence with one seed for each. An interrupt while waiting cancels what is not done. `fresh`, `keep` and
-        `priority` are as for `submit`; several requests are "batch" unless told otherwise, one is "interactive".
+        `on_event` is called in this thread; without it a notebook's cell or a terminal shows how far it is. All
+        requests are checked before the first begins; `seed` may then be a sequence with one seed for each. An interrupt
+        while waiting cancels what is not done. `fresh`, `keep` and `priority` are as for `submit`; several requests are
+        "batch" unless told otherwise, one is "interactive".
         """
         if isinstance(request, Request | str):
             job = self.submit(request, fresh=fresh, keep=keep, priority=priority or "interactive", **fields)
-            return self._wait(job, on_event)
+            with closing(watcher()) as watch:
+                return self._wait(job, on_event or watch.hear)
         requests = list(request)
         seeds = _seeds(fields.pop("seed", None), len(requests))
         checked = [
@@ -117,7 +121,7 @@ class Session:
             for each, seed in zip(requests, seeds, strict=True)
         ]
         jobs = [self._start(each, fresh, keep, priority or "batch") for each in checked]
-        return _Stream(jobs, lambda job: self._wait(job, on_event))
+        return _Stream(jobs, self._wait, on_event)
 
     def apply(
         self,
@@ -136,7 +140,8 @@ class Session:
         trace = artifact.trace.model_copy(update={"notes": (*artifact.trace.notes, *notes)})
         job = Job(request, self._engine)
         task = Task(job.id, request, picture=artifact.image, trace=trace, done=done)
-        made = self._wait(self._queue(job, task), on_event)
+        with closing(watcher()) as watch:
+            made = self._wait(self._queue(job, task), on_event or watch.hear)
         made._applied_to = artifact
         return made
 
@@ -175,9 +180,9 @@ class Session:
             ) from None
         return Studio(self, **options)
 
-    def models_there(self) -> frozenset[str] | None:
-        """Names of the models that the session's workers have on their disks; None: those on this machine's."""
-        return self._engine.models()
+    def models(self) -> ModelList:
+        """The models that are known by name, and which of them this session can draw with."""
+        return list_models(self._engine.models())
 
     def unload(self) -> None:
         """Give the models' memory back; the next job loads its model again. Waits for what runs."""
@@ -247,18 +252,25 @@ class Session:
 class _Stream(Iterator[Artifact]):
     """Artifacts in the order of their jobs. Whoever stops listening (an error, an interrupt, close) stops the rest."""
 
-    def __init__(self, jobs: Sequence[Job], wait: Callable[[Job], Artifact]) -> None:
-        self._jobs, self._wait = list(jobs), wait
+    def __init__(
+        self, jobs: Sequence[Job], wait: Callable[[Job, OnEvent | None], Artifact], on_event: OnEvent | None
+    ) -> None:
+        self._jobs, self._wait, self._on_event, self._count = list(jobs), wait, on_event, len(jobs)
+        self._watch = watcher()
 
     def __next__(self) -> Artifact:
         if not self._jobs:
+            self._watch.close()
             raise StopIteration
+        of = f"picture {self._count - len(self._jobs) + 1} of {self._count}: "
         try:
-            artifact = self._wait(self._jobs[0])
+            artifact = self._wait(self._jobs[0], self._on_event or (lambda event: self._watch.hear(event, of)))
         except BaseException:
             self.close()
             raise
         self._jobs.pop(0)
+        if not self._jobs:
+            self._watch.close()
         return artifact
 
     def __len__(self) -> int:
@@ -269,6 +281,7 @@ class _Stream(Iterator[Artifact]):
         for job in self._jobs:
             job.cancel()
         self._jobs.clear()
+        self._watch.close()
 
 
 def _seeds(seed: Any, count: int) -> Sequence[int | None]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
+from .display import facts, table
 from .gpus import Gpu
 from .units import gigabytes
 
@@ -149,6 +150,33 @@ class Status(_Facts):
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        """A notebook shows tables: the session, its workers, jobs and cards."""
+        session = facts(
+            (("session", f"{self.engine}, {self.state}"), ("at", self.address), ("model loads", str(self.model_loads)),
+             ("waiting", str(self.queued)), ("attached", str(self.clients)))
+        )  # fmt: skip
+        parts = [session]
+        if self.workers:
+            rows = [(worker.name, worker.pid, _of_worker(worker)) for worker in self.workers]
+            parts.append(table(("worker", "pid", "how it is"), rows))
+        if self.jobs:
+            parts.append(table(("job", "how it is"), [(job.id, _of_job(job)) for job in self.jobs]))
+        if self.gpus:
+            heads = ("card", "memory", "°C", "W", "held by")
+            parts.append(table(heads, [self._of_gpu(gpu) for gpu in self.gpus]))
+        return "".join(parts)
+
+    def _of_gpu(self, gpu: Gpu) -> tuple[object, ...]:
+        ours = {(worker.host, worker.pid) for worker in self.workers}
+        held = "\n".join(
+            f"{gigabytes(holder.bytes)}: "
+            + ("this session" if (gpu.host, holder.pid) in ours else f"{holder.command} (pid {holder.pid})")
+            for holder in gpu.holders
+        )
+        memory = f"{gigabytes(gpu.used)} of {gigabytes(gpu.total)}"
+        return f"{gpu.name} ({gpu.host})", memory, gpu.temperature, gpu.power, held
 
     def _repr_pretty_(self, printer: object, cycle: bool) -> None:
         """A notebook shows the same lines."""

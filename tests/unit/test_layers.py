@@ -11,7 +11,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "zimage_kit"
 
 LAYERS = (
-    {"errors", "events", "model_data", "cards", "fonts", "gpus", "hub_sources", "status", "units"},
+    {"display", "errors", "events", "model_data", "cards", "fonts", "gpus", "hub_sources", "units"},
+    {"progress", "status"},
     {"request", "store", "compare", "png"},
     {"artifact"},
     {"stage"},
@@ -26,7 +27,7 @@ LAYERS = (
     {"doctor", "doctor_probe"},
     {"widgets"},
     {"cli"},
-    {"__main__"},
+    {"__main__", "magic"},
 )
 """Lowest first. A module imports from its own layer and those below. A new module must be given its place here."""
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..units import duration, gigabytes
+from ..units import duration
 from . import console
 
 if TYPE_CHECKING:
     from ..artifact import Artifact
-    from ..events import Event
     from ..request import Request
     from ..session import Session
 
@@ -125,28 +124,14 @@ def make(session: Session, request: Request, quiet: bool = False) -> Artifact:
         job = session.submit(request)
         try:
             for event in job.events():
-                _show(event, bar)
+                if (now := console.told(event)) is not None:
+                    bar.update(*now)
             return job.result()
         except KeyboardInterrupt:
             job.cancel()
             for _ in job.events():  # until the step that is running has ended
                 pass
             raise
-
-
-def _show(event: Event, bar: console.Bar) -> None:
-    match event.kind:
-        case "loading" if event.bytes_total:
-            text = f"{event.message} ({gigabytes(event.bytes_total)} in all)"
-            bar.update(event.bytes_done or 0, event.bytes_total, text)
-        case "loading":
-            bar.update(0, 1, event.message or "loading")
-        case "step" if event.steps and event.step:
-            bar.update(event.step, event.steps, f"step {event.step} of {event.steps}")
-        case "stage":
-            bar.update(1, 1, event.message)
-        case "queued" if event.position:
-            bar.update(0, 1, f"waiting; {event.position} ahead")
 
 
 def finish(saved: list[tuple[Artifact, Path]], as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as w
 
 from ..lora import lora_names
-from ..models import SPECS, ModelSpec, default_model, resolve
+from ..models import SPECS, ModelList, ModelSpec, resolve
 from ..prompts import count_tokens
 from ..request import LARGEST_SEED, SIDE_MULTIPLE, Lora, Request, random_seed
 from .stages import StageList
@@ -34,11 +34,10 @@ def presets(spec: ModelSpec) -> list[tuple[str, tuple[int, int]]]:
 class Form:
     """Controls for all fields of a Request: `words` has the prompts, `rest` all others.
 
-    `changed` is called after each change of one of them. `models` are the names of those that a session's workers have
-    on their disks, None: those on this machine's.
+    `changed` is called after each change of one of them; `models` are the session's.
     """
 
-    def __init__(self, texts: Texts, models: frozenset[str] | None, changed: Callable[[], None]) -> None:
+    def __init__(self, texts: Texts, models: ModelList, changed: Callable[[], None]) -> None:
         self._texts, self._changed_hook = texts, changed
         self._models, self._quiet = models, True  # until all controls are there
         self.last_seed: int | None = None
@@ -71,7 +70,7 @@ class Form:
         self.prompt.observe(lambda _: self.count_tokens(), "value")
         for control in self._own_inputs():
             control.observe(lambda _: self._changed(), "value")
-        self.model.value = default_model(models or None)
+        self.model.value = self._default = next(model.name for model in models if model.default)
         self._model_changed(None)
         self._quiet = False
         self._side_changed(None)
@@ -113,11 +112,10 @@ class Form:
 
     def _model_options(self, more: Sequence[str]) -> list[tuple[str, str]]:
         """(label, name): those known by name, absent ones marked, and folders that recipes named."""
-        here = self._models or frozenset()
-        options = []
-        for name, spec in SPECS.items():
-            there = name in here or spec.directory() is not None
-            options.append((name if there else self._texts("form.absent", model=name), name))
+        options = [
+            (self._texts("form.absent", model=model.name) if model.state == "missing" else model.name, model.name)
+            for model in self._models
+        ]
         return [*options, *((name, name) for name in more if name not in SPECS)]
 
     def _model_changed(self, _: Any) -> None:
@@ -211,7 +209,7 @@ class Form:
 
         Raises ZImageError for a model or a stage that cannot be had; then nothing is changed.
         """
-        name = request.model or default_model(self._models or None)
+        name = request.model or self._default
         spec = resolve(name)
         self._quiet, was = True, self._quiet
         try:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from ..display import notebook
+
 
 class PlainOutput:
     """`count` places; the latest pictures take the places of the oldest ones."""
@@ -19,7 +21,7 @@ class PlainOutput:
 
     def display(self) -> None:
         """Put the empty places into the cell that is running."""
-        shell = _shell()
+        shell = notebook()
         if shell is None:
             return
         self._shown = True
@@ -28,19 +30,9 @@ class PlainOutput:
 
     def show(self, bundle: dict[str, Any]) -> None:
         """Put a picture (data by mime type, as IPython displays it) into the next place."""
-        shell = _shell()
+        shell = notebook()
         if shell is None or not self._shown or not self._ids:
             return
         place = self._ids[self._next % len(self._ids)]
         self._next += 1
         shell.display_pub.publish(bundle, {}, transient={"display_id": place}, update=True)
-
-
-def _shell() -> Any:
-    """The notebook's shell; None outside of a notebook, where there is no cell."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return None
-    shell = get_ipython()
-    return shell if shell is not None and hasattr(shell, "kernel") else None

@@ -17,6 +17,7 @@ from ..artifact import Artifact, read
 from ..errors import JobCancelled
 from ..events import Event
 from ..extensions import kinds, stages
+from ..progress import seconds_left
 from ..request import Request, random_seed
 from ..units import duration, gigabytes
 from .bar import Bar
@@ -63,7 +64,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _build(self, texts: Texts) -> None:
         """Make all parts in one language."""
         self._texts = texts
-        self.form = Form(texts, self._session.models_there(), self._edited)
+        self.form = Form(texts, self._session.models(), self._edited)
         self.bar = Bar(texts)
         self.viewer = Viewer(texts)
         self.problem = ErrorBox(texts)
@@ -278,8 +279,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                     text += f" ({gigabytes(int(value))} / {gigabytes(int(most))})"
             case "step":
                 value, most = event.step or 0, event.steps or 0
-                left = (event.seconds or 0) / max(value, 1) * (most - value)
-                text = t("panel.step", step=event.step, steps=event.steps, left=duration(left))
+                text = t("panel.step", step=event.step, steps=event.steps, left=duration(seconds_left(event) or 0))
             case "stage":
                 text = event.message
             case _:
