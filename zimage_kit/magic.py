@@ -66,8 +66,9 @@ def imagine(line: str, cell: str | None = None) -> Any:
             raise UsageError(f"%%imagine: --count {given.count}; expected 1 or more")
         width, height = parse_size(given.size) if given.size else (None, None)
         request = Request(
-            prompt=_prompt(given.prompt, cell), negative_prompt=given.negative, model=given.model, width=width, height=height,
-            steps=given.steps, guidance=given.guidance, seed=random_seed() if given.seed is None else given.seed,
+            prompt=_prompt(given.prompt, cell), negative_prompt=given.negative, model=given.model, width=width,
+            height=height, steps=given.steps, guidance=given.guidance,
+            seed=random_seed() if given.seed is None else given.seed,
             loras=[parse_lora(text) for text in given.lora], stages=[parse_stage(text) for text in given.stage],
         )  # fmt: skip
         return _make(request, given)
