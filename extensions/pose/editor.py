@@ -24,6 +24,8 @@ from .openpose import Figure
 
 _HERE = Path(__file__).parent
 TEXTS = _HERE / "texts"
+_SAVED_SIDE = 512
+"""Pixels of the longer side of the picture that a saved notebook keeps."""
 
 Answer = tuple[dict[str, Any], list[bytes]]
 """A message for the browser, and bytes that go with it."""
@@ -75,6 +77,20 @@ class PoseEditor(anywidget.AnyWidget):
         self.observe(lambda _: self._say(), "language")
         self.observe(lambda _: self._lay_out(), ["value", "size", "model"])
         self.on_msg(self._asked)
+
+    def __repr__(self) -> str:
+        return f"<PoseEditor: {len(self.figures.get('people', ()))} in {self.size[0]}x{self.size[1]}>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As a widget, and for a saved notebook without a kernel as the skeleton's picture."""
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        if not self.problem:
+            factor = min(1.0, _SAVED_SIDE / max(self.size))
+            out = io.BytesIO()
+            width, height = (max(1, round(side * factor)) for side in self.size)
+            self._as_drawn().skeleton(width, height).save(out, "JPEG", quality=90)
+            data["image/jpeg"] = out.getvalue()
+        return data, metadata
 
     def stage(self) -> Pose:
         """The stage that the value stands for. Raises BadRequest for a value that it refuses."""

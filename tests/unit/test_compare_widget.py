@@ -66,3 +66,14 @@ def test_a_single_picture_without_anything_before_it_is_refused(artifact: Artifa
         compare(artifact.image)
     with pytest.raises((BadRequest, NoRecipe)):
         compare(artifact)
+
+
+def test_a_saved_notebook_keeps_both_halves_as_a_picture() -> None:
+    red, blue = Image.new("RGB", (200, 100), "red"), Image.new("RGB", (400, 200), "blue")
+    data, _ = Compare(red, blue, position=25)._repr_mimebundle_()
+    kept = opened(data["image/jpeg"]).convert("RGB")
+    assert kept.size == (200, 100)
+    left, right = kept.getpixel((20, 50)), kept.getpixel((120, 50))
+    assert isinstance(left, tuple) and isinstance(right, tuple)
+    assert left[0] > 200 > 60 > left[2] and right[2] > 200 > 60 > right[0]
+    assert "image/jpeg" not in Compare()._repr_mimebundle_()[0]

@@ -77,6 +77,21 @@ class Compare(anywidget.AnyWidget):
             self.before, self.after = pictures
             self.texts = _texts(labels, self._spoken or users_language())
 
+    def __repr__(self) -> str:
+        return f"<Compare: {self.texts['before']} | {self.texts['after']}>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As a widget, and for a saved notebook as one picture: before at the left of the line, after at its right."""
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        if self.before and self.after:
+            before, after = (Image.open(io.BytesIO(part)) for part in (self.before, self.after))
+            size = min(before.size, after.size)
+            halves, line = after.resize(size), round(size[0] * self.position / 100)
+            halves.paste(before.resize(size).crop((0, 0, line, size[1])))
+            halves.paste("white", (max(0, line - 1), 0, min(size[0], line + 1), size[1]))
+            data["image/jpeg"] = _jpeg(halves)
+        return data, metadata
+
 
 def compare(
     before: Picture,

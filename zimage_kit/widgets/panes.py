@@ -84,8 +84,10 @@ class ComparePane(Pane):
         names = [
             {value: name for name, value in choice.options}.get(choice.value, "") for choice in (self.left, self.right)
         ]
+        left, right = (choice.value or "" for choice in (self.left, self.right))
+        one_stage = left == f"{right}:before"
         if None not in pictures:
-            self.slider.show(pictures[0], pictures[1], (names[0], names[1]))
+            self.slider.show(pictures[0], pictures[1], None if one_stage else (names[0], names[1]))
 
     def _picture(self, choice: str | None) -> Artifact | None:
         id_, _, before = (choice or "").partition(":")

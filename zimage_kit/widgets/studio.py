@@ -139,11 +139,15 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             pool.shutdown(wait=False)
         super().close()
 
+    def __repr__(self) -> str:
+        return f"<Studio: {len(self._results)} pictures>"
+
     def _ipython_display_(self) -> None:
         """Show the panel, and beneath it the places for pictures that a saved notebook keeps."""
         from IPython.display import display
 
-        display(self._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
+        shown = {**self._repr_mimebundle_(), "text/plain": self._texts("panel.saved")}
+        display(shown, raw=True)  # type: ignore[no-untyped-call]
         self._plain.display()
 
     # what the page says

@@ -234,3 +234,11 @@ def test_the_script_says_nothing_that_has_no_text() -> None:
     said |= {"skeleton", "picture", "body_model", "body_adult", "body_small", "move", "resize", "not_read", "not_made"}
     texts = {key.removeprefix("editor.") for key in catalogue(editor.TEXTS, "en") if key.startswith("editor.")}
     assert texts == said
+
+
+def test_a_saved_notebook_keeps_the_skeleton_as_a_picture(widget: Any) -> None:
+    widget.value, widget.size = {"preset": ["waving"]}, (1024, 512)
+    kept = Image.open(io.BytesIO(widget._repr_mimebundle_()[0]["image/jpeg"])).convert("RGB")
+    drawn = Pose(preset="waving").skeleton(512, 256)
+    assert kept.size == drawn.size
+    assert np.abs(np.asarray(kept, np.int16) - np.asarray(drawn, np.int16)).mean() < 2
