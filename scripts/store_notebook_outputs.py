@@ -22,13 +22,15 @@ def run_and_store(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as outputs:
         os.environ["ZIMAGE_OUTPUTS"] = outputs
-        client = NotebookClient(
-            notebook, timeout=600, record_timing=False, resources={"metadata": {"path": path.parent}}
-        )
+        place = {"metadata": {"path": path.parent}}
+        client = NotebookClient(notebook, timeout=600, record_timing=False, resources=place, store_widget_state=False)
         client.execute()
-    for cell in notebook.cells:
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
         cell.get("metadata", {}).pop("execution", None)
-        for output in cell.get("outputs", ()):
+        cell["outputs"] = [output for output in cell.get("outputs", ()) if output.get("data") != {}]
+        for output in cell["outputs"]:
+            # a widget is nothing without its kernel: what stands for it in text remains
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
             if "text" in output:
                 output["text"] = output["text"].replace(outputs, "~/zimage/outputs")
     notebook.metadata["language_info"] = {"name": "python"}

@@ -148,6 +148,21 @@ def test_a_prompt_typed_becomes_the_picture_that_python_has(panel: Panel) -> Non
     path = Path(panel.notebook.wait("studio.artifact.path and str(studio.artifact.path)"))
     assert zk.open(path).request.prompt == BALLOON
     expect(panel.root.locator(".zk-caption")).to_contain_text(path.name)
+
+
+def test_results_gather_in_a_strip(panel: Panel) -> None:
+    for prompt, seed in (("a red lantern, neon", 3), ("two mushrooms at sunset", 4), (BALLOON, 7)):
+        panel.fill(prompt=prompt, seed=seed, steps=8)
+        panel.generate()
+    labels = [thumb.get_attribute("alt") for thumb in panel.thumbs.locator("img").all()]
+    assert [label.partition(": ")[2] for label in labels if label] == [
+        "a red lantern, neon, 3", "two mushrooms at sunset, 4", f"{BALLOON}, 7",
+    ]  # fmt: skip
+    expect(panel.thumbs.last).to_have_attribute("aria-current", "true")
+    panel.thumbs.last.press("ArrowLeft")
+    panel.page.keyboard.press("Enter")
+    expect(panel.thumbs.nth(1)).to_have_attribute("aria-current", "true")
+    expect(panel.picture).to_have_attribute("alt", "Picture of: two mushrooms at sunset")
     panel.notebook.shot("studio_light")
 
 
