@@ -494,6 +494,7 @@ export default {
     const frame = shape("rect", clip);
     const drawing = shape("g", svg, { "clip-path": `url(#${own}-clip)`, class: "zk-pose-drawing" });
     const handles = shape("g", svg, { class: "zk-pose-handles" });
+    handles.dataset.takesEscape = ""; // it leaves a point; elsewhere in the panel it cancels the picture in the making
     const tag = shape("text", svg, { class: "zk-pose-tag", "aria-hidden": "true" });
     const curtain = element("div", "zk-pose-drop", stage, { hidden: "" });
     const missing = element("div", "zk-pose-row zk-pose-missing", main, { role: "group" });

@@ -192,6 +192,8 @@ def label() -> str:
     """Who this process is, for others to read: its notebook or program, its number, its machine."""
     notebook = os.environ.get("JPY_SESSION_NAME", "")
     program = Path(notebook or sys.argv[0] or "python").name
+    if program == "ipykernel_launcher.py":  # a kernel whose notebook has no name
+        program = "web page" if os.environ.get("SERVER_SOFTWARE", "").startswith("voila") else "notebook"
     return f"{program} (pid {os.getpid()} on {platform.node()})"
 
 

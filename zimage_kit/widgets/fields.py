@@ -115,7 +115,10 @@ def _same(value: Any) -> Any:
 
 
 def _line(value: Any) -> str:
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return "" if value is None else str(value)
 
 
 def _as_number(text: str) -> Any:

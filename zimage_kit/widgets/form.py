@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from ..errors import BadRequest
 from ..lora import lora_names
 from ..models import SPECS, ModelList, ModelSpec, resolve
 from ..prompts import count_tokens
@@ -41,6 +42,7 @@ class Form:
         self._texts, self._changed_hook = texts, changed
         self._models, self._quiet = models, True  # until all controls are there
         self.last_seed: int | None = None
+        self._given_negative = self._uses_negative = False
         t = texts
         self.prompt = w.Textarea(description=t("form.prompt"), placeholder=t("form.prompt_hint"), rows=4)
         self.prompt.add_class("zk-prompt")
@@ -124,21 +126,22 @@ class Form:
         was_quiet, self._quiet = self._quiet, True
         try:
             self.ratio.options = [*presets(spec), (self._texts("form.free"), FREE)]
-            for side in (self.width, self.height):
-                side.max = spec.largest_side
             self.width.value, self.height.value = spec.native
             self.steps.value, self.guidance.value = spec.steps, spec.guidance
             self.loras.know(lora_names(spec))
         finally:
             self._quiet = was_quiet
+        self._given_negative = False
         self._side_changed(None)
         self._show_what_is_used()
         self.count_tokens()
 
     def _show_what_is_used(self) -> None:
+        """A negative prompt where it is used, or where a recipe has one: then it is said that it would be ignored."""
         spec = self.spec
-        _shown(self.negative, spec.negative_prompt or bool(self.negative.value))
         _shown(self.guidance, spec.negative_prompt or self.guidance.value != spec.guidance)
+        self._uses_negative = spec.negative_prompt or self.guidance.value > 0 or self._given_negative
+        _shown(self.negative, self._uses_negative)
 
     def _ratio_changed(self, change: Any) -> None:
         if change["new"] != FREE and not self._quiet:
@@ -184,7 +187,7 @@ class Form:
         """What stands in the form. Raises BadRequest for what cannot be."""
         return Request(
             prompt=self.prompt.value,
-            negative_prompt=self.negative.value if self.spec.negative_prompt or self.guidance.value else "",
+            negative_prompt=self.negative.value if self._uses_negative else "",
             model=self.model.value,
             width=self.width.value,
             height=self.height.value,
@@ -201,8 +204,10 @@ class Form:
             self.seed.value = random_seed()
         base = self.request()
         first = self.seed.value
+        if first + self.count.value - 1 > LARGEST_SEED:
+            raise BadRequest(f"{self.count.value} seeds from {first} on", expected=f"none above {LARGEST_SEED}")
         self.last_seed, self.last.disabled = first, False
-        return [base.but(seed=min(first + number, LARGEST_SEED)) for number in range(self.count.value)]
+        return [base.but(seed=first + number) for number in range(self.count.value)]
 
     def set(self, request: Request) -> None:
         """Show a recipe; what it leaves open keeps the model's default. Its seed is locked.
@@ -226,6 +231,7 @@ class Form:
         finally:
             self._quiet = was
         self._side_changed(None)
+        self._given_negative = bool(request.negative_prompt)
         self._show_what_is_used()
         self.count_tokens()
         self._changed()
@@ -233,7 +239,8 @@ class Form:
     def state(self) -> dict[str, Any]:
         """All that the form shows, to be shown again by `restore`."""
         values = {name: getattr(self, name).value for name in _KEPT}
-        return values | {"loras": self.loras.state(), "stages": self.stages.state(), "last_seed": self.last_seed}
+        kept = {"last_seed": self.last_seed, "given_negative": self._given_negative}
+        return values | kept | {"loras": self.loras.state(), "stages": self.stages.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Show what `state` told."""
@@ -244,6 +251,9 @@ class Form:
         self.loras.restore(state["loras"])
         self.stages.restore(state["stages"])
         self.last_seed, self.last.disabled = state["last_seed"], state["last_seed"] is None
+        self._given_negative = state["given_negative"]
+        self._show_what_is_used()
+        self.count_tokens()
 
 
 _KEPT = ("model", "prompt", "negative", "width", "height", "steps", "guidance", "seed", "lock", "count")
@@ -266,11 +276,13 @@ class LoraList:
         for row in self._rows:
             row.children[0].options = self._names
 
-    def add(self, name: str = "", weight: float = 1.0) -> None:
-        """A further row."""
+    def add(self, name: str | None = None, weight: float = 1.0) -> None:
+        """A further row, with the only LoRA that there is unless a name is given."""
         t = self._texts
+        if name is None:
+            name = self._names[0] if len(self._names) == 1 else ""
         path = w.Combobox(
-            value=name or (self._names[0] if len(self._names) == 1 else ""), options=self._names,
+            value=name, options=self._names,
             description=t("form.lora"), placeholder=t("form.lora_hint"), ensure_option=False,
         )  # fmt: skip
         strength = w.BoundedFloatText(value=weight, min=-4.0, max=4.0, step=0.05, description=t("form.weight"))

@@ -24,10 +24,12 @@ class Pane:
         button = w.Button(description=close, tooltip=f"{close}: {title}")
         button.on_click(lambda _: self.show(False))
         head = w.HBox([heading, button]).add_class("zk-pane-head")
+        self.shown = False
         self.box = w.VBox([head, *parts]).add_class("zk-pane").add_class("zk-hidden")
 
     def show(self, shown: bool = True) -> None:
         """Open or close it."""
+        self.shown = shown
         self.box.remove_class("zk-hidden") if shown else self.box.add_class("zk-hidden")
 
 
@@ -59,6 +61,23 @@ class ComparePane(Pane):
         self._filling = False
         self.show()
         self._later(self._compare)
+
+    def state(self) -> tuple[bool, str | None, str | None]:
+        """Whether it is open, and what is compared, to be shown again by `restore`."""
+        return self.shown, self.left.value, self.right.value
+
+    def restore(self, state: tuple[bool, str | None, str | None]) -> None:
+        """Show what `state` told."""
+        shown, left, right = state
+        self.fill()
+        known = {value for _, value in self.left.options}
+        if left in known and right in known:
+            self._filling = True
+            self.left.value, self.right.value = left, right
+            self._filling = False
+        self.show(shown)
+        if shown:
+            self._later(self._compare)
 
     def fill(self) -> None:
         """Offer the results that there are now; what was chosen stays chosen while it is there."""

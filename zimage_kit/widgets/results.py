@@ -112,8 +112,12 @@ def _flat(request: Request) -> dict[str, Any]:
     flat = request.model_dump(mode="json", exclude={"version", "stages", "loras"})
     flat["loras"] = ", ".join(f"{lora.path.name} {lora.weight:g}" for lora in request.loras)
     flat["stages"] = " + ".join(stage.kind for stage in request.stages)
+    seen: list[str] = []
     for stage in request.stages:
-        flat |= {f"{stage.kind}.{name}": value for name, value in stage.fields().items()}
+        seen.append(stage.kind)
+        nth = seen.count(stage.kind)
+        title = stage.kind if nth == 1 else f"{stage.kind} {nth}"
+        flat |= {f"{title}.{name}": value for name, value in stage.fields().items()}
     return flat
 
 

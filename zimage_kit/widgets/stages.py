@@ -89,6 +89,11 @@ class StageForm:
 
     @value.setter
     def value(self, fields: dict[str, Any]) -> None:
+        self.cls(**{name: value for name, value in fields.items() if value is not None})  # raises, before it is shown
+        self.show(fields)
+
+    def show(self, fields: dict[str, Any]) -> None:
+        """Show fields as they are, also such as somebody has not finished typing."""
         stands_for = getattr(self.control, "edits", ())
         if self.control is not None:
             self.control.value = {name: value for name, value in fields.items() if name in stands_for}
@@ -147,7 +152,7 @@ class StageList:
             self.add(change["new"])
 
     def add(self, kind: str, fields: dict[str, Any] | None = None) -> StageForm:
-        """Put a stage at the end. Raises ZImageError for one that cannot be had."""
+        """Put a stage at the end. Raises ZImageError for one that cannot be had, and for fields that it refuses."""
         form = StageForm(kind, self._texts, self._around, self._changed)
         if fields:
             form.value = fields
@@ -216,7 +221,8 @@ class StageList:
     def restore(self, state: list[tuple[str, bool, bool, dict[str, Any]]]) -> None:
         """Show what `state` told."""
         for kind, on, unfolded, fields in state:
-            form = self.add(kind, fields)
+            form = self.add(kind)
+            form.show(fields)
             form.on.value, form.fold.value = on, unfolded
 
     def surround(self, **around: Any) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from ..artifact import Artifact, read
-from ..errors import JobCancelled
 from ..events import Event
 from ..extensions import kinds, stages
 from ..progress import seconds_left
@@ -22,6 +21,7 @@ from ..request import Request, random_seed
 from ..units import duration, gigabytes
 from .bar import Bar
 from .form import Form
+from .jobs import Ears, Jobs
 from .panes import ComparePane, TrayPane
 from .plain import PlainOutput
 from .problem import ErrorBox
@@ -32,7 +32,6 @@ from .texts import language as users_language
 from .viewer import Viewer
 
 if TYPE_CHECKING:
-    from ..job import Job
     from ..session import Session
 
 LOOK_SECONDS = 2.0
@@ -56,7 +55,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._saver = ThreadPoolExecutor(1, "zimage-save")
         self._worker = ThreadPoolExecutor(1, "zimage-panel")
         self._lock = threading.RLock()
-        self._results, self._running = Results(), dict[str, None]()
+        self._results = Results()
+        self.jobs = Jobs(session, Ears(self._hear, self._add, self._running, self._ended, self._failed))
         self._pages, self._looking, self._closed = 0, False, False
         self._save = w.Checkbox(value=save, indent=False)
         self._build(Texts(language or users_language()))
@@ -122,14 +122,11 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Make what the form says, as the button does. Returns at once."""
         self.problem.clear()
         requests = self.form.requests()
-        self._spawn(self._make, requests)
+        self.jobs.make(requests)
 
     def cancel(self) -> None:
         """Cancel this panel's jobs, those that wait too."""
-        with self._lock:
-            jobs = list(self._running)
-        for job in jobs:
-            self._session.cancel(job)
+        self.jobs.cancel()
 
     def close(self) -> None:
         """Close the panel, cancel its jobs and end its threads."""
@@ -185,9 +182,9 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             case "use":
                 self.form.set(artifact.request)
             case "vary":
-                self._spawn(self._make, [artifact.request.but(seed=random_seed())])
+                self.jobs.make([artifact.request.but(seed=random_seed())])
             case "upscale":
-                self._spawn(self._apply, artifact, stages.upscale())
+                self.jobs.apply(artifact, stages.upscale())
             case "compare":
                 self.compare.open(result)
             case "grid":
@@ -201,76 +198,26 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """A picture that was dropped on the panel: its recipe fills the form, and it joins the strip."""
         self.problem.clear()
         artifact = read(content)
+        artifact._session = self._session
         self.form.set(artifact.request)
         self._add(artifact, save=False)
         self._say(self._texts("panel.opened", name=name))
 
-    # work that is followed in threads
+    # what is heard of jobs, in the threads that follow them
 
-    def _make(self, requests: list[Request]) -> None:
-        jobs: list[Job] = []
-        try:
-            for request in requests:
-                jobs.append(self._session.submit(request, priority="batch" if jobs else "interactive"))
-                self._runs(jobs[-1].id)
-        except BaseException:
-            for job in jobs:
-                job.cancel()
-                self._ended(job.id)
-            raise
-        cancelled = False
-        for number, job in enumerate(jobs, 1):
-            of = self._texts("panel.of", number=number, count=len(jobs)) + " · " if len(jobs) > 1 else ""
-            try:
-                for event in job.events():
-                    self._hear(event, of)
-                artifact = job.result()
-            except JobCancelled:
-                cancelled = True
-                continue
-            finally:
-                self._ended(job.id)
-            artifact._session = self._session
-            self._add(artifact, save=self._save.value)
-        self._say(self._texts("panel.cancelled" if cancelled else "panel.done"))
-
-    def _apply(self, artifact: Artifact, *applied: Any) -> None:
-        heard: set[str] = set()
-
-        def hear(event: Event) -> None:
-            heard.add(event.job)
-            self._runs(event.job)
-            self._hear(event, "")
-
-        try:
-            made = self._session.apply(artifact, *applied, on_event=hear)
-        except JobCancelled:
-            self._say(self._texts("panel.cancelled"))
-            return
-        finally:
-            for job in heard:
-                self._ended(job)
-        self._add(made, save=self._save.value)
-        self._say(self._texts("panel.done"))
-
-    def _runs(self, job: str) -> None:
-        with self._lock:
-            if job not in self._running:
-                self._running[job] = None
-                self.bar.busy = True
-                self._say_queue()
-
-    def _ended(self, job: str) -> None:
-        with self._lock:
-            self._running.pop(job, None)
-            self.bar.busy = bool(self._running)
-            self._say_queue()
-
-    def _say_queue(self) -> None:
-        count = len(self._running)
+    def _running(self, count: int) -> None:
+        self.bar.busy = count > 0
         self.bar.queue = self._texts("panel.jobs", count=count) if count else ""
 
-    def _hear(self, event: Event, of: str) -> None:
+    def _ended(self, cancelled: bool) -> None:
+        self._say(self._texts("panel.cancelled" if cancelled else "panel.done"))
+
+    def _failed(self, error: BaseException) -> None:
+        with self._lock:
+            self.problem.tell(error)
+            self._say("")
+
+    def _hear(self, event: Event, number: int, count: int) -> None:
         """One event of a job, as progress."""
         t, value, most = self._texts, 0.0, 0.0
         match event.kind:
@@ -288,6 +235,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 text = event.message
             case _:
                 return
+        of = t("panel.of", number=number, count=count) + " · " if count > 1 else ""
         with self.viewer.hold_sync():
             if event.preview is not None:
                 self.viewer.preview = event.preview
@@ -296,12 +244,12 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _say(self, text: str) -> None:
         """The last word on what was done; it is read out too."""
         with self._lock:
-            active = bool(self._running)
+            active = len(self.jobs) > 0
             if not active:
                 self.viewer.preview = b""
             self.viewer.progress = {"active": active, "value": 0, "max": 0, "text": text, "said": text}
 
-    def _add(self, artifact: Artifact, *, save: bool) -> None:
+    def _add(self, artifact: Artifact, save: bool = True) -> None:
         """A finished picture: into the viewer, the strip and the notebook's own output, and then onto the disk."""
         with self._lock:
             result, gone = self._results.add(artifact)
@@ -313,7 +261,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._plain.show({"image/jpeg": result.jpeg, "text/plain": repr(artifact)})
             self.form.stages.surround(backdrop=result.jpeg)
             self.compare.fill()
-        if save:
+        if save and self._save.value:
             self._saver.submit(self._guarded, self._write, result)
 
     def _in_strip(self, result: Result) -> dict[str, Any]:
@@ -366,9 +314,6 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     # threads, and what goes wrong in them
 
-    def _spawn(self, work: Callable[..., None], *given: Any) -> None:
-        threading.Thread(target=self._guarded, args=(work, *given), name="zimage-job", daemon=True).start()
-
     def _later(self, work: Callable[[], None]) -> None:
         """Off the kernel's thread, one after another."""
         self._worker.submit(self._guarded, work)
@@ -378,9 +323,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         try:
             work(*given)
         except Exception as error:
-            with self._lock:
-                self.problem.tell(error)
-                self._say("")
+            self._failed(error)
 
     def _edited(self) -> None:
         self.bar.inputs = [control.model_id for control in self.form.inputs()]
@@ -390,6 +333,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         with self._lock:
             form, selected, old = self.form.state(), self.viewer.selected, list(self.children)
             progress, chosen, preview = self.viewer.progress, self.tray.chosen, self.viewer.preview
+            error, panes = self.problem.error, (self.compare.state(), self.tray.shown)
             self._build(texts)
             self.form.restore(form)
             self.form.count_tokens()
@@ -400,9 +344,11 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                     self._show(result)
                     self.form.stages.surround(backdrop=result.jpeg)
             self.tray.set(chosen)
-            self.compare.fill()
-            self.bar.busy = bool(self._running)
-            self._say_queue()
+            self.tray.show(panes[1])
+            self.compare.restore(panes[0])
+            if error is not None:
+                self.problem.tell(error)
+            self._running(len(self.jobs))
             self._look_once()
         for part in old:
             _close_all(part, keep=self._save)
@@ -418,12 +364,13 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         threading.Thread(target=self._keep_looking, name="zimage-status", daemon=True).start()
 
     def _keep_looking(self) -> None:
-        try:
-            while self._pages > 0 and not self._closed:
-                self._guarded(self._look_once)
-                time.sleep(LOOK_SECONDS)
-        finally:
-            self._looking = False
+        while True:
+            with self._lock:
+                if self._pages <= 0 or self._closed:
+                    self._looking = False
+                    return
+            self._guarded(self._look_once)
+            time.sleep(LOOK_SECONDS)
 
     def _look_once(self) -> None:
         self._status.value = line(self._session.status(), self._texts)
