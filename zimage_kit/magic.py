@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -59,8 +60,8 @@ def _options() -> _Options:
 def imagine(line: str, cell: str | None = None) -> Any:
     """Run one cell; returns the artifact, or shows several. Raises UsageError, one line, for what cannot be."""
     try:
-        given = _options().parse_args(shlex.split(line))
-        if given.name is not None and not given.name.isidentifier():
+        given = _options().parse_args(_words(line))
+        if given.name is not None and (not given.name.isidentifier() or iskeyword(given.name)):
             raise UsageError(f"%%imagine: --as {given.name} is no name of a variable")
         if given.count < 1:
             raise UsageError(f"%%imagine: --count {given.count}; expected 1 or more")
@@ -74,10 +75,16 @@ def imagine(line: str, cell: str | None = None) -> Any:
         return _make(request, given)
     except _Helped:
         return None
-    except ValueError as error:  # of shlex
-        raise UsageError(f"%%imagine: {error}") from None
     except ZImageError as error:
         raise UsageError(f"%%imagine: {error}") from None
+
+
+def _words(line: str) -> list[str]:
+    """As a shell takes them apart; an apostrophe in a prompt is no open quote."""
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return line.split()
 
 
 def _prompt(words: list[str], cell: str | None) -> str:

@@ -18,6 +18,10 @@ Priority = Literal["interactive", "batch"]
 """interactive goes before batch; within each, owners take turns."""
 
 
+SHOWN_JOBS = 20
+"""Of a notebook's table; there may be hundreds."""
+
+
 class _Facts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
@@ -162,7 +166,9 @@ class Status(_Facts):
             rows = [(worker.name, worker.pid, _of_worker(worker)) for worker in self.workers]
             parts.append(table(("worker", "pid", "how it is"), rows))
         if self.jobs:
-            parts.append(table(("job", "how it is"), [(job.id, _of_job(job)) for job in self.jobs]))
+            shown = [(job.id, _of_job(job)) for job in self.jobs[:SHOWN_JOBS]]
+            more = len(self.jobs) - len(shown)
+            parts.append(table(("job", "how it is"), [*shown, *([("", f"and {more} more")] if more else [])]))
         if self.gpus:
             heads = ("card", "memory", "°C", "W", "held by")
             parts.append(table(heads, [self._of_gpu(gpu) for gpu in self.gpus]))

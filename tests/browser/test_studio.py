@@ -179,11 +179,11 @@ def test_a_saved_notebook_shows_the_picture_without_a_kernel(panel: Panel) -> No
 
 
 def test_preview_and_progress_are_seen_while_it_is_made(panel: Panel) -> None:
-    panel.fill(steps=60)
+    panel.fill(steps=32)
     panel.button("Generate").click()
     making = panel.root.locator(".zk-making")
     expect(making).to_be_visible(timeout=30_000)
-    expect(panel.progress).to_contain_text("of 60")
+    expect(panel.progress).to_contain_text("of 32")
     expect(panel.progress).to_contain_text("left")
     first = panel.progress.locator("progress").evaluate("bar => bar.value")
     panel.notebook.shot("studio_preview", panel.root)
@@ -431,6 +431,122 @@ def test_what_was_typed_while_a_cell_ran_counts(panel: Panel) -> None:
     assert panel.python("studio.artifact.request.steps") == 3
     run = panel.page.locator(".jp-Cell").nth(1).locator(".jp-InputPrompt")
     expect(run).to_have_text("[2]:")  # the key did not run the cell again
+
+
+def test_menus_chosen_while_a_cell_ran_count_as_well_and_it_is_said_that_it_waits(panel: Panel) -> None:
+    panel.fill(steps=2, stages=[{"kind": "text_overlay", "text": "Sea"}])
+    panel.notebook.run_cell("import time; time.sleep(5)")
+    for place in ("top left", "left", "top right"):
+        panel.field("Place").select_option(label=place)
+    for ratio in (1, 3):
+        panel.field("Size").first.select_option(index=ratio)
+    panel.prompt.press("Control+Enter")
+    expect(panel.root.locator(".zk-queue")).to_have_text("waiting for the running cell to end")
+    expect(panel.button("Cancel")).to_be_enabled()
+    panel.made(1)
+    assert panel.python("studio.artifact.request.stages[0].place") == "top-right"
+    assert panel.python("(studio.artifact.request.width, studio.artifact.request.height)") == [192, 320]
+    panel.notebook.wait("studio.form.ratio.value == (192, 320) and studio.request.stages[0].place == 'top-right'")
+    expect(panel.field("Width")).to_have_value("192")
+    expect(panel.root.locator(".zk-queue")).to_have_text("")
+
+
+def test_escape_is_heard_while_a_click_waits_for_a_cell(panel: Panel) -> None:
+    panel.fill(steps=200)
+    panel.notebook.run_cell("import time; time.sleep(3)")
+    panel.prompt.press("Control+Enter")
+    panel.prompt.press("Escape")
+    expect(panel.progress).to_contain_text("cancelled")
+    panel.notebook.wait("not session.status().jobs and not studio.artifacts")
+
+
+def test_what_was_asked_for_first_is_done_first(panel: Panel) -> None:
+    panel.fill(seed=5)
+    panel.generate()
+    panel.prompt.fill("a yellow boat under a starry sky")
+    panel.button("Use this recipe").click()
+    panel.prompt.press("Control+Enter")
+    panel.made(2)
+    assert panel.python("studio.artifact.request == studio.artifacts[0].request")
+    expect(panel.prompt).to_have_value(BALLOON)
+
+
+def test_an_input_methods_escape_cancels_nothing(panel: Panel) -> None:
+    panel.fill(steps=120)
+    panel.button("Generate").click()
+    expect(panel.progress).to_contain_text("of 120", timeout=30_000)
+    key = "new KeyboardEvent('keydown', {key: 'Escape', isComposing: true, bubbles: true})"
+    panel.prompt.evaluate(f"field => field.dispatchEvent({key})")
+    assert panel.python("len(session.status().jobs)") == 1
+    panel.prompt.press("Escape")
+    expect(panel.progress).to_contain_text("cancelled")
+
+
+def test_who_looks_at_an_earlier_picture_is_left_there(panel: Panel) -> None:
+    panel.fill(seed=1)
+    panel.generate()
+    panel.fill(seed=2, steps=16)
+    panel.button("Generate").click()
+    expect(panel.progress).to_contain_text("of 16", timeout=30_000)
+    panel.thumbs.first.click()
+    expect(panel.button("Remove")).to_be_enabled()
+    panel.notebook.wait("len(studio.artifacts) == 2")
+    expect(panel.thumbs).to_have_count(2)
+    assert panel.python("studio.artifact is studio.artifacts[0]")
+    expect(panel.thumbs.first).to_have_attribute("aria-current", "true")
+
+
+def test_the_focus_is_seen_and_is_not_lost(panel: Panel) -> None:
+    panel.fill(stages=[{"kind": "upscale"}, {"kind": "refine"}, {"kind": "text_overlay", "text": "Sea"}])
+    outline = "field => getComputedStyle(field).outlineStyle"
+    for field in (panel.prompt, panel.field("Steps").first, panel.field("Model").first):
+        field.focus()
+        assert field.evaluate(outline) == "solid"
+    focused = "() => document.activeElement.title"
+    panel.button("Move Text up").press("Enter")
+    panel.notebook.wait("[stage.kind for stage in studio.request.stages][1] == 'text_overlay'")
+    panel.page.wait_for_function("() => document.activeElement.title === 'Move Text up'")
+    panel.button("Remove Text").press("Enter")
+    panel.page.wait_for_function("() => document.activeElement.textContent === 'Bring back Text'")
+    panel.page.keyboard.press("Enter")
+    panel.notebook.wait("len(studio.request.stages) == 3")
+    assert panel.page.evaluate(focused) is not None
+    panel.root.get_by_label("Language").focus()
+    panel.root.get_by_label("Language").select_option("zh")
+    expect(panel.button("生成")).to_be_visible()
+    panel.page.wait_for_function("() => document.activeElement.classList.contains('zk-language')")
+    panel.root.get_by_label("语言").select_option("en")
+    expect(panel.button("Generate")).to_be_visible()
+
+
+def test_a_large_file_arrives_in_pieces(panel: Panel) -> None:
+    made = "session.run('a yellow boat under a starry sky', model='nano', seed=99, steps=2)"
+    encoded = panel.python(f"__import__('base64').b64encode({made}.png_bytes()).decode()")
+    whole = base64.b64encode(base64.b64decode(encoded) + bytes(12_000_000)).decode()  # after a PNG's end all is ignored
+    panel.page.evaluate(DROP, ["large.png", whole])
+    expect(panel.prompt).to_have_value("a yellow boat under a starry sky")
+    expect(panel.thumbs).to_have_count(1)
+
+
+def test_a_page_loaded_again_shows_what_was_there(panel: Panel) -> None:
+    panel.fill(seed=3)
+    panel.generate()
+    panel.fill(seed=4, steps=150)
+    panel.page.evaluate("async () => await jupyterapp.commands.execute('docmanager:save')")
+    panel.button("Generate").click()
+    expect(panel.progress).to_contain_text("of 150", timeout=30_000)
+    panel.page.reload()
+    expect(panel.thumbs).to_have_count(1)
+    expect(panel.prompt).to_have_value(BALLOON)
+    expect(panel.progress).to_contain_text("of 150")
+    panel.button("Cancel").click()
+    expect(panel.progress).to_contain_text("cancelled")
+    cell = panel.notebook.run_cell("studio", wait=True)
+    again = panel.notebook.output(cell)
+    expect(again.locator(".zk-thumb")).to_have_count(1)
+    expect(again.locator(".jp-RenderedImage img")).to_be_visible()
+    panel.page.evaluate("() => jupyterapp.commands.execute('notebook:delete-cell')")
+    expect(panel.root).to_have_count(1)
 
 
 def test_it_is_accessible_and_legible_at_700_pixels(panel: Panel) -> None:

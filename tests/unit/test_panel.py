@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import zimage_kit as zk
-from zimage_kit import Artifact, Request, Session, Stage, errors, extensions, widgets
+from zimage_kit import Artifact, Context, Field, Request, Session, Stage, errors, extensions, widgets
 from zimage_kit.artifact import Trace
 from zimage_kit.errors import BadRequest, CannotWrite, JobFailed, NoRecipe, OutOfMemory, UnknownModel, ZImageError
 from zimage_kit.extensions import build_stages
@@ -528,7 +528,7 @@ def test_a_stages_own_control_is_told_of_size_model_picture_and_language(studio:
     assert control.size == (320, 256)
     studio.form.model.value = "turbo"
     assert (control.size, control.model) == ((1024, 1024), "turbo")
-    studio.bar._handle_custom_msg({"do": "open", "name": "x.png"}, [content])
+    studio.bar._handle_custom_msg({"do": "open", "name": "x.png", "part": 0, "parts": 1}, [content])
     studio.form.stages.add("pose")
     (added,) = [each.control for each in studio.form.stages.forms]
     assert added.size == (64, 64) and Image.open(io.BytesIO(added.backdrop)).size == (64, 64)
@@ -640,7 +640,7 @@ def test_an_error_says_what_was_seen_and_what_to_do_and_folds_its_traceback(spok
     error = raised(BadRequest("<script>x=1", expected="no & script", mend="Take <b>y</b>."))
     shown = Words(page(error, texts))
     assert texts("errors.BadRequest") in shown.text
-    assert f"<script>x=1; {texts('error.expected')} no & script" in shown.text and "Take <b>y</b>." in shown.text
+    assert "<script>x=1; expected no & script" in shown.text and "Take <b>y</b>." in shown.text
     assert shown.tags == ["div", "p", "b", "p", "p", "details", "summary", "pre"]
     assert "Traceback (most recent call last)" in shown.inside["details"]
     assert "Traceback (most" not in shown.inside["div"]
@@ -804,11 +804,15 @@ def test_the_panel_makes_the_same_pixels_as_a_cell(studio: Studio, session: Sess
 
 def test_a_click_counts_with_what_the_page_holds(studio: Studio, small: Request) -> None:
     studio.request = small
-    values = {studio.form.prompt.model_id: "a yellow boat", studio.form.seed.model_id: 9}
-    assert set(values) <= set(studio.bar.inputs)
+    form = studio.form
+    values = [[form.ratio.model_id, "index", 3], [form.prompt.model_id, "value", "a yellow boat"]]
+    values += [[form.seed.model_id, "value", 9], [form.width.model_id, "value", 64], ["elsewhere", "value", 1]]
+    assert {model for model, *_ in values[:-1]} <= set(studio.bar.inputs)
     studio.bar._handle_custom_msg({"do": "generate", "values": values}, [])
     finish()
-    assert [(each.request.prompt, each.request.seed) for each in studio.artifacts] == [("a yellow boat", 9)]
+    (made,) = studio.artifacts
+    assert (made.request.prompt, made.request.seed) == ("a yellow boat", 9)
+    assert (made.request.width, made.request.height) == (64, 320), "9:16 was chosen before the width was typed"
 
 
 def test_several_pictures_come_in_order_with_seeds_that_count_up(studio: Studio, small: Request) -> None:
@@ -819,7 +823,7 @@ def test_several_pictures_come_in_order_with_seeds_that_count_up(studio: Studio,
     assert [artifact.request.seed for artifact in studio.artifacts] == [7, 8, 9]
     studio.viewer.selected = "r1"
     assert studio.artifact is studio.artifacts[0]
-    studio.viewer._handle_custom_msg({"do": "forget", "id": "r1"}, [])
+    studio.bar._handle_custom_msg({"do": "forget", "id": "r1"}, [])
     assert [artifact.request.seed for artifact in studio.artifacts] == [8, 9]
     assert studio.artifact is studio.artifacts[-1]
 
@@ -855,7 +859,7 @@ def test_what_the_form_cannot_mean_is_raised_in_a_cell_and_shown_in_the_panel(st
     studio.form.width.value = 100
     with pytest.raises(BadRequest, match="width=100"):
         studio.generate()
-    studio.bar._handle_custom_msg({"do": "generate", "values": {}}, [])
+    studio.bar._handle_custom_msg({"do": "generate", "values": []}, [])
     assert "width=100" in str(studio.problem.error)
     studio.form.width.value = 64
     studio.form.prompt.value = ""
@@ -891,7 +895,7 @@ def test_a_closed_panel_cancels_and_ends_its_threads(session: Session, small: Re
     finish()
     saved(studio)
     studio.bar._handle_custom_msg({"do": "shown"}, [])
-    studio.viewer._handle_custom_msg({"do": "compare", "id": "r1"}, [])
+    studio.bar._handle_custom_msg({"do": "compare", "id": "r1"}, [])
     studio.request = small.but(steps=200, width=256, height=256)
     stepping = threading.Event()
     studio.viewer.observe(lambda change: change["new"]["max"] == 200 and stepping.set(), "progress")
@@ -907,7 +911,9 @@ def test_a_closed_panel_cancels_and_ends_its_threads(session: Session, small: Re
 
 
 def test_a_dropped_picture_fills_the_form_and_joins_the_strip(studio: Studio, artifact: Artifact) -> None:
-    studio.bar._handle_custom_msg({"do": "open", "name": "boat.png"}, [memoryview(artifact.png_bytes())])
+    studio.bar._handle_custom_msg(
+        {"do": "open", "name": "boat.png", "part": 0, "parts": 1}, [memoryview(artifact.png_bytes())]
+    )
     assert studio.problem.error is None
     assert studio.request.to_json() == artifact.request.to_json()
     assert [each.request for each in studio.artifacts] == [artifact.request]
@@ -915,7 +921,7 @@ def test_a_dropped_picture_fills_the_form_and_joins_the_strip(studio: Studio, ar
     plain = io.BytesIO()
     artifact.image.save(plain, "PNG")
     for content in (plain.getvalue(), b"no picture"):
-        studio.bar._handle_custom_msg({"do": "open", "name": "plain.png"}, [content])
+        studio.bar._handle_custom_msg({"do": "open", "name": "plain.png", "part": 0, "parts": 1}, [content])
         assert isinstance(studio.problem.error, NoRecipe)
     assert studio.request.to_json() == artifact.request.to_json() and len(studio.artifacts) == 1
 
@@ -924,7 +930,7 @@ def test_a_dropped_picture_belongs_to_the_panels_session(
     studio: Studio, session: Session, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZIMAGE_SESSION", "inline")
-    studio.bar._handle_custom_msg({"do": "open", "name": "boat.png"}, [artifact.png_bytes()])
+    studio.bar._handle_custom_msg({"do": "open", "name": "boat.png", "part": 0, "parts": 1}, [artifact.png_bytes()])
     assert studio.artifacts[0]._connected() is session
 
 
@@ -970,7 +976,7 @@ def test_a_picture_is_used_varied_enlarged_and_sent_to_the_grid(studio: Studio, 
     finish()
 
     def ask(what: str, id_: str = "r1") -> None:
-        studio.viewer._handle_custom_msg({"do": what, "id": id_}, [])
+        studio.bar._handle_custom_msg({"do": what, "id": id_}, [])
         finish()
         assert studio.problem.error is None
 
@@ -995,9 +1001,9 @@ def test_a_picture_is_used_varied_enlarged_and_sent_to_the_grid(studio: Studio, 
 def test_a_new_language_keeps_pictures_selection_and_what_goes_on(studio: Studio, artifact: Artifact) -> None:
     for seed in (1, 2):
         dropped = picture(artifact, seed=seed).png_bytes()
-        studio.bar._handle_custom_msg({"do": "open", "name": f"{seed}.png"}, [dropped])
+        studio.bar._handle_custom_msg({"do": "open", "name": f"{seed}.png", "part": 0, "parts": 1}, [dropped])
     studio.viewer.selected = "r1"
-    studio.viewer._handle_custom_msg({"do": "grid", "id": "r2"}, [])
+    studio.bar._handle_custom_msg({"do": "grid", "id": "r2"}, [])
     shown, made = studio.viewer.picture, studio.artifacts
     studio.bar._handle_custom_msg({"do": "language", "to": "zh"}, [])
     assert studio.language == "zh" and studio.artifacts == made and studio.artifact is made[0]
@@ -1007,9 +1013,83 @@ def test_a_new_language_keeps_pictures_selection_and_what_goes_on(studio: Studio
 
 
 def test_a_new_language_keeps_the_error_and_the_open_panes(studio: Studio, artifact: Artifact) -> None:
-    studio.bar._handle_custom_msg({"do": "open", "name": "x.png"}, [artifact.png_bytes()])
-    studio.viewer._handle_custom_msg({"do": "grid", "id": "r1"}, [])
+    studio.bar._handle_custom_msg({"do": "open", "name": "x.png", "part": 0, "parts": 1}, [artifact.png_bytes()])
+    studio.bar._handle_custom_msg({"do": "grid", "id": "r1"}, [])
     studio.problem.tell(BadRequest("that"))
     studio.language = "zh"
     assert str(studio.problem.error) == "that"
     assert not hidden(studio.tray.box)
+
+
+def test_a_cancel_in_the_midst_of_many_leaves_none_running(studio: Studio, session: Session, small: Request) -> None:
+    studio.request = small.but(steps=30)
+    studio.form.count.value = 64
+    running = threading.Event()
+    studio.bar.observe(lambda change: change["new"] and running.set(), "busy")
+    studio.generate()
+    assert running.wait(30)
+    studio.cancel()
+    finish()
+    assert session.status().jobs == () and not studio.bar.busy and len(studio.jobs) == 0
+    assert studio.viewer.progress["said"] == "cancelled"
+
+
+def test_a_seed_that_was_typed_or_diced_is_the_one_that_is_used(form: Form) -> None:
+    form.set(whole({"prompt": "a cat"}))
+    form.lock.value = False
+    form.seed.value = 42
+    assert form.lock.value and [request.seed for request in form.requests()] == [42]
+    form.lock.value = False
+    form.dice.click()
+    shown = form.seed.value
+    assert [request.seed for request in form.requests()] == [shown]
+
+
+def test_who_looks_at_an_earlier_picture_is_not_taken_away_from_it(studio: Studio, artifact: Artifact) -> None:
+    studio._add(artifact, save=False)
+    studio.viewer.following = False
+    studio._add(picture(artifact, seed=2), save=False)
+    assert studio.viewer.selected == "r1" and studio.artifact is studio.artifacts[0]
+    studio._forget(studio._results.get("r1"))
+    assert studio.artifact is not None and studio.artifact.request.seed == 2
+
+
+def test_a_file_in_pieces_is_put_together(studio: Studio, artifact: Artifact) -> None:
+    content = artifact.png_bytes()
+    halves = content[: len(content) // 2], content[len(content) // 2 :]
+    for part, half in enumerate(halves):
+        studio.bar._handle_custom_msg({"do": "open", "name": "x.png", "part": part, "parts": 2}, [half])
+    assert studio.problem.error is None and [each.request for each in studio.artifacts] == [artifact.request]
+    studio.bar._handle_custom_msg({"do": "refuse", "name": "film.mov", "bytes": 900_000_000}, [])
+    assert "film.mov has 900 MB" in str(studio.problem.error)
+
+
+def test_a_picture_that_comes_after_the_panel_was_closed_is_let_go(session: Session, artifact: Artifact) -> None:
+    studio = Studio(session, language="en")
+    parts = [studio.bar, studio.viewer, studio.form.prompt]
+    studio.close()
+    assert all(part.comm is None for part in parts), "the page forgets all of it"
+    studio._add(artifact)
+    assert studio.artifacts == []
+
+
+def test_any_stage_has_a_form_that_means_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(Stage):
+        """Fields that no shipped stage has."""
+
+        kind = "panel_odd"
+        needed: int = Field(description="without a default")
+        open: float | None = Field(0.5, description="its default is not None")
+
+        def after(self, image: Image.Image, ctx: Context) -> Image.Image:
+            return image.copy()
+
+    registry.add(Odd)
+    try:
+        stages = StageList(Texts("en"), lambda: None)
+        form = stages.add("panel_odd")
+        assert form.stage() == Odd(needed=form.value["needed"])
+        stages.set([StageData(kind="panel_odd", needed=3, open=None)])
+        assert stages.stages() == [Odd(needed=3, open=None)]
+    finally:
+        registry.remove("panel_odd")

@@ -1,6 +1,10 @@
-// Generate and Cancel, and what the panel as a whole needs of the page: keys, dropped pictures, accessible names.
+// Generate and Cancel, and what the panel as a whole needs of the page: keys, dropped pictures, accessible names, and
+// that whatever is asked for comes to the kernel in the order in which it was done here.
 
-const SYMBOLS = ".zk-symbol";
+const SLICE = 4_000_000; // bytes: a notebook's server cuts the connection at messages of some ten megabytes
+const LARGEST = 300_000_000;
+const PATIENCE = 500; // milliseconds until it is said that the kernel is busy with a cell
+const STILL_SHOWN = 10_000;
 
 export default {
   render({ model, el, signal }) {
@@ -12,10 +16,10 @@ export default {
     const open = button("zk-quiet");
     const queue = document.createElement("span");
     queue.className = "zk-queue";
-    queue.setAttribute("role", "status");
     const file = document.createElement("input");
     file.type = "file";
     file.accept = "image/png";
+    file.multiple = true;
     file.hidden = true;
     const language = document.createElement("select");
     language.className = "zk-language";
@@ -29,55 +33,108 @@ export default {
       return made;
     }
 
+    let asked = 0; // what was sent and not heard of yet
+    let waiting = false; // for a cell that runs
+
     function show() {
       generate.textContent = text("generate");
       generate.title = text("generate_help");
       cancel.textContent = text("cancel");
       cancel.title = text("cancel_help");
-      cancel.disabled = !model.get("busy");
+      cancel.disabled = !model.get("busy") && !waiting;
       open.textContent = text("open");
       open.title = text("open_help");
       file.setAttribute("aria-label", text("open"));
       language.setAttribute("aria-label", text("language"));
       language.value = model.get("language");
-      queue.textContent = model.get("queue");
+      queue.textContent = waiting ? text("waiting") : model.get("queue");
     }
     for (const name of ["texts", "busy", "language", "queue"]) model.on(`change:${name}`, show);
     show();
 
-    // What the controls hold in the page: while the kernel was busy it may have been told an older value.
-    async function values() {
+    // ---- what was changed here and has not come to the kernel ----
+
+    // A control's second change waits until the kernel has answered its first, which it does after the running cell.
+    // Whatever is asked for meanwhile brings these changes along, in their order, and they are not sent again.
+    const followed = new Map(); // model id -> its model
+    const touched = new Map(); // model id -> the attribute that was changed here, the latest change last
+
+    async function follow() {
+      for (const id of model.get("inputs")) {
+        if (followed.has(id)) continue;
+        followed.set(id, null);
+        const input = await model.widget_manager.get_model(id);
+        followed.set(id, input);
+        const name = input.get("index") === undefined ? "value" : "index"; // of a menu
+        input.on(`change:${name}`, () => {
+          touched.delete(id);
+          if (input._state_lock === null || input._state_lock === undefined) touched.set(id, name); // not the kernel's
+        });
+      }
+    }
+    model.on("change:inputs", follow);
+    follow();
+
+    function changes() {
       const active = document.activeElement;
       if (active instanceof HTMLElement && active.closest(".zk-studio")) {
         active.dispatchEvent(new Event("change", { bubbles: true })); // number fields commit on change
       }
-      const found = {};
-      for (const id of model.get("inputs")) {
-        const input = await model.widget_manager.get_model(id);
-        found[id] = input.get("value");
+      const carried = [];
+      for (const [id, name] of touched) {
+        const input = followed.get(id);
+        if (input._pending_msgs > 0) {
+          carried.push([id, name, input.get(name)]);
+          input._msg_buffer = null;
+        }
       }
-      return found;
+      touched.clear();
+      return carried;
     }
 
-    const ask = {
-      generate: async () => model.send({ do: "generate", values: await values() }),
-      cancel: () => model.send({ do: "cancel" }),
-      async open(chosen) {
+    function ask(message, buffers) {
+      asked += 1;
+      setTimeout(() => {
+        waiting = asked > 0;
+        show();
+      }, PATIENCE);
+      model.send({ ...message, values: changes() }, undefined, buffers);
+    }
+    model.on("msg:custom", (message) => {
+      if (message.heard) {
+        asked = Math.max(0, asked - 1);
+        waiting = waiting && asked > 0;
+        show();
+      }
+    });
+
+    async function take(files) {
+      for (const chosen of files) {
+        if (chosen.size > LARGEST) {
+          ask({ do: "refuse", name: chosen.name, bytes: chosen.size });
+          continue;
+        }
         const bytes = await chosen.arrayBuffer();
-        model.send({ do: "open", name: chosen.name }, undefined, [bytes]);
-      },
-    };
-    generate.addEventListener("click", ask.generate, { signal });
-    cancel.addEventListener("click", ask.cancel, { signal });
+        const parts = Math.max(1, Math.ceil(bytes.byteLength / SLICE));
+        for (let part = 0; part < parts; part += 1) {
+          ask({ do: "open", name: chosen.name, part, parts }, [bytes.slice(part * SLICE, (part + 1) * SLICE)]);
+        }
+      }
+    }
+
+    generate.addEventListener("click", () => ask({ do: "generate" }), { signal });
+    cancel.addEventListener("click", () => ask({ do: "cancel" }), { signal });
     open.addEventListener("click", () => file.click(), { signal });
     file.addEventListener("change", () => {
-      if (file.files[0]) ask.open(file.files[0]);
+      take([...file.files]);
       file.value = "";
     }, { signal });
-    language.addEventListener("change", () => model.send({ do: "language", to: language.value }), { signal });
+    language.addEventListener("change", () => ask({ do: "language", to: language.value }), { signal });
 
-    // The panel around this bar is there once the page has put everything in its place.
+    // ---- the panel around this bar, once the page has put everything in its place ----
+
     let observer;
+    let beat;
     function settle() {
       if (signal.aborted) return;
       const root = el.closest(".zk-studio");
@@ -85,35 +142,40 @@ export default {
       root.dataset.lmSuppressShortcuts = "true"; // JupyterLab would run the cell again on Ctrl+Enter
       root.setAttribute("role", "region");
       root.setAttribute("aria-label", text("panel"));
+      root.addEventListener("zk-do", (event) => ask(event.detail), { signal }); // of the viewer
       keys(root);
       drops(root);
+      keepFocus(root, signal);
       dress(root);
       observer = new MutationObserver(() => dress(root));
       observer.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["class", "title"] });
-      model.send({ do: "shown" });
+      const shown = () => model.send({ do: "shown" });
+      shown();
+      beat = setInterval(shown, STILL_SHOWN);
     }
     requestAnimationFrame(settle);
 
     // On the way down: text fields of ipywidgets keep the keys that they hear to themselves.
     function keys(root) {
       root.addEventListener("keydown", (event) => {
+        if (event.isComposing || event.keyCode === 229) return; // an input method's own
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
           event.preventDefault();
           event.stopPropagation();
-          ask.generate();
-        } else if (event.key === "Escape" && model.get("busy") && !event.target.closest?.("dialog, [data-takes-escape]")) {
+          ask({ do: "generate" });
+        } else if (event.key === "Escape" && (model.get("busy") || asked > 0)) {
+          if (event.target.closest?.("dialog, select, [data-takes-escape]")) return;
           event.preventDefault();
           event.stopPropagation();
-          ask.cancel();
+          ask({ do: "cancel" });
         }
       }, { signal, capture: true });
     }
 
     function drops(root) {
       const carriesFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-      const own = (event) => event.target.closest?.("[data-takes-files]"); // an editor that opens files of its own
       root.addEventListener("dragover", (event) => {
-        if (!carriesFile(event) || own(event)) return;
+        if (!carriesFile(event)) return;
         event.preventDefault();
         event.stopPropagation();
         root.dataset.drop = text("drop");
@@ -122,24 +184,24 @@ export default {
         if (!root.contains(event.relatedTarget)) delete root.dataset.drop;
       }, { signal });
       root.addEventListener("drop", (event) => {
-        if (!carriesFile(event) || own(event)) return;
+        delete root.dataset.drop;
+        if (!carriesFile(event)) return;
         event.preventDefault();
         event.stopPropagation();
-        delete root.dataset.drop;
-        if (event.dataTransfer.files[0]) ask.open(event.dataTransfer.files[0]);
+        take([...event.dataTransfer.files]);
       }, { signal });
     }
 
     return () => {
       observer?.disconnect();
-      model.send({ do: "hidden" });
+      clearInterval(beat);
     };
   },
 };
 
 // ipywidgets says what a button is for in its title only, and not at all whether a toggle is pressed.
 function dress(root) {
-  for (const button of root.querySelectorAll(SYMBOLS)) set(button, "aria-label", button.title);
+  for (const button of root.querySelectorAll(".zk-symbol")) set(button, "aria-label", button.title);
   for (const toggle of root.querySelectorAll(".widget-toggle-button")) {
     const pressed = String(toggle.classList.contains("mod-active"));
     set(toggle, toggle.classList.contains("zk-fold") ? "aria-expanded" : "aria-pressed", pressed);
@@ -148,4 +210,31 @@ function dress(root) {
 
 function set(element, name, value) {
   if (value && element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+// A control that has the focus and is made anew, or taken away, leaves whoever works by keyboard nowhere.
+function keepFocus(root, signal) {
+  let last = null;
+  const usable = (element) => element && !element.disabled && element.checkVisibility();
+  root.addEventListener("focusin", ({ target }) => {
+    last = { element: target, title: target.title, kind: `${target.tagName}.${target.classList[0] ?? ""}` };
+  }, { signal });
+  root.addEventListener("pointerdown", () => {
+    last = null; // a click elsewhere leaves on purpose
+  }, { signal, capture: true });
+
+  function restore() {
+    if (!last || document.activeElement !== document.body || usable(last.element)) return;
+    const all = [...root.querySelectorAll("button, select")].filter(usable);
+    const [tag, name] = last.kind.split(".");
+    const next =
+      all.find((element) => last.title && element.title === last.title) ??
+      all.find((element) => element.classList.contains("zk-undo")) ??
+      all.find((element) => name?.startsWith("zk-") && element.matches(`${tag}.${name}`)) ??
+      all.find((element) => element.classList.contains("zk-primary"));
+    next?.focus();
+  }
+  const observer = new MutationObserver(() => requestAnimationFrame(restore));
+  observer.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["disabled", "class"] });
+  signal.addEventListener("abort", () => observer.disconnect());
 }

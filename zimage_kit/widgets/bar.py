@@ -18,12 +18,13 @@ FOLDER = Path(__file__).parent
 
 
 class Bar(anywidget.AnyWidget):
-    """Sends `{"do": "generate", "values": {model id: value}}`, `{"do": "cancel"}`, `{"do": "open", "name": …}` with the
-    file's bytes, `{"do": "language", "to": …}`, and `{"do": "shown"}` or `{"do": "hidden"}` as a page shows the panel.
+    """Sends what is asked for in the page, in its order: {"do": …, "values": […]}.
 
-    `inputs` are the ids of the form's controls: a click brings the values that they have in the page, since a kernel
-    that was busy may not have been told of the latest keystrokes yet.
-    """  # noqa: D205
+    `do` is generate, cancel, language (`to`), open (`name`, `part` of `parts`, with the file's bytes), refuse (a file
+    that is too large: `name`, `bytes`), what the viewer's buttons do (with the result's `id`), or, every ten seconds,
+    shown. `values` are (model id, attribute, value) of the controls among `inputs` whose latest change the kernel was
+    not told of yet, since it was busy. Each is answered with {"heard": true}; until then the bar says that it waits.
+    """
 
     _esm = FOLDER / "bar.js"
     _css = FOLDER / "studio.css"

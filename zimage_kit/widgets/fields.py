@@ -31,6 +31,8 @@ class Entry:
     widget: Any
     read: Callable[[Any], Any]
     show: Callable[[Any], Any]
+    optional: bool = False
+    """Whether None is a value of its own."""
 
     @property
     def value(self) -> Any:
@@ -92,7 +94,11 @@ def entry(cls: type[Stage], name: str, words: Wording, automatic: str) -> Entry:
             return Entry(name, w.Dropdown(options=choices, value=default, **told), _same, _same)
         menu = w.Dropdown(options=[(automatic, OPEN), *choices], value=OPEN if default is None else default, **told)
         return Entry(
-            name, menu, lambda value: None if value == OPEN else value, lambda value: OPEN if value is None else value
+            name,
+            menu,
+            lambda value: None if value == OPEN else value,
+            lambda value: OPEN if value is None else value,
+            optional,
         )
     if kind in (int, float) and not optional:
         return Entry(name, _number(kind, info, default, told), kind, kind)
@@ -107,7 +113,7 @@ def entry(cls: type[Stage], name: str, words: Wording, automatic: str) -> Entry:
     else:
         read, show = _as_json, _json_line
     line.value = show(_json_value(default))
-    return Entry(name, line, read, show)
+    return Entry(name, line, read, show, optional)
 
 
 def _same(value: Any) -> Any:

@@ -13,7 +13,7 @@ from ..lora import lora_names
 from ..models import SPECS, ModelList, ModelSpec, resolve
 from ..prompts import count_tokens
 from ..request import LARGEST_SEED, SIDE_MULTIPLE, Lora, Request, random_seed
-from .stages import StageList
+from .stages import Guard, StageList, same
 from .texts import Texts
 
 RATIOS = ((1, 1), (3, 4), (4, 3), (9, 16), (16, 9))
@@ -38,7 +38,7 @@ class Form:
     `changed` is called after each change of one of them; `models` are the session's.
     """
 
-    def __init__(self, texts: Texts, models: ModelList, changed: Callable[[], None]) -> None:
+    def __init__(self, texts: Texts, models: ModelList, changed: Callable[[], None], guard: Guard = same) -> None:
         self._texts, self._changed_hook = texts, changed
         self._models, self._quiet = models, True  # until all controls are there
         self.last_seed: int | None = None
@@ -62,14 +62,15 @@ class Form:
         self.last = w.Button(description=t("form.last_seed"), tooltip=t("form.last_seed_help"), disabled=True)
         self.count = w.BoundedIntText(description=t("form.count"), min=1, max=MOST_PICTURES, value=1)
         self.loras = LoraList(texts, self._changed)
-        self.stages = StageList(texts, self._changed)
+        self.stages = StageList(texts, self._changed, guard)
         self.dice.on_click(lambda _: setattr(self.seed, "value", random_seed()))
-        self.last.on_click(self._use_last_seed)
-        self.model.observe(self._model_changed, "value")
-        self.ratio.observe(self._ratio_changed, "value")
+        self.last.on_click(guard(self._use_last_seed))
+        self.model.observe(guard(self._model_changed), "value")
+        self.ratio.observe(guard(self._ratio_changed), "value")
+        self.seed.observe(self._seed_changed, "value")
         for side in (self.width, self.height):
-            side.observe(self._side_changed, "value")
-        self.prompt.observe(lambda _: self.count_tokens(), "value")
+            side.observe(guard(self._side_changed), "value")
+        self.prompt.observe(guard(lambda _: self.count_tokens()), "value")
         for control in self._own_inputs():
             control.observe(lambda _: self._changed(), "value")
         self.model.value = self._default = next(model.name for model in models if model.default)
@@ -105,7 +106,7 @@ class Form:
 
     def inputs(self) -> list[Any]:
         """Every control whose value counts, so that a click can bring their latest values along."""
-        return [*self._own_inputs(), *self.loras.inputs(), *self.stages.inputs()]
+        return [*self._own_inputs(), self.ratio, *self.loras.inputs(), *self.stages.inputs()]
 
     @property
     def spec(self) -> ModelSpec:
@@ -159,6 +160,11 @@ class Form:
             self._quiet = was
         self.stages.surround(size=size, model=self.model.value)
 
+    def _seed_changed(self, _: Any) -> None:
+        """Whoever types a seed, or throws the dice, wants that one."""
+        if not self._quiet:
+            self.lock.value = True
+
     def _use_last_seed(self, _: Any) -> None:
         if self.last_seed is not None:
             self.seed.value, self.lock.value = self.last_seed, True
@@ -201,7 +207,9 @@ class Form:
     def requests(self) -> list[Request]:
         """One for each picture that is asked for; their seeds count up. A seed that is not locked is drawn anew."""
         if not self.lock.value:
+            self._quiet, was = True, self._quiet
             self.seed.value = random_seed()
+            self._quiet = was
         base = self.request()
         first = self.seed.value
         if first + self.count.value - 1 > LARGEST_SEED:
@@ -246,7 +254,7 @@ class Form:
         """Show what `state` told."""
         if state["model"] not in SPECS:
             self.model.options = self._model_options((state["model"],))
-        for name in _KEPT:
+        for name in _KEPT:  # the lock comes after the seed, which would close it
             getattr(self, name).value = state[name]
         self.loras.restore(state["loras"])
         self.stages.restore(state["stages"])

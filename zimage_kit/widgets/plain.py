@@ -16,22 +16,23 @@ class PlainOutput:
     """`count` places; the latest pictures take the places of the oldest ones."""
 
     def __init__(self, count: int) -> None:
-        self._ids = [f"zimage-{uuid.uuid4().hex}" for _ in range(count)]
-        self._shown, self._next = False, 0
+        self.count = count
+        self._ids: list[str] = []
+        self._next = 0
 
     def display(self) -> None:
-        """Put the empty places into the cell that is running."""
+        """Put new, empty places into the cell that is running; the ones before keep what they show."""
         shell = notebook()
         if shell is None:
             return
-        self._shown = True
+        self._ids, self._next = [f"zimage-{uuid.uuid4().hex}" for _ in range(self.count)], 0
         for place in self._ids:
             shell.display_pub.publish({}, {}, transient={"display_id": place})
 
     def show(self, bundle: dict[str, Any]) -> None:
         """Put a picture (data by mime type, as IPython displays it) into the next place."""
         shell = notebook()
-        if shell is None or not self._shown or not self._ids:
+        if shell is None or not self._ids:
             return
         place = self._ids[self._next % len(self._ids)]
         self._next += 1

@@ -7,7 +7,7 @@ import traceback
 
 import ipywidgets as w
 
-from ..errors import ZImageError
+from ..errors import SessionDied, ZImageError
 from .texts import Texts
 
 
@@ -40,8 +40,9 @@ def page(error: BaseException, texts: Texts) -> str:
     """The error as HTML: its kind in the user's language, what was seen, the mend, the traceback folded."""
     title = texts.get(f"errors.{type(error).__name__}", texts("errors.other"))
     if isinstance(error, ZImageError):
-        seen = f"{error.seen}; {texts('error.expected')} {error.expected}" if error.expected else error.seen
-        mend, inside = error.mend, str(error.facts.get("traceback", ""))
+        seen = f"{error.seen}; expected {error.expected}" if error.expected else error.seen
+        again = texts("error.again") if isinstance(error, SessionDied) else ""
+        mend, inside = error.mend or again, str(error.facts.get("traceback", ""))
     else:
         seen, mend, inside = f"{type(error).__name__}: {error}", "", ""
     details = inside or "".join(traceback.format_exception(error))

@@ -15,8 +15,8 @@ from ..request import Request
 from ..units import duration
 from .texts import Texts
 
-THUMB, MOST = 168, 48
-"""Pixels of a small picture's shorter side, and results kept in the strip."""
+THUMB, MOST = 168, 64
+"""Pixels of a small picture's shorter side, and results kept in the strip: as many as can be asked for at once."""
 
 
 @dataclass

@@ -18,8 +18,18 @@ from .texts import Texts
 SHOWN = 6
 """Fields of a stage that are always shown; the others fold out."""
 
+_UNSET = object()
 Surroundings = dict[str, Any]
 """What a stage's own control may like to know: see `Stage.control`."""
+
+
+Guard = Callable[[Callable[[Any], None]], Callable[[Any], None]]
+"""Makes a callback tell its errors to the user: what a control's callback raises shows nowhere else."""
+
+
+def same(callback: Callable[[Any], None]) -> Callable[[Any], None]:
+    """No guard, for code that hears of errors itself."""
+    return callback
 
 
 class StageForm:
@@ -37,7 +47,8 @@ class StageForm:
         stands_for = getattr(self.control, "edits", ())
         names = [name for name in cls.model_fields if name not in stands_for]
         self._entries: list[Entry] = [entry(cls, name, words, texts("stages.automatic")) for name in names]
-        self._defaults = {each.name: each.value for each in self._entries}
+        required = {name for name, info in cls.model_fields.items() if info.is_required()}
+        self._defaults = {each.name: each.value for each in self._entries if each.name not in required}
         self.problem = w.HTML()
         self._more: tuple[Any, set[str]] = (None, set())  # what unfolds the fields that are not always shown, and those
         self.on = w.Checkbox(value=True, indent=False, description=self.title, tooltip=texts("stages.on"))
@@ -85,11 +96,11 @@ class StageForm:
         """The fields that were set, as JSON values."""
         own = dict(self.control.value) if self.control is not None else {}
         told = {each.name: each.value for each in self._entries}
-        return {**{name: value for name, value in told.items() if value != self._defaults[name]}, **own}
+        return {**{name: value for name, value in told.items() if value != self._defaults.get(name, _UNSET)}, **own}
 
     @value.setter
     def value(self, fields: dict[str, Any]) -> None:
-        self.cls(**{name: value for name, value in fields.items() if value is not None})  # raises, before it is shown
+        self.cls(**fields)  # raises, before it is shown
         self.show(fields)
 
     def show(self, fields: dict[str, Any]) -> None:
@@ -98,14 +109,15 @@ class StageForm:
         if self.control is not None:
             self.control.value = {name: value for name, value in fields.items() if name in stands_for}
         for each in self._entries:
-            each.value = fields.get(each.name, self._defaults[each.name])
+            each.value = fields.get(each.name, self._defaults.get(each.name, each.value))
         button, hidden = self._more
-        if any(each.name in hidden and each.value != self._defaults[each.name] for each in self._entries):
+        if any(each.name in hidden and each.value != self._defaults.get(each.name) for each in self._entries):
             button.value = True
 
     def stage(self) -> Stage:
         """The stage itself. Raises BadRequest for fields that cannot be."""
-        return self.cls(**{name: value for name, value in self.value.items() if value is not None})
+        open_ = {each.name for each in self._entries if each.optional}
+        return self.cls(**{name: value for name, value in self.value.items() if value is not None or name in open_})
 
     def surround(self, around: Surroundings) -> None:
         """Tell the stage's own control, if it has one, what it may like to know."""
@@ -130,8 +142,8 @@ class StageForm:
 class StageList:
     """All stages of the form, in order."""
 
-    def __init__(self, texts: Texts, changed: Callable[[], None]) -> None:
-        self._texts, self._changed = texts, changed
+    def __init__(self, texts: Texts, changed: Callable[[], None], guard: Guard = same) -> None:
+        self._texts, self._changed, self._guard = texts, changed, guard
         self._around: Surroundings = {}
         self.forms: list[StageForm] = []
         self._rows = w.VBox()
@@ -140,10 +152,10 @@ class StageList:
         self.menu = w.Dropdown(
             options=[(texts("stages.choose"), ""), *names], value="", description=texts("stages.add")
         )
-        self.menu.observe(self._chosen, "value")
+        self.menu.observe(guard(self._chosen), "value")
         self._removed: tuple[int, StageForm] | None = None
-        self.undo = w.Button().add_class("zk-link").add_class("zk-hidden")
-        self.undo.on_click(lambda _: self.bring_back())
+        self.undo = w.Button().add_class("zk-link").add_class("zk-undo").add_class("zk-hidden")
+        self.undo.on_click(guard(lambda _: self.bring_back()))
         self.box = w.VBox([self._rows, self.undo, self.menu])
 
     def _chosen(self, change: Any) -> None:
@@ -156,15 +168,17 @@ class StageList:
         form = StageForm(kind, self._texts, self._around, self._changed)
         if fields:
             form.value = fields
-        form.up.on_click(lambda _: self.move(form, -1))
-        form.down.on_click(lambda _: self.move(form, 1))
-        form.remove.on_click(lambda _: self.remove(form))
+        form.up.on_click(self._guard(lambda _: self.move(form, -1)))
+        form.down.on_click(self._guard(lambda _: self.move(form, 1)))
+        form.remove.on_click(self._guard(lambda _: self.remove(form)))
         self.forms = [*self.forms, form]
         self._arrange()
         return form
 
     def move(self, form: StageForm, by: int) -> None:
         """One place up (-1) or down (1); at the end of the list it stays."""
+        if form not in self.forms:  # taken out by the click before
+            return
         at = self.forms.index(form)
         to = at + by
         if 0 <= to < len(self.forms):
@@ -175,6 +189,8 @@ class StageList:
 
     def remove(self, form: StageForm) -> None:
         """Take a stage out of the list; the last one taken out can be brought back, with all that stands in it."""
+        if form not in self.forms:
+            return
         place = self.forms.index(form)
         self.forms = [other for other in self.forms if other is not form]
         self._arrange()
@@ -208,7 +224,7 @@ class StageList:
         try:
             for data in stages:
                 self.add(data.kind, data.fields())
-        except ZImageError:
+        except Exception:
             self.forms = known
             raise
         finally:

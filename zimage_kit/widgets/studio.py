@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
 from ..artifact import Artifact, read
+from ..errors import BadRequest
 from ..events import Event
 from ..extensions import kinds, stages
 from ..progress import seconds_left
 from ..request import Request, random_seed
 from ..units import duration, gigabytes
 from .bar import Bar
+from .fields import Wording
 from .form import Form
 from .jobs import Ears, Jobs
 from .panes import ComparePane, TrayPane
@@ -36,13 +38,16 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 2.0
 """Between two looks at the session's status, while a page shows the panel."""
+GONE_SECONDS = 25.0
+"""A page that has not said for so long that it shows the panel does not show it any more."""
 
 
 class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """The panel of a session. `artifacts` are its pictures, `artifact` the selected one, `request` what the form says.
 
     `save`: each picture is saved in the outputs folder. `pictures`: so many of the latest also appear as plain output
-    beneath the panel, which a saved notebook keeps. `language` is "en" or "zh", by default the user's.
+    beneath the panel, which a saved notebook keeps; once its page was loaded anew, show the panel in a cell again for
+    that. `language` is "en" or "zh", by default the user's.
     """
 
     def __init__(
@@ -57,14 +62,15 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._lock = threading.RLock()
         self._results = Results()
         self.jobs = Jobs(session, Ears(self._hear, self._add, self._running, self._ended, self._failed))
-        self._pages, self._looking, self._closed = 0, False, False
+        self._shown_at, self._looking, self._closed = 0.0, False, False
+        self._parts: list[bytes] = []  # of a file that is being sent
         self._save = w.Checkbox(value=save, indent=False)
         self._build(Texts(language or users_language()))
 
     def _build(self, texts: Texts) -> None:
         """Make all parts in one language."""
         self._texts = texts
-        self.form = Form(texts, self._session.models(), self._edited)
+        self.form = Form(texts, self._session.models(), self._edited, self._guard)
         self.bar = Bar(texts)
         self.viewer = Viewer(texts)
         self.problem = ErrorBox(texts)
@@ -74,7 +80,6 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._save.description = texts("panel.save")
         self._save.tooltip = texts("panel.save_help")
         self.bar.on_msg(lambda _, message, buffers: self._guarded(self._bar_says, message, buffers))
-        self.viewer.on_msg(lambda _, message, buffers: self._guarded(self._viewer_says, message))
         self.viewer.observe(lambda _: self._guarded(self._select, self.viewer.selected), "selected")
         top = w.VBox([self.bar, self.problem.box, self.form.words]).add_class("zk-top")
         rest = w.VBox([self.form.rest, self._save]).add_class("zk-rest")
@@ -130,10 +135,13 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def close(self) -> None:
         """Close the panel, cancel its jobs and end its threads."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self.cancel()
         for pool in (self._worker, self._saver):
             pool.shutdown(wait=False)
+        for part in self.children:
+            _close_all(part)
         super().close()
 
     def __repr__(self) -> str:
@@ -146,39 +154,51 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         shown = {**self._repr_mimebundle_(), "text/plain": self._texts("panel.saved")}
         display(shown, raw=True)  # type: ignore[no-untyped-call]
         self._plain.display()
+        for result in list(self._results)[-self._plain.count :]:  # of a panel that is shown again
+            self._plain.show(self._plainly(result))
 
     # what the page says
 
     def _bar_says(self, message: dict[str, Any], buffers: list[Any]) -> None:
+        if message.get("do") == "shown":
+            self._shown_at = time.monotonic()
+            self._look()
+            return
+        try:
+            self._take_over(message.get("values", ()))
+            self._do(message, buffers)
+        finally:
+            self.bar.send({"heard": True})
+
+    def _do(self, message: dict[str, Any], buffers: list[Any]) -> None:
         match message:
-            case {"do": "generate", "values": dict(values)}:
-                self._take_over(values)
+            case {"do": "generate"}:
                 self.generate()
             case {"do": "cancel"}:
                 self.cancel()
-            case {"do": "open", "name": str(name)}:
-                self._open(bytes(buffers[0]), name)
+            case {"do": "open", "name": str(name), "part": int(part), "parts": int(parts)}:
+                self._parts = [*(self._parts if part else []), bytes(buffers[0])]
+                if part == parts - 1:
+                    content, self._parts = b"".join(self._parts), []
+                    self._open(content, name)
+            case {"do": "refuse", "name": str(name), "bytes": int(size)}:
+                raise BadRequest(f"{name} has {gigabytes(size)}", expected="a PNG of at most 300 MB")
             case {"do": "language", "to": "en" | "zh" as language}:
                 self.language = language
-            case {"do": "shown"}:
-                self._pages += 1
-                self._look()
-            case {"do": "hidden"}:
-                self._pages = max(0, self._pages - 1)
+            case {"do": str(action), "id": str(id_)} if (result := self._results.get(id_)) is not None:
+                self._do_with(result, action, message)
 
-    def _take_over(self, values: dict[str, Any]) -> None:
-        """What the controls hold in the page, which a busy kernel may not have heard of yet."""
-        for control in self.form.inputs():
-            if control.model_id in values and control.value != values[control.model_id]:
-                control.value = values[control.model_id]
+    def _take_over(self, values: Sequence[Sequence[Any]]) -> None:
+        """What was changed in the page and has not come here yet, in its order: this kernel was busy with a cell."""
+        controls = {control.model_id: control for control in self.form.inputs()}
+        for model, attribute, value in values:
+            if model in controls and attribute in ("value", "index"):
+                setattr(controls[model], attribute, value)
 
-    def _viewer_says(self, message: dict[str, Any]) -> None:
-        result = self._results.get(message.get("id", ""))
-        if result is None:
-            return
+    def _do_with(self, result: Result, action: str, message: dict[str, Any]) -> None:
         self.problem.clear()
         artifact = result.artifact
-        match message["do"]:
+        match action:
             case "use":
                 self.form.set(artifact.request)
             case "vary":
@@ -190,7 +210,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             case "grid":
                 self.tray.add(result)
             case "download":
-                self._later(lambda: self._download(result))
+                self._later(lambda: self._download(result, message.get("view", "")))
             case "forget":
                 self._forget(result)
 
@@ -200,6 +220,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         artifact = read(content)
         artifact._session = self._session
         self.form.set(artifact.request)
+        self.viewer.following = True
         self._add(artifact, save=False)
         self._say(self._texts("panel.opened", name=name))
 
@@ -212,10 +233,11 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _ended(self, cancelled: bool) -> None:
         self._say(self._texts("panel.cancelled" if cancelled else "panel.done"))
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException, given_up: int = 0) -> None:
         with self._lock:
             self.problem.tell(error)
-            self._say("")
+            if not self.jobs:
+                self._say(self._texts("panel.given_up", count=given_up) if given_up else "")
 
     def _hear(self, event: Event, number: int, count: int) -> None:
         """One event of a job, as progress."""
@@ -225,14 +247,15 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 text = t("panel.waiting", count=event.position) if event.position else t("panel.next")
             case "loading":
                 value, most = event.bytes_done or 0, event.bytes_total or 0
-                text = event.message or t("panel.loading")
+                text = event.message if t.language == "en" and event.message else t("panel.loading")
                 if most:
                     text += f" ({gigabytes(int(value))} / {gigabytes(int(most))})"
             case "step":
                 value, most = event.step or 0, event.steps or 0
                 text = t("panel.step", step=event.step, steps=event.steps, left=duration(seconds_left(event) or 0))
             case "stage":
-                text = event.message
+                kind, colon, more = event.message.partition(":")
+                text = (Wording.of(kind, t.language).title if kind in kinds() else kind) + colon + more
             case _:
                 return
         of = t("panel.of", number=number, count=count) + " · " if count > 1 else ""
@@ -252,17 +275,24 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _add(self, artifact: Artifact, save: bool = True) -> None:
         """A finished picture: into the viewer, the strip and the notebook's own output, and then onto the disk."""
         with self._lock:
+            if self._closed:
+                return
             result, gone = self._results.add(artifact)
             shown = [each for each in self.viewer.results if each["id"] not in gone]
             with self.viewer.hold_sync():
                 self.viewer.results = [*shown, self._in_strip(result)]
                 self.viewer.preview = b""
-                self._show(result)
-            self._plain.show({"image/jpeg": result.jpeg, "text/plain": repr(artifact)})
+                self.viewer.progress = {**self.viewer.progress, "said": self._texts("panel.made", label=result.label())}
+                if self.viewer.following or self._results.get(self.viewer.selected) is None:
+                    self._show(result)
+            self._plain.show(self._plainly(result))
             self.form.stages.surround(backdrop=result.jpeg)
             self.compare.fill()
-        if save and self._save.value:
-            self._saver.submit(self._guarded, self._write, result)
+            if save and self._save.value:
+                self._saver.submit(self._guarded, self._write, result)
+
+    def _plainly(self, result: Result) -> dict[str, Any]:
+        return {"image/jpeg": result.jpeg, "text/plain": repr(result.artifact)}
 
     def _in_strip(self, result: Result) -> dict[str, Any]:
         return {"id": result.id, "label": result.label(), "thumb": result.thumb}
@@ -281,10 +311,11 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return [*can, *(["upscale"] if "upscale" in kinds() else [])]
 
     def _select(self, id_: str) -> None:
-        result = self._results.get(id_)
-        if result is not None and self.viewer.picture != result.jpeg:
-            with self.viewer.hold_sync():
-                self._show(result)
+        with self._lock:
+            result = self._results.get(id_)
+            if result is not None and self.viewer.picture != result.jpeg:
+                with self.viewer.hold_sync():
+                    self._show(result)
 
     def _forget(self, result: Result) -> None:
         with self._lock:
@@ -303,14 +334,15 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         result.artifact.save()
         self._about_again(result)
 
-    def _download(self, result: Result) -> None:
+    def _download(self, result: Result, view: str) -> None:
         path = result.artifact.path
         name = path.name if path is not None else f"{result.label().partition(': ')[2][:40] or 'picture'}.png"
-        self.viewer.send({"file": name}, [result.artifact.png_bytes()])
+        self.viewer.send({"file": name, "view": view}, [result.artifact.png_bytes()])
 
     def _about_again(self, result: Result) -> None:
-        if self.viewer.selected == result.id:
-            self.viewer.about = result.about(self._texts, self._possible(result))
+        with self._lock:
+            if self.viewer.selected == result.id:
+                self.viewer.about = result.about(self._texts, self._possible(result))
 
     # threads, and what goes wrong in them
 
@@ -324,6 +356,10 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             work(*given)
         except Exception as error:
             self._failed(error)
+
+    def _guard(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        """A callback of a control, guarded like everything else."""
+        return lambda argument: self._guarded(callback, argument)
 
     def _edited(self) -> None:
         self.bar.inputs = [control.model_id for control in self.form.inputs()]
@@ -348,8 +384,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.compare.restore(panes[0])
             if error is not None:
                 self.problem.tell(error)
-            self._running(len(self.jobs))
-            self._look_once()
+            self.jobs.tell()
+        self._later(self._look_once)
         for part in old:
             _close_all(part, keep=self._save)
 
@@ -366,7 +402,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _keep_looking(self) -> None:
         while True:
             with self._lock:
-                if self._pages <= 0 or self._closed:
+                if self._closed or time.monotonic() - self._shown_at > GONE_SECONDS:
                     self._looking = False
                     return
             self._guarded(self._look_once)
@@ -376,9 +412,9 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._status.value = line(self._session.status(), self._texts)
 
 
-def _close_all(part: Any, keep: Any) -> None:
+def _close_all(part: Any, keep: Any = None) -> None:
     """Close a part of the panel with everything in it, so that the page forgets it."""
-    if part is keep:
+    if keep is not None and part is keep:
         return
     for child in getattr(part, "children", ()):
         _close_all(child, keep)

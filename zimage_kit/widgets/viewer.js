@@ -34,14 +34,21 @@ export default {
       return [name, button];
     }));
 
-    let following = true; // the picture in the making is shown, until another result is looked at
+    // through the bar, which keeps the order of all that is asked for in the panel
+    const tell = (message) => el.dispatchEvent(new CustomEvent("zk-do", { detail: message, bubbles: true }));
+    const own = Math.random().toString(36).slice(2); // this view, of perhaps several
+    const follow = (now) => {
+      if (model.get("following") === now) return;
+      model.set("following", now);
+      model.save_changes();
+    };
     let url = "";
     let thumbs = new Map(); // result id -> {button, url}
 
     function act(name) {
       if (name === "zoom") return zoom.open(url, model.get("about").alt);
       if (name === "copy") return copy();
-      model.send({ do: name, id: model.get("selected") });
+      tell({ do: name, id: model.get("selected"), view: own });
     }
 
     async function copy() {
@@ -58,7 +65,7 @@ export default {
     function showPicture() {
       const progress = model.get("progress");
       const preview = model.get("preview");
-      const making = Boolean(progress.active && following);
+      const making = Boolean(progress.active && model.get("following"));
       const bytes = making && preview.byteLength ? preview : model.get("picture");
       const isPreview = bytes === preview;
       empty.hidden = bytes.byteLength > 0;
@@ -123,7 +130,7 @@ export default {
     }
 
     function select(id) {
-      following = false;
+      model.set("following", model.get("results").at(-1)?.id === id && !model.get("progress").active);
       model.set("selected", id);
       model.save_changes();
       showPicture();
@@ -160,7 +167,7 @@ export default {
     picture.addEventListener("click", () => { if (!buttons.zoom.disabled) act("zoom"); }, { signal });
 
     model.on("msg:custom", (message, buffers) => {
-      if (!message.file) return;
+      if (!message.file || message.view !== own) return;
       const link = make("a");
       link.href = URL.createObjectURL(new Blob([buffers[0]], { type: "image/png" }));
       link.download = message.file;
@@ -170,13 +177,13 @@ export default {
     let was = "";
     model.on("change:progress", () => {
       const { active, said } = model.get("progress");
-      if (active && !was) following = true;
+      if (active && !was) follow(true);
       if (said) live.textContent = said;
       was = active;
       showProgress();
       showPicture();
     });
-    model.on("change:picture change:preview change:about", showPicture);
+    model.on("change:picture change:preview change:about change:following", showPicture);
     model.on("change:results", showResults);
     model.on("change:selected", showSelected);
     model.on("change:texts", () => { showTexts(); showPicture(); });
