@@ -63,7 +63,13 @@ export default {
       for (const id of model.get("inputs")) {
         if (followed.has(id)) continue;
         followed.set(id, null);
-        const input = await model.widget_manager.get_model(id);
+        let input;
+        try {
+          input = await model.widget_manager.get_model(id);
+        } catch {
+          followed.delete(id); // closed meanwhile; one that lives is asked for again with the next list
+          continue;
+        }
         followed.set(id, input);
         const name = input.get("index") === undefined ? "value" : "index"; // of a menu
         input.on(`change:${name}`, () => {
@@ -77,7 +83,7 @@ export default {
 
     function changes() {
       const active = document.activeElement;
-      if (active instanceof HTMLElement && active.closest(".zk-studio")) {
+      if (active?.matches("input, textarea") && active.closest(".zk-studio")) {
         active.dispatchEvent(new Event("change", { bubbles: true })); // number fields commit on change
       }
       const carried = [];
@@ -223,18 +229,24 @@ function keepFocus(root, signal) {
     last = null; // a click elsewhere leaves on purpose
   }, { signal, capture: true });
 
-  function restore() {
+  // The same control, made anew; and if it does not come within a moment, what stands for it.
+  function restore(settled) {
     if (!last || document.activeElement !== document.body || usable(last.element)) return;
     const all = [...root.querySelectorAll("button, select")].filter(usable);
     const [tag, name] = last.kind.split(".");
+    const same = all.find((element) => last.title && element.title === last.title);
+    if (!same && !settled) {
+      setTimeout(restore, 200, true);
+      return;
+    }
     const next =
-      all.find((element) => last.title && element.title === last.title) ??
+      same ??
       all.find((element) => element.classList.contains("zk-undo")) ??
       all.find((element) => name?.startsWith("zk-") && element.matches(`${tag}.${name}`)) ??
       all.find((element) => element.classList.contains("zk-primary"));
     next?.focus();
   }
-  const observer = new MutationObserver(() => requestAnimationFrame(restore));
+  const observer = new MutationObserver(() => requestAnimationFrame(() => restore(false)));
   observer.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["disabled", "class"] });
   signal.addEventListener("abort", () => observer.disconnect());
 }
