@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -15,8 +15,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import ipywidgets as w
 from pydantic.fields import FieldInfo
 
-from ..extensions import discover
-from ..stage import Stage
+from ..extensions import Extension, discover
+from ..stage import Stage, registry
 from .texts import Language, Texts
 
 OPEN = "\0"
@@ -54,7 +54,18 @@ class Wording:
     @classmethod
     def of(cls, kind: str, language: Language) -> Wording:
         """The wording of a kind; an extension's own are in the folder `texts` beside its code."""
-        folder = next((found.folder for found in discover() if kind in found.stages), Path(__file__).parent)
+        return cls._in(kind, language, discover())
+
+    @classmethod
+    def of_all(cls, language: Language) -> dict[str, Wording]:
+        """The wording of every kind that can be used, sorted by kind; finds out only once what there is."""
+        found = discover()
+        ready = {kind for extension in found if extension.state == "ready" for kind in extension.stages}
+        return {kind: cls._in(kind, language, found) for kind in sorted(ready | set(registry.kinds()))}
+
+    @classmethod
+    def _in(cls, kind: str, language: Language, found: Sequence[Extension]) -> Wording:
+        folder = next((each.folder for each in found if kind in each.stages), Path(__file__).parent)
         return cls(kind, Texts(language, folder / "texts"))
 
     @property

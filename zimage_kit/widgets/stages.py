@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as w
 
 from ..errors import ZImageError
-from ..extensions import discover, kinds, stage_class
+from ..extensions import kinds, stage_class
 from ..request import StageData
 from ..stage import Stage, build
 from .fields import Entry, Wording, entry
@@ -147,8 +147,8 @@ class StageList:
         self._around: Surroundings = {}
         self.forms: list[StageForm] = []
         self._rows = w.VBox()
-        usable = [kind for found in discover() if found.state == "ready" for kind in found.stages]
-        names = [(Wording.of(kind, texts.language).title, kind) for kind in sorted({*usable, *kinds()} & set(kinds()))]
+        self.titles = {kind: words.title for kind, words in Wording.of_all(texts.language).items()}
+        names = [(title, kind) for kind, title in self.titles.items()]
         self.menu = w.Dropdown(
             options=[(texts("stages.choose"), ""), *names], value="", description=texts("stages.add")
         )

@@ -16,12 +16,11 @@ import ipywidgets as w
 from ..artifact import Artifact, read
 from ..errors import BadRequest
 from ..events import Event
-from ..extensions import kinds, stages
+from ..extensions import stages
 from ..progress import seconds_left
 from ..request import Request, random_seed
 from ..units import duration, gigabytes
 from .bar import Bar
-from .fields import Wording
 from .form import Form
 from .jobs import Ears, Jobs
 from .panes import ComparePane, TrayPane
@@ -255,7 +254,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 text = t("panel.step", step=event.step, steps=event.steps, left=duration(seconds_left(event) or 0))
             case "stage":
                 kind, colon, more = event.message.partition(":")
-                text = (Wording.of(kind, t.language).title if kind in kinds() else kind) + colon + more
+                text = self.form.stages.titles.get(kind, kind) + colon + more
             case _:
                 return
         of = t("panel.of", number=number, count=count) + " · " if count > 1 else ""
@@ -308,7 +307,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         can = ["download", "compare", "grid", "forget"]
         if request.source is None and request.prompt:
             can += ["use", "vary"]
-        return [*can, *(["upscale"] if "upscale" in kinds() else [])]
+        return [*can, *(["upscale"] if "upscale" in self.form.stages.titles else [])]
 
     def _select(self, id_: str) -> None:
         with self._lock:
@@ -369,11 +368,12 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         with self._lock:
             form, selected, old = self.form.state(), self.viewer.selected, list(self.children)
             progress, chosen, preview = self.viewer.progress, self.tray.chosen, self.viewer.preview
-            error, panes = self.problem.error, (self.compare.state(), self.tray.shown)
+            error, panes, following = self.problem.error, (self.compare.state(), self.tray.shown), self.viewer.following
             self._build(texts)
             self.form.restore(form)
             self.form.count_tokens()
             with self.viewer.hold_sync():
+                self.viewer.following = following
                 self.viewer.results = [self._in_strip(result) for result in self._results]
                 self.viewer.progress, self.viewer.preview = {**progress, "said": ""}, preview
                 if (result := self._results.get(selected)) is not None:
