@@ -3,11 +3,55 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import ipywidgets as w
 
 from ..status import Status
 from ..units import gigabytes
 from .texts import Texts
+
+LOOK_SECONDS = 2.0
+"""Between two looks at the session's status, while a page shows the panel."""
+GONE_SECONDS = 25.0
+"""A page that has not said for so long that it shows the panel does not show it any more."""
+
+
+class StatusLine:
+    """Looks at the session now and then, in a thread that lives as long as a page shows the panel."""
+
+    def __init__(self, look: Callable[[], Status], texts: Texts) -> None:
+        self._look, self._texts = look, texts
+        self.box = w.HTML().add_class("zk-status")
+        self._lock = threading.Lock()
+        self._shown_at, self._looking, self._closed = 0.0, False, False
+
+    def page_shown(self) -> None:
+        """A page says, every ten seconds, that it shows the panel."""
+        with self._lock:
+            self._shown_at = time.monotonic()
+            if self._looking or self._closed:
+                return
+            self._looking = True
+        threading.Thread(target=self._keep_looking, name="zimage-status", daemon=True).start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closed = True
+
+    def _keep_looking(self) -> None:
+        while True:
+            with self._lock:
+                if self._closed or time.monotonic() - self._shown_at > GONE_SECONDS:
+                    self._looking = False
+                    return
+            try:
+                self.box.value = line(self._look(), self._texts)
+            except Exception as error:  # it stands where the status would, until the session answers again
+                self.box.value = html.escape(f"{type(error).__name__}: {error}")
+            time.sleep(LOOK_SECONDS)
 
 
 def line(status: Status, texts: Texts) -> str:

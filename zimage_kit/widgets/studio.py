@@ -6,7 +6,6 @@ Jobs are followed in threads that only set values of widgets, so the kernel is f
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -27,18 +26,13 @@ from .panes import ComparePane, TrayPane
 from .plain import PlainOutput
 from .problem import ErrorBox
 from .results import Result, Results
-from .statusline import line
+from .statusline import StatusLine
 from .texts import Language, Texts
 from .texts import language as users_language
 from .viewer import Viewer
 
 if TYPE_CHECKING:
     from ..session import Session
-
-LOOK_SECONDS = 2.0
-"""Between two looks at the session's status, while a page shows the panel."""
-GONE_SECONDS = 25.0
-"""A page that has not said for so long that it shows the panel does not show it any more."""
 
 
 class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -61,7 +55,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._lock = threading.RLock()
         self._results = Results()
         self.jobs = Jobs(session, Ears(self._hear, self._add, self._running, self._ended, self._failed))
-        self._shown_at, self._looking, self._closed = 0.0, False, False
+        self._closed = False
         self._parts: list[bytes] = []  # of a file that is being sent
         self._save = w.Checkbox(value=save, indent=False)
         self._build(Texts(language or users_language()))
@@ -75,7 +69,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.problem = ErrorBox(texts)
         self.compare = ComparePane(texts, self._results, self._later)
         self.tray = TrayPane(texts)
-        self._status = w.HTML().add_class("zk-status")
+        self._status = StatusLine(self._session.status, texts)
         self._save.description = texts("panel.save")
         self._save.tooltip = texts("panel.save_help")
         self.bar.on_msg(lambda _, message, buffers: self._guarded(self._bar_says, message, buffers))
@@ -83,7 +77,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         top = w.VBox([self.bar, self.problem.box, self.form.words]).add_class("zk-top")
         rest = w.VBox([self.form.rest, self._save]).add_class("zk-rest")
         side = w.VBox([self.viewer, self.compare.box, self.tray.box]).add_class("zk-side")
-        self.children = [w.Box([top, rest, side]).add_class("zk-columns"), self._status]
+        self.children = [w.Box([top, rest, side]).add_class("zk-columns"), self._status.box]
         self.viewer.progress = {"active": False, "value": 0, "max": 0, "text": ""}
         self._edited()
 
@@ -137,6 +131,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         with self._lock:
             self._closed = True
         self.cancel()
+        self._status.close()
         for pool in (self._worker, self._saver):
             pool.shutdown(wait=False)
         for part in self.children:
@@ -160,8 +155,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _bar_says(self, message: dict[str, Any], buffers: list[Any]) -> None:
         if message.get("do") == "shown":
-            self._shown_at = time.monotonic()
-            self._look()
+            self._status.page_shown()
             return
         try:
             self._take_over(message.get("values", ()))
@@ -366,7 +360,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _rebuild(self, texts: Texts) -> None:
         """Everything in another language, with what stands in it."""
         with self._lock:
-            form, selected, old = self.form.state(), self.viewer.selected, list(self.children)
+            form, selected, old, was = self.form.state(), self.viewer.selected, list(self.children), self._status
             progress, chosen, preview = self.viewer.progress, self.tray.chosen, self.viewer.preview
             error, panes, following = self.problem.error, (self.compare.state(), self.tray.shown), self.viewer.following
             self._build(texts)
@@ -385,31 +379,10 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             if error is not None:
                 self.problem.tell(error)
             self.jobs.tell()
-        self._later(self._look_once)
+        was.close()
+        self._status.page_shown()
         for part in old:
             _close_all(part, keep=self._save)
-
-    # the status line
-
-    def _look(self) -> None:
-        """Look at the session now and then, as long as a page shows the panel."""
-        with self._lock:
-            if self._looking or self._closed:
-                return
-            self._looking = True
-        threading.Thread(target=self._keep_looking, name="zimage-status", daemon=True).start()
-
-    def _keep_looking(self) -> None:
-        while True:
-            with self._lock:
-                if self._closed or time.monotonic() - self._shown_at > GONE_SECONDS:
-                    self._looking = False
-                    return
-            self._guarded(self._look_once)
-            time.sleep(LOOK_SECONDS)
-
-    def _look_once(self) -> None:
-        self._status.value = line(self._session.status(), self._texts)
 
 
 def _close_all(part: Any, keep: Any = None) -> None:
