@@ -14,7 +14,7 @@ BIN       := $(VENV)/bin
 AXE       := tests/browser/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system first demo lab test lint types notebooks check-notebooks clean
+.PHONY: help setup system first demo lab test test-benches lint types notebooks check-notebooks clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,8 +50,11 @@ $(AXE): tests/browser/package.json
 	  echo 'Could not install axe-core; the tests that need it are skipped.' >&2; \
 	fi
 
-test: setup $(AXE) ## every test that needs no GPU
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+test: setup $(AXE) ## the tests that need no GPU, but for those of the measuring scripts
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-benches: setup ## that the measuring scripts work, each run small (about three minutes)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m bench
 
 lint: setup ## ruff: rules and layout
 	@$(BIN)/ruff check .
@@ -62,7 +65,7 @@ types: setup ## mypy, strict
 
 check-notebooks: setup ## run every notebook top to bottom, in a kernel of its own
 	@export ZIMAGE_OUTPUTS=$$(mktemp -d) ZIMAGE_STATE=$$(mktemp -d); trap '$(BIN)/zimage session stop' EXIT; \
-	  $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 $(NOTEBOOKS)
+	  $(BIN)/python -m pytest -n $(JOBS) --nbmake --nbmake-timeout=300 $(NOTEBOOKS)
 
 notebooks: setup ## run every notebook and keep its pictures in it
 	@$(BIN)/python scripts/store_notebook_outputs.py $(NOTEBOOKS)

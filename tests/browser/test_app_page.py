@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from opened import AXE, SEEN_BY_AXE, SHOTS
 from playwright.sync_api import Browser, Page, expect
 
 from zimage_kit.engines import launch
@@ -237,6 +238,13 @@ def test_two_tabs_have_two_kernels_and_one_session(app: App, tab: Callable[[], P
         page.get_by_role("button", name="Generate").click()
         expect(page.locator(".zk-thumb").first).to_be_visible(timeout=120_000)
     assert app.status().model_loads == 1
+    picture = first.locator(".zk-picture")
+    assert picture.evaluate("async (image) => { await image.decode(); return image.naturalWidth; }") == 256
+    if AXE.is_file():
+        first.add_script_tag(content=AXE.read_text("utf-8"))
+        assert first.evaluate(SEEN_BY_AXE, "body") == []
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    first.screenshot(path=SHOTS / "app.png")
     first.close(run_before_unload=True)
     eventually(lambda: len(app.kernels() - before) == 1, "the closed tab's kernel has ended")
     studio(second)

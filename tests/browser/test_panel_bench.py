@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_the_script_measures_every_promise_of_the_panel(chromium: str, tmp_path: Path, model: str) -> None:
     output = tmp_path / "measured.json"
     command = [sys.executable, "-m", "tests.browser.bench", "--quick", "--output", str(output), "--model", model]

@@ -93,6 +93,7 @@ class Panel:
 
     def clear(self) -> None:
         """As it was when it was opened."""
+        self.python("setattr(studio, 'language', 'en')")
         self.python("[studio._forget(result) for result in list(studio._results)]")
         self.python("(studio.form.stages.set(()), studio.tray.set([]), studio.problem.clear()) and None")
         self.python("(studio.tray.show(False), studio.compare.show(False)) and None")

@@ -24,6 +24,7 @@ def measured(tmp_path: Path, *options: str) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.bench
 def test_the_script_measures_every_stage_in_nanos_size(tmp_path: Path) -> None:
     data = measured(tmp_path, "--tiny", "--rounds", "2")
     assert data["plain_is_bit_equal_after_pose"]

@@ -25,6 +25,7 @@ def measured(tmp_path: Path, *options: str) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.bench
 def test_the_script_measures_and_compares_in_nanos_size(tmp_path: Path) -> None:
     data = measured(tmp_path, "--tiny", "--rounds", "5")
     assert data["bit_equal"]

@@ -27,7 +27,7 @@ def measured(tmp_path: Path, *options: str) -> dict[str, Any]:
     return data
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_the_script_measures_a_session_in_nanos_size(tmp_path: Path) -> None:
     data = measured(tmp_path, "--tiny")
     (run,) = data["runs"]

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_the_script_measures_every_promise_of_a_session_and_leaves_no_process(tmp_path: Path, model: str) -> None:
     output = tmp_path / "measured.json"
     command = [sys.executable, "-m", "tests.session.bench", "--quick", "--output", str(output), "--model", model]

@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from zimage_kit import Event, Request, Session, ZImageError
 from zimage_kit.errors import BadRequest, JobFailed
 from zimage_kit.gpus import Gpu, Holder
-from zimage_kit.progress import seconds_left, told
+from zimage_kit.progress import Watcher, seconds_left, told, watcher
 from zimage_kit.status import JobStatus, Status, WorkerStatus
 
 
@@ -99,10 +100,10 @@ PROGRAM = (
 )
 
 
-def on_terminal(model: str, **env: str) -> str:
+def on_terminal(model: str) -> str:
     """What a program that calls session.run writes on a terminal."""
     outer, inner = pty.openpty()
-    whole = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **env}
+    whole = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
     done = subprocess.Popen([sys.executable, "-c", PROGRAM, model], stderr=inner, stdout=inner, env=whole)
     os.close(inner)
     shown = b""
@@ -121,9 +122,18 @@ def on_terminal(model: str, **env: str) -> str:
 
 def test_a_program_on_a_terminal_shows_a_bar_and_a_pipe_shows_nothing(model: str, tmp_path: Path) -> None:
     assert "of 12" in on_terminal(model)
-    assert "of 12" not in on_terminal(model, ZIMAGE_PROGRESS="0")
     piped = subprocess.run([sys.executable, "-c", PROGRAM, model], capture_output=True, text=True, check=True)
     assert "step" not in piped.stdout + piped.stderr
+
+
+def test_progress_can_be_switched_off_and_is_the_main_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    here, elsewhere = watcher(), list[Watcher]()
+    thread = threading.Thread(target=lambda: elsewhere.append(watcher()))
+    thread.start()
+    thread.join()
+    monkeypatch.setenv("ZIMAGE_PROGRESS", "0")
+    assert type(watcher()) is type(elsewhere[0]) is not type(here)
 
 
 def test_every_error_can_be_shown() -> None:

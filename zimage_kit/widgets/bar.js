@@ -220,17 +220,17 @@ function set(element, name, value) {
 
 // A control that has the focus and is made anew, or taken away, leaves whoever works by keyboard nowhere.
 function keepFocus(root, signal) {
-  let last = null;
   const usable = (element) => element && !element.disabled && element.checkVisibility();
   root.addEventListener("focusin", ({ target }) => {
-    last = { element: target, title: target.title, kind: `${target.tagName}.${target.classList[0] ?? ""}` };
+    root.zkLast = { element: target, title: target.title, kind: `${target.tagName}.${target.classList[0] ?? ""}` };
   }, { signal });
   root.addEventListener("pointerdown", () => {
-    last = null; // a click elsewhere leaves on purpose
+    root.zkLast = null; // a click elsewhere leaves on purpose
   }, { signal, capture: true });
 
   // The same control, made anew; and if it does not come within a moment, what stands for it.
   function restore(settled) {
+    const last = root.zkLast; // of the bar before this one, too: another language makes all anew
     if (!last || document.activeElement !== document.body || usable(last.element)) return;
     const all = [...root.querySelectorAll("button, select")].filter(usable);
     const [tag, name] = last.kind.split(".");
@@ -248,5 +248,6 @@ function keepFocus(root, signal) {
   }
   const observer = new MutationObserver(() => requestAnimationFrame(() => restore(false)));
   observer.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["disabled", "class"] });
+  restore(false);
   signal.addEventListener("abort", () => observer.disconnect());
 }
