@@ -58,7 +58,10 @@ def by_hand() -> dict[str, Any]:
 
 def test_the_stage_brings_the_editor_for_fields_that_it_has() -> None:
     control = Pose.control()
-    assert isinstance(control, editor.PoseEditor)
+    now = import_module(
+        f"{pose.__name__}.editor"
+    )  # imported anew, if its code was loaded anew since this file was read
+    assert isinstance(control, now.PoseEditor)
     assert set(control.edits) <= set(Pose.model_fields)
     assert control is not Pose.control(), "two panels would move each other's people"
 
