@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
@@ -27,11 +27,11 @@ class Result:
     artifact: Artifact
     jpeg: bytes
     thumb: bytes
-    problem: str = ""
-    id: str = field(default="")
 
-    def __post_init__(self) -> None:
-        self.id = self.id or f"r{self.number}"
+    @property
+    def id(self) -> str:
+        """What the page calls it by."""
+        return f"r{self.number}"
 
     def label(self) -> str:
         """In a few words: `3: a red boat, seed 7`."""
@@ -49,7 +49,7 @@ class Result:
             parts.append(duration(took / 1000))
         if artifact.path is not None:
             parts.append(artifact.path.name)
-        return " · ".join([*parts, *([self.problem] if self.problem else [])])
+        return " · ".join(parts)
 
     def about(self, texts: Texts, can: list[str]) -> dict[str, Any]:
         """What the viewer is told of the selected one."""

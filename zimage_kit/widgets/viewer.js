@@ -140,8 +140,14 @@ export default {
       const selected = model.get("selected");
       for (const [id, { button }] of thumbs) {
         button.setAttribute("aria-current", String(id === selected));
-        if (id === selected) button.scrollIntoView?.({ block: "nearest", inline: "nearest" });
+        if (id === selected) bringIntoStrip(button);
       }
+    }
+
+    // Sideways only: the page stays where the user has it.
+    function bringIntoStrip(button) {
+      const [it, all] = [button.getBoundingClientRect(), strip.getBoundingClientRect()];
+      strip.scrollLeft += Math.min(0, it.left - all.left) + Math.max(0, it.right - all.right);
     }
 
     function showTexts() {
