@@ -282,10 +282,29 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
     )
 
 
+def read_recipe(path: Path) -> tuple[Request, Trace, tuple[int, int]]:
+    """Request, trace and size (width, height) of a PNG of ours, without decoding its pixels. Raises NoRecipe."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            text, size = file.info.get(png.RECIPE), file.size
+    except (OSError, ValueError, SyntaxError) as error:
+        raise NoRecipe(f"{path} cannot be read ({error})") from None
+    if not isinstance(text, str):
+        raise NoRecipe(f"{path} carries no recipe of ours")
+    request, trace = _parse(path, text)
+    return request, trace, size
+
+
 def _from_recipe(path: Path, image: Image.Image, text: str) -> Artifact:
+    return Artifact(image, *_parse(path, text))
+
+
+def _parse(path: Path, text: str) -> tuple[Request, Trace]:
     try:
         data = json.loads(text)
-        return Artifact(image, Request(**data["request"]), Trace(**data["trace"]))
+        return Request(**data["request"]), Trace(**data["trace"])
     except (ValueError, TypeError, KeyError, ValidationError, ZImageError) as error:
         reason = " ".join(str(error).split())
         raise NoRecipe(

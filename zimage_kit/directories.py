@@ -161,7 +161,13 @@ def fingerprint(directory: Path) -> str:
     return _digest(directory, tuple(sorted(files)))
 
 
-@lru_cache(maxsize=16)
+def file_fingerprint(path: Path) -> str:
+    """16 hexadecimal digits that identify one file of weights, found as `fingerprint` finds them."""
+    stat = path.stat()
+    return _digest(path.parent, ((path.name, stat.st_size, stat.st_mtime_ns),))
+
+
+@lru_cache(maxsize=64)
 def _digest(directory: Path, files: tuple[tuple[str, int, int], ...]) -> str:
     digest = hashlib.sha256()
     for name, size, _ in files:

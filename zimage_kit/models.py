@@ -16,15 +16,15 @@ from typing import Literal, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from . import nano
-from .directories import INDEX, candidates, component_config, missing_files, models_dir
+from .directories import INDEX, candidates, component_config, fingerprint, missing_files, models_dir
 from .display import table
 from .errors import BadRequest, ModelMissing, UnknownModel, closest
 from .extras import EXTRAS
 from .model_data import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5
 
 __all__ = [
-    "SPECS", "ModelList", "ModelSpec", "ModelState", "controlnet", "default_model", "default_notice", "list_models",
-    "models_dir", "models_here", "require", "resolve",
+    "SPECS", "ModelList", "ModelSpec", "ModelState", "controlnet", "default_model", "default_notice",
+    "fingerprints_here", "list_models", "models_dir", "models_here", "require", "resolve",
 ]  # fmt: skip
 
 
@@ -244,6 +244,12 @@ def free_bytes(folder: Path) -> int:
 def models_here() -> frozenset[str]:
     """Names of the models that are on this disk, whole."""
     return frozenset(name for name, spec in SPECS.items() if spec.directory() is not None)
+
+
+def fingerprints_here() -> dict[str, str]:
+    """What identifies the files of each model that is on this disk, by its name."""
+    found = ((name, spec.directory()) for name, spec in SPECS.items())
+    return {name: fingerprint(directory) for name, directory in found if directory is not None}
 
 
 def default_model(there: frozenset[str] | None = None) -> str:

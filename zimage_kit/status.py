@@ -49,7 +49,8 @@ class WorkerStatus(_Facts):
     """A process that holds a model.
 
     Memory in bytes: `resident_bytes` of the weights (on a GPU: all that torch holds), `peak_bytes` the most since the
-    model was loaded. `last_seen`: seconds since it was last heard of. `models`: names of those that lie on its disk.
+    model was loaded. `last_seen`: seconds since it was last heard of. `models`: names of those that lie on its disk;
+    `fingerprints`: what identifies their files, by name.
     """
 
     name: str
@@ -67,6 +68,7 @@ class WorkerStatus(_Facts):
     peak_bytes: int = 0
     last_seen: float = 0.0
     models: tuple[str, ...] = ()
+    fingerprints: dict[str, str] = {}
 
 
 class Status(_Facts):

@@ -24,6 +24,7 @@ from ..events import Event
 from ..execute import Task
 from ..extensions import look_in
 from ..gpus import list_gpus
+from ..models import fingerprints_here
 from ..preflight import check, check_applied
 from . import wire
 from .inline import InlineEngine
@@ -57,6 +58,7 @@ class Workbench(WorkerPlugin):
         if card and device is not None and "," not in card:
             device = device.partition(":")[0]  # "cuda:1" for the user is the only one that this process sees
         self._engine = InlineEngine(device, dask.config.get("zimage.dtype", None))
+        self._fingerprints: dict[str, str] = {}
         self._errands = ThreadPoolExecutor(1, "zimage-errands")
         self._saving = ThreadPoolExecutor(1, "zimage-saving")
         self._waiting = ThreadPoolExecutor(4, "zimage-waiting")
@@ -118,13 +120,15 @@ class Workbench(WorkerPlugin):
         self._send(op="zimage-outcome", outcome=wire.outcome_out(outcome), event=wire.event_out(last))
 
     def _status(self) -> wire.Message:
-        return {**self._engine.worker_status().model_dump(), "name": self._name}
+        status = self._engine.worker_status().model_dump()
+        return {**status, "name": self._name, "fingerprints": self._fingerprints}
 
     def _cancel(self, job: str) -> None:
         self._engine.cancel(job)
 
     def _report(self, number: int) -> None:
-        """How this worker is, with the cards of its machine."""
+        """How this worker is, with the cards of its machine and what identifies its models."""
+        self._fingerprints = fingerprints_here()
         gpus = [{**vars(gpu), "holders": [vars(holder) for holder in gpu.holders]} for gpu in list_gpus()[0]]
         self._send(op="zimage-report", number=number, worker_status=self._status(), gpus=gpus)
 
