@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .artifact import read as open
     from .events import Event
     from .extensions import stages
+    from .grid import Grid
     from .job import Job
     from .models import ModelSpec
     from .session import Session, connect
@@ -35,6 +36,7 @@ __all__ = [
     "Context",
     "Event",
     "Field",
+    "Grid",
     "Job",
     "Lora",
     "ModelSpec",
@@ -53,6 +55,7 @@ __all__ = [
 _LAZY = {
     "Artifact": ("artifact", "Artifact"),
     "Event": ("events", "Event"),
+    "Grid": ("grid", "Grid"),
     "Job": ("job", "Job"),
     "ModelSpec": ("models", "ModelSpec"),
     "Session": ("session", "Session"),

@@ -160,6 +160,11 @@ class _Cell:
         if self._shown:
             self._show({})
 
+    def update(self, done: float, total: float, text: str = "") -> None:
+        """Show `done` of `total`, without a picture."""
+        if self._shown or time.monotonic() - self._began >= PATIENCE_SECONDS:
+            self._show({"text/html": f"<div>{_meter(done, total)} {html.escape(text)}</div>", "text/plain": text})
+
     def _show(self, data: dict[str, str]) -> None:
         self._publish(data, {}, transient={"display_id": self._id}, update=self._shown)
         self._shown = True
@@ -168,13 +173,16 @@ class _Cell:
 def _bar(event: Event, of: str, done: float, total: float, text: str) -> str:
     left = seconds_left(event)
     line = html.escape(of + text + ("" if left is None else f" · {duration(left)} left"))
-    known = f'value="{done}" max="{total}"' if total > 1 or done else ""
-    bar = f'<progress {known} aria-label="progress" style="width:16em;vertical-align:middle"></progress>'
     picture = ""
     if event.preview:
         source = base64.b64encode(event.preview).decode()
         picture = f'<br><img src="data:image/jpeg;base64,{source}" alt="the picture in the making" width="256">'
-    return f"<div>{bar} {line}{picture}</div>"
+    return f"<div>{_meter(done, total)} {line}{picture}</div>"
+
+
+def _meter(done: float, total: float) -> str:
+    known = f'value="{done}" max="{total}"' if total > 1 or done else ""
+    return f'<progress {known} aria-label="progress" style="width:16em;vertical-align:middle"></progress>'
 
 
 def watcher() -> Watcher:
@@ -185,3 +193,17 @@ def watcher() -> Watcher:
     if shell is not None:
         return _Cell(shell)
     return _Terminal() if sys.stderr is not None and sys.stderr.isatty() else _Nobody()
+
+
+@contextlib.contextmanager
+def counter() -> Iterator[Bar]:
+    """A bar that counts, shown where `watcher` would show one."""
+    shell = notebook()
+    if os.environ.get("ZIMAGE_PROGRESS") == "0" or threading.current_thread() is not threading.main_thread():
+        yield _Silent()
+    elif shell is not None:
+        with contextlib.closing(_Cell(shell)) as cell:
+            yield cell
+    else:
+        with progress("cells", quiet=sys.stderr is None or not sys.stderr.isatty()) as bar:
+            yield bar

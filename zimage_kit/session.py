@@ -33,6 +33,8 @@ from .store import outputs_dir
 if TYPE_CHECKING:
     from PIL import Image
 
+    from .grid import Grid
+    from .grid.plan import Labels
     from .widgets.studio import Studio
 
 __all__ = ["Job", "Session", "connect"]
@@ -137,13 +139,46 @@ class Session:
         done = len(artifact.request.stages)
         request, notes = check_applied(artifact.request.then(*stages), done, self._engine.models())
         self._warn(notes)
-        trace = artifact.trace.model_copy(update={"notes": (*artifact.trace.notes, *notes)})
-        job = Job(request, self._engine)
-        task = Task(job.id, request, picture=artifact.image, trace=trace, done=done)
         with closing(watcher()) as watch:
-            made = self._wait(self._queue(job, task), on_event or watch.hear)
+            made = self._wait(self._extend(artifact, request, notes), on_event or watch.hear)
         made._applied_to = artifact
         return made
+
+    def grid(
+        self,
+        base: Request | str,
+        axes: Any = None,
+        /,
+        *,
+        rows: str | Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
+        pages: str | Sequence[str] | None = None,
+        inner: str | Sequence[str] | None = None,
+        zip: bool | Sequence[str] = False,
+        labels: Labels | None = None,
+        title: str = "",
+        yes: bool = False,
+        **more: Any,
+    ) -> Grid:
+        """Pictures side by side, with what varies as axes: only cells that are not there yet are made.
+
+        An axis is a field of the request (`prompt`, `seed`, `steps`, `guidance`, `width`, `height`, `model`), `size`,
+        `lora` (names, or names with weights), `"lora weight"`, a stage's field (`"stages.pose.scale"`), a stage being
+        there (`"stages.upscale"`: True, False), or a `{slot}` in the prompt. Give axes by keyword, as a mapping `axes`
+        (for names with dots), or as a table with one cell in each row (pandas, or the path of a CSV file). Values are
+        a list, a `range`, an array, or text: one value a line, "a; b", "1-9(+2)".
+
+        `rows`, `columns`, `pages` and `inner` say where axes go (several names: these go in step); without them the
+        first axis gives the rows, the second the columns, then pages, then side by side in each cell, and one axis
+        alone goes from left to right. `zip`: all axes go in step, or those that are named.
+
+        Everything is checked before anything runs, and what it will cost is told; above 200 new cells it asks, unless
+        `yes`. Returns at once: show the grid, `wait()` for it, or `save` it. Raises BadRequest, naming the cell.
+        """
+        from .grid import make_grid, plan
+
+        layout = {"rows": rows, "columns": columns, "pages": pages, "inner": inner}
+        return make_grid(self, plan(base, axes, more, layout=layout, zipped=zip, labels=labels, title=title), yes=yes)
 
     def status(self) -> Status:
         """How the session is: models, workers, jobs, cards and who holds their memory. Answers within two seconds."""
@@ -229,6 +264,15 @@ class Session:
         job = Job(checked.request, self._engine)
         folder = outputs_dir().absolute() if keep else None
         task = Task(job.id, checked.request, checked, fresh=fresh, keep=keep, priority=priority, folder=folder)
+        return self._queue(job, task)
+
+    def _extend(
+        self, base: Artifact, request: Request, notes: Iterable[str], priority: Priority = "interactive"
+    ) -> Job:
+        """A job that runs the stages of a resolved request which `base` does not have yet."""
+        trace = base.trace.model_copy(update={"notes": tuple(dict.fromkeys((*base.trace.notes, *notes)))})
+        job, done = Job(request, self._engine), len(base.request.stages)
+        task = Task(job.id, request, picture=base.image, trace=trace, done=done, priority=priority)
         return self._queue(job, task)
 
     def _queue(self, job: Job, task: Task) -> Job:

@@ -24,6 +24,7 @@ LAYERS = (
     {"engines"},
     {"job"},
     {"session"},
+    {"grid"},
     {"doctor", "doctor_probe"},
     {"widgets"},
     {"cli"},
@@ -31,9 +32,11 @@ LAYERS = (
 )
 """Lowest first. A module imports from its own layer and those below. A new module must be given its place here."""
 
-FRONT_DOOR = {("artifact", "connect"), ("session", "widgets")}
-"""An artifact read from a file has no session yet, so `then` and `verify` ask the package's front door for one; and a
-session opens its own panel. Both inside of a function, when somebody asks for it."""
+FRONT_DOOR = {
+    ("artifact", "connect"), ("grid", "connect"), ("session", "widgets"), ("session", "grid"), ("grid", "widgets"),
+}  # fmt: skip
+"""An artifact or a grid read from a file has no session yet, and asks the package's front door for one; a session makes
+its own grids and panel, and a grid its own view. All inside of a function, when somebody asks for it."""
 
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 

@@ -1,0 +1,150 @@
+"""The store of cells: pictures by what they depend on, so that none is made twice, whoever asks for it and when.
+
+A cell is `grids/cells/ab/abcd….png` in the outputs folder, a picture with its recipe like any other; beside it lie a
+small JPEG for views of many, and what people said of it. Nothing else is kept: a file that is gone is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..artifact import Artifact, Trace, read, read_recipe
+from ..directories import file_fingerprint, fingerprint
+from ..errors import BadRequest, NoRecipe
+from ..extensions import build_stages
+from ..lora import lora_file
+from ..preflight import Checked
+from ..request import Request
+from ..store import outputs_dir, write_whole
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+THUMB = 256
+"""Pixels of a small picture's longer side."""
+LARGEST_RATING = 5
+
+Fingerprints = Mapping[str, str]
+"""Of models that lie on other machines only, by name, as their workers tell them."""
+
+
+def cell_key(checked: Checked, elsewhere: Fingerprints) -> str:
+    """What a cell's picture depends on, as 40 hexadecimal digits.
+
+    SHA-256 of the resolved request, the fingerprint of the model's files, that of each LoRA's file, and each stage's
+    version with the state of the files that it names.
+    """
+    return key_of(checked.request, model_fingerprint(checked, elsewhere), lora_fingerprints(checked))
+
+
+def model_fingerprint(checked: Checked, elsewhere: Fingerprints) -> str:
+    """What identifies the files of a request's model; empty where nobody has told it."""
+    return fingerprint(checked.directory) if checked.directory else elsewhere.get(checked.spec.name, "")
+
+
+def lora_fingerprints(checked: Checked) -> list[str]:
+    """What identifies the files of a request's LoRAs, as far as they are on this disk."""
+    if checked.directory is None:
+        return []
+    return [file_fingerprint(lora_file(lora, checked.spec)) for lora in checked.request.loras]
+
+
+def key_of(request: Request, model: str, loras: list[str]) -> str:
+    """The key of a resolved request, of the model's fingerprint and those of its LoRAs."""
+    stages = [stage.cache_key() for stage in build_stages(request.stages)]
+    return hashlib.sha256("\0".join((request.digest, model, *loras, *stages)).encode()).hexdigest()[:40]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What somebody said of a picture: a rating from 1 to 5 (0: none), and whether it won."""
+
+    rating: int = 0
+    winner: bool = False
+
+
+class CellStore:
+    """Cells on the disk. Any number of processes may use one folder at a time: files appear whole."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = (folder or outputs_dir() / "grids" / "cells").absolute()
+
+    def path(self, key: str) -> Path:
+        """Where the picture of a cell lies, or will lie."""
+        return self.folder / key[:2] / f"{key}.png"
+
+    def has(self, key: str) -> bool:
+        """Whether the picture is there."""
+        return self.path(key).is_file()
+
+    def write(self, key: str, artifact: Artifact) -> None:
+        """Keep a picture. Raises CannotWrite."""
+        write_whole(self.path(key).with_suffix(".jpg"), small_jpeg(artifact.image))
+        write_whole(self.path(key), artifact.png_bytes())  # last: it says that all is there
+        artifact.path = self.path(key)
+
+    def read(self, key: str) -> Artifact | None:
+        """The picture again; None where it is not (any more), or cannot be read."""
+        try:
+            return read(self.path(key))
+        except NoRecipe:
+            return None
+
+    def recipe(self, key: str) -> tuple[Request, Trace, tuple[int, int]] | None:
+        """Request, trace and size in pixels, without decoding the picture; None as for `read`."""
+        try:
+            return read_recipe(self.path(key))
+        except NoRecipe:
+            return None
+
+    def thumb(self, key: str) -> bytes | None:
+        """A JPEG of at most `THUMB` pixels a side; made again where it is missing. None as for `read`."""
+        path = self.path(key).with_suffix(".jpg")
+        try:
+            return path.read_bytes()
+        except OSError:
+            artifact = self.read(key)
+            if artifact is None:
+                return None
+            write_whole(path, small_jpeg(artifact.image))
+            return path.read_bytes()
+
+    def mark(self, key: str) -> Mark:
+        """What was said of a picture."""
+        try:
+            data: dict[str, Any] = json.loads(self.path(key).with_suffix(".json").read_bytes())
+            return Mark(int(data["rating"]), bool(data["winner"]))
+        except FileNotFoundError:
+            return Mark()
+        except (OSError, ValueError, KeyError, TypeError):
+            return Mark()  # a damaged note is worth no error; the next one replaces it
+
+    def set_mark(self, key: str, mark: Mark) -> None:
+        """Say something of a picture. Raises BadRequest and CannotWrite."""
+        if not 0 <= mark.rating <= LARGEST_RATING:
+            raise BadRequest(f"rating={mark.rating}", expected=f"1 to {LARGEST_RATING}, or 0 for none")
+        path = self.path(key).with_suffix(".json")
+        if mark == Mark():
+            path.unlink(missing_ok=True)
+        else:
+            write_whole(path, json.dumps(vars(mark)).encode())
+
+
+def small_jpeg(image: Image.Image, side: int = THUMB, quality: int = 82) -> bytes:
+    """A picture as a JPEG of at most `side` pixels a side; transparent parts white."""
+    from PIL import Image
+
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if max(image.size) > side:
+        image = image.copy()
+        image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return out.getvalue()

@@ -1,0 +1,471 @@
+"""Grid: a labelled array of pictures, of which only those are made that are not there yet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..artifact import Artifact
+from ..display import notebook
+from ..errors import BadRequest, ZImageError
+from ..events import Event
+from ..preflight import Checked
+from ..progress import counter
+from ..units import duration
+from .cell import Cell, Cells
+from .cells import CellStore, Fingerprints, cell_key
+from .pace import Estimate, Pace
+from .plan import ROLES, Labels, Plan, Role
+from .run import Runner, Work, in_order
+
+if TYPE_CHECKING:
+    from ..job import Job
+    from ..session import Session
+
+ASK_ABOVE = 200
+"""New cells."""
+_HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is heard on every system
+
+Hear = Callable[[Cell, Event | None], None]
+"""Told of a cell whose state has changed, or (with an event) which is in the making; from the thread that makes it."""
+
+
+class Grid:
+    """`cells` in reading order; `grid[row, column]` (and page, inner, as far as it has them) is one of them.
+
+    It is being made from the moment it is there; `wait()` waits for it. `computed` are the cells that it had to run,
+    `failed` those that went wrong (their `error` says how), `drawn` how often the model drew for it. Shows itself in a
+    notebook as a view that fills; `save` writes a contact sheet, a page, a table or a file that reopens it.
+    """
+
+    def __init__(self, plan: Plan, cells: Sequence[Cell], store: CellStore, session: Session | None) -> None:
+        self.plan, self.cells, self.store = plan, Cells(cells), store
+        self._session = session
+        self._elsewhere: Fingerprints = {}
+        self._news = threading.Condition()
+        self._listeners: list[Hear] = []
+        self._runner: Runner | None = None
+        self._drawn_before = 0
+        self._began: float | None = None
+        self._counted = 0  # cells that this run began with
+        self._by_place = {cell.place: cell for cell in self.cells}
+        for cell in self.cells:
+            if store.has(cell.key):
+                cell.state = "done"
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], session: Session | None = None) -> Grid:
+        """A grid again from a file that `save` wrote (JSON, PNG, JPEG, HTML), with those pictures that are there.
+
+        `retry()` makes those that are missing, on `session` or on `zk.connect()`. Raises BadRequest for other files.
+        """
+        from .files import read_recipe_of_grid
+
+        data = read_recipe_of_grid(Path(path).expanduser())
+        plan, store = Plan.from_data(data), CellStore()
+        places = list(plan.places())
+        keys = data.get("cells") or [""] * len(places)
+        if len(keys) != len(places):
+            raise BadRequest(f"{path} names {len(keys)} cells", expected=f"{len(places)}")
+        cells = []
+        for index, (place, key) in enumerate(zip(places, keys, strict=True)):
+            cell = Cell(index, place, plan.point(place), plan.where(place), str(key), store)
+            cell._asked = plan.request(place)
+            cells.append(cell)
+        return cls(plan, cells, store, session)
+
+    # what it is
+
+    @property
+    def title(self) -> str:
+        """Above the sheet; empty for none."""
+        return self.plan.title
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many rows, columns, pages and inner places, as far as it has them."""
+        return self.plan.shape
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of what varies."""
+        return self.plan.axes
+
+    def labels(self, role: Role) -> tuple[str, ...]:
+        """What the rows, columns, pages or inner places are called; empty where there are none."""
+        return self.plan.labels_of(role)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was chosen for the user."""
+        return self.plan.notes
+
+    def __getitem__(self, index: int | tuple[int, ...]) -> Cell:
+        """A cell by its numbers, one for each dimension in the order of `shape`. Raises IndexError."""
+        numbers = index if isinstance(index, tuple) else (index,)
+        roles = [role for role in ROLES if role in self.plan.dimensions]
+        if len(numbers) != len(roles):
+            raise IndexError(f"{len(numbers)} numbers for a grid of {' x '.join(map(str, self.shape))}")
+        names = {"rows": "row", "columns": "column", "pages": "page", "inner": "inner"}
+        found = {}
+        for role, number, count in zip(roles, numbers, self.shape, strict=True):
+            if not -count <= number < count:
+                raise IndexError(f"{names[role]} {number} of {count}")
+            found[names[role]] = number % count
+        place = {"row": 0, "column": 0, "page": 0, "inner": 0, **found}
+        return next(cell for where, cell in self._by_place.items() if vars(where) == place)
+
+    def at(self, **values: Any) -> Cells:
+        """The cells in which these axes have these values: `grid.at(colour="red", seed=2)`."""
+        unknown = set(values) - set(self.axes)
+        if unknown:
+            raise BadRequest(f"no axis {sorted(unknown)[0]!r}", expected=", ".join(self.axes))
+        return Cells([cell for cell in self.cells if all(cell.values.get(name) == values[name] for name in values)])
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self.cells)
+
+    # how it goes
+
+    @property
+    def state(self) -> str:
+        """running, done, failed (some cells did), stopped (some are missing) ."""
+        if self._running:
+            return "running"
+        if all(cell.state == "done" for cell in self.cells):
+            return "done"
+        return "failed" if any(cell.state == "failed" for cell in self.cells) else "stopped"
+
+    @property
+    def _running(self) -> bool:
+        return self._runner is not None
+
+    @property
+    def computed(self) -> Cells:
+        """The cells that this grid had to run, so far."""
+        return Cells([cell for cell in self.cells if cell.computed])
+
+    @property
+    def failed(self) -> Cells:
+        """The cells that went wrong."""
+        return Cells([cell for cell in self.cells if cell.state == "failed"])
+
+    @property
+    def done(self) -> Cells:
+        """The cells whose pictures are there."""
+        return Cells([cell for cell in self.cells if cell.state == "done"])
+
+    @property
+    def drawn(self) -> int:
+        """How often the model drew for this grid; cells that differ in their finishing alone share a drawing."""
+        return self._drawn_before + (self._runner.drawn if self._runner else 0)
+
+    @property
+    def artifacts(self) -> list[Artifact | None]:
+        """The pictures in reading order; None where there is none (yet)."""
+        return [cell.artifact for cell in self.cells]
+
+    @property
+    def winner(self) -> Cell | None:
+        """The cell that was picked as the best."""
+        return next((cell for cell in self.cells if cell.state == "done" and cell.winner), None)
+
+    def pick(self, cell: Cell | None) -> None:
+        """Make this cell the winner, or none. Raises BadRequest for one without a picture."""
+        if cell is not None:
+            cell.winner = True
+        for other in self.cells:
+            if other.state == "done" and other.winner and (cell is None or other.key != cell.key):
+                other.winner = False
+
+    def listen(self, hear: Hear) -> Callable[[], None]:
+        """Hear of every change, from whichever thread makes it; returns what ends that."""
+        with self._news:
+            self._listeners.append(hear)
+        return lambda: self._listeners.remove(hear) if hear in self._listeners else None
+
+    def wait(self, timeout: float | None = None) -> Grid:
+        """Until nothing is left to be made. Shows how far it is; returns the grid, failed cells and all.
+
+        An interrupt stops the grid; what was made stays. Raises what ended it before its time (a full disk, a session
+        that was stopped), and TimeoutError after `timeout` seconds, which leaves it running.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        problem: BaseException | None = None
+        with counter() as bar:
+            try:
+                while (runner := self._runner) is not None:
+                    with self._news:
+                        self._news.wait(
+                            _HEARTBEAT_SECONDS if end is None else max(0.0, min(0.5, end - time.monotonic()))
+                        )
+                    bar.update(*self.progress())
+                    problem = runner.problem
+                    if end is not None and time.monotonic() >= end and self._runner is not None:
+                        raise TimeoutError(f"the grid was not done within {timeout:g} s")
+            except KeyboardInterrupt:
+                self.cancel()
+                raise
+        problem = problem or self._problem
+        if problem is not None:
+            raise problem
+        self._tell_failed()
+        return self
+
+    def progress(self) -> tuple[int, int, str]:
+        """Cells that are there, cells in all, and the sentence about it."""
+        done, failed = len(self.done), len(self.failed)
+        text = f"{done} of {len(self)} cells" + (f", {failed} failed" if failed else "")
+        made, left = done - self._counted, len(self) - done - failed
+        if self._began is not None and self._running and made > 0 and left:
+            text += f" · {duration((time.monotonic() - self._began) / made * left)} left"
+        return done + failed, len(self), text
+
+    def cancel(self) -> None:
+        """Stop making cells. What was made stays, and `retry()` goes on."""
+        runner = self._runner
+        if runner is not None:
+            runner.stop()
+
+    def retry(self, *cells: Cell, yes: bool = False) -> Grid:
+        """Make what failed or is missing, or these cells; returns at once. Raises BadRequest while it runs."""
+        if self._running:
+            raise BadRequest("the grid is still being made", mend="grid.wait(), or grid.cancel() first.")
+        wanted = [cell for cell in (cells or self.cells) if cell.state != "done"]
+        session = self._connected()
+        _check(session, wanted, self._elsewhere or _elsewhere(session, wanted), self.plan)
+        for cell in wanted:
+            cell.error, cell.state = None, "done" if self.store.has(cell.key) else "waiting"
+        self._begin([cell for cell in wanted if cell.state != "done"], yes)
+        return self
+
+    # another one from this one; cells that are the same are the same pictures
+
+    def arranged(
+        self, *, labels: Labels | None = None, title: str | None = None, **roles: str | Sequence[str] | None
+    ) -> Grid:
+        """The same pictures in another layout (rows, columns, pages, inner name axes), with other labels or title."""
+        from .plan import relabelled
+
+        plan = self.plan.arranged(**roles)
+        plan = replace(plan, title=plan.title if title is None else title)
+        if labels is not None:
+            plan = relabelled(plan, labels)
+        return self._like(plan)
+
+    def rerun(self, row: int | None = None, column: int | None = None, **changes: Any) -> Grid:
+        """A grid with one more row or column: the one given, with these changes, beside it. Only that is made.
+
+        `grid.rerun(column=2, steps=12)`; names are those of axes. Raises BadRequest.
+        """
+        from .axes import canonical, values_of
+
+        role, number = self._line(row, column)
+        if not changes:
+            raise BadRequest("rerun without changes", mend="Such as grid.rerun(column=2, steps=12).")
+        points = list(self.plan.points(role))
+        named = {canonical(name, self.plan.base, self.plan.slot_names): value for name, value in changes.items()}
+        new = {name: values_of(name, [value])[0] for name, value in named.items()}
+        points.insert(number + 1, {**points[number], **new})
+        return make_grid(self._connected(), self.plan.with_points(role, points), yes=True, quiet=True)
+
+    def without(self, row: int | None = None, column: int | None = None) -> Grid:
+        """The grid without one row or column; nothing is made or lost."""
+        role, number = self._line(row, column)
+        points = [point for index, point in enumerate(self.plan.points(role)) if index != number]
+        if not points:
+            raise BadRequest(f"a grid without its last {role.removesuffix('s')}")
+        return self._like(self.plan.with_points(role, points))
+
+    def _line(self, row: int | None, column: int | None) -> tuple[Role, int]:
+        role: Role = "columns" if row is None else "rows"
+        number = column if row is None else row
+        if (row is None) == (column is None) or number is None:
+            raise BadRequest("one row or one column is meant", mend="Such as grid.rerun(column=2, steps=12).")
+        if role not in self.plan.dimensions or not 0 <= number < len(self.plan.points(role)):
+            raise BadRequest(f"{role.removesuffix('s')} {number}", expected=f"0 to {len(self.plan.points(role)) - 1}")
+        return role, number
+
+    def _like(self, plan: Plan) -> Grid:
+        """A grid of cells that this one has, under another plan."""
+        mine = {_frozen(cell.values): cell for cell in self.cells}
+        cells = []
+        for index, place in enumerate(plan.places()):
+            point = plan.point(place)
+            old = mine[_frozen(point)]
+            cell = Cell(index, place, point, plan.where(place), old.key, self.store)
+            cell.checked, cell._asked, cell.error, cell.state = old.checked, old._asked, old.error, old.state
+            cells.append(cell)
+        grid = Grid(plan, cells, self.store, self._session)
+        grid._elsewhere = self._elsewhere
+        return grid
+
+    # how it leaves
+
+    def recipe(self) -> dict[str, Any]:
+        """Plan and keys of the cells as JSON values: what `save` puts into every file, and `open` reads."""
+        return {**self.plan.data(), "cells": [cell.key for cell in self.cells]}
+
+    def estimate(self) -> Estimate:
+        """What it costs to make what is missing."""
+        session = self._connected()
+        missing = [cell for cell in self.cells if cell.state != "done"]
+        _check(session, missing, self._elsewhere or _elsewhere(session, missing), self.plan)
+        return self._estimate(in_order(missing, self.store, self._elsewhere))
+
+    def _connected(self) -> Session:
+        if self._session is None:
+            from zimage_kit import connect  # the package's front door: a grid read from a file has no session yet
+
+            self._session = connect()
+        return self._session
+
+    # making it
+
+    def _estimate(self, works: Sequence[Work]) -> Estimate:
+        bases = {work.base[0] for work in works if work.base is not None}
+        missing = {key for key in bases if not self.store.has(key)} - {work.key for work in works}
+        drawings = sum(work.base is None for work in works) + len(missing)
+        workers = _Bench(self._connected()).workers()
+        pace = Pace(self.store.folder.parent / "pace.json")
+        return pace.estimate(len(self.cells), [(w.checked.request, w.model) for w in works], drawings, workers)
+
+    def _begin(self, cells: Sequence[Cell], yes: bool, quiet: bool = False) -> None:
+        works = in_order(cells, self.store, self._elsewhere)
+        estimate = self._estimate(works) if works and (not quiet or len(works) > ASK_ABOVE) else None
+        if estimate is not None:
+            _tell_cost(estimate, len(works), yes)
+        pace = Pace(self.store.folder.parent / "pace.json")
+        self._counted, self._began = len(self.done), time.monotonic()
+        self._problem = None
+        if not works:
+            return
+        self._runner = Runner(_Bench(self._connected()), works, self.store, pace, self._hear, self._ended)
+        self._runner.start()
+
+    def _hear(self, cell: Cell, event: Event | None) -> None:
+        with self._news:
+            listeners = list(self._listeners)
+            if event is None:
+                self._news.notify_all()
+        for hear in listeners:
+            hear(cell, event)
+
+    def _ended(self) -> None:
+        with self._news:
+            runner, self._runner = self._runner, None
+            if runner is not None:
+                self._drawn_before += runner.drawn
+                self._problem = runner.problem
+            self._news.notify_all()
+            listeners = list(self._listeners)
+        for hear in listeners:
+            hear(self.cells[0], None)
+
+    _problem: BaseException | None = None
+
+    def _tell_failed(self) -> None:
+        failed = self.failed
+        if failed:
+            one = failed[0]
+            logging.getLogger("zimage_kit").warning(
+                "%d of %d cells failed, the first: %s: %s grid.retry() tries them again.",
+                len(failed), len(self), one.label, one.error,
+            )  # fmt: skip
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.shape))
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"<Grid {shape} ({', '.join(self.axes)}): {len(self.done)} of {len(self)} cells{failed}>"
+
+
+class _Bench:
+    """What a runner needs of a session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def start(self, checked: Checked) -> Job:
+        return self._session._start(checked, fresh=False, keep=False, priority="batch")
+
+    def extend(self, base: Artifact, checked: Checked) -> Job:
+        return self._session._extend(base, checked.request, checked.notes, "batch")
+
+    def workers(self) -> int:
+        return len(self._session.status().workers)
+
+    def gone(self) -> bool:
+        return self._session._engine.closed
+
+
+def make_grid(session: Session, plan: Plan, *, yes: bool = False, quiet: bool = False) -> Grid:
+    """A grid of a plan on a session: checked, its cost told, and begun."""
+    store = CellStore()
+    cells = [
+        Cell(index, place, plan.point(place), plan.where(place), "", store) for index, place in enumerate(plan.places())
+    ]
+    elsewhere = _elsewhere(session, cells, plan)
+    _check(session, cells, elsewhere, plan)
+    grid = Grid(plan, cells, store, session)
+    grid._elsewhere = elsewhere
+    for note in plan.notes:
+        session._warn([note])
+    grid._begin([cell for cell in cells if cell.state != "done"], yes, quiet)
+    return grid
+
+
+def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, repr(value)) for name, value in values.items()))
+
+
+def _elsewhere(session: Session, cells: Sequence[Cell], plan: Plan | None = None) -> Fingerprints:
+    """Fingerprints of models that are not on this disk, as the session's workers tell them."""
+    found: dict[str, set[str]] = {}
+    for worker in session.status().workers:
+        for name, told in worker.fingerprints.items():
+            found.setdefault(name, set()).add(told)
+    return {name: "+".join(sorted(each)) for name, each in found.items()}
+
+
+def _check(session: Session, cells: Sequence[Cell], elsewhere: Fingerprints, plan: Plan) -> None:
+    """Resolve every cell and give it its key. Raises the first problem with the cell's name, and how many have one."""
+    problems: list[tuple[Cell, ZImageError]] = []
+    for cell in cells:
+        try:
+            cell.checked = session._checked(plan.request(cell.place), {})
+            cell.key = cell_key(cell.checked, elsewhere)
+        except ZImageError as error:
+            problems.append((cell, error))
+    if problems:
+        cell, first = problems[0]
+        more = f" ({len(problems)} of {len(cells)} cells cannot be made.)" if len(problems) > 1 else ""
+        raise type(first)(
+            f"cell {cell.label!r}: {first.seen}",
+            expected=first.expected,
+            mend=f"{first.mend}{more}".strip(),
+            **first.facts,
+        )
+
+
+def _tell_cost(estimate: Estimate, new: int, yes: bool) -> None:
+    """Say what a grid will cost, and ask when it is much. Raises BadRequest for a no, or where nobody can be asked."""
+    if new <= ASK_ABOVE or yes:
+        if notebook() is not None or (sys.stderr is not None and sys.stderr.isatty()):
+            print(estimate, file=sys.stdout if notebook() is not None else sys.stderr)
+        return
+    try:
+        answer = input(f"{estimate}. Make them? [y/N] ")
+    except (EOFError, OSError, RuntimeError):  # no terminal; a notebook without a user
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes", "是", "好"):
+        raise BadRequest(f"{estimate}, and nobody said yes", mend="Give yes=True (--yes), or fewer values.")

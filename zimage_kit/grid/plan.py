@@ -1,0 +1,345 @@
+"""Plan: a base request and what varies, laid out in up to four dimensions. Data only; JSON both ways.
+
+A dimension is a row of points, and a point is a handful of changes to the base: one axis gives points with one change,
+axes that are zipped give points with several, a table gives one point for each of its rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import JsonValue
+
+from ..errors import BadRequest, closest
+from ..request import Request
+from .axes import Point, canonical, changed, label_of, slots, values_of
+
+Role = Literal["rows", "columns", "pages", "inner"]
+ROLES: tuple[Role, ...] = get_args(Role)
+"""Top to bottom, left to right, sheet after sheet, and side by side inside of a cell."""
+
+GRID_SEED = 42
+"""Of every cell where neither the base nor an axis names one: the same grid is the same pictures."""
+
+LARGEST_GRID = 10_000
+"""Cells."""
+
+Labels = Mapping[str, Mapping[str, str] | Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cell stands: numbers from 0, and 0 for a dimension that the grid does not have."""
+
+    row: int = 0
+    column: int = 0
+    page: int = 0
+    inner: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`dimensions` are points by role, only those that are used; `slot_names` the axes that are slots of the prompts.
+
+    `labels` name values otherwise: axis -> {value as JSON text: label}. Layout, labels and title change no picture.
+    """
+
+    base: Request
+    dimensions: Mapping[Role, tuple[Point, ...]]
+    slot_names: frozenset[str] = frozenset()
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    title: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of all axes, dimension by dimension."""
+        return tuple(dict.fromkeys(name for role in self.dimensions for name in self.axes_of(role)))
+
+    def axes_of(self, role: Role) -> tuple[str, ...]:
+        """Names of the axes of one dimension, empty for one that the grid does not have."""
+        return tuple(dict.fromkeys(name for point in self.dimensions.get(role, ()) for name in point))
+
+    def points(self, role: Role) -> tuple[Point, ...]:
+        """The points of a dimension; a single one without changes for one that the grid does not have."""
+        return self.dimensions.get(role, ({},))
+
+    def labels_of(self, role: Role) -> tuple[str, ...]:
+        """What the points of a dimension are called; empty for one that the grid does not have."""
+        return tuple(
+            " · ".join(self.label(name, value) for name, value in point.items()) or "as it is"
+            for point in self.dimensions.get(role, ())
+        )
+
+    def label(self, name: str, value: JsonValue) -> str:
+        """What a value is called."""
+        return self.labels.get(name, {}).get(_text(value)) or label_of(name, value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many points each used dimension has, in the order rows, columns, pages, inner."""
+        return tuple(len(self.dimensions[role]) for role in ROLES if role in self.dimensions)
+
+    def places(self) -> Iterator[Place]:
+        """Every cell in reading order: page by page, row by row, column by column."""
+        counts = (len(self.points(role)) for role in ("pages", "rows", "columns", "inner"))
+        for page, row, column, inner in product(*(range(count) for count in counts)):
+            yield Place(row, column, page, inner)
+
+    def point(self, place: Place) -> Point:
+        """All changes that hold at a place."""
+        numbers = {"rows": place.row, "columns": place.column, "pages": place.page, "inner": place.inner}
+        return {key: value for role in ROLES for key, value in self.points(role)[numbers[role]].items()}
+
+    def request(self, place: Place) -> Request:
+        """The request of a cell, not resolved yet. Raises BadRequest."""
+        return changed(self.base, self.point(place), self.slot_names)
+
+    def where(self, place: Place) -> str:
+        """A cell's name for people: its labels."""
+        numbers = {"rows": place.row, "columns": place.column, "pages": place.page, "inner": place.inner}
+        return ", ".join(self.labels_of(role)[numbers[role]] for role in ROLES if role in self.dimensions)
+
+    def arranged(self, **roles: str | Sequence[str] | None) -> Plan:
+        """The same cells in another layout: rows, columns, pages, inner name axes of today's dimensions.
+
+        Dimensions that are not named take the places that are left, in order. Raises BadRequest for axes that are not
+        there, and for two of one dimension that would have to part.
+        """
+        today = {frozenset(self.axes_of(role)): role for role in self.dimensions}
+        found: dict[Role, tuple[Point, ...]] = {}
+        for role, wanted in roles.items():
+            names = frozenset((wanted,) if isinstance(wanted, str) else wanted or ())
+            if not names:
+                continue
+            old = next((today[axes] for axes in today if names <= axes), None)
+            if old is None:
+                known = [name for axes in today for name in axes]
+                raise BadRequest(f"{role}={wanted!r}", expected=f"an axis of the grid ({', '.join(known)})")
+            if any(self.dimensions[old] is points for points in found.values()):
+                raise BadRequest(f"{role}={wanted!r}: these axes are laid out already")
+            found[role] = self.dimensions[old]  # type: ignore[index]
+        left = [points for points in self.dimensions.values() if not any(points is each for each in found.values())]
+        return replace(self, dimensions=_in_order(found, left))
+
+    def with_points(self, role: Role, points: Sequence[Point]) -> Plan:
+        """The same with other points in one dimension."""
+        return replace(self, dimensions={**self.dimensions, role: tuple(points)})
+
+    def data(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "version": 1,
+            "title": self.title,
+            "base": self.base.model_dump(mode="json"),
+            "dimensions": {role: [dict(point) for point in self.dimensions[role]] for role in self.dimensions},
+            "slots": sorted(self.slot_names),
+            "labels": {name: dict(labels) for name, labels in self.labels.items()},
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Plan:
+        """What `data` wrote. Raises BadRequest for anything else."""
+        try:
+            if data["version"] != 1:
+                raise BadRequest(
+                    f"a grid of version {data['version']}", expected="version 1", mend="Update zimage_kit."
+                )
+            dimensions = {role: tuple(dict(point) for point in data["dimensions"][role]) for role in data["dimensions"]}
+            if not set(dimensions) <= set(ROLES) or not all(dimensions.values()):
+                raise ValueError("dimensions that are not known, or empty")
+            return cls(
+                base=Request(**data["base"]),
+                dimensions=dimensions,
+                slot_names=frozenset(data["slots"]),
+                labels=data["labels"],
+                title=str(data["title"]),
+                notes=tuple(data["notes"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadRequest(f"this is no grid of ours ({error})", mend="Give a file that grid.save wrote.") from None
+
+
+def plan(
+    base: Request | str,
+    axes: Any = None,
+    more: Mapping[str, Any] | None = None,
+    *,
+    layout: Mapping[str, str | Sequence[str] | None] | None = None,
+    zipped: bool | Sequence[str] = False,
+    labels: Labels | None = None,
+    title: str = "",
+) -> Plan:
+    """A plan from what a user gives. `axes`: names to values, a table (pandas, or a CSV file) with a cell in each row.
+
+    `layout` gives roles names of axes (several: they are zipped). `zipped`: all axes go in step, or those that are
+    named. Raises BadRequest.
+    """
+    request = base if isinstance(base, Request) else Request(prompt=base)
+    columns = _columns(axes)
+    if columns is not None:
+        given, zipped = {**columns, **dict(more or {})}, True if zipped is False else zipped
+        if more:
+            zipped = tuple(columns)
+    else:
+        given = {**(axes or {}), **(more or {})}
+    if not given:
+        raise BadRequest("a grid without axes", mend="Give it one: session.grid(…, seed=range(4)).")
+    slot_names = slots(request)
+    for name in ("prompt", "negative_prompt"):  # whose values may bring slots of their own
+        if name in given:
+            slot_names |= frozenset().union(
+                *(slots(Request(prompt=str(text))) for text in values_of(name, given[name]) if text)
+            )
+    names = {given_name: canonical(given_name, request, slot_names) for given_name in given}
+    if len(set(names.values())) < len(names):
+        raise BadRequest("two axes of one name", expected=f"each once ({', '.join(given)})")
+    values = {names[each]: values_of(names[each], given[each]) for each in given}
+    own_slots = frozenset(values) & slot_names
+    notes: tuple[str, ...] = ()
+    if request.seed is None and ("seed" not in values or "seed" in own_slots):
+        request = request.but(seed=GRID_SEED)
+        notes = (f"no seed was given: {GRID_SEED} for every cell, so that the same grid is the same pictures",)
+    dimensions = _dimensions(values, names, layout or {}, zipped)
+    found = Plan(request, dimensions, own_slots, _labels(labels or {}, names, values), title, notes)
+    size = 1
+    for count in found.shape:
+        size *= count
+    if size > LARGEST_GRID:
+        raise BadRequest(f"a grid of {size} cells", expected=f"at most {LARGEST_GRID}", mend="Make it in parts.")
+    return found
+
+
+def relabelled(old: Plan, labels: Labels) -> Plan:
+    """The same plan with other labels. Raises BadRequest."""
+    values: dict[str, list[JsonValue]] = {}
+    for role in old.dimensions:
+        for point in old.dimensions[role]:
+            for name, value in point.items():
+                known = values.setdefault(name, [])
+                if value not in known:
+                    known.append(value)
+    return replace(old, labels={**old.labels, **_labels(labels, {}, values)})
+
+
+def _columns(axes: Any) -> dict[str, list[Any]] | None:
+    """A table's columns, empty cells as None; None for what is no table."""
+    if isinstance(axes, str | Path):
+        return _read_csv(Path(axes).expanduser())
+    if hasattr(axes, "to_dict") and hasattr(axes, "columns"):  # pandas
+        rows = axes.astype(object).where(axes.notna(), None).to_dict("records")
+        return {str(name): [row[name] for row in rows] for name in axes.columns}
+    if axes is not None and not isinstance(axes, Mapping):
+        raise BadRequest(f"axes of type {type(axes).__name__}", expected="names with values, a table or a CSV file")
+    return None
+
+
+def _read_csv(path: Path) -> dict[str, list[Any]]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadRequest(f"{path} cannot be read ({error})", expected="a CSV file in UTF-8") from None
+    rows = list(csv.reader(io.StringIO(text)))
+    if len(rows) < 2:
+        raise BadRequest(f"{path} has {len(rows)} lines", expected="a line of axis names and one line for each cell")
+    head, body = rows[0], [row for row in rows[1:] if any(row)]
+    uneven = next((number for number, row in enumerate(body, 2) if len(row) != len(head)), None)
+    if uneven is not None:
+        raise BadRequest(f"line {uneven} of {path} has {len(body[uneven - 2])} values", expected=str(len(head)))
+    return {name: [row[place] for row in body] for place, name in enumerate(head)}
+
+
+def _dimensions(
+    values: dict[str, list[JsonValue]],
+    names: Mapping[str, str],
+    layout: Mapping[str, str | Sequence[str] | None],
+    zipped: bool | Sequence[str],
+) -> dict[Role, tuple[Point, ...]]:
+    """Axes as dimensions: those of one role or one zip together, and what is left takes the places that are left."""
+
+    def known(name: str) -> str:
+        if name not in names and name not in values:
+            raise BadRequest(f"no axis {name!r}", mend=closest(name, names))
+        return names.get(name, name)
+
+    together: list[tuple[str, ...]] = []
+    if zipped is True:
+        together.append(tuple(values))
+    elif zipped:
+        together.append(tuple(known(name) for name in ((zipped,) if isinstance(zipped, str) else zipped)))
+    found: dict[Role, tuple[Point, ...]] = {}
+    used: set[str] = set()
+    for role, wanted in layout.items():
+        chosen = tuple(known(name) for name in ((wanted,) if isinstance(wanted, str) else wanted or ()))
+        for group in together:
+            if set(group) & set(chosen):
+                chosen = tuple(dict.fromkeys((*chosen, *group)))
+        if not chosen:
+            continue
+        if used & set(chosen):
+            raise BadRequest(f"{role}={wanted!r}: an axis can have one place only")
+        found[role] = _zip(chosen, values)  # type: ignore[index]
+        used |= set(chosen)
+    left = [_zip(group, values) for group in together if not set(group) & used]
+    single = used.union(*together)
+    left += [_zip((name,), values) for name in values if name not in single]
+    return _in_order(found, sorted(left, key=lambda points: list(values).index(next(iter(points[0])))))
+
+
+def _zip(names: Sequence[str], values: Mapping[str, list[JsonValue]]) -> tuple[Point, ...]:
+    counts = {name: len(values[name]) for name in names}
+    longest = max(counts.values())
+    if any(count not in (1, longest) for count in counts.values()):
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise BadRequest(f"axes that go in step have different numbers of values ({told})", expected="as many each")
+    rows = [{name: values[name][index if counts[name] > 1 else 0] for name in names} for index in range(longest)]
+    # an empty cell of a table leaves the base as it is
+    return tuple({name: value for name, value in row.items() if value is not None} for row in rows)
+
+
+def _in_order(
+    found: Mapping[Role, tuple[Point, ...]], left: Sequence[tuple[Point, ...]]
+) -> dict[Role, tuple[Point, ...]]:
+    """Roles for the dimensions that have none: one alone goes from left to right, others begin with the rows."""
+    if len(found) + len(left) > len(ROLES):
+        raise BadRequest(
+            f"{len(found) + len(left)} dimensions",
+            expected=f"at most {len(ROLES)} (rows, columns, pages, inner)",
+            mend='Let some axes go in step: columns=("seed", "steps").',
+        )
+    free = [role for role in ROLES if role not in found]
+    if not found and len(left) == 1:
+        free = ["columns"]
+    both = {**found, **dict(zip(free, left, strict=False))}
+    return {role: both[role] for role in ROLES if role in both}
+
+
+def _labels(
+    labels: Labels, names: Mapping[str, str], values: Mapping[str, list[JsonValue]]
+) -> dict[str, Mapping[str, str]]:
+    """Labels by the JSON text of a value; given as a mapping from values, or in the order of the values."""
+    found: dict[str, Mapping[str, str]] = {}
+    for given, each in labels.items():
+        name = names.get(given, given)
+        if name not in values:
+            raise BadRequest(f"labels for {given!r}", expected=f"an axis of the grid ({', '.join(values)})")
+        if isinstance(each, Mapping):
+            pairs = {_text(values_of(name, [value])[0]): str(label) for value, label in each.items()}
+        elif len(each) != len(values[name]):
+            raise BadRequest(f"{len(each)} labels for {given}", expected=f"{len(values[name])}, one for each value")
+        else:
+            pairs = {_text(value): str(label) for value, label in zip(values[name], each, strict=True)}
+        found[name] = pairs
+    return found
+
+
+def _text(value: JsonValue) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

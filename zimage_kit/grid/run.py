@@ -1,0 +1,278 @@
+"""Runner: makes the cells of a grid that are not there, in the order that spares the model most.
+
+A few threads submit jobs of low priority, so that whoever works beside the grid goes first, and keep each picture as
+soon as it is there. Nothing is remembered but files: whatever ends this process, the next run goes on behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from ..artifact import Artifact
+from ..errors import JobCancelled, SessionDied, ZImageError
+from ..events import Event
+from ..extensions import stage_class
+from ..preflight import Checked
+from .cell import Cell
+from .cells import CellStore, Fingerprints, cell_key, key_of, lora_fingerprints, model_fingerprint
+from .pace import Pace
+
+if TYPE_CHECKING:
+    from ..job import Job
+
+MOST_THREADS = 33
+
+
+class Makes(Protocol):
+    """What a runner needs of a session."""
+
+    def start(self, checked: Checked) -> Job:
+        """A job of low priority for a checked request."""
+
+    def extend(self, base: Artifact, checked: Checked) -> Job:
+        """The same from a picture that has the request's first stages already."""
+
+    def workers(self) -> int:
+        """How many of them work for the session."""
+
+    def gone(self) -> bool:
+        """Whether the session itself has ended."""
+
+
+@dataclass
+class Work:
+    """A picture to be made, and the cells that wait for it.
+
+    `model`: the fingerprint of its files, as far as it is known. `base`: what it is the finishing of; others may share
+    that.
+    """
+
+    key: str
+    checked: Checked
+    model: str = ""
+    cells: list[Cell] = field(default_factory=list)
+    base: tuple[str, Checked] | None = None
+    again: bool = False
+
+
+def in_order(cells: Iterable[Cell], store: CellStore, elsewhere: Fingerprints) -> list[Work]:
+    """What has to be made for these cells: each picture once, what is expensive to change changed least.
+
+    Model first, then LoRAs, then size, then what the picture is drawn from; within, the order of the grid.
+    """
+    works: dict[str, Work] = {}
+    for cell in cells:
+        if cell.checked is not None:
+            works.setdefault(
+                cell.key, Work(cell.key, cell.checked, model_fingerprint(cell.checked, elsewhere))
+            ).cells.append(cell)
+    bases = {key: base for key, work in works.items() if (base := _base_of(work.checked, elsewhere)) is not None}
+    shared: dict[str, int] = {}
+    for base_key, _ in bases.values():
+        shared[base_key] = shared.get(base_key, 0) + 1
+    for key, (base_key, checked) in bases.items():
+        if shared[base_key] > 1 or base_key in works or store.has(base_key):
+            works[key].base = base_key, checked
+    groups: dict[object, int] = {}
+
+    def rank(work: Work) -> tuple[int, ...]:
+        request = work.checked.request
+        loras = tuple(sorted(str(lora.path) for lora in request.loras))
+        drawn = bases[work.key][0] if work.key in bases else work.key
+        parts: Sequence[object] = (request.model, loras, (request.width, request.height), drawn)
+        return tuple(groups.setdefault((depth, part), len(groups)) for depth, part in enumerate(parts))
+
+    return sorted(works.values(), key=rank)
+
+
+def _base_of(checked: Checked, elsewhere: Fingerprints) -> tuple[str, Checked] | None:
+    """Key and request of the picture before its last stages, those that work on a finished one; None without any."""
+    stages = checked.request.stages
+    kept = len(stages)
+    while kept and (cls := stage_class(stages[kept - 1].kind)) is not None and not cls.conditions():
+        kept -= 1
+    if kept == len(stages):
+        return None
+    base = replace(checked, request=checked.request.but(stages=stages[:kept]))
+    return cell_key(base, elsewhere), base
+
+
+class Runner:
+    """One run over some works. `tell` hears of each change of a cell, in the thread that made it.
+
+    `problem` is what ended the run before its time, such as a full disk. `drawn` counts how often the model drew.
+    """
+
+    def __init__(
+        self,
+        session: Makes,
+        works: Sequence[Work],
+        store: CellStore,
+        pace: Pace,
+        tell: Callable[[Cell, Event | None], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._session, self._store, self._pace, self._tell, self._ended = session, store, pace, tell, ended
+        self._lock = threading.Lock()
+        self._waiting = deque(works)
+        self._bases: dict[str, Future[Artifact]] = {}
+        self._jobs: dict[str, Job] = {}
+        self._stopped = False
+        self.problem: BaseException | None = None
+        self.drawn = 0
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin. Twice as many jobs as workers are under way, so that none waits for us, and one more."""
+        count = min(2 * max(1, self._session.workers()) + 1, MOST_THREADS, len(self._waiting))
+        self._threads = [
+            threading.Thread(target=self._work, name=f"zimage-grid-{number}", daemon=True) for number in range(count)
+        ]
+        self._left = count
+        if not count:
+            self._ended()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Make nothing more; what runs ends before its next step."""
+        with self._lock:
+            self._stopped = True
+            self._waiting.clear()
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            job.cancel()
+
+    def _work(self) -> None:
+        try:
+            while (work := self._take()) is not None:
+                self._make(work)
+        finally:
+            with self._lock:
+                self._left -= 1
+                last = self._left == 0
+            if last:
+                self._pace.save()
+                self._ended()
+
+    def _take(self) -> Work | None:
+        with self._lock:
+            return self._waiting.popleft() if self._waiting and not self._stopped else None
+
+    def _make(self, work: Work) -> None:
+        try:
+            if not self._store.has(work.key):  # another notebook may have made it meanwhile
+                self._keep(work, self._made(work))
+            self._settle(work, "done")
+        except JobCancelled as error:
+            if self._stopped:
+                self._settle(work, "waiting")
+            else:
+                self._settle(work, "failed", error)
+        except SessionDied as error:
+            if self._session.gone():
+                self._settle(work, "waiting")
+                self._give_up(error)
+            elif work.again:
+                self._settle(work, "failed", error)
+            else:  # a worker died under it; it may have been somebody else's fault
+                work.again = True
+                self._settle(work, "waiting")
+                with self._lock:
+                    self._bases = {
+                        key: base for key, base in self._bases.items() if not base.done() or not base.exception()
+                    }
+                    if not self._stopped:
+                        self._waiting.appendleft(work)
+        except _CannotKeep as error:
+            self._settle(work, "waiting")
+            self._give_up(error.reason)
+        except ZImageError as error:
+            self._settle(work, "failed", error)
+        except Exception as error:  # a mistake of ours must not look like a grid that is done
+            self._settle(work, "waiting")
+            self._give_up(error)
+
+    def _made(self, work: Work) -> Artifact:
+        if work.base is None:
+            return self._run(lambda: self._session.start(work.checked), work.cells)
+        base = self._base(work, *work.base)
+        return self._run(lambda: self._session.extend(base, work.checked), work.cells, draws=False)
+
+    def _base(self, work: Work, key: str, checked: Checked) -> Artifact:
+        """The picture that several works are finishings of: read, made by the first that asks, or waited for."""
+        with self._lock:
+            first = key not in self._bases
+            promise = self._bases.setdefault(key, Future())
+        if first:
+            try:
+                there = self._store.read(key)
+                if there is None:
+                    there = self._run(lambda: self._session.start(checked), work.cells)
+                    self._keep(Work(key, checked, work.model), there)
+                promise.set_result(there)
+            except BaseException as error:
+                promise.set_exception(error)
+                raise
+        return promise.result()
+
+    def _run(self, submit: Callable[[], Job], cells: Sequence[Cell], draws: bool = True) -> Artifact:
+        """One job from its submission to its picture. `draws`: it denoises, unless its picture is still at hand."""
+        with self._lock:
+            if self._stopped:
+                raise JobCancelled("the grid was stopped")
+            job = submit()
+            self._jobs[job.id] = job
+        try:
+            for event in job.events():
+                if event.kind in ("loading", "step", "stage"):
+                    for cell in cells:
+                        cell.state = "running"
+                        self._tell(cell, event)
+            artifact = job.result()
+        finally:
+            with self._lock:
+                del self._jobs[job.id]
+        if draws and not artifact.trace.cached:
+            with self._lock:
+                self.drawn += 1
+        return artifact
+
+    def _keep(self, work: Work, artifact: Artifact) -> None:
+        key, drew = work.key, artifact.trace.fingerprint
+        if (
+            work.model and drew and drew != work.model
+        ):  # a worker whose files are other ones: not the picture of this key
+            key = key_of(work.checked.request, drew, lora_fingerprints(work.checked))
+            for cell in work.cells:
+                cell.key = key
+        try:
+            self._store.write(key, artifact)
+            self._pace.learn(artifact.request, artifact.trace, len(artifact.png_bytes()))
+        except ZImageError as error:
+            raise _CannotKeep(error) from error
+        for cell in work.cells:
+            cell.computed = True
+
+    def _settle(self, work: Work, state: str, error: ZImageError | None = None) -> None:
+        for cell in work.cells:
+            cell.state, cell.error = state, error  # type: ignore[assignment]
+            self._tell(cell, None)
+
+    def _give_up(self, error: BaseException) -> None:
+        with self._lock:
+            self.problem = self.problem or error
+        self.stop()
+
+
+class _CannotKeep(Exception):
+    """A picture was made and cannot be written down."""
+
+    def __init__(self, reason: ZImageError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
