@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import field_validator
 
 from zimage_kit import Context, Field, Request, Stage, fonts, stage
+from zimage_kit.breaking import Piece, pieces
 from zimage_kit.errors import BadRequest
 
-from .breaking import Piece, pieces
 from .compose import compose
 from .faces import Fonts
 from .layout import Block, Style

@@ -9,7 +9,8 @@ from typing import Any
 
 import uharfbuzz as hb  # type: ignore[import-untyped]
 
-from .breaking import CLOSING, EITHER, OPENING, Piece, clusters, is_wide
+from zimage_kit.breaking import CLOSING, EITHER, OPENING, Piece, clusters, is_wide
+
 from .faces import Face, Fonts
 
 GAP = 0.25

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "zimage_kit"
 
 LAYERS = (
-    {"display", "errors", "events", "model_data", "cards", "fonts", "gpus", "hub_sources", "units"},
+    {"breaking", "display", "errors", "events", "model_data", "cards", "fonts", "gpus", "hub_sources", "units"},
     {"progress", "status"},
     {"request", "store", "compare", "png"},
     {"artifact"},
