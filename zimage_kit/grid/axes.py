@@ -55,13 +55,16 @@ def canonical(name: str, request: Request, slot_names: frozenset[str]) -> str:
     if dot and any(stage.kind == head for stage in request.stages):
         return _stage_axis(name, request)
     known = [*slot_names, *_FIELDS, *_OWN, *(["lora.weight"] if request.loras else []), *_stage_fields(request)]
+    mend = closest(name, known)
+    if name.isidentifier():
+        near = f"{mend} Else write" if mend.startswith("Did") else "Write"
+        mend = f"{near} {{{name}}} in the prompt, where its values belong."
     raise BadRequest(
         f"axis {name!r}",
         expected="a field of the request, one of a stage (stages.KIND.FIELD) or a {slot} in the prompt",
-        mend=closest(name, known) if not name.isidentifier() or closest(name, known).startswith("Did")
-        else f"Write {{{name}}} in the prompt where its values belong.",
+        mend=mend,
         axis=name,
-    )  # fmt: skip
+    )
 
 
 def _stage_axis(tail: str, request: Request) -> str:
@@ -93,18 +96,16 @@ def _stage_fields(request: Request) -> list[str]:
     return names
 
 
-def values_of(name: str, given: Any) -> list[JsonValue]:
-    """The values of an axis (by its canonical name) in their normal form. Text is read as `parse_values` says.
+def values_of(name: str, given: Any, slot: bool = False) -> list[JsonValue]:
+    """The values of an axis (by its canonical name) in their normal form, those of a slot as text.
 
-    Raises BadRequest when there are none, too many, or one that cannot be read.
+    Text is read as `parse_values` says. Raises BadRequest when there are none, too many, or one that cannot be read.
     """
     if isinstance(given, str):
-        found: list[Any] = parse_values(name, given)
+        found: list[Any] = parse_values(name, given, slot)
     elif hasattr(given, "tolist"):  # an array, a column of a table
         found = list(given.tolist())
-    elif (name == "size" and _is_pair(given, int)) or (
-        name == "lora" and isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], int | float)
-    ):
+    elif not slot and _is_one(name, given):
         found = [given]
     elif isinstance(given, Iterable) and not isinstance(given, Mapping | bytes | BaseModel):
         found = list(given)
@@ -114,11 +115,17 @@ def values_of(name: str, given: Any) -> list[JsonValue]:
         raise BadRequest(f"axis {name} has no values", mend="Give it one at least.", axis=name)
     if len(found) > LARGEST_AXIS:
         raise BadRequest(f"axis {name} has {len(found)} values", expected=f"at most {LARGEST_AXIS}", axis=name)
-    return [_normal(name, value) for value in found]
+    return [_slot_text(value) if slot else _normal(name, value) for value in found]
 
 
-def _is_pair(value: Any, of: type) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, of) for part in value)
+def _is_one(name: str, value: Any) -> bool:
+    """Whether a tuple is one value: a size, or a LoRA with its weight."""
+    pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], int | float)
+    return pair and (name == "lora" or (name == "size" and isinstance(value[0], int)))
+
+
+def _slot_text(value: Any) -> str | None:
+    return value if isinstance(value, str) or value is None else _plain(value)
 
 
 def number_type(name: str) -> type | None:
@@ -129,20 +136,25 @@ def number_type(name: str) -> type | None:
     return field if field in (int, float) else _NUMBERS.get(name)
 
 
+def _stage_field(name: str) -> str:
+    """The field of `stages.kind.field` or `stages.kind.2.field`; empty for an axis that is the stage itself."""
+    parts = [part for part in name.split(".")[2:] if not part.isdigit()]
+    return parts[0] if parts else ""
+
+
 def _field_type(name: str) -> type | None:
     """int, float, str or bool of a stage's field; None for anything else, and for other axes."""
-    parts = name.split(".")
-    if parts[0] != "stages" or len(parts) < 3:
+    if not name.startswith("stages.") or not _stage_field(name):
         return None
-    cls = stage_class(parts[1])
-    field = cls.model_fields.get(parts[-1]) if cls else None
+    cls = stage_class(name.split(".")[1])
+    field = cls.model_fields.get(_stage_field(name)) if cls else None
     found = (
         [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)] if field else []
     )
     return next((kind for kind in (bool, int, float, str) if kind in found), None)
 
 
-def parse_values(name: str, text: str) -> list[str]:
+def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
     """One value a line; in one line `a; b`, and where a value has no commas of its own (not prompts) `a, b` as well.
 
     Ranges: `1-9` (for axes of numbers), `1-9(+2)`, `0.2-1(+0.2)`, `9-1(-4)`, and `0-1[5]`, five from 0 to 1. `@FILE`:
@@ -154,7 +166,7 @@ def parse_values(name: str, text: str) -> list[str]:
             text = path.read_text("utf-8-sig") + "\n"
         except OSError as error:
             raise BadRequest(f"axis {name}: {path} cannot be read ({error.strerror})", axis=name) from None
-    sentences = name in _TEXTS or _field_type(name) is str
+    sentences = not slot and (name in _TEXTS or _field_type(name) is str)
     separator = "\n" if "\n" in text else ";" if ";" in text or "；" in text else None if sentences else ","
     text = text.replace("；", ";") if separator == ";" else text.replace("，", ",") if separator == "," else text
     parts = [part.strip() for part in (text.split(separator) if separator else [text])]
@@ -162,14 +174,14 @@ def parse_values(name: str, text: str) -> list[str]:
         parts = [part for part in parts if part] or parts[:1]
     found: list[str] = []
     for part in parts:
-        found += _range(name, part) or [part]
+        found += _range(name, part, None if slot else number_type(name)) or [part]
     return found
 
 
-def _range(name: str, text: str) -> list[str]:
+def _range(name: str, text: str, number: type | None) -> list[str]:
     """The values of a range, empty for a text that is none. Decimal, so that 0.1 steps stay what they say."""
     match = _RANGE.fullmatch(text)
-    if match is None or not (number_type(name) or match[3] or match[4]):
+    if match is None or not (number or match[3] or match[4]):
         return []
     first, last = Decimal(match[1]), Decimal(match[2])
     if match[4]:
@@ -177,7 +189,7 @@ def _range(name: str, text: str) -> list[str]:
         if not 2 <= count <= LARGEST_AXIS:
             raise BadRequest(f"axis {name}: {text}", expected=f"2 to {LARGEST_AXIS} values in brackets", axis=name)
         found = [first + (last - first) * index / (count - 1) for index in range(count)]
-        if number_type(name) is int:
+        if number is int:
             found = [Decimal(round(value)) for value in found]
         return [f"{value:.10g}" if value != int(value) else str(int(value)) for value in found]
     step = Decimal(match[3].replace(" ", "")) if match[3] else Decimal(1 if last >= first else -1)
@@ -193,9 +205,12 @@ def _range(name: str, text: str) -> list[str]:
 
 
 def _normal(name: str, value: Any) -> JsonValue:
-    """One value in its normal form. Raises BadRequest."""
+    """One value in its normal form; None leaves the base as it is. Raises BadRequest."""
     if hasattr(value, "item") and not isinstance(value, str):  # numpy's own numbers
         value = value.item()
+    switched = name == "lora" or (name.startswith("stages.") and not _stage_field(name))
+    if value is None and not switched:
+        return None
     number = number_type(name)
     if number is not None:
         return _as_number(name, value, number)
@@ -208,25 +223,21 @@ def _normal(name: str, value: Any) -> JsonValue:
         return _loras(value)
     if name.startswith("stages."):
         return _stage_value(name, value)
-    if name == "model" and value is not None:
-        return str(value)
-    if name not in _FIELDS and value is not None:  # a slot
-        return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
-    return value  # type: ignore[no-any-return]
+    return str(value) if name == "model" else value
 
 
 def _as_number(name: str, value: Any, number: type) -> int | float:
-    if value is None or isinstance(value, bool):
-        raise BadRequest(f"axis {name}: {value!r}", expected="a number", axis=name)
     try:
-        found = number(value.strip() if isinstance(value, str) else value)
+        if number is int and isinstance(value, str) and value.strip().lstrip("+-").isdigit():
+            return int(value)  # exact beyond what a float holds
+        found = None if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         found = None
-    if not isinstance(found, int | float) or (isinstance(value, float) and found != value):
+    if found is None or (number is int and not found.is_integer()):
         hint = ' Ranges are written "1-9" or "1-9(+2)".' if isinstance(value, str) else ""
         expected = "a whole number" if number is int else "a number"
         raise BadRequest(f"axis {name}: {value!r}", expected=expected, mend=hint.strip(), axis=name)
-    return found
+    return int(found) if number is int and not isinstance(value, int) else value if number is int else found
 
 
 def _loras(value: Any) -> JsonValue:
@@ -250,7 +261,7 @@ def _stage_value(name: str, value: Any) -> JsonValue:
         value = value.model_dump(mode="json")
     if isinstance(value, Path):
         value = str(value)
-    if len(name.split(".")) > (3 if name.split(".")[2:3] and name.split(".")[2].isdigit() else 2):
+    if _stage_field(name):
         return value  # type: ignore[no-any-return]
     words = {"on": True, "yes": True, "true": True, "off": False, "no": False, "none": False, "false": False}
     if isinstance(value, str) and value.lower() in words:
@@ -271,7 +282,7 @@ def label_of(name: str, value: JsonValue) -> str:
         pairs: Any = value
         names = [f"{Path(path).stem} {weight:g}" for path, weight in pairs]
         return " + ".join(names) or "no LoRA"
-    if (name.startswith("stages.") and len(name.split(".")) == 2) or isinstance(value, Mapping):
+    if (name.startswith("stages.") and not _stage_field(name)) or isinstance(value, Mapping):
         if isinstance(value, Mapping):
             return short + " " + ", ".join(f"{key} {_plain(each)}" for key, each in value.items())
         return short if value else f"no {short}"

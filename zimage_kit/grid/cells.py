@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 THUMB = 256
 """Pixels of a small picture's longer side."""
 LARGEST_RATING = 5
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 Fingerprints = Mapping[str, str]
 """Of models that lie on other machines only, by name, as their workers tell them."""
@@ -80,8 +82,13 @@ class CellStore:
         return self.folder / key[:2] / f"{key}.png"
 
     def has(self, key: str) -> bool:
-        """Whether the picture is there."""
-        return self.path(key).is_file()
+        """Whether the picture is there, whole: a PNG that was cut off lacks its last chunk."""
+        try:
+            with self.path(key).open("rb") as file:
+                file.seek(-len(_PNG_END), os.SEEK_END)
+                return file.read() == _PNG_END
+        except OSError:
+            return False
 
     def write(self, key: str, artifact: Artifact) -> None:
         """Keep a picture. Raises CannotWrite."""

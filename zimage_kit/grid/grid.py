@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ ASK_ABOVE = 200
 """New cells."""
 _HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is heard on every system
 
+OnProgress = Callable[[float, float, str], None]
 Hear = Callable[[Cell, Event | None], None]
 """Told of a cell whose state has changed, or (with an event) which is in the making; from the thread that makes it."""
 
@@ -52,6 +54,7 @@ class Grid:
         self._news = threading.Condition()
         self._listeners: list[Hear] = []
         self._runner: Runner | None = None
+        self._problem: BaseException | None = None
         self._drawn_before = 0
         self._began: float | None = None
         self._counted = 0  # cells that this run began with
@@ -194,33 +197,36 @@ class Grid:
             self._listeners.append(hear)
         return lambda: self._listeners.remove(hear) if hear in self._listeners else None
 
-    def wait(self, timeout: float | None = None) -> Grid:
-        """Until nothing is left to be made. Shows how far it is; returns the grid, failed cells and all.
+    def wait(self, timeout: float | None = None, on_progress: OnProgress | None = None) -> Grid:
+        """Until nothing is left to be made; returns the grid, failed cells and all.
 
-        An interrupt stops the grid; what was made stays. Raises what ended it before its time (a full disk, a session
+        It shows how far it is, unless `on_progress` is told: cells that are over, cells in all, a sentence. An
+        interrupt stops the grid; what was made stays. Raises what ended it before its time (a full disk, a session
         that was stopped), and TimeoutError after `timeout` seconds, which leaves it running.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        problem: BaseException | None = None
-        with counter() as bar:
+        with ExitStack() as stack:
+            tell = on_progress or stack.enter_context(counter()).update
             try:
-                while (runner := self._runner) is not None:
-                    with self._news:
-                        self._news.wait(
-                            _HEARTBEAT_SECONDS if end is None else max(0.0, min(0.5, end - time.monotonic()))
-                        )
-                    bar.update(*self.progress())
-                    problem = runner.problem
-                    if end is not None and time.monotonic() >= end and self._runner is not None:
-                        raise TimeoutError(f"the grid was not done within {timeout:g} s")
+                while self._goes_on(end):
+                    tell(*self.progress())
             except KeyboardInterrupt:
                 self.cancel()
                 raise
-        problem = problem or self._problem
-        if problem is not None:
-            raise problem
+        if self._running:
+            raise TimeoutError(f"the grid was not done within {timeout:g} s")
+        if self._problem is not None:
+            raise self._problem
         self._tell_failed()
         return self
+
+    def _goes_on(self, end: float | None) -> bool:
+        """Wait for news, not for long; False once nothing is being made any more, or when `end` has come."""
+        left = _HEARTBEAT_SECONDS if end is None else min(_HEARTBEAT_SECONDS, end - time.monotonic())
+        with self._news:
+            if self._running and left > 0:
+                self._news.wait(left)
+        return self._running and left > 0
 
     def progress(self) -> tuple[int, int, str]:
         """Cells that are there, cells in all, and the sentence about it."""
@@ -275,7 +281,7 @@ class Grid:
             raise BadRequest("rerun without changes", mend="Such as grid.rerun(column=2, steps=12).")
         points = list(self.plan.points(role))
         named = {canonical(name, self.plan.base, self.plan.slot_names): value for name, value in changes.items()}
-        new = {name: values_of(name, [value])[0] for name, value in named.items()}
+        new = {name: values_of(name, [value], name in self.plan.slot_names)[0] for name, value in named.items()}
         points.insert(number + 1, {**points[number], **new})
         return make_grid(self._connected(), self.plan.with_points(role, points), yes=True, quiet=True)
 
@@ -371,8 +377,6 @@ class Grid:
             listeners = list(self._listeners)
         for hear in listeners:
             hear(self.cells[0], None)
-
-    _problem: BaseException | None = None
 
     def _tell_failed(self) -> None:
         failed = self.failed

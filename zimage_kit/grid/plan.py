@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -73,14 +74,19 @@ class Plan:
 
     def labels_of(self, role: Role) -> tuple[str, ...]:
         """What the points of a dimension are called; empty for one that the grid does not have."""
-        return tuple(
-            " · ".join(self.label(name, value) for name, value in point.items()) or "as it is"
-            for point in self.dimensions.get(role, ())
-        )
+        return self._all_labels.get(role, ())
+
+    @cached_property
+    def _all_labels(self) -> dict[Role, tuple[str, ...]]:
+        def label(point: Point) -> str:
+            return " · ".join(self.label(name, value) for name, value in point.items()) or "as it is"
+
+        return {role: tuple(map(label, self.dimensions[role])) for role in self.dimensions}
 
     def label(self, name: str, value: JsonValue) -> str:
         """What a value is called."""
-        return self.labels.get(name, {}).get(_text(value)) or label_of(name, value)
+        own = self.labels.get(name, {}).get(_text(value))
+        return own or (str(value) if name in self.slot_names else label_of(name, value))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -202,14 +208,15 @@ def plan(
     names = {given_name: canonical(given_name, request, slot_names) for given_name in given}
     if len(set(names.values())) < len(names):
         raise BadRequest("two axes of one name", expected=f"each once ({', '.join(given)})")
-    values = {names[each]: values_of(names[each], given[each]) for each in given}
-    own_slots = frozenset(values) & slot_names
+    own_slots = frozenset(names.values()) & slot_names
+    values = {names[each]: values_of(names[each], given[each], names[each] in own_slots) for each in given}
     notes: tuple[str, ...] = ()
-    if request.seed is None and ("seed" not in values or "seed" in own_slots):
+    if request.seed is None:
         request = request.but(seed=GRID_SEED)
-        notes = (f"no seed was given: {GRID_SEED} for every cell, so that the same grid is the same pictures",)
+        if "seed" in own_slots or None in values.get("seed", [None]):
+            notes = (f"no seed was given: {GRID_SEED}, so that the same grid is the same pictures",)
     dimensions = _dimensions(values, names, layout or {}, zipped)
-    found = Plan(request, dimensions, own_slots, _labels(labels or {}, names, values), title, notes)
+    found = Plan(request, dimensions, own_slots, _labels(labels or {}, names, values, own_slots), title, notes)
     size = 1
     for count in found.shape:
         size *= count
@@ -227,7 +234,7 @@ def relabelled(old: Plan, labels: Labels) -> Plan:
                 known = values.setdefault(name, [])
                 if value not in known:
                     known.append(value)
-    return replace(old, labels={**old.labels, **_labels(labels, {}, values)})
+    return replace(old, labels={**old.labels, **_labels(labels, {}, values, old.slot_names)})
 
 
 def _columns(axes: Any) -> dict[str, list[Any]] | None:
@@ -254,7 +261,7 @@ def _read_csv(path: Path) -> dict[str, list[Any]]:
     uneven = next((number for number, row in enumerate(body, 2) if len(row) != len(head)), None)
     if uneven is not None:
         raise BadRequest(f"line {uneven} of {path} has {len(body[uneven - 2])} values", expected=str(len(head)))
-    return {name: [row[place] for row in body] for place, name in enumerate(head)}
+    return {name: [row[place] or None for row in body] for place, name in enumerate(head)}
 
 
 def _dimensions(
@@ -323,7 +330,7 @@ def _in_order(
 
 
 def _labels(
-    labels: Labels, names: Mapping[str, str], values: Mapping[str, list[JsonValue]]
+    labels: Labels, names: Mapping[str, str], values: Mapping[str, list[JsonValue]], slot_names: frozenset[str]
 ) -> dict[str, Mapping[str, str]]:
     """Labels by the JSON text of a value; given as a mapping from values, or in the order of the values."""
     found: dict[str, Mapping[str, str]] = {}
@@ -332,7 +339,9 @@ def _labels(
         if name not in values:
             raise BadRequest(f"labels for {given!r}", expected=f"an axis of the grid ({', '.join(values)})")
         if isinstance(each, Mapping):
-            pairs = {_text(values_of(name, [value])[0]): str(label) for value, label in each.items()}
+            pairs = {
+                _text(values_of(name, [value], name in slot_names)[0]): str(label) for value, label in each.items()
+            }
         elif len(each) != len(values[name]):
             raise BadRequest(f"{len(each)} labels for {given}", expected=f"{len(values[name])}, one for each value")
         else:

@@ -1,0 +1,251 @@
+"""Axes of a grid: what may vary, how values are written, and what a cell's request is then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import zimage_kit as zk
+from zimage_kit import Request
+from zimage_kit.errors import BadRequest
+from zimage_kit.grid import Plan, plan
+from zimage_kit.grid.axes import label_of, parse_values, values_of
+from zimage_kit.grid.plan import GRID_SEED, relabelled
+
+
+def requests(made: Plan) -> list[Request]:
+    return [made.request(place) for place in made.places()]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "values"),
+    [
+        ("seed", "1,2,3", ["1", "2", "3"]),
+        ("seed", "1-4", ["1", "2", "3", "4"]),
+        ("seed", "1-9(+2)", ["1", "3", "5", "7", "9"]),
+        ("seed", "9-1(-4)", ["9", "5", "1"]),
+        ("seed", "3-1", ["3", "2", "1"]),
+        ("seed", "1-3, 7，9", ["1", "2", "3", "7", "9"]),
+        ("lora.weight", "0.1-0.4(+0.1)", ["0.1", "0.2", "0.3", "0.4"]),
+        ("lora.weight", "-1-1(+1)", ["-1", "0", "1"]),
+        ("guidance", "0-1[5]", ["0", "0.25", "0.5", "0.75", "1"]),
+        ("steps", "1-8[3]", ["1", "4", "8"]),
+        ("prompt", "a cat, ink", ["a cat, ink"]),
+        ("prompt", "a cat, ink; a dog", ["a cat, ink", "a dog"]),
+        ("prompt", "一只猫；一条鱼", ["一只猫", "一条鱼"]),
+        ("prompt", "a cat; really\na dog\n\n", ["a cat; really", "a dog"]),
+        ("colour", "red, blue", ["red", "blue"]),
+        ("colour", "红，蓝", ["红", "蓝"]),
+        ("years", "1990-1995", ["1990-1995"]),  # not numbers of a field: a range says so
+        ("years", "1990-1992(+1)", ["1990", "1991", "1992"]),
+        ("size", "256x256, 320x192", ["256x256", "320x192"]),
+    ],
+)
+def test_values_are_written_as_people_write_them(name: str, text: str, values: list[str]) -> None:
+    assert parse_values(name, text) == values
+
+
+def test_lines_of_a_file_are_values(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("一只猫\na dog; asleep\n", encoding="utf-8-sig")
+    assert parse_values("prompt", f"@{tmp_path / 'prompts.txt'}") == ["一只猫", "a dog; asleep"]
+    (tmp_path / "one.txt").write_text("a cat; asleep")
+    assert parse_values("prompt", f"@{tmp_path / 'one.txt'}") == ["a cat; asleep"]
+    with pytest.raises(BadRequest, match="cannot be read"):
+        parse_values("prompt", f"@{tmp_path / 'none.txt'}")
+
+
+@pytest.mark.parametrize("text", ["1-9(+0)", "1-9(-2)", "0-1[1]", "1-100000", "one", "", "1.5"])
+def test_a_range_that_leads_nowhere_is_told(text: str) -> None:
+    with pytest.raises(BadRequest, match="axis seed"):
+        values_of("seed", text)
+
+
+def test_values_have_one_normal_form() -> None:
+    assert values_of("seed", range(3)) == [0, 1, 2]
+    assert values_of("seed", np.arange(3)) == [0, 1, 2]
+    assert values_of("seed", pd.Series([1.0, 2.0])) == [1, 2]
+    assert values_of("seed", 7) == [7]
+    assert values_of("seed", (number for number in (4, 5))) == [4, 5]
+    assert values_of("size", (320, 192)) == ["320x192"]
+    assert values_of("size", [256, "320×192", (192, 320)]) == ["256x256", "320x192", "192x320"]
+    assert values_of("lora", [None, "papercut", ("papercut", 0.5), "papercut:0.8"]) == [
+        [], [["papercut", 1.0]], [["papercut", 0.5]], [["papercut", 0.8]],
+    ]  # fmt: skip
+    assert values_of("lora", ("papercut", 0.5)) == [[["papercut", 0.5]]]
+    assert values_of("stages.upscale", "on, off") == [True, False]
+    assert values_of("colour", [1, 2.5, "red"], slot=True) == ["1", "2.5", "red"]
+    assert values_of("seed", [1, None]) == [1, None]  # as the base has it
+    for bad in (True, 1.5, "x"):
+        with pytest.raises(BadRequest, match="a whole number"):
+            values_of("seed", [bad])
+    with pytest.raises(BadRequest, match="no values"):
+        values_of("seed", [])
+
+
+def test_every_field_of_a_request_is_an_axis() -> None:
+    given: dict[str, Any] = {
+        "prompt": "x", "negative_prompt": "y", "model": "base", "seed": 3, "steps": 4, "guidance": 2.0, "width": 320,
+        "height": 192,
+    }  # fmt: skip
+    for name, value in given.items():
+        (request,) = requests(plan("a cat", {name: [value]}))
+        assert getattr(request, name) == value
+    (request,) = requests(plan("a cat", {"size": ["320x192"]}))
+    assert (request.width, request.height) == (320, 192)
+
+
+def test_loras_and_their_weights_are_axes() -> None:
+    base = Request(prompt="a cat", loras=["papercut"])
+    assert [request.loras[0].weight for request in requests(plan(base, {"lora weight": "0-1(+0.5)"}))] == [0, 0.5, 1]
+    assert [request.loras[0].weight for request in requests(plan(base, {"lora.papercut.weight": [0.3]}))] == [0.3]
+    assert [len(request.loras) for request in requests(plan(base, {"lora": [None, "papercut:0.4"]}))] == [0, 1]
+    with pytest.raises(BadRequest, match="has 0 LoRAs"):
+        requests(plan("a cat", {"lora.weight": [1]}))
+    two = base.but(loras=["papercut", "ink"])
+    with pytest.raises(BadRequest, match="Name one"):
+        requests(plan(two, {"lora.weight": [1]}))
+    assert [lora.weight for lora in requests(plan(two, {"lora.ink.weight": [0.2]}))[0].loras] == [1, 0.2]
+
+
+def test_fields_of_stages_and_stages_themselves_are_axes() -> None:
+    base = Request(prompt="a girl").then(
+        zk.stages.text_overlay(text="one"), zk.stages.upscale(), zk.stages.text_overlay(text="two")
+    )
+    made = requests(plan(base, {"stages.text_overlay.2.text": ["x", "海"]}))
+    assert [request.stages[2].fields()["text"] for request in made] == ["x", "海"]
+    assert made[0].stages[0].fields()["text"] == "one"
+    assert [len(request.stages) for request in requests(plan(base, {"stages.upscale": [True, False]}))] == [3, 2]
+    one = Request(prompt="a girl").then(zk.stages.text_overlay(text="one"))
+    made = requests(plan(one, {"text_overlay.text": "a; b, c"}))  # short, and a text keeps its commas
+    assert [request.stages[0].fields()["text"] for request in made] == ["a", "b, c"]
+
+
+def test_slots_of_the_prompt_are_axes_and_go_before_fields() -> None:
+    made = requests(plan("a {colour} {size} cat", {"colour": ["red", "蓝色"], "size": ["small"]}))
+    assert [request.prompt for request in made] == ["a red small cat", "a 蓝色 small cat"]
+    assert made[0].width is None
+    assert requests(plan("{{a}} {b}", {"b": ["x"]}))[0].prompt == "{a} x"
+    made = requests(plan("-", {"prompt": ["a {c} cat", "a dog"], "c": ["red"]}))
+    assert [request.prompt for request in made] == ["a red cat", "a dog"]
+    with pytest.raises(BadRequest, match=r"slot \{c\} without an axis"):
+        requests(plan("a {c} cat", {"seed": [1]}))
+
+
+def test_a_slot_is_filled_in_the_texts_of_stages_too() -> None:
+    base = Request(prompt="a {colour} cat").then(zk.stages.text_overlay(text="{colour}, {seed}"))
+    (request,) = requests(plan(base, {"colour": ["red"]}))
+    assert request.stages[0].fields()["text"] == "red, {seed}"  # that one is the stage's own
+
+
+def test_a_wrong_name_is_told_with_the_nearest_one() -> None:
+    base = Request(prompt="a {colour} cat").then(zk.stages.upscale())
+    for wrong, mend in (
+        ("sede", "seed"), ("color", "colour"), ("upscale.factr", "factor"), ("stages.pose.scale", "no pose stage"),
+        ("stages.upscale.2.factor", "only 1"), ("mood", "rite {mood} in the prompt"),
+    ):  # fmt: skip
+        with pytest.raises(BadRequest, match=mend):
+            plan(base, {wrong: [1]})
+    with pytest.raises(BadRequest, match="without axes"):
+        plan(base, {})
+    with pytest.raises(BadRequest, match="two axes of one name"):
+        plan(base, {"upscale.factor": [2], "stages.upscale.factor": [4]})
+
+
+def test_axes_are_laid_out_in_four_dimensions() -> None:
+    axes = {"prompt": ["a", "b"], "seed": [1, 2, 3], "steps": [4, 8], "guidance": [0.0, 1.0]}
+    made = plan("-", axes)
+    assert made.shape == (2, 3, 2, 2)
+    assert list(made.dimensions) == ["rows", "columns", "pages", "inner"]
+    assert len(requests(made)) == 24
+    assert plan("-", {"seed": [1, 2]}).dimensions.keys() == {"columns"}
+    assert plan("-", {"seed": [1, 2]}, layout={"rows": "seed"}).dimensions.keys() == {"rows"}
+    swapped = plan("-", axes, layout={"inner": "prompt", "columns": "steps"})
+    assert {role: swapped.axes_of(role) for role in swapped.dimensions} == {
+        "rows": ("seed",), "columns": ("steps",), "pages": ("guidance",), "inner": ("prompt",),
+    }  # fmt: skip
+    with pytest.raises(BadRequest, match="5 dimensions"):
+        plan("a {c} cat", {**axes, "c": ["x"]})
+    with pytest.raises(BadRequest, match="one place only"):
+        plan("-", axes, layout={"rows": "seed", "columns": "seed"})
+    with pytest.raises(BadRequest, match="no axis 'sed'"):
+        plan("-", axes, layout={"rows": "sed"})
+
+
+def test_zipped_axes_go_in_step() -> None:
+    axes = {"prompt": ["a", "b"], "seed": [1, 2], "steps": [4, 8]}
+    made = plan("-", axes, zipped=True)
+    assert [(r.prompt, r.seed, r.steps) for r in requests(made)] == [("a", 1, 4), ("b", 2, 8)]
+    made = plan("-", axes, zipped=("prompt", "seed"))
+    assert made.shape == (2, 2)
+    assert made.labels_of("rows") == ("a · seed 1", "b · seed 2")
+    assert plan("-", axes, layout={"columns": ("prompt", "seed")}).shape == (2, 2)
+    with pytest.raises(BadRequest, match="different numbers of values"):
+        plan("-", {"prompt": ["a", "b"], "seed": [1, 2, 3]}, zipped=True)
+
+
+def test_a_table_has_a_cell_in_each_row(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"prompt": ["a cat", "一只狗"], "seed": [1, None], "size": ["64x64", "96x64"]})
+    by_frame = requests(plan("-", frame))
+    frame.to_csv(tmp_path / "cells.csv", index=False, encoding="utf-8-sig")
+    by_file = requests(plan("-", tmp_path / "cells.csv"))
+    assert by_frame == by_file
+    assert [(r.prompt, r.seed, r.width) for r in by_file] == [("a cat", 1, 64), ("一只狗", GRID_SEED, 96)]
+    (tmp_path / "uneven.csv").write_text("seed,steps\n1\n")
+    with pytest.raises(BadRequest, match="line 2"):
+        plan("-", tmp_path / "uneven.csv")
+    with pytest.raises(BadRequest, match="cannot be read"):
+        plan("-", "none.csv")
+
+
+def test_without_a_seed_every_grid_has_the_same_one() -> None:
+    made = plan("a cat", {"steps": [1, 2]})
+    assert {request.seed for request in requests(made)} == {GRID_SEED}
+    assert "42" in made.notes[0]
+    assert plan(Request(prompt="a", seed=7), {"steps": [1]}).notes == ()
+
+
+def test_labels_say_what_differs() -> None:
+    assert label_of("prompt", "a cat") == "a cat"
+    assert label_of("prompt", "") == "no prompt"
+    assert label_of("seed", 3) == "seed 3"
+    assert label_of("lora.weight", 0.5) == "LoRA 0.5"
+    assert label_of("lora.papercut.weight", 0.5) == "papercut 0.5"
+    assert label_of("lora", []) == "no LoRA"
+    assert label_of("lora", [["papercut", 0.8]]) == "papercut 0.8"
+    assert label_of("size", "320x192") == "320 × 192"
+    assert label_of("stages.upscale", False) == "no upscale"
+    assert label_of("stages.pose.scale", 0.8) == "scale 0.8"
+
+
+def test_labels_can_be_others_and_change_no_request() -> None:
+    axes = {"seed": [1, 2]}
+    assert plan("a", axes, labels={"seed": ["first", "第二"]}).labels_of("columns") == ("first", "第二")
+    made = relabelled(plan("a", axes), {"seed": {2: "second"}})
+    assert made.labels_of("columns") == ("seed 1", "second")
+    assert requests(made) == requests(plan("a", axes))
+    with pytest.raises(BadRequest, match="3 labels"):
+        plan("a", axes, labels={"seed": ["x", "y", "z"]})
+
+
+def test_a_plan_is_json_both_ways() -> None:
+    import json
+
+    base = Request(prompt="a {c} cat", loras=["papercut"]).then(zk.stages.upscale())
+    axes = {"c": ["x", "海"], "lora": [None, "papercut:0.5"], "stages.upscale": [True, False], "size": "64x64"}
+    made = plan(base, axes, labels={"c": ["A", "B"]}, title="标题")
+    again = Plan.from_data(json.loads(json.dumps(made.data())))
+    assert again == made
+    assert requests(again) == requests(made)
+    data = made.data()
+    for broken in ({}, {"version": 2}, {**data, "dimensions": {"depth": [{}]}}, {**data, "base": {"x": 1}}):
+        with pytest.raises(BadRequest):
+            Plan.from_data(broken)
+
+
+def test_a_grid_beyond_all_measure_is_refused() -> None:
+    with pytest.raises(BadRequest, match="40000 cells"):
+        plan("a", {"seed": range(200), "steps": [number % 200 + 1 for number in range(200)]})
