@@ -72,7 +72,12 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
 
     Folders that do not exist yet are made when the picture is saved. Raises CannotWrite.
     """
-    path = check_picture_path(path)
+    return check_writable_file(check_picture_path(path))
+
+
+def check_writable_file(path: Path) -> Path:
+    """The same for a file of any kind."""
+    path = path.expanduser()
     folder = path.absolute().parent
     while not folder.exists():
         folder = folder.parent

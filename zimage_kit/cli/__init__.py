@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import console, extensions, machine, models, recipe, run, session
+from . import console, extensions, grid, machine, models, recipe, run, session
 
 if TYPE_CHECKING:
     from ..errors import ZImageError
@@ -54,6 +54,7 @@ def _zimage(
 
 
 app.command("run", short_help="Make a picture from a prompt.")(run.run)
+app.command("grid", short_help="Make pictures side by side.")(grid.grid)
 app.add_typer(models.app, name="models")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(extensions.app, name="extensions")

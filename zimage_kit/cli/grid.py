@@ -1,0 +1,198 @@
+"""`zimage grid`: pictures side by side, as a sheet, a web page or a table; only those are made that are not there."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..units import duration
+from . import console
+from .run import Inline, open_session, parse_lora, parse_stage
+
+if TYPE_CHECKING:
+    from ..grid import Grid
+    from ..session import Session
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".html", ".csv", ".json")
+_LINE_SECONDS = 5.0  # between two lines about progress in a log
+
+
+def _axis(name: str, what: str) -> Any:
+    return typer.Option(name, metavar="NAME=VALUES", help=what)
+
+
+def grid(
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="What to draw; {name} is a place for an axis of that name.")
+    ] = "",
+    x: Annotated[
+        list[str] | None, _axis("--x", "What varies from left to right; given again, in step with it.")
+    ] = None,
+    y: Annotated[list[str] | None, _axis("--y", "What varies from top to bottom.")] = None,
+    pages: Annotated[list[str] | None, _axis("--pages", "What varies from sheet to sheet.")] = None,
+    inner: Annotated[list[str] | None, _axis("--inner", "What varies inside of each cell.")] = None,
+    cells: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A CSV file: axis names, then one line for each cell.")
+    ] = None,
+    reopen: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A grid that was saved, instead of PROMPT and axes.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="nano, turbo, base or a folder.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels, multiples of 16.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Evaluations of the model.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of every cell [default: 42].")] = None,
+    guidance: Annotated[float | None, typer.Option(metavar="X", help="0 for nano and turbo, 3 to 5 for base.")] = None,
+    negative: Annotated[str, typer.Option(metavar="TEXT", help="What to avoid; only base heeds it.")] = "",
+    lora: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[:WEIGHT]", help="A LoRA; may be given several times.")
+    ] = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND:KEY=VALUE,…", help="A stage; may be given several times, in order."),
+    ] = None,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help=".png, .jpg, .html, .csv, .json; several [default: a dated .png]."
+        ),
+    ] = None,
+    title: Annotated[str, typer.Option(metavar="TEXT", help="Above the sheet.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many cells are new.")] = False,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps.")] = None,
+    inline: Inline = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
+) -> None:
+    """Make pictures side by side and save them as a sheet.
+
+    An axis is a field (prompt, seed, steps, size, model, lora, "lora weight", pose.scale, stages.upscale …) or a {name}
+    in the prompt. Values: 1,2,3 or 1-9 or 1-9(+2); a;b;c for prompts; @FILE for a value a line. Cells are kept: another
+    value makes only what is new, and a grid that was interrupted goes on where it was.
+
+    \b
+    Examples:
+      zimage grid "a {colour} balloon" --x colour=red,blue,green --y seed=1-3 --output balloons.png
+      zimage grid --y "prompt=a white cat;海上的红色热气球" --x steps=2,4,8 --output steps.html
+      zimage grid "a girl" --stage pose:preset=waving --x "pose.scale=0.4-1(+0.2)" --output scale.png
+      zimage grid "a red boat" --x seed=1-4 --x size=256x256,320x192,192x320,256x256 --output sizes.jpg
+      zimage grid --reopen balloons.png --output balloons.csv
+    """
+    from ..errors import BadRequest
+    from ..request import Request, parse_size
+
+    targets = [checked(path) for path in output or [default_path(prompt)]]
+    given = {"columns": x, "rows": y, "pages": pages, "inner": inner}
+    axes, layout = parse_axes(given)
+    if not (axes or cells or reopen):
+        raise BadRequest("a grid without axes", mend="Give it one, such as --x seed=1-4 or --y 'prompt=a cat;a dog'.")
+    session = open_session(device, inline)
+    if reopen is not None:
+        if prompt or axes or cells:
+            raise BadRequest("--reopen with a prompt or axes", expected="one or the other")
+        made = reopened(session, reopen, yes)
+    else:
+        width, height = parse_size(size) if size else (None, None)
+        base = Request(
+            prompt=prompt,
+            negative_prompt=negative,
+            model=model,
+            width=width,
+            height=height,
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            loras=[parse_lora(text) for text in lora or ()],
+            stages=[parse_stage(text) for text in stage or ()],
+        )
+        if cells is None:
+            made = session.grid(base, axes, title=title, yes=yes, **layout)
+        else:
+            made = session.grid(base, cells, title=title, yes=yes, **layout, **axes)
+    wait(made, quiet=as_json)
+    saved = [path for target in targets for path in made.save(target)]
+    finish(made, saved, as_json)
+
+
+def checked(path: Path) -> Path:
+    """A path that a grid can be written to, before anything runs. Raises CannotWrite."""
+    from ..errors import CannotWrite
+    from ..store import check_writable_file
+
+    if path.suffix.lower() not in ENDINGS:
+        raise CannotWrite(f"{path.name} ends in {path.suffix or 'nothing'}", expected=", ".join(ENDINGS))
+    return check_writable_file(path)
+
+
+def default_path(prompt: str) -> Path:
+    """A dated name in the outputs folder."""
+    from ..store import outputs_dir, slug_of
+
+    now = datetime.now()
+    slug = slug_of(prompt) or "grid"
+    return outputs_dir() / now.strftime("%Y-%m-%d") / f"{now.strftime('%H%M%S')}-grid-{slug}.png"
+
+
+def parse_axes(given: dict[str, list[str] | None]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`NAME=VALUES` by role to (values by name, names by role). Raises BadRequest."""
+    from ..errors import BadRequest
+
+    axes: dict[str, Any] = {}
+    layout: dict[str, Any] = {}
+    options = {"columns": "--x", "rows": "--y"}
+    for role, texts in given.items():
+        names = []
+        for text in texts or ():
+            name, equals, values = text.partition("=")
+            option = options.get(role, f"--{role}")
+            if not equals or not name.strip():
+                raise BadRequest(
+                    f"{option} {text!r}", expected="NAME=VALUES", mend="Such as seed=1-4 or colour=red,blue."
+                )
+            if name.strip() in axes:
+                raise BadRequest(f"{option} {text!r}: {name.strip()} is an axis already")
+            axes[name.strip()] = values
+            names.append(name.strip())
+        if names:
+            layout[role] = tuple(names)
+    return axes, layout
+
+
+def reopened(session: Session, path: Path, yes: bool) -> Grid:
+    """A saved grid; what is missing of it is made."""
+    from ..grid import Grid
+
+    made = Grid.open(path, session)
+    if len(made.done) < len(made):
+        made.retry(yes=yes)
+    return made
+
+
+def wait(made: Grid, quiet: bool) -> None:
+    """Until it is done, with a bar on a terminal and a line now and then elsewhere."""
+    with console.progress("cells", quiet=quiet, line_seconds=_LINE_SECONDS) as bar:
+        made.wait(on_progress=bar.update)
+
+
+def finish(made: Grid, saved: list[Path], as_json: bool) -> None:
+    """Say what was made and where it lies. Exit status 1 when a cell failed."""
+    if as_json:
+        told = {
+            "files": [str(path) for path in saved],
+            "cells": len(made),
+            "computed": len(made.computed),
+            "drawn": made.drawn,
+            "failed": [{"cell": cell.label, "error": str(cell.error)} for cell in made.failed],
+            "rows": made.rows(),
+        }
+        console.result_json(told)
+    else:
+        for cell in made.failed:
+            console.say(f"failed: {cell.label}: {cell.error}")
+        seconds = sum((cell.trace.milliseconds.get("total", 0.0) for cell in made.computed if cell.trace), 0.0) / 1000
+        took = f", {duration(seconds)} of drawing" if made.computed else ""
+        for path in saved:
+            console.result(f"saved {path} ({len(made.done)} of {len(made)} cells, {len(made.computed)} made now{took})")
+    if made.failed:
+        raise typer.Exit(console.FAILED)
