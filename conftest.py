@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,20 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
         if (folder / launch.FILE).exists():
             launch.kill(launch.read_session_file(folder / launch.FILE))
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[[object, str], None]:
+    """`need(found, packages)`: where packages could have been installed, their absence is a failure, else a skip."""
+
+    def check(found: object, packages: str) -> None:
+        if found:
+            return
+        if shutil.which("apt-get") and os.geteuid() == 0:
+            pytest.fail(f"not on this machine: {packages}. `make setup` installs it, or: apt-get install -y {packages}")
+        pytest.skip(f"not on this machine: {packages}")
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from collections.abc import Container
 from functools import cache
 from pathlib import Path
 
@@ -49,9 +51,42 @@ def cjk_font() -> Path | None:
 def label_font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """A font for labels of `size` pixels: with Chinese characters where there is one, else Pillow's (Latin only)."""
     path = cjk_font()
-    return ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+    return ImageFont.truetype(path, size, index=_simplified(path)) if path else ImageFont.load_default(size)
+
+
+@cache
+def _simplified(path: Path) -> int:
+    """The face of a collection whose ideographs have the shapes that mainland China writes; 0 where none says so."""
+    for index in range(64):
+        try:
+            family = ImageFont.truetype(path, 16, index=index).getname()[0] or ""
+        except OSError:
+            break
+        if "SC" in family.split():
+            return index
+    return 0
 
 
 def can_draw(text: str) -> bool:
-    """Whether `label_font` has what `text` needs: any text with a CJK font, Latin letters without."""
-    return cjk_font() is not None or all(ord(letter) < 0x2E80 for letter in text)
+    """Whether `label_font` has every character of `text`."""
+    return not lacking(text)
+
+
+def lacking(text: str) -> tuple[str, ...]:
+    """The characters of `text` that `label_font` would draw as empty boxes, each once; blanks are none."""
+    has = _covered(cjk_font())
+    return tuple(dict.fromkeys(char for char in text if ord(char) not in has and not char.isspace()))
+
+
+@cache
+def _covered(path: Path | None) -> Container[int]:
+    """Code points of the font at `path`, or of Pillow's own."""
+    import uharfbuzz as hb  # type: ignore[import-untyped]
+
+    if path is not None:
+        return frozenset(hb.Face(hb.Blob.from_file_path(path), _simplified(path)).unicodes)
+    own = ImageFont.load_default(16)
+    file = getattr(own, "path", None)
+    if not isinstance(file, io.BytesIO):
+        return range(0x100)  # Pillow without FreeType: its bitmap font has Latin-1
+    return frozenset(hb.Face(hb.Blob(file.getvalue())).unicodes)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,20 +11,6 @@ from PIL import ImageFont
 from zimage_kit import fonts
 
 Need = Callable[[object, str], None]
-
-
-@pytest.fixture(scope="session")
-def need() -> Need:
-    """`need(found, packages)`: where packages could have been installed, their absence is a failure, else a skip."""
-
-    def check(found: object, packages: str) -> None:
-        if found:
-            return
-        if shutil.which("apt-get") and os.geteuid() == 0:
-            pytest.fail(f"not on this machine: {packages}. `make setup` installs it, or: apt-get install -y {packages}")
-        pytest.skip(f"not on this machine: {packages}")
-
-    return check
 
 
 @pytest.fixture

@@ -1,0 +1,287 @@
+"""Layout: where everything of one contact sheet stands, before anything is drawn. Pixels, origin top left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from .cell import Cell
+from .labels import Footnotes, Label, Letters
+from .matter import Matter, Part
+from .plan import Place
+
+_TITLE, _PROMPT, _PAGE, _SMALL = 1.9, 1.45, 1.25, 0.84  # sizes of letters, of the labels'
+_HEADER_LINES, _FLOW_LINES = 4, 3
+_ROW_EMS = (3, 4, 5, 6, 7, 8, 10, 12, 14)  # widths of row headers that are tried, narrowest first
+_ROW_LINE_EMS = 8  # row headers up to here stay in one line
+_FOOTNOTE_EMS, _LONGEST_EMS = 40, 56  # lines of footnotes
+_NARROWEST_EMS = 16  # of a whole sheet, for its title
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A picture's place. `rating` and `winner` are shown in the strip beneath it."""
+
+    cell: Cell
+    x: int
+    y: int
+    width: int
+    height: int
+    rating: int = 0
+    winner: bool = False
+
+
+@dataclass(frozen=True)
+class Text:
+    """A label's place; `tone` is ink, soft or faint, `align` 0 from x to the right, 0.5 around x."""
+
+    label: Label
+    x: float
+    y: float
+    tone: str = "ink"
+    align: float = 0.0
+
+
+@dataclass
+class Layout:
+    """A sheet of `width` x `height` pixels. `rules` are the y of hairlines, `letters` the size of labels."""
+
+    width: int = 0
+    height: int = 0
+    letters: Letters = field(default_factory=lambda: Letters(16))
+    slots: list[Slot] = field(default_factory=list)
+    texts: list[Text] = field(default_factory=list)
+    rules: list[tuple[int, int, int]] = field(default_factory=list)
+    margin: int = 0
+
+    @property
+    def megapixels(self) -> float:
+        """Of the whole sheet."""
+        return self.width * self.height / 1e6
+
+
+@dataclass(frozen=True)
+class Track:
+    """One column of the sheet: where it begins, and the widths of the pictures side by side in it."""
+
+    x: int
+    widths: tuple[int, ...]
+    gap: int
+
+    @property
+    def width(self) -> int:
+        """Of all of it."""
+        return sum(self.widths) + self.gap * (len(self.widths) - 1)
+
+    def slots(self) -> Iterable[tuple[int, int]]:
+        """(x, width) of each picture's place."""
+        x = self.x
+        for width in self.widths:
+            yield x, width
+            x += width + self.gap
+
+
+def lay_out(matter: Matter, part: Part, cell: int, letters: float) -> Layout:
+    """A sheet whose pictures have `cell` pixels on their longer side at most, and labels of `letters` pixels."""
+    return _Setting(matter, part, cell, letters).layout
+
+
+class _Setting:
+    """One sheet on its way from top to bottom."""
+
+    def __init__(self, matter: Matter, part: Part, cell: int, size: float) -> None:
+        self.matter, self.part, self.cell = matter, part, cell
+        self.letters, self.small = Letters(size), Letters(size * _SMALL)
+        self.notes = Footnotes()
+        self.gap = max(6, round((1.1 if matter.count("inner") > 1 else 0.6) * size))
+        self.inner_gap = max(2, round(0.18 * size))
+        self.layout = Layout(letters=self.letters, margin=round(2.2 * size))
+        lines = self._flow() if matter.flows else [[(row, column) for column in part.columns] for row in part.rows]
+        header = 0 if matter.flows else self._row_header()
+        tracks = self._tracks(lines, self.layout.margin + header)
+        right = max(tracks[-1].x + tracks[-1].width, self.layout.margin + round(_NARROWEST_EMS * size))
+        self.layout.width = right + self.layout.margin
+        self.y = self.layout.margin
+        self._title()
+        if not matter.flows:
+            self._column_headers(tracks)
+        for line in lines:
+            self._line(line, tracks)
+        self.y -= self.gap
+        self._foot()
+        self.layout.height = self.y + self.layout.margin
+
+    def _flow(self) -> list[list[tuple[int, int]]]:
+        """Columns broken into lines: about half as wide again as high, and the last line as full as can be."""
+        columns = list(self.part.columns)
+        inner = self.matter.count("inner")
+        best = 1
+        if len(columns) * inner > 4:
+            shapes = [self.matter.sizes[place] for place in self._all(columns)]
+            ratio = sum(width / height for width, height in shapes) / len(shapes) * inner
+            wanted = math.sqrt(1.6 * len(columns) / ratio)
+            options = range(max(1, math.floor(0.75 * wanted)), max(1, math.ceil(1.35 * wanted)) + 1)
+            best = min(options, key=lambda count: (-len(columns) % count + abs(count - wanted), count))
+        else:
+            best = len(columns)
+        return [[(0, column) for column in columns[start : start + best]] for start in range(0, len(columns), best)]
+
+    def _all(self, columns: Sequence[int]) -> list[Place]:
+        return [place for column in columns for place in self.matter.places(self.part.page, 0, column)]
+
+    def _places(self, row: int, column: int) -> list[Place]:
+        return self.matter.places(self.part.page, row, column)
+
+    def _fitted(self, place: Place) -> tuple[int, int]:
+        """A picture's size on the sheet: its own shape, `cell` pixels on the longer side."""
+        width, height = self.matter.sizes[place]
+        scale = self.cell / max(width, height)
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+    def _row_header(self) -> int:
+        """Width of the row headers with the gap behind them; 0 without rows. Sets their letters' place."""
+        self.row_width = 0
+        labels = [self.matter.labels["rows"][row] for row in self.part.rows] if "rows" in self.matter.labels else []
+        if not labels:
+            return 0
+        size = self.letters.size
+        natural = max(self.letters.width(label) for label in labels)
+        for ems in _ROW_EMS:
+            width = ems * size
+            if natural > width and natural <= _ROW_LINE_EMS * size:
+                continue
+            if all(
+                not self.letters.divides(label, width) and len(self.letters.wrapped(label, width)) <= 3
+                for label in labels
+            ):
+                break
+        self.row_width = round(width)
+        return self.row_width + round(1.1 * size)
+
+    def _tracks(self, lines: Sequence[Sequence[tuple[int, int]]], left: int) -> list[Track]:
+        tracks: list[Track] = []
+        x = left
+        for number in range(max(map(len, lines))):
+            cells = [self._places(*line[number]) for line in lines if number < len(line)]
+            widths = [max(self._fitted(places[inner])[0] for places in cells) for inner in range(len(cells[0]))]
+            tracks.append(Track(x, tuple(widths), self.inner_gap))
+            x += tracks[-1].width + self.gap
+        return tracks
+
+    def _put(self, text: str, letters: Letters, most: int, tone: str, gap: float) -> None:
+        """A text over the whole width, and the gap beneath it."""
+        if text.strip():
+            width = self.layout.width - 2 * self.layout.margin
+            lines = letters.wrapped(text, width)
+            label = Label(tuple(lines), letters) if len(lines) <= most else self.notes.fit(text, letters, width, most)
+            self.layout.texts.append(Text(label, self.layout.margin, self.y, tone))
+            self.y += label.height + round(gap * self.letters.size)
+
+    def _title(self) -> None:
+        matter, part = self.matter, self.part
+        begin = self.y
+        self._put(matter.title, Letters(self.letters.size * _TITLE), 3, "ink", 0.1)
+        if matter.title:
+            self._put(matter.prompt, self.letters, 3, "soft", 0.05)
+        else:
+            self._put(matter.prompt, Letters(self.letters.size * _PROMPT), 3, "ink", 0.1)
+        page = matter.labels["pages"][part.page] if "pages" in matter.labels else ""
+        sheet = f"sheet {part.number} of {part.count}" if part.count > 1 else ""
+        self._put("  ·  ".join(filter(None, (matter.settings, sheet))), self.small, 2, "faint", 0.0)
+        if page:
+            self.y += round(0.7 * self.letters.size)
+            self._put(page, Letters(self.letters.size * _PAGE), 3, "ink", 0.0)
+        if self.y > begin:
+            self.y += round((1.1 if matter.flows else 0.9) * self.letters.size)
+
+    def _column_headers(self, tracks: Sequence[Track]) -> None:
+        """Bottom-aligned above their columns; the inner ones smaller, beneath them."""
+        labels = self.matter.labels
+        if "columns" in labels:
+            fitted = [
+                self.notes.fit(labels["columns"][column], self.letters, track.width, _HEADER_LINES)
+                for column, track in zip(self.part.columns, tracks, strict=True)
+            ]
+            height = max(label.height for label in fitted)
+            for label, track in zip(fitted, tracks, strict=True):
+                self.layout.texts.append(
+                    Text(label, track.x + track.width / 2, self.y + height - label.height, align=0.5)
+                )
+            self.y += height + round(0.3 * self.letters.size)
+        if "inner" in labels:
+            self.y += self._inner_headers(tracks, self.y)
+
+    def _inner_headers(self, tracks: Sequence[Track], y: int) -> int:
+        """Their height with the gap beneath."""
+        placed = [
+            (self.notes.fit(text, self.small, width, 2), x + width / 2)
+            for track in tracks
+            for text, (x, width) in zip(self.matter.labels["inner"], track.slots(), strict=True)
+        ]
+        height = max(label.height for label, _ in placed)
+        self.layout.texts += [Text(label, x, y, "soft", 0.5) for label, x in placed]
+        return height + round(0.25 * self.letters.size)
+
+    def _line(self, line: Sequence[tuple[int, int]], tracks: Sequence[Track]) -> None:
+        """One line of cells with what stands beside or beneath it."""
+        places = [self._places(*cell) for cell in line]
+        height = max(self._fitted(place)[1] for each in places for place in each)
+        for each, track in zip(places, tracks, strict=False):
+            for place, (x, room) in zip(each, track.slots(), strict=True):
+                width, tall = self._fitted(place)
+                rating, winner = self.matter.marks.get(place, (0, False))
+                top = self.y + (height - tall) // (1 if self.matter.flows else 2)
+                self.layout.slots.append(
+                    Slot(self.matter.cells[place], x + (room - width) // 2, top, width, tall, rating, winner)
+                )
+        if not self.matter.flows and self.row_width:
+            label = self._row_label(line[0][0], height)
+            self.layout.texts.append(Text(label, self.layout.margin, self.y + (height - label.height) / 2))
+        self.y += height
+        if any(any(self.matter.marks.get(place, ())) for each in places for place in each):
+            self.y += round(1.15 * self.letters.size)  # the strip of stars
+        if self.matter.flows:
+            self._flow_labels(line, tracks)
+        self.y += self.gap
+
+    def _row_label(self, row: int, height: int) -> Label:
+        most = max(1, int(height // self.letters.step))
+        return self.notes.fit(self.matter.labels["rows"][row], self.letters, self.row_width, most)
+
+    def _flow_labels(self, line: Sequence[tuple[int, int]], tracks: Sequence[Track]) -> None:
+        self.y += round(0.25 * self.letters.size)
+        if "inner" in self.matter.labels:
+            self.y += self._inner_headers(tracks[: len(line)], self.y)
+        fitted = [
+            self.notes.fit(self.matter.labels["columns"][column], self.letters, track.width, _FLOW_LINES)
+            for (_, column), track in zip(line, tracks, strict=False)
+        ]
+        for label, track in zip(fitted, tracks, strict=False):
+            self.layout.texts.append(Text(label, track.x + track.width / 2, self.y, align=0.5))
+        self.y += max(label.height for label in fitted) + round(0.8 * self.letters.size)
+
+    def _foot(self) -> None:
+        """Footnotes, in as many columns as there is room for."""
+        if not self.notes.texts:
+            return
+        left, width = self.layout.margin, self.layout.width - 2 * self.layout.margin
+        self.y += round(1.6 * self.letters.size)
+        self.layout.rules.append((left, self.y, left + min(width, round(12 * self.letters.size))))
+        self.y += round(0.7 * self.letters.size)
+        size = self.small.size
+        columns = max(1, min(len(self.notes.texts), int(width // (_FOOTNOTE_EMS * size))))
+        room = min((width - (columns - 1) * 2 * size) / columns, _LONGEST_EMS * size)
+        indent = size * (0.9 + 0.6 * len(str(len(self.notes.texts))))
+        notes = [Label(tuple(self.small.wrapped(text, room - indent)), self.small) for text in self.notes.texts]
+        gap = round(0.35 * size)
+        tallest = max(sum(note.height + gap for note in notes) / columns, max(note.height for note in notes))
+        x, y, lowest = float(left), self.y, self.y
+        for number, note in enumerate(notes, 1):
+            if y > self.y and y + note.height > self.y + tallest + gap and x + room < left + width:
+                x, y = x + room + 2 * size, self.y
+            figure = Label((str(number),), self.small)
+            self.layout.texts += [Text(figure, x, y, "accent"), Text(note, x + indent, y, "soft")]
+            y += note.height + gap
+            lowest = max(lowest, y)
+        self.y = lowest - gap
