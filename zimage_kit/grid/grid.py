@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 ASK_ABOVE = 200
 """New cells."""
 _HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is heard on every system
+_GLANCE_SECONDS = 0.02
 
 OnProgress = Callable[[float, float, str], None]
 Hear = Callable[[Cell, Event | None], None]
@@ -219,6 +221,19 @@ class Grid:
             raise self._problem
         self._tell_failed()
         return self
+
+    def __await__(self) -> Generator[Any, None, Grid]:
+        """`await grid` waits without blocking the kernel; cancelled, it stops the grid."""
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Grid:
+        try:
+            while self._running:
+                await asyncio.sleep(_GLANCE_SECONDS)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        return self.wait(on_progress=lambda *_: None)
 
     def _goes_on(self, end: float | None) -> bool:
         """Wait for news, not for long; False once nothing is being made any more, or when `end` has come."""

@@ -7,6 +7,7 @@ soon as it is there. Nothing is remembered but files: whatever ends this process
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..job import Job
 
 MOST_THREADS = 33
+_PATIENCE_SECONDS = 1.0
 
 
 class Makes(Protocol):
@@ -122,7 +124,7 @@ class Runner:
         self._waiting = deque(works)
         self._bases: dict[str, Future[Artifact]] = {}
         self._jobs: dict[str, Job] = {}
-        self._stopped = False
+        self._stopped = self._began = False
         self.problem: BaseException | None = None
         self.drawn = 0
         self._threads: list[threading.Thread] = []
@@ -169,13 +171,10 @@ class Runner:
             if not self._store.has(work.key):  # another notebook may have made it meanwhile
                 self._keep(work, self._made(work))
             self._settle(work, "done")
-        except JobCancelled as error:
-            if self._stopped:
-                self._settle(work, "waiting")
-            else:
-                self._settle(work, "failed", error)
+        except JobCancelled:  # by us, or by somebody who wants this one not to be made now
+            self._settle(work, "waiting")
         except SessionDied as error:
-            if self._session.gone():
+            if self._gone_soon():
                 self._settle(work, "waiting")
                 self._give_up(error)
             elif work.again:
@@ -226,7 +225,10 @@ class Runner:
         with self._lock:
             if self._stopped:
                 raise JobCancelled("the grid was stopped")
+            if self._began and self._session.gone():  # the next job would start one that nobody has asked for
+                raise SessionDied("the session ended before the grid was done", mend="grid.retry() goes on with it.")
             job = submit()
+            self._began = True
             self._jobs[job.id] = job
         try:
             for event in job.events():
@@ -263,6 +265,13 @@ class Runner:
         for cell in work.cells:
             cell.state, cell.error = state, error  # type: ignore[assignment]
             self._tell(cell, None)
+
+    def _gone_soon(self) -> bool:
+        """Whether the session has ended, or only a worker has died: of both one hears of the lost job first."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not self._session.gone() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self._session.gone()
 
     def _give_up(self, error: BaseException) -> None:
         with self._lock:
