@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "zimage_kit"
 
 LAYERS = (
     {"breaking", "display", "errors", "events", "model_data", "cards", "fonts", "gpus", "hub_sources", "units"},
-    {"progress", "status"},
+    {"progress", "status", "texts"},
     {"request", "store", "compare", "png"},
     {"artifact"},
     {"stage"},
