@@ -402,6 +402,23 @@ class Grid:
                 len(failed), len(self), one.label, one.error,
             )  # fmt: skip
 
+    def _ipython_display_(self) -> None:
+        """In a notebook the view that fills, or the contact sheet where there are no widgets; elsewhere the line."""
+        from ..display import notebook
+
+        if notebook() is None:
+            print(repr(self))
+            return
+        try:
+            from ..widgets.gridview import GridView
+        except ImportError:
+            from IPython.display import display
+
+            sheet = getattr(self, "sheet", None)
+            display(sheet() if sheet is not None and self.done else repr(self))  # type: ignore[no-untyped-call]
+        else:
+            GridView(self)._ipython_display_()
+
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))
         failed = f", {len(self.failed)} failed" if self.failed else ""
@@ -429,6 +446,18 @@ class _Bench:
 
 def make_grid(session: Session, plan: Plan, *, yes: bool = False, quiet: bool = False) -> Grid:
     """A grid of a plan on a session: checked, its cost told, and begun."""
+    grid = prepare_grid(session, plan)
+    for note in plan.notes:
+        session._warn([note])
+    grid._begin([cell for cell in grid.cells if cell.state != "done"], yes, quiet)
+    return grid
+
+
+def prepare_grid(session: Session, plan: Plan) -> Grid:
+    """A grid of a plan on a session, checked and not begun: it has the pictures that are there, `retry` makes the rest.
+
+    Raises BadRequest, naming the cell.
+    """
     store = CellStore()
     cells = [
         Cell(index, place, plan.point(place), plan.where(place), "", store) for index, place in enumerate(plan.places())
@@ -437,9 +466,6 @@ def make_grid(session: Session, plan: Plan, *, yes: bool = False, quiet: bool = 
     _check(session, cells, elsewhere, plan)
     grid = Grid(plan, cells, store, session)
     grid._elsewhere = elsewhere
-    for note in plan.notes:
-        session._warn([note])
-    grid._begin([cell for cell in cells if cell.state != "done"], yes, quiet)
     return grid
 
 
