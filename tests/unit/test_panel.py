@@ -577,6 +577,12 @@ def used_texts() -> set[str]:
     for section in ("bar", "viewer"):
         script = (FOLDER / f"{section}.js").read_text("utf-8")
         used |= {f"{section}.{key}" for key in re.findall(r'\btext\("([a-z_]+)"\)', script)}
+    board = "\n".join(path.read_text("utf-8") for path in FOLDER.glob("grid_*.js"))
+    used |= {f"board.{key}" for key in re.findall(r'\btext\("([a-z_]+)"\)', board)}
+    chosen = {f"board.{key}" for key in re.findall(r'"([a-z_]+)"', board)}  # by a condition, or out of a list
+    used |= chosen & set(catalogue(FOLDER / "texts", "en"))
+    buttons = re.findall(r'this\.button\("(\w+)"', board)
+    used |= {f"board.{name}{ending}" for name in buttons for ending in ("", "_help")}
     listed = re.search(r"const ACTIONS = \[(.*?)\]", (FOLDER / "viewer.js").read_text("utf-8"))
     assert listed is not None
     actions = re.findall(r'"(\w+)"', listed[1])
@@ -1009,7 +1015,8 @@ def test_a_new_language_keeps_pictures_selection_and_what_goes_on(studio: Studio
     assert studio.language == "zh" and studio.artifacts == made and studio.artifact is made[0]
     assert studio.viewer.picture == shown and [each["id"] for each in studio.viewer.results] == ["r1", "r2"]
     assert studio.viewer.about["caption"].startswith("种子 1") and studio.sent == [made[1]]
-    assert set(studio.bar.inputs) == {control.model_id for control in studio.form.inputs()}
+    controls = [*studio.form.inputs(), *studio.gridpane.inputs()]
+    assert set(studio.bar.inputs) == {control.model_id for control in controls}
 
 
 def test_a_new_language_keeps_the_error_and_the_open_panes(studio: Studio, artifact: Artifact) -> None:

@@ -13,6 +13,7 @@ export default {
 
     const generate = button("zk-primary");
     const cancel = button();
+    const grid = button();
     const open = button("zk-quiet");
     const queue = document.createElement("span");
     queue.className = "zk-queue";
@@ -24,7 +25,7 @@ export default {
     const language = document.createElement("select");
     language.className = "zk-language";
     for (const [code, name] of Object.entries(model.get("languages"))) language.append(new Option(name, code));
-    el.append(generate, cancel, queue, open, file, language);
+    el.append(generate, cancel, grid, queue, open, file, language);
 
     function button(kind = "") {
       const made = document.createElement("button");
@@ -42,6 +43,8 @@ export default {
       cancel.textContent = text("cancel");
       cancel.title = text("cancel_help");
       cancel.disabled = !model.get("busy") && !waiting;
+      grid.textContent = text("grid");
+      grid.title = text("grid_help");
       open.textContent = text("open");
       open.title = text("open_help");
       file.setAttribute("aria-label", text("open"));
@@ -130,6 +133,7 @@ export default {
 
     generate.addEventListener("click", () => ask({ do: "generate" }), { signal });
     cancel.addEventListener("click", () => ask({ do: "cancel" }), { signal });
+    grid.addEventListener("click", () => ask({ do: "grid_pane" }), { signal });
     open.addEventListener("click", () => file.click(), { signal });
     file.addEventListener("change", () => {
       take([...file.files]);
@@ -149,6 +153,10 @@ export default {
       root.setAttribute("role", "region");
       root.setAttribute("aria-label", text("panel"));
       root.addEventListener("zk-do", (event) => ask(event.detail), { signal }); // of the viewer
+      root.addEventListener("click", ({ target }) => { // of buttons in panes whose fields count
+        const name = /zk-asks-(\w+)/.exec(target.closest(".zk-asks")?.className ?? "")?.[1];
+        if (name) ask({ do: name });
+      }, { signal });
       keys(root);
       drops(root);
       keepFocus(root, signal);

@@ -21,9 +21,10 @@ class Bar(anywidget.AnyWidget):
     """Sends what is asked for in the page, in its order: {"do": …, "values": […]}.
 
     `do` is generate, cancel, language (`to`), open (`name`, `part` of `parts`, with the file's bytes), refuse (a file
-    that is too large: `name`, `bytes`), what the viewer's buttons do (with the result's `id`), or, every ten seconds,
-    shown. `values` are (model id, attribute, value) of the controls among `inputs` whose latest change the kernel was
-    not told of yet, since it was busy. Each is answered with {"heard": true}; until then the bar says that it waits.
+    that is too large: `name`, `bytes`), grid_pane, make_grid or make_all (the pane's buttons), what the viewer's
+    buttons do (with the result's `id`), or, every ten seconds, shown. `values` are (model id, attribute, value) of the
+    controls among `inputs` whose latest change the kernel was not told of yet, since it was busy. Each is answered
+    with {"heard": true}; until then the bar says that it waits.
     """
 
     _esm = FOLDER / "bar.js"

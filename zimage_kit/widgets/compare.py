@@ -66,13 +66,13 @@ class Compare(anywidget.AnyWidget):
         **traits: Any,
     ) -> None:
         super().__init__(
-            before=_jpeg(before), after=_jpeg(after), texts=_texts(labels, language or users_language()), **traits
+            before=jpeg(before), after=jpeg(after), texts=_texts(labels, language or users_language()), **traits
         )
         self._spoken = language
 
     def show(self, before: Picture | None, after: Picture | None, labels: tuple[str, str] | None = None) -> None:
         """Replace both pictures (None: no picture) and what they are called. The line stays where it is."""
-        pictures = _jpeg(before), _jpeg(after)  # both first: one that cannot be read leaves the old pair as it was
+        pictures = jpeg(before), jpeg(after)  # both first: one that cannot be read leaves the old pair as it was
         with self.hold_sync():
             self.before, self.after = pictures
             self.texts = _texts(labels, self._spoken or users_language())
@@ -89,7 +89,7 @@ class Compare(anywidget.AnyWidget):
             halves, line = after.resize(size), round(size[0] * self.position / 100)
             halves.paste(before.resize(size).crop((0, 0, line, size[1])))
             halves.paste("white", (max(0, line - 1), 0, min(size[0], line + 1), size[1]))
-            data["image/jpeg"] = _jpeg(halves)
+            data["image/jpeg"] = jpeg(halves)
         return data, metadata
 
 
@@ -119,7 +119,8 @@ def _texts(labels: tuple[str, str] | None, language: Language) -> dict[str, str]
     return texts if labels is None else {**texts, "before": labels[0], "after": labels[1]}
 
 
-def _jpeg(picture: Picture | None) -> bytes:
+def jpeg(picture: Picture | None) -> bytes:
+    """As a browser is sent it: at most `LONGEST_SIDE` pixels a side, on a checkered ground; empty for None."""
     if picture is None:
         return b""
     image = picture if isinstance(picture, Image.Image) else picture.image

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ import ipywidgets as w
 
 from ..artifact import Artifact
 from .compare import Compare
-from .results import Result, Results, differing
+from .results import Result, Results, differing, shown
 from .texts import Texts
 
 
@@ -151,5 +150,5 @@ class TrayPane(Pane):
 
 
 def _value(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = shown(value)
     return text if len(text) <= 120 else text[:119] + "…"

@@ -20,6 +20,11 @@ class PlainOutput:
         self._ids: list[str] = []
         self._next = 0
 
+    @property
+    def displayed(self) -> bool:
+        """Whether there are places for pictures."""
+        return bool(self._ids)
+
     def display(self) -> None:
         """Put new, empty places into the cell that is running; the ones before keep what they show."""
         shell = notebook()

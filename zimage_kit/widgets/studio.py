@@ -21,6 +21,7 @@ from ..request import Request, random_seed
 from ..units import duration, gigabytes
 from .bar import Bar
 from .form import Form
+from .gridpane import GridPane
 from .jobs import Ears, Jobs
 from .panes import ComparePane, TrayPane
 from .plain import PlainOutput
@@ -32,6 +33,7 @@ from .texts import language as users_language
 from .viewer import Viewer
 
 if TYPE_CHECKING:
+    from ..grid import Grid
     from ..session import Session
 
 
@@ -69,6 +71,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.problem = ErrorBox(texts)
         self.compare = ComparePane(texts, self._results, self._later)
         self.tray = TrayPane(texts)
+        self.gridpane = GridPane(texts, self._session, self.form.request, self._later, self._guard)
         self._status = StatusLine(self._session.status, texts)
         self._save.description = texts("panel.save")
         self._save.tooltip = texts("panel.save_help")
@@ -77,7 +80,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         top = w.VBox([self.bar, self.problem.box, self.form.words]).add_class("zk-top")
         rest = w.VBox([self.form.rest, self._save]).add_class("zk-rest")
         side = w.VBox([self.viewer, self.compare.box, self.tray.box]).add_class("zk-side")
-        self.children = [w.Box([top, rest, side]).add_class("zk-columns"), self._status.box]
+        columns = w.Box([top, rest, side]).add_class("zk-columns")
+        self.children = [columns, self.gridpane.box, self._status.box]
         self.viewer.progress = {"active": False, "value": 0, "max": 0, "text": ""}
         self._edited()
 
@@ -107,6 +111,11 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return [result.artifact for result in self.tray.chosen]
 
     @property
+    def grid(self) -> Grid | None:
+        """The grid in the panel's pane; None before the first."""
+        return self.gridpane.grid
+
+    @property
     def language(self) -> Language:
         """Of the panel; set it to change it."""
         return self._texts.language
@@ -132,6 +141,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._closed = True
         self.cancel()
         self._status.close()
+        self.gridpane.close()
         for pool in (self._worker, self._saver):
             pool.shutdown(wait=False)
         for part in self.children:
@@ -169,6 +179,10 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self.generate()
             case {"do": "cancel"}:
                 self.cancel()
+            case {"do": "grid_pane"}:
+                self.gridpane.open()
+            case {"do": "make_grid" | "make_all" as what}:
+                self.gridpane.make(sure=what == "make_all")
             case {"do": "open", "name": str(name), "part": int(part), "parts": int(parts)}:
                 self._parts = [*(self._parts if part else []), bytes(buffers[0])]
                 if part == parts - 1:
@@ -183,7 +197,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _take_over(self, values: Sequence[Sequence[Any]]) -> None:
         """What was changed in the page and has not come here yet, in its order: this kernel was busy with a cell."""
-        controls = {control.model_id: control for control in self.form.inputs()}
+        controls = {control.model_id: control for control in self._inputs()}
         for model, attribute, value in values:
             if model in controls and attribute in ("value", "index"):
                 setattr(controls[model], attribute, value)
@@ -355,7 +369,11 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return lambda argument: self._guarded(callback, argument)
 
     def _edited(self) -> None:
-        self.bar.inputs = [control.model_id for control in self.form.inputs()]
+        self.bar.inputs = [control.model_id for control in self._inputs()]
+        self.gridpane.follow()
+
+    def _inputs(self) -> list[Any]:
+        return [*self.form.inputs(), *self.gridpane.inputs()]
 
     def _rebuild(self, texts: Texts) -> None:
         """Everything in another language, with what stands in it."""
@@ -363,6 +381,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             form, selected, old, was = self.form.state(), self.viewer.selected, list(self.children), self._status
             progress, chosen, preview = self.viewer.progress, self.tray.chosen, self.viewer.preview
             error, panes, following = self.problem.error, (self.compare.state(), self.tray.shown), self.viewer.following
+            grid = self.gridpane.state()
             self._build(texts)
             self.form.restore(form)
             self.form.count_tokens()
@@ -376,6 +395,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.tray.set(chosen)
             self.tray.show(panes[1])
             self.compare.restore(panes[0])
+            self.gridpane.restore(grid)
             if error is not None:
                 self.problem.tell(error)
             self.jobs.tell()

@@ -1,0 +1,312 @@
+// The board: cells in lines under headers that stay in sight. Only what is seen is in the page.
+
+const PATIENCE = 500; // milliseconds until it is said that the kernel is busy with a cell
+const OVERSCAN = 160; // pixels beyond what is seen
+
+class BoardView extends Keys(Parts) {
+  constructor(model, el, shelf, signal) {
+    super();
+    Object.assign(this, { model, el, shelf, signal, asked: 0, waits: false, page: 0, marked: [], drafts: {} });
+    this.cells = new Map(); // index -> CellView
+    this.rows = new Map(); // number of a line -> its node
+    this.heads = new Map(); // number of a column -> its node
+    this.active = { at: "cell", index: 0 };
+    this.wanted = 0; // width of a picture that the user chose
+    this.text = (key) => model.get("texts")[key] ?? key;
+    el.classList.add("zk-board");
+    el.dataset.lmSuppressShortcuts = "true";
+    el.dataset.takesEscape = "true"; // a panel around it cancels nothing
+    this.tools = new Tools(el, this, signal);
+    this.scroll = make("div", "zk-scroll", el);
+    this.scroll.setAttribute("role", "grid");
+    this.space = make("div", "zk-space", this.scroll);
+    this.header = make("div", "zk-header", this.space);
+    this.header.setAttribute("role", "row");
+    this.corner = make("div", "zk-corner", this.header);
+    this.corner.setAttribute("role", "columnheader");
+    this.card = new RecipeCard(el, this.text, signal);
+    this.menu = new LineMenu(el, this.text, (message) => this.ask(message, true), signal);
+    this.enlarged = new Enlarged(el, this, signal);
+    this.listen();
+    this.replan();
+  }
+
+  // ---- what is known of a cell ----
+
+  key(index) { return this.model.get("keys_of")[index] ?? ""; }
+  state(index) { return this.model.get("states")[index] ?? "w"; }
+  running(index) { return this.model.get("running")[index]; }
+  error(index) { return this.model.get("errors")[index] ?? ""; }
+  picture(index) { return this.shelf.url(this.key(index)); }
+  rating(index) { return this.drafts[this.key(index)]?.rating ?? Number(this.model.get("ratings")[index] ?? 0); }
+  wins(index) { return this.winner === undefined ? this.model.get("winners").includes(index) : this.winner === this.key(index); }
+  busy() { return Boolean(this.model.get("progress").running); }
+  doing(index) { return this.state(index) === "w" ? this.text("waiting_cell") : this.running(index)?.text ?? ""; }
+
+  // ---- what is asked of the kernel; it answers when it has done what it is at ----
+
+  ask(message, alone = false) {
+    if (alone && this.pending) return;
+    this.pending ||= alone;
+    this.asked += 1;
+    setTimeout(() => {
+      this.waits = this.asked > 0;
+      this.tools.update();
+    }, PATIENCE);
+    this.model.send({ ...message, of: this.shape.plan.id });
+    this.tools.update();
+  }
+
+  heard() {
+    this.asked = Math.max(0, this.asked - 1);
+    if (this.asked === 0) {
+      Object.assign(this, { waits: false, pending: false, drafts: {}, winner: undefined });
+      this.refresh();
+    }
+    this.tools.update();
+  }
+
+  rate(index, rating) {
+    if (this.state(index) !== "d") return;
+    this.drafts[this.key(index)] = { rating };
+    this.ask({ do: "rate", cell: index, rating });
+    this.say(this.text("rated").replace("{stars}", rating));
+    this.refresh();
+  }
+
+  pick(index) {
+    if (this.state(index) !== "d") return;
+    const undo = this.wins(index);
+    this.winner = undo ? null : this.key(index);
+    this.ask({ do: "pick", cell: undo ? null : index });
+    this.say(undo ? this.text("no_winner") : `${this.text("winner")}: ${this.shape.label(index)}`);
+    this.refresh();
+  }
+
+  compare(index) {
+    if (this.state(index) !== "d") return;
+    const others = this.marked.filter((other) => other !== index);
+    this.marked = others.length < this.marked.length ? others : [...this.marked.slice(-1), index];
+    if (this.marked.length === 2) this.ask({ do: "compare", cells: this.marked });
+    this.say(this.text(["unmarked", "marked_one", "comparing"][this.marked.length]));
+    this.tools.update();
+    this.refresh();
+  }
+
+  retry(index) {
+    if (this.state(index) === "f" && !this.busy()) this.ask({ do: "retry", cell: index });
+  }
+
+  // A key that does something with a cell, wherever it is shown; whether it was one.
+  mark(key, index) {
+    if (/^[0-5]$/.test(key)) this.rate(index, Number(key));
+    else if (key === "w") this.pick(index);
+    else if (key === "c") this.compare(index);
+    else if (key === "r") this.retry(index);
+    else return false;
+    return true;
+  }
+
+  say(line) { this.tools.say(line); }
+
+  // ---- where things stand ----
+
+  replan() {
+    const plan = this.model.get("plan");
+    if (!plan.rows) return;
+    const kept = this.shape ? [this.scroll.scrollLeft, this.scroll.scrollTop] : [0, 0];
+    this.shape = new Shape(plan);
+    this.page = Math.min(this.page, this.shape.pages - 1);
+    this.marked = [];
+    const { at, index, number } = this.active;
+    if (at === "cell" ? index >= this.shape.count : number >= plan[at].length) this.active = { at: "cell", index: 0 };
+    const focused = this.scroll.contains(document.activeElement);
+    this.tools.pages();
+    this.relayout(true);
+    [this.scroll.scrollLeft, this.scroll.scrollTop] = kept;
+    this.render();
+    if (focused) this.node(this.active)?.focus({ preventScroll: true });
+  }
+
+  relayout(anew = false) {
+    const width = this.scroll.clientWidth || this.el.clientWidth;
+    if (!this.shape || !width) return;
+    const { plan } = this.shape;
+    if (anew) this.clear();
+    this.layout = new Layout(this.shape, this.page, width - 2, this.wanted);
+    const { layout } = this;
+    Object.assign(this.space.style, { width: `${layout.width}px`, height: `${layout.height}px` });
+    this.header.hidden = !layout.top;
+    Object.assign(this.header.style, { height: `${layout.top}px` });
+    Object.assign(this.corner.style, { width: `${layout.left}px`, height: `${layout.top}px` });
+    this.corner.hidden = !layout.left;
+    this.corner.replaceChildren();
+    if (layout.left) {
+      write(make("span", "zk-axis-down", this.corner), `${plan.names.rows} ↓`);
+      write(make("span", "zk-axis-right", this.corner), `${plan.names.columns} →`);
+    }
+    set(this.scroll, "aria-label", plan.title || this.text("label"));
+    set(this.scroll, "aria-rowcount", layout.lines.length + (layout.top ? 1 : 0));
+    set(this.scroll, "aria-colcount", layout.across * this.shape.inner + (layout.left ? 1 : 0));
+    for (const node of this.rows.values()) this.placeLine(node);
+    for (const node of this.heads.values()) this.placeHead(node);
+    for (const cell of this.cells.values()) if (this.shown(cell.index)) this.placeCell(cell);
+    this.tools.update();
+    this.render();
+  }
+
+  shown(index) { return this.shape.place(index).page === this.page; }
+
+  clear() {
+    for (const cell of this.cells.values()) cell.remove();
+    for (const node of [...this.rows.values(), ...this.heads.values()]) node.remove();
+    for (const map of [this.cells, this.rows, this.heads]) map.clear();
+  }
+
+  turn(page) {
+    this.page = page;
+    const place = this.shape.place(this.active.index ?? 0);
+    this.active = { at: "cell", index: this.shape.index({ ...place, page }) };
+    this.relayout(true);
+  }
+
+  render() {
+    const { layout } = this;
+    if (!layout) return;
+    const { scrollTop, scrollLeft, clientHeight, clientWidth } = this.scroll;
+    const first = layout.lineAt(scrollTop - OVERSCAN);
+    const last = layout.lineAt(scrollTop + clientHeight + OVERSCAN);
+    const from = Math.max(0, Math.floor((scrollLeft - OVERSCAN) / layout.pitch));
+    const to = Math.min(layout.across - 1, Math.floor((scrollLeft + clientWidth - layout.left + OVERSCAN) / layout.pitch));
+    const seen = new Set();
+    const lines = new Set();
+    for (let line = first; line <= last; line += 1) {
+      lines.add(line);
+      const { cells } = layout.lines[line];
+      for (let column = from; column <= Math.min(to, cells - 1); column += 1) {
+        for (let inner = 0; inner < this.shape.inner; inner += 1) seen.add(layout.at(line, column * this.shape.inner + inner));
+      }
+    }
+    const heads = new Set();
+    for (let column = from; layout.top && column <= to; column += 1) heads.add(column);
+    const { at, index, number } = this.active; // what has the focus stays in the page
+    if (at === "cell" && this.shown(index)) {
+      seen.add(index);
+      lines.add(layout.where(index).line);
+    } else if (at === "rows") lines.add(number);
+    else if (at === "columns" && layout.top) heads.add(number);
+    for (const [key, cell] of this.cells) {
+      if (seen.has(key)) continue;
+      cell.remove();
+      this.cells.delete(key);
+    }
+    for (const [map, wanted] of [[this.rows, lines], [this.heads, heads]]) {
+      for (const [key, node] of map) {
+        if (wanted.has(key)) continue;
+        node.remove();
+        map.delete(key);
+      }
+    }
+    for (const line of [...lines].sort((a, b) => a - b)) if (!this.rows.has(line)) this.addLine(line);
+    for (const column of heads) if (!this.heads.has(column)) this.addHead(column);
+    for (const key of seen) if (!this.cells.has(key)) this.addCell(key);
+    this.rove();
+  }
+
+  refresh() {
+    for (const cell of this.cells.values()) cell.update();
+    this.enlarged.update();
+  }
+
+  // ---- what is listened to ----
+
+  listen() {
+    const { model, signal, scroll } = this;
+    const on = (name, does) => {
+      model.on(name, does);
+      signal.addEventListener("abort", () => model.off(name, does));
+    };
+    on("change:plan", () => this.replan());
+    on("change:states change:running change:errors change:ratings change:winners change:keys_of change:packs", () => this.soon("refresh"));
+    on("change:progress change:undoable", () => this.soon("refresh"));
+    on("change:texts", () => { this.tools.update(); this.replan(); });
+    on("msg:custom", (message) => (message.heard ? this.heard() : message.full && this.enlarged.update()));
+    scroll.addEventListener("scroll", () => this.soon("render"), { signal, passive: true });
+    scroll.addEventListener("keydown", (event) => this.keydown(event), { signal });
+    scroll.addEventListener("click", (event) => {
+      const node = event.target.closest(".zk-cell");
+      if (node) this.enlarge(Number(node.dataset.cell));
+    }, { signal });
+    scroll.addEventListener("focusin", ({ target }) => this.focused(target), { signal });
+    scroll.addEventListener("focusout", () => this.card.hideSoon(), { signal });
+    scroll.addEventListener("pointerover", ({ target }) => this.pointed(target), { signal });
+    scroll.addEventListener("pointerleave", () => this.card.hideSoon(), { signal });
+    const observer = new ResizeObserver(() => this.soon("relayout"));
+    observer.observe(scroll);
+    signal.addEventListener("abort", () => {
+      observer.disconnect();
+      this.card.hide();
+      this.clear();
+    });
+  }
+
+  // Once a frame, however often it is asked for.
+  soon(what) {
+    this.due ??= new Set();
+    this.due.add(what);
+    if (this.due.size > 1) return;
+    requestAnimationFrame(() => {
+      const due = this.due;
+      this.due = new Set();
+      if (this.signal.aborted) return;
+      if (due.has("relayout")) this.relayout();
+      if (due.has("render")) this.render();
+      if (due.has("refresh")) {
+        this.refresh();
+        this.tools.update();
+      }
+    });
+  }
+
+  focused(target) {
+    const node = target.closest(".zk-cell, .zk-head");
+    if (!node) return;
+    if (node.dataset.cell) this.active = { at: "cell", index: Number(node.dataset.cell) };
+    else if (node.dataset.row) this.active = { at: "rows", number: Number(node.dataset.row) };
+    else this.active = { at: "columns", number: Number(node.dataset.column) };
+    this.rove();
+    if (this.active.at === "cell") {
+      this.describe(node, this.active.index);
+      if (this.model.get("selected") !== this.active.index) {
+        this.model.set("selected", this.active.index);
+        this.model.save_changes();
+      }
+    }
+  }
+
+  pointed(target) {
+    const node = target.closest?.(".zk-cell");
+    if (node) this.describe(node, Number(node.dataset.cell));
+    else this.card.hideSoon();
+  }
+
+  describe(node, index) {
+    if (this.menu.node.matches(":popover-open") || this.enlarged.open) return;
+    set(node, "aria-describedby", this.card.node.id);
+    this.card.showSoon((card) => this.card.fill(card, { shape: this.shape, index, error: this.error(index) }), node, index);
+  }
+}
+
+export default () => {
+  let shelf = null;
+  return {
+    initialize({ model }) {
+      shelf = new Shelf(model);
+      return () => shelf.close();
+    },
+    render({ model, el, signal }) {
+      shelf ??= new Shelf(model);
+      new BoardView(model, el, shelf, signal);
+    },
+  };
+};

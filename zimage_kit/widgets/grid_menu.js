@@ -1,0 +1,69 @@
+// The menu of a row or a column: the same once more with another value beside it, or the grid without it.
+
+class LineMenu {
+  constructor(parent, text, ask, signal) {
+    Object.assign(this, { text, ask });
+    this.node = make("form", "zk-menu", parent);
+    this.node.popover = "auto"; // closes with Escape and with a click elsewhere
+    this.node.setAttribute("role", "dialog");
+    this.title = make("p", "zk-menu-title", this.node);
+    this.field = this.control("select");
+    this.value = this.control("input");
+    this.value.type = "text";
+    this.value.autocomplete = "off";
+    const row = make("div", "zk-menu-buttons", this.node);
+    this.add = make("button", "zk-button zk-primary", row);
+    this.add.type = "submit";
+    this.remove = button("zk-button", row);
+    this.field.addEventListener("change", () => this.hint(), { signal });
+    this.node.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.ask({ do: "rerun", ...this.line, name: this.field.value, value: this.value.value });
+      this.node.hidePopover();
+    }, { signal });
+    this.remove.addEventListener("click", () => {
+      this.ask({ do: "without", ...this.line });
+      this.node.hidePopover();
+    }, { signal });
+    this.node.addEventListener("keydown", (event) => event.stopPropagation(), { signal });
+    this.node.addEventListener("toggle", (event) => event.newState === "closed" && this.back?.focus(), { signal });
+  }
+
+  control(tag) {
+    const label = make("label", "", this.node);
+    const name = make("span", "", label);
+    const made = make(tag, "", label);
+    made.zkName = name;
+    return made;
+  }
+
+  open(role, number, label, plan, anchor, back) {
+    Object.assign(this, { line: { role, number }, plan, back });
+    const text = this.text;
+    write(this.title, label);
+    set(this.node, "aria-label", text("menu").replace("{label}", label));
+    write(this.field.zkName, text("menu_field"));
+    write(this.value.zkName, text("menu_value"));
+    write(this.add, text(role === "rows" ? "add_row" : "add_column"));
+    write(this.remove, text(role === "rows" ? "remove_row" : "remove_column"));
+    this.remove.disabled = plan[role].length < 2;
+    const was = this.field.value;
+    this.field.replaceChildren(...plan.fields.map(([name, value]) => new Option(name, value)));
+    const own = Object.keys(plan.lines[role][number] ?? {})[0];
+    this.field.value = plan.fields.some(([, value]) => value === was) && !own ? was : own ?? this.field.value;
+    this.value.value = "";
+    this.hint();
+    this.node.showPopover();
+    const [box, width] = [anchor.getBoundingClientRect(), this.node.offsetWidth];
+    this.node.style.left = `${Math.max(8, Math.min(box.left, innerWidth - width - 8))}px`;
+    this.node.style.top = `${Math.max(8, Math.min(box.bottom + 4, innerHeight - this.node.offsetHeight - 8))}px`;
+    this.value.focus();
+  }
+
+  hint() {
+    const { role, number } = this.line;
+    const name = this.field.value;
+    const now = this.plan.lines[role][number]?.[name] ?? this.plan.base[name.replace(/^stages\./, "")] ?? "";
+    this.value.placeholder = now ? this.text("menu_now").replace("{value}", now) : "";
+  }
+}

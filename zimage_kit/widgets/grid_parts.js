@@ -1,0 +1,100 @@
+// What of the board is in the page: lines, headers and cells, made when they come into sight.
+
+class Parts {
+  addLine(number) {
+    const node = make("div", "zk-line");
+    node.zkNumber = number;
+    node.setAttribute("role", "row");
+    const next = [...this.rows].find(([other]) => other > number)?.[1] ?? null;
+    this.space.insertBefore(node, next);
+    this.rows.set(number, node);
+    const { rows } = this.shape.plan;
+    if (rows.length) {
+      node.zkHead = this.head("rowheader", "rows", number, rows[number]);
+      node.append(node.zkHead);
+    }
+    this.placeLine(node);
+  }
+
+  placeLine(node) {
+    const { layout } = this;
+    const line = layout.lines[node.zkNumber];
+    if (!line) return;
+    set(node, "aria-rowindex", line.number + (layout.top ? 2 : 1));
+    Object.assign(node.style, { top: `${layout.top + line.y}px`, height: `${line.height}px`, width: `${layout.width}px` });
+    if (node.zkHead) Object.assign(node.zkHead.style, { width: `${layout.left}px`, height: `${line.height}px` });
+  }
+
+  addHead(number) {
+    const node = this.head("columnheader", "columns", number, this.shape.plan.columns[number]);
+    node.zkNumber = number;
+    this.header.append(node);
+    this.heads.set(number, node);
+    this.placeHead(node);
+  }
+
+  placeHead(node) {
+    const { layout } = this;
+    set(node, "aria-colindex", node.zkNumber * this.shape.inner + (layout.left ? 2 : 1));
+    Object.assign(node.style, { left: `${layout.x(node.zkNumber * this.shape.inner)}px`, width: `${layout.cell}px`, height: `${layout.top}px` });
+  }
+
+  // A header: its label, and what opens its menu.
+  head(kind, role, number, label) {
+    const node = make("div", `zk-head zk-${kind}`);
+    node.setAttribute("role", kind);
+    node.tabIndex = -1;
+    node.dataset[role === "rows" ? "row" : "column"] = number;
+    const said = make("span", "zk-head-label", node);
+    said.textContent = label;
+    node.title = label;
+    this.dots(node, role, number, label);
+    return node;
+  }
+
+  dots(parent, role, number, label) {
+    const dots = button("zk-dots", parent);
+    dots.tabIndex = -1;
+    dots.textContent = "⋯";
+    set(dots, "aria-label", this.text("menu").replace("{label}", label));
+    dots.title = this.text("menu").replace("{label}", label);
+    dots.addEventListener("click", (event) => {
+      event.stopPropagation();
+      this.openMenu(role, number, dots, parent);
+    });
+  }
+
+  openMenu(role, number, anchor, back) {
+    this.card.hide();
+    this.menu.open(role, number, this.shape.plan[role][number], this.shape.plan, anchor, back);
+  }
+
+  addCell(index) {
+    const cell = new CellView(this, index);
+    const { line } = this.layout.where(index);
+    if (!this.rows.has(line)) this.addLine(line);
+    if (this.shape.wall && this.shape.place(index).inner === 0) {
+      const { column } = this.shape.place(index);
+      cell.label = make("div", "zk-under", cell.node);
+      const said = make("span", "zk-head-label", cell.label);
+      said.textContent = this.shape.plan.columns[column];
+      said.title = said.textContent;
+      this.dots(cell.label, "columns", column, said.textContent);
+    }
+    this.rows.get(line).append(cell.node);
+    this.cells.set(index, cell);
+    this.placeCell(cell);
+  }
+
+  placeCell(cell) {
+    const { layout } = this;
+    const { line, slot } = layout.where(cell.index);
+    const about = layout.lines[line];
+    if (cell.node.parentNode !== this.rows.get(line)) {
+      if (!this.rows.has(line)) this.addLine(line);
+      this.rows.get(line).append(cell.node);
+    }
+    set(cell.node, "aria-colindex", slot + 1 + (layout.left ? 1 : 0));
+    cell.place(layout.x(slot), about.picture, layout);
+  }
+}

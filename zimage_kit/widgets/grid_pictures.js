@@ -1,0 +1,68 @@
+// Small pictures by the keys of their cells, shared by all views of a board, and little things that its parts share.
+
+function make(tag, className = "", parent = null) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  parent?.append(made);
+  return made;
+}
+
+function button(className, parent) {
+  const made = make("button", className, parent);
+  made.type = "button";
+  return made;
+}
+
+function set(element, name, value) {
+  if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+}
+
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+const jpeg = (bytes) => URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
+
+class Shelf {
+  constructor(model) {
+    this.model = model;
+    this.taken = 0; // packs that were looked through
+    this.bytes = new Map();
+    this.urls = new Map();
+    this.full = new Map(); // key -> {url, about}, the latest few
+    this.take = () => {
+      for (; this.taken < model.get("packs"); this.taken += 1) {
+        for (const [key, bytes] of Object.entries(model.get(`pack${this.taken}`) ?? {})) {
+          if (bytes.byteLength) this.bytes.set(key, bytes);
+        }
+      }
+    };
+    this.hear = (message, buffers) => message.full && this.keep(message, buffers[0]);
+    model.on("change:packs", this.take);
+    model.on("msg:custom", this.hear);
+    this.take();
+  }
+
+  url(key) {
+    if (!this.urls.has(key) && this.bytes.has(key)) this.urls.set(key, jpeg(this.bytes.get(key)));
+    return this.urls.get(key) ?? "";
+  }
+
+  keep(message, bytes) {
+    this.drop(message.full);
+    this.full.set(message.full, { url: jpeg(bytes), about: message.about });
+    for (const key of [...this.full.keys()].slice(0, -12)) this.drop(key);
+  }
+
+  drop(key) {
+    if (this.full.has(key)) URL.revokeObjectURL(this.full.get(key).url);
+    this.full.delete(key);
+  }
+
+  close() {
+    this.model.off("change:packs", this.take);
+    this.model.off("msg:custom", this.hear);
+    for (const url of this.urls.values()) URL.revokeObjectURL(url);
+    for (const { url } of this.full.values()) URL.revokeObjectURL(url);
+  }
+}

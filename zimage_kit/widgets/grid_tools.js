@@ -1,0 +1,117 @@
+// Above the cells: how far it is, what can be done with the whole grid, pages as tabs, and what the keys are.
+
+class Tools {
+  constructor(el, board, signal) {
+    this.board = board;
+    const { text, model } = board;
+    this.title = make("h3", "zk-board-title", el);
+    this.row = make("div", "zk-tools", el);
+    this.meter = make("progress", "", this.row);
+    this.line = make("span", "zk-told", this.row);
+    this.stop = this.button("stop", () => board.ask({ do: "stop" }), signal);
+    this.goOn = this.button("go_on", () => board.ask({ do: "go_on" }), signal);
+    this.retryAll = this.button("retry_all", () => board.ask({ do: "retry_all" }), signal);
+    this.undo = this.button("undo", () => board.ask({ do: "undo" }, true), signal);
+    const label = make("label", "zk-size", this.row);
+    this.sizeName = make("span", "", label);
+    this.size = make("input", "", label);
+    Object.assign(this.size, { type: "range", min: SMALLEST, max: LARGEST, step: 8 });
+    this.size.addEventListener("input", () => {
+      board.wanted = this.size.valueAsNumber;
+      board.soon("relayout");
+    }, { signal });
+    this.size.addEventListener("keydown", (event) => event.key !== "Tab" && event.stopPropagation(), { signal });
+    this.helpButton = this.button("help", () => this.toggleHelp(), signal);
+    this.waits = make("p", "zk-waits", el);
+    this.waits.setAttribute("role", "status");
+    this.help = make("p", "zk-help", el);
+    this.help.hidden = true;
+    this.tabs = make("div", "zk-tabs", el);
+    this.tabs.setAttribute("role", "tablist");
+    this.live = make("span", "zk-unseen", el);
+    this.live.setAttribute("role", "status");
+    this.said = "";
+    this.tabs.addEventListener("keydown", (event) => this.tabKey(event), { signal });
+    this.text = text;
+    this.model = model;
+  }
+
+  button(name, does, signal) {
+    const made = button("zk-button", this.row);
+    made.dataset.name = name;
+    made.addEventListener("click", does, { signal });
+    return made;
+  }
+
+  update() {
+    const { board, text, model } = this;
+    const { running, done, failed, count, left, text: line } = model.get("progress");
+    const { plan } = board.shape ?? {};
+    write(this.title, plan?.title ?? "");
+    this.title.hidden = !plan?.title;
+    this.meter.max = count || 1;
+    this.meter.value = (done ?? 0) + (failed ?? 0);
+    set(this.meter, "aria-label", text("progress"));
+    write(this.line, line ?? "");
+    for (const made of [this.stop, this.goOn, this.retryAll, this.undo, this.helpButton]) {
+      write(made, text(made.dataset.name));
+      made.title = text(`${made.dataset.name}_help`);
+    }
+    this.stop.hidden = !running;
+    this.goOn.hidden = running || !left;
+    this.retryAll.hidden = running || !failed;
+    this.undo.hidden = !model.get("undoable");
+    this.undo.disabled = Boolean(board.pending);
+    write(this.sizeName, text("size"));
+    if (board.layout) this.size.value = board.layout.unit;
+    write(this.help, text("keys"));
+    set(this.helpButton, "aria-expanded", !this.help.hidden);
+    const one = board.marked.length === 1 ? text("marked_first").replace("{label}", board.shape.label(board.marked[0])) : "";
+    write(this.waits, board.waits ? text("waiting") : one);
+    this.waits.hidden = !this.waits.textContent;
+    const ended = running ? "" : line ?? "";
+    if (this.wasRunning && !running) this.say(ended);
+    this.wasRunning = running;
+  }
+
+  say(line) {
+    write(this.live, line);
+  }
+
+  toggleHelp() {
+    this.help.hidden = !this.help.hidden;
+    this.update();
+  }
+
+  pages() {
+    const { board, text } = this;
+    const { pages } = board.shape.plan;
+    this.tabs.hidden = pages.length === 0;
+    set(this.tabs, "aria-label", text("pages"));
+    this.tabs.replaceChildren(...pages.map((label, number) => {
+      const tab = button("zk-tab");
+      tab.setAttribute("role", "tab");
+      tab.setAttribute("aria-selected", String(number === board.page));
+      tab.tabIndex = number === board.page ? 0 : -1;
+      tab.textContent = label;
+      tab.title = label;
+      tab.addEventListener("click", () => this.turn(number));
+      return tab;
+    }));
+  }
+
+  turn(number) {
+    this.board.turn(number);
+    this.pages();
+    this.tabs.children[number]?.focus();
+  }
+
+  tabKey(event) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const to = this.board.page + step;
+    if (to >= 0 && to < this.board.shape.pages) this.turn(to);
+  }
+}
