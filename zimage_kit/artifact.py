@@ -260,12 +260,15 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
     try:
         with Image.open(source or path) as file:
             texts = {key: value for key, value in file.info.items() if isinstance(value, str)}
+            sheet = png.GRID in texts or _marked(file.info.get("comment"))
             image = _plain(file)
     except FileNotFoundError:
         raise NoRecipe(f"there is no file {path}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         reason = "" if source else f" ({error})"
         raise NoRecipe(f"{path} is not a readable picture{reason}", mend="Give a PNG made by zimage_kit.") from None
+    if sheet:
+        raise NoRecipe(f"{path} is a contact sheet", expected="one picture", mend="zk.Grid.open(path) opens it.")
     if png.RECIPE in texts:
         artifact = _from_recipe(path, image, texts[png.RECIPE])
         artifact.path = None if source else path
@@ -295,6 +298,11 @@ def read_recipe(path: Path) -> tuple[Request, Trace, tuple[int, int]]:
         raise NoRecipe(f"{path} carries no recipe of ours")
     request, trace = _parse(path, text)
     return request, trace, size
+
+
+def _marked(comment: object) -> bool:
+    """Whether a JPEG's comment is a contact sheet's recipe, or a part of it."""
+    return isinstance(comment, bytes) and comment.startswith(png.GRID.encode())
 
 
 def _from_recipe(path: Path, image: Image.Image, text: str) -> Artifact:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .request import Request
 
 RECIPE, PARAMETERS, SOFTWARE = "zimage_kit", "parameters", "Software"
+GRID = "zimage_kit_grid"
+"""Of a contact sheet, which has a grid's recipe and none of a picture's."""
 _COMPRESSION = 4
 """zlib's level: at 1024x1024 about half the time of the default 6 for some per cent more bytes."""
 

@@ -40,7 +40,8 @@ CHINESE = (
 NASTY = (
     "</script><script>alert(1)</script>",
     'quotes " and \' and `', "an emoji 🐈 and a flag 🇨🇳", "two\nlines\r\n\tof text",
-    "\u202ereversed\u202c and \x00\x07 control", "word " * 400, "没有空格的一句很长很长的话" * 60, "x" * 2000, "",
+    "two\nlines\u2028and\x85more\x0b", "\u202ereversed\u202c and \x00\x07 control",
+    "word " * 400, "没有空格的一句很长很长的话" * 60, "x" * 2000, "",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..artifact import Artifact
 from ..display import notebook
@@ -28,8 +28,13 @@ from .plan import ROLES, Labels, Plan, Role
 from .run import Runner, Work, in_order
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from PIL import Image
+    from pydantic import JsonValue
+
     from ..job import Job
     from ..session import Session
+    from .diversity import Diversity
 
 ASK_ABOVE = 200
 """New cells."""
@@ -336,6 +341,71 @@ class Grid:
     def recipe(self) -> dict[str, Any]:
         """Plan and keys of the cells as JSON values: what `save` puts into every file, and `open` reads."""
         return {**self.plan.data(), "cells": [cell.key for cell in self.cells]}
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> list[Path]:
+        """Write what there is into a file of the kind that its ending says, and return the files' paths.
+
+        .png, .jpg: contact sheets, with the options of `sheets` (and quality=92 for .jpg); several sheets become
+        name-1.png, name-2.png … .html: a page that needs nothing but a browser (max_bytes=80_000_000, quality=88).
+        .csv: the table (only=names of columns). .json: the recipe. All but the table hold the recipe, and `Grid.open`
+        opens them. Each file is there whole or not at all. Raises CannotWrite, and BadRequest for other options.
+        """
+        from .files import save
+
+        return save(self, Path(path), **options)
+
+    def sheet(self, page: int = 0, **options: Any) -> Image.Image:
+        """A contact sheet as a picture (RGB), the first unless another `page` is asked for; options as for `sheets`."""
+        from .sheet import drawn, layouts_of
+
+        return drawn(layouts_of(self, **options)[page])
+
+    def sheets(
+        self,
+        *,
+        cell: int | None = None,
+        label_size: float | None = None,
+        max_megapixels: float = 40.0,
+        fit: Literal["scale", "pages"] = "scale",
+    ) -> list[Image.Image]:
+        """All contact sheets as pictures (RGB), one for each page.
+
+        cell: pixels of a picture's longer side; by default its own, up to 1024. label_size: pixels of the labels'
+        letters; by default they follow the pictures. What is beyond `max_megapixels` is scaled down, or with
+        fit="pages" spread over several sheets, and a warning says so. Cells without a picture say why. Raises
+        BadRequest.
+        """
+        from .sheet import draw_sheets
+
+        return draw_sheets(self, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit)
+
+    def rows(self) -> list[dict[str, JsonValue]]:
+        """A row for each cell, in reading order, as JSON values.
+
+        Axes by their names, then labels of the place (page, row, column, inner), state, error, seed, model, size,
+        pixels (of the picture), seconds, peak_bytes, rating, winner, path, and recipe (a request as JSON).
+        """
+        from .table import rows
+
+        return rows(self)
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a pandas DataFrame; `frame[list(grid.axes)]` is a table that makes the same cells again.
+
+        Raises ZImageError where pandas is not installed.
+        """
+        from .table import frame
+
+        return frame(self)
+
+    def diversity(self, axis: str = "seed") -> Diversity:
+        """How much the pictures along an axis differ, as a mean colour difference; it prints its own definition.
+
+        Raises BadRequest for an axis that the grid does not have, and for one without two pictures to compare.
+        """
+        from .diversity import diversity
+
+        return diversity(self, axis)
 
     def estimate(self) -> Estimate:
         """What it costs to make what is missing."""

@@ -202,7 +202,7 @@ def drawable(texts: Iterable[str], name: str) -> tuple[list[str], list[str]]:
     symbols: dict[str, None] = {}
     numbered: list[str] = []
     for number, text in enumerate(texts, 1):
-        shown, missing = _in_own_letters(text)
+        shown, missing = _in_own_letters("\n".join(text.splitlines()))
         if missing is None:
             numbered.append(f"{name} {number} is {text!r}")
             shown = f"{name} {number}"

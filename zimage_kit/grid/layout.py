@@ -146,7 +146,7 @@ class _Setting:
         if not labels:
             return 0
         size = self.letters.size
-        natural = max(self.letters.width(label) for label in labels)
+        natural = max((self.letters.width(line) for label in labels for line in label.splitlines()), default=0.0)
         for ems in _ROW_EMS:
             width = ems * size
             if natural > width and natural <= _ROW_LINE_EMS * size:

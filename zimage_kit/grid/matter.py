@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..request import Request
 from .cell import Cell
@@ -72,7 +72,6 @@ def matter(grid: Grid) -> Matter:
         return drawn
 
     labels = {role: own(grid.labels(role), _NAMES[role]) for role in ROLES if role in grid.plan.dimensions}
-    requests = [cell.request for cell in grid.done] or [cell.request for cell in grid.cells]
     base = grid.plan.base
     prompt = "" if "prompt" in grid.axes or base.prompt == grid.title else base.prompt
     cells = {cell.place: cell for cell in grid.cells}
@@ -80,7 +79,7 @@ def matter(grid: Grid) -> Matter:
     return Matter(
         title=own([grid.title], "title")[0],
         prompt=own([prompt], "prompt")[0],
-        settings=own([_shared(requests, grid.axes)], "settings")[0],
+        settings=own([shared_settings(grid)], "settings")[0],
         labels=labels,
         cells=cells,
         sizes={place: _size(cell) for place, cell in cells.items()},
@@ -95,9 +94,10 @@ def _size(cell: Cell) -> tuple[int, int]:
     return (width, height) if width and height else (1, 1)
 
 
-def _shared(requests: Sequence[Request], axes: Sequence[str]) -> str:
+def shared_settings(grid: Grid) -> str:
     """What all pictures have in common, in a line."""
-    told: dict[str, Any] = {
+    requests = [cell.request for cell in grid.done] or [cell.request for cell in grid.cells]
+    told: dict[str, Callable[[Request], object]] = {
         "model": lambda r: r.model and (Path(r.model).name if "/" in r.model else r.model),
         "steps": lambda r: r.steps and f"{r.steps} steps",
         "size": lambda r: r.width and r.height and f"{r.width} × {r.height}",
@@ -107,7 +107,9 @@ def _shared(requests: Sequence[Request], axes: Sequence[str]) -> str:
         "lora": lambda r: " + ".join(f"{lora.path.stem} {lora.weight:g}" for lora in r.loras),
         "stages": lambda r: " + ".join(stage.kind.replace("_", " ") for stage in r.stages),
     }
-    varied = {name.partition(".")[0] for name in axes} | ({"size"} if {"width", "height"} & set(axes) else set())
+    varied = {name.partition(".")[0] for name in grid.axes} | (
+        {"size"} if {"width", "height"} & set(grid.axes) else set()
+    )
     found = []
     for name, tell in told.items():
         texts = {tell(request) for request in requests}

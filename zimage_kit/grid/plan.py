@@ -250,6 +250,8 @@ def _columns(axes: Any) -> dict[str, list[Any]] | None:
 
 
 def _read_csv(path: Path) -> dict[str, list[Any]]:
+    from .table import unguarded
+
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -261,7 +263,7 @@ def _read_csv(path: Path) -> dict[str, list[Any]]:
     uneven = next((number for number, row in enumerate(body, 2) if len(row) != len(head)), None)
     if uneven is not None:
         raise BadRequest(f"line {uneven} of {path} has {len(body[uneven - 2])} values", expected=str(len(head)))
-    return {name: [row[place] or None for row in body] for place, name in enumerate(head)}
+    return {name: [unguarded(row[place]) or None for row in body] for place, name in enumerate(head)}
 
 
 def _dimensions(

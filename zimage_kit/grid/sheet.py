@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -27,8 +27,8 @@ LARGEST_CELL = 1024
 """Pixels of a picture's longer side, where nothing else is said; smaller pictures keep their own."""
 SMALLEST_CELL = 48
 """Pixels; a sheet that would need smaller ones is spread over several."""
-LARGEST_SIDE = 65_535
-"""Pixels. JPEG's limit; many programs open no other picture that is larger, either."""
+LARGEST_SIDE = 65_500
+"""Pixels. libjpeg's limit; many programs open no other picture that is larger, either."""
 MEGAPIXELS = 40.0
 
 PAPER, LINE = "#faf8f4", "#e3ded4"
@@ -63,17 +63,23 @@ def draw_sheets(
     """Every page of the grid as a picture (RGB); several for one page where it does not fit otherwise.
 
     cell: pixels of a picture's longer side; by default the pictures' own, up to 1024. label_size: pixels of the labels'
-    letters; by default they follow the pictures. A sheet beyond `max_megapixels` (or 65,535 pixels a side) is scaled
+    letters; by default they follow the pictures. A sheet beyond `max_megapixels` (or 65,500 pixels a side) is scaled
     down, or with fit="pages" spread over several; what was done is logged. Cells without a picture say why. Raises
     BadRequest for values that cannot be.
     """
-    return list(sheets_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit))
+    layouts = layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit)
+    return [drawn(layout) for layout in layouts]
 
 
-def sheets_of(
-    grid: Grid, *, cell: int | None, label_size: float | None, max_megapixels: float, fit: Fit
-) -> Iterator[Image.Image]:
-    """The same, one after the other, so that one is in memory at a time."""
+def layouts_of(
+    grid: Grid,
+    *,
+    cell: int | None = None,
+    label_size: float | None = None,
+    max_megapixels: float = MEGAPIXELS,
+    fit: Fit = "scale",
+) -> list[Layout]:
+    """The same sheets before they are drawn, so that one is in memory at a time."""
     if fit not in ("scale", "pages"):
         raise BadRequest(f"fit={fit!r}", expected="scale or pages")
     if cell is not None and not 8 <= cell <= 8192:
@@ -87,8 +93,7 @@ def sheets_of(
         logging.getLogger("zimage_kit").warning(note)
     own = max((max(size) for size in told.sizes.values()), default=1)
     wanted = _Size(cell or max(SMALLEST_CELL, min(own, LARGEST_CELL)), label_size)
-    found = _fitted(told, wanted, max_megapixels, fit)
-    return (_drawn(layout) for layout in found)
+    return _fitted(told, wanted, max_megapixels, fit)
 
 
 def _fitted(told: Matter, wanted: _Size, most: float, fit: Fit) -> list[Layout]:
@@ -147,7 +152,8 @@ def _portions(numbers: Sequence[int], count: int) -> list[Sequence[int]]:
     return [numbers[start:end] for start, end in pairwise(ends) if end > start]
 
 
-def _drawn(layout: Layout) -> Image.Image:
+def drawn(layout: Layout) -> Image.Image:
+    """A sheet as a picture (RGB)."""
     sheet = Image.new("RGB", (layout.width, layout.height), PAPER)
     pen = ImageDraw.Draw(sheet)
     for left, y, right in layout.rules:

@@ -1,0 +1,105 @@
+"""Embedding: a grid's pictures as JPEGs inside of a page, each once, and small enough together."""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ..errors import BadRequest
+from .cell import Cell
+from .cells import THUMB, small_jpeg
+
+_SMALLEST = 32  # pixels of a picture's longer side; less shows nothing
+_ONE_FOR_BOTH = 320  # pixels; up to here a picture is its own small one
+_SAMPLE = 12  # pictures from which the bytes of all are estimated
+
+_Pair = tuple[str | None, str | None]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """For each cell its small picture (base64, None without one) and the number of its large one (None: there is none).
+
+    `percent`: how wide the large ones are, of what they were.
+    """
+
+    small: Sequence[str | None]
+    large: Sequence[int | None]
+    pictures: Sequence[str]
+    percent: int
+
+    @classmethod
+    def none(cls, count: int) -> Embedded:
+        """A page without pictures, of so many cells."""
+        return cls([None] * count, [None] * count, (), 100)
+
+    def scripts(self) -> Iterator[str]:
+        """The large pictures as elements that a browser keeps as text until one is wanted."""
+        for number, picture in enumerate(self.pictures):
+            yield f'<script type="text/plain" id="large-{number}">{picture}</script>'
+
+
+def embed(cells: Sequence[Cell], room: int, quality: int, max_bytes: int) -> Embedded:
+    """The pictures of these cells in at most `room` bytes: as they are, or all scaled down alike.
+
+    Raises BadRequest where even the smallest are too much (`max_bytes` is what the user said).
+    """
+    first = {cell.key: cell for cell in reversed(cells) if cell.state == "done"}  # two cells may share a picture
+    ones = list(first.values())
+    longest = max((max(cell.size) for cell in ones), default=1)
+    side = longest
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+
+        def encoded(some: Sequence[Cell], side: int) -> list[_Pair]:
+            return list(pool.map(lambda cell: _encoded(cell, side, quality), some))
+
+        some = ones[:: max(1, math.ceil(len(ones) / _SAMPLE))]
+        estimated = _bytes(encoded(some, side)) * len(ones) / max(1, len(some))
+        while True:
+            if estimated > room:
+                side = min(side - 1, math.floor(side * math.sqrt(max(0.0, room) / estimated) * 0.97))
+            if side < _SMALLEST:
+                least = max_bytes - room + round(estimated)
+                raise BadRequest(
+                    f"max_bytes={max_bytes}: {len(ones)} pictures do not fit, however small",
+                    expected=f"about {math.ceil(least / 1e6)}_000_000",
+                )
+            made = encoded(ones, side)
+            estimated = _bytes(made)
+            if estimated <= room:
+                break
+    found = dict(zip(first, made, strict=True))
+    numbers: dict[str, int] = {}
+    for key, (_, large) in found.items():
+        if large is not None:
+            numbers[key] = len(numbers)
+    return Embedded(
+        small=[found[cell.key][0] if cell.key in found else None for cell in cells],
+        large=[numbers.get(cell.key) for cell in cells],
+        pictures=[large for _, large in found.values() if large is not None],
+        percent=100 if side >= longest else max(1, math.floor(100 * side / longest)),
+    )
+
+
+def _encoded(cell: Cell, side: int, quality: int) -> _Pair:
+    """A picture's small and large one as base64, of which the first may do for both."""
+    artifact = cell.artifact
+    if artifact is None:
+        return None, None
+    if min(side, max(artifact.image.size)) <= _ONE_FOR_BOTH:
+        return _base64(small_jpeg(artifact.image, side, quality)), None
+    small = cell.thumb or small_jpeg(artifact.image, THUMB)
+    return _base64(small), _base64(small_jpeg(artifact.image, side, quality))
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _bytes(made: Sequence[_Pair]) -> int:
+    """Of all these, with the elements around them."""
+    return sum(len(part) + 60 for pair in made for part in pair if part is not None)

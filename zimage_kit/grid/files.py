@@ -1,0 +1,206 @@
+"""Files: how a grid is written down and read again. Every kind but the table holds the grid's recipe, and reopens.
+
+The recipe is JSON: in a PNG as the text chunk `zimage_kit_grid`; in a JPEG as comments that begin with that name, in as
+many segments of 64 KB as it takes; in a page as a script element of that name; in a .json by itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import png
+from ..errors import BadRequest, CannotWrite, NoRecipe
+from ..store import write_whole
+from .sheet import MEGAPIXELS, Fit, drawn, layouts_of
+from .table import to_csv
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .grid import Grid
+
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+_SEGMENT = 65_000  # bytes of a comment; its length has to go into 16 bits
+_LARGEST_RECIPE = 256 * 2**20  # bytes that a compressed chunk may unfold to
+_MARK = png.GRID.encode()
+
+
+def save(grid: Grid, path: Path, **options: Any) -> list[Path]:
+    """Write the grid into the kind of file that the ending says; returns the files. Those that are there are replaced.
+
+    Several sheets become `name-1.png`, `name-2.png` … Raises CannotWrite for other endings and for what the disk says,
+    BadRequest for an option that this kind does not have.
+    """
+    path = path.expanduser()
+    write = WRITERS.get(path.suffix.lower())
+    if path.is_dir():
+        raise CannotWrite(f"{path} is a folder", expected="a file name", mend=f"For example {path / 'grid.png'}.")
+    if write is None:
+        known = ", ".join(WRITERS)
+        raise CannotWrite(f"{path.name} ends in {path.suffix or 'nothing'}", expected=known, mend="Name another.")
+    known_options = list(inspect.signature(write).parameters)[1:]
+    unknown = [name for name in options if name not in known_options]
+    if unknown:
+        has = ", ".join(known_options) or "none"
+        raise BadRequest(f"option {unknown[0]!r} for a {path.suffix} file", expected=f"one of its options ({has})")
+    contents = list(write(grid, **options))
+    paths = [path] if len(contents) == 1 else [
+        path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, len(contents) + 1)
+    ]  # fmt: skip
+    for target, content in zip(paths, contents, strict=True):
+        write_whole(target, content)
+    return paths
+
+
+def recipe_text(grid: Grid) -> str:
+    """The grid's recipe as compact JSON."""
+    return json.dumps(grid.recipe(), ensure_ascii=False, separators=(",", ":"))
+
+
+def _png_files(
+    grid: Grid,
+    cell: int | None = None,
+    label_size: float | None = None,
+    max_megapixels: float = MEGAPIXELS,
+    fit: Fit = "scale",
+) -> Iterator[bytes]:
+    from zimage_kit import __version__
+
+    chunks = {png.GRID: recipe_text(grid), png.SOFTWARE: f"zimage_kit {__version__}"}
+    for layout in layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit):
+        yield png.encode(drawn(layout), chunks)
+
+
+def _jpeg_files(
+    grid: Grid,
+    cell: int | None = None,
+    label_size: float | None = None,
+    max_megapixels: float = MEGAPIXELS,
+    fit: Fit = "scale",
+    quality: int = 92,
+) -> Iterator[bytes]:
+    if not 1 <= quality <= 100:
+        raise BadRequest(f"quality={quality}", expected="1 to 100")
+    recipe = recipe_text(grid).encode()
+    for layout in layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit):
+        yield _with_comments(_as_jpeg(drawn(layout), quality), recipe)
+
+
+def _as_jpeg(sheet: Image.Image, quality: int) -> bytes:
+    out = io.BytesIO()
+    sheet.save(out, "JPEG", quality=quality, subsampling="4:4:4")  # thin letters would smear at half the colours
+    return out.getvalue()
+
+
+def _html_files(grid: Grid, max_bytes: int = 80_000_000, quality: int = 88) -> Iterator[bytes]:
+    from .page import draw_page
+
+    yield draw_page(grid, max_bytes=max_bytes, quality=quality)
+
+
+def _csv_files(grid: Grid, only: Sequence[str] | None = None) -> Iterator[bytes]:
+    yield to_csv(grid, only).encode("utf-8-sig")  # the mark by which Excel knows that it is UTF-8
+
+
+def _json_files(grid: Grid) -> Iterator[bytes]:
+    yield (json.dumps(grid.recipe(), ensure_ascii=False, indent=1) + "\n").encode()
+
+
+WRITERS: dict[str, Callable[..., Iterator[bytes]]] = {
+    ".png": _png_files, ".jpg": _jpeg_files, ".jpeg": _jpeg_files, ".html": _html_files, ".csv": _csv_files,
+    ".json": _json_files,
+}  # fmt: skip
+"""What each ending stands for; the parameters behind the grid are its options."""
+
+
+def read_recipe_of_grid(path: Path) -> dict[str, Any]:
+    """The recipe that `save` put into a file, which is known by its content and not by its name.
+
+    Raises NoRecipe for files that hold none, and BadRequest for one that holds something else under its name.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise NoRecipe(f"there is no file {path}") from None
+    except OSError as error:
+        raise NoRecipe(f"{path} cannot be read ({error.strerror})") from None
+    if content.startswith(_PNG):
+        text = _from_png(path, content)
+    elif content.startswith(_JPEG):
+        text = b"".join(comment.removeprefix(_MARK) for comment in _comments(content))
+    elif content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
+        text = content
+    else:
+        found = re.search(rb'<script type="application/json" id="%s">(.*?)</script>' % _MARK, content, re.DOTALL)
+        text = found[1] if found else b""
+    if not text:
+        csv = " A table has no layout: session.grid(base, path) reads its axes." if path.suffix == ".csv" else ""
+        raise NoRecipe(
+            f"{path} holds no grid",
+            expected="a .json, .png, .jpg or .html that grid.save wrote",
+            mend=csv or "Sheets lose their grid when they are edited, screenshot or sent through most messengers.",
+        )
+    try:
+        data = json.loads(text)
+        if not isinstance(data, dict) or "dimensions" not in data:
+            raise ValueError("it has no dimensions")
+    except ValueError as error:
+        raise BadRequest(f"{path} holds no grid of ours ({error})", mend="Give a file that grid.save wrote.") from None
+    return data
+
+
+def _from_png(path: Path, content: bytes) -> bytes:
+    """The text of our chunk; empty without one. Raises NoRecipe for a single picture."""
+    for kind, data in _chunks(content):
+        if kind == b"iTXt":
+            name, _, rest = data.partition(b"\0")
+            if name == _MARK:
+                text = rest[2:].split(b"\0", 2)[-1]
+                return _unfolded(text) if rest[:1] == b"\1" else text
+            if name == png.RECIPE.encode():
+                raise NoRecipe(f"{path} is one picture", expected="a grid", mend="zk.open(path) reads it.")
+    return b""
+
+
+def _unfolded(text: bytes) -> bytes:
+    """Of a chunk that another program has compressed; empty where it is damaged."""
+    try:
+        return zlib.decompressobj().decompress(text, _LARGEST_RECIPE)
+    except zlib.error:
+        return b""
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and data of each chunk of a PNG. Not by Pillow, which refuses pictures beyond 179 megapixels."""
+    at = len(_PNG)
+    while at + 8 <= len(content):
+        length, kind = struct.unpack(">I4s", content[at : at + 8])
+        yield kind, content[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def _with_comments(jpeg: bytes, text: bytes) -> bytes:
+    """A JPEG with the text in comment segments, behind its first segment (JFIF's place)."""
+    end = 4 + struct.unpack(">H", jpeg[4:6])[0]
+    parts = [_MARK + text[start : start + _SEGMENT] for start in range(0, len(text), _SEGMENT)]
+    segments = b"".join(b"\xff\xfe" + struct.pack(">H", len(part) + 2) + part for part in parts)
+    return jpeg[:end] + segments + jpeg[end:]
+
+
+def _comments(jpeg: bytes) -> Iterator[bytes]:
+    """Our comments of a JPEG, in order; up to where the picture begins."""
+    at = 2
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] not in (0xDA, 0xD9):
+        length = struct.unpack(">H", jpeg[at + 2 : at + 4])[0]
+        segment = jpeg[at + 4 : at + 2 + length]
+        if jpeg[at + 1] == 0xFE and segment.startswith(_MARK):
+            yield segment
+        at += 2 + length

@@ -1,0 +1,136 @@
+"""Table: a grid as rows, one for each cell: what varied, what it cost, what was said of it, and the recipe."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from ..errors import BadRequest, ZImageError, closest
+from .cell import Cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .grid import Grid
+
+COLUMNS = (
+    "page", "row", "column", "inner", "state", "error", "seed", "model", "size", "pixels", "seconds", "peak_bytes",
+    "rating", "winner", "path", "recipe",
+)  # fmt: skip
+"""Behind the axes. Labels of the place; `size` is asked for, `pixels` the picture's; `recipe` is a request as JSON."""
+
+_SAME = ("seed", "model", "size")  # where one of these is an axis, the axis says it already
+_FORMULA = re.compile(r"[=+\-@\t\r＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def columns(grid: Grid) -> list[str]:
+    """Axes by their names, then `COLUMNS`; one whose name is taken by an axis gets a `_` behind it."""
+    return [*grid.axes, *_own_columns(grid).values()]
+
+
+def _own_columns(grid: Grid) -> dict[str, str]:
+    """What each of `COLUMNS` is called in this grid's table, those left out that an axis stands for."""
+    fields = set(grid.axes) - grid.plan.slot_names
+    return {name: f"{name}_" if name in grid.axes else name
+            for name in COLUMNS if not (name in _SAME and name in fields)}  # fmt: skip
+
+
+def rows(grid: Grid) -> list[dict[str, JsonValue]]:
+    """One row for each cell, in reading order, as JSON values; None where a cell has nothing to say.
+
+    Seconds and bytes are those of the run that made the picture, which may have been another grid's.
+    """
+    own = _own_columns(grid)
+    found = []
+    for cell in grid.cells:
+        told = _told(grid, cell)
+        axes = {name: cell.values.get(name) for name in grid.axes}
+        found.append({**axes, **{name: told[key] for key, name in own.items()}})
+    return found
+
+
+def _told(grid: Grid, cell: Cell) -> dict[str, JsonValue]:
+    place, request, trace = cell.place, cell.request, cell.trace
+    numbers = {"page": place.page, "row": place.row, "column": place.column, "inner": place.inner}
+    labels = {"page": "pages", "row": "rows", "column": "columns", "inner": "inner"}
+    where = {name: names[numbers[name]] if (names := grid.labels(role)) else None for name, role in labels.items()}  # type: ignore[arg-type]
+    total = trace.milliseconds.get("total") if trace else None
+    width, height = cell.size
+    return {
+        **where,
+        "state": cell.state,
+        "error": str(cell.error) if cell.error else None,
+        "seed": request.seed,
+        "model": request.model,
+        "size": f"{request.width}x{request.height}" if request.width and request.height else None,
+        "pixels": f"{width}x{height}" if trace else None,
+        "seconds": None if total is None else round(total / 1000, 3),
+        "peak_bytes": max(trace.peak_bytes.values(), default=None) if trace else None,
+        "rating": cell.rating or None,
+        "winner": cell.winner if trace else False,
+        "path": str(cell.path) if cell.path else None,
+        "recipe": request.to_json(),
+    }
+
+
+def to_csv(grid: Grid, only: Sequence[str] | None = None) -> str:
+    """The rows as CSV with a line of names. `only`: these columns; the axes alone make a table to give to a grid.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it (`guarded`), which reading the file
+    as axes takes away again. Raises BadRequest for a column that is not there.
+    """
+    names = columns(grid)
+    unknown = [name for name in only or () if name not in names]
+    if unknown:
+        raise BadRequest(f"no column {unknown[0]!r}", mend=closest(unknown[0], names))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(only or names)
+    for row in rows(grid):
+        writer.writerow([guarded(_plain(name, row[name])) for name in only or names])
+    return out.getvalue()
+
+
+def _plain(name: str, value: JsonValue) -> str:
+    """A value as text that an axis of this name reads again."""
+    if value is None:
+        return ""
+    if name == "lora" and isinstance(value, list):
+        if not value:
+            return "none"
+        if len(value) == 1:
+            return ":".join(map(str, value[0]))  # type: ignore[arg-type]
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+
+
+def guarded(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: with an apostrophe where it begins like one. Numbers stay."""
+    behind = text.lstrip("'")
+    return f"'{text}" if _FORMULA.match(behind) and not _NUMBER.fullmatch(text) else text
+
+
+def unguarded(text: str) -> str:
+    """What `guarded` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text.lstrip("'")) else text
+
+
+def frame(grid: Grid) -> pd.DataFrame:
+    """The rows as a pandas DataFrame: `session.grid(base, frame[list(grid.axes)])` makes the same cells again.
+
+    Raises ZImageError where pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise ZImageError(
+            "a DataFrame needs pandas, which is not installed",
+            mend='pip install "zimage-kit[notebook]"; grid.rows() and grid.save("table.csv") do without.',
+        ) from None
+    return pd.DataFrame(rows(grid), columns=columns(grid))
