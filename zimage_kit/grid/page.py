@@ -125,7 +125,9 @@ class _Page:
                 options = "".join(f'<option value="{place}">{escape(_short(label))}</option>'
                                   for place, label in enumerate(labels))  # fmt: skip
                 first = f'<option value="">{escape(self.t["all"])}</option>'
-                yield f'<label>{escape(axis)} <select data-axis="{number}">{first}{options}</select></label>'
+                label = f'<label for="axis-{number}">{escape(axis)}</label>'
+                select = f'<select id="axis-{number}" data-axis="{number}">{first}{options}</select>'
+                yield f'<span class="field">{label}{select}</span>'
 
     def _shapes(self) -> Iterator[str]:
         """A class for each shape of picture: the longer side is what the slider says."""
@@ -182,9 +184,8 @@ class _Page:
         if small is None:
             word, reason = self._why(cell)
             broken = " failed" if cell.state in ("failed", "done") else ""
-            name = escape(f"{cell.label}: {word}")
-            inside = f"<b>{escape(word)}</b>{escape(_short(reason, 160))}"
-            return f'{start} empty{broken}" aria-label="{name}">{inside}</button>'
+            name = f'<span class="unseen">{escape(cell.label)}: </span>'
+            return f'{start} empty{broken}">{name}<b>{escape(word)}</b>{escape(_short(reason, 160))}</button>'
         won = " won" if cell.winner else ""
         picture = (
             f'<img src="data:image/jpeg;base64,{small}" alt="{escape(cell.label)}" loading="lazy" decoding="async">'

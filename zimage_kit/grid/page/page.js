@@ -275,7 +275,7 @@ function fitting() {
 }
 
 if (current) current.tabIndex = 0;
-for (const label of document.querySelectorAll(".said")) label.hidden = !cells.some(cell => cell.rating || cell.winner);
+for (const field of document.querySelectorAll(".said")) field.hidden = !cells.some(cell => cell.rating || cell.winner);
 $("size").defaultValue = fitting();
 resize();
 filter();
