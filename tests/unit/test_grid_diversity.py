@@ -56,7 +56,7 @@ def test_groups_agree_in_everything_but_the_axis() -> None:
 def test_it_prints_its_definition_and_every_group() -> None:
     found = finished("x", prompt=["a <b> cat", "a boat"], seed=range(3), paint=by_prompt, missing=[0]).diversity()
     assert "mean ΔE*ab (CIE 1976) over all pairs" in str(found)
-    assert "1 cells without a picture are left out" in str(found)
+    assert "cells without a picture, left out: 1" in str(found)
     assert str(found).count("\n") == 2
     html = found._repr_html_()
     assert "a &lt;b&gt; cat" in html

@@ -2,7 +2,7 @@
 
 The mean colour difference (CIE 1976) of all pairs. Two pictures are reduced to 32 x 32 areas, the mean of each area is
 taken to CIELAB, and the distance is the mean of ΔE*ab over the areas: it sees where things are and what colour they
-have, and neither grain nor fine texture.
+have, and neither grain nor fine texture. nano's seeds are about 8 apart at one prompt, and its prompts 43 at one seed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 SIDE = 32
 DEFINITION = (
     f"mean ΔE*ab (CIE 1976) over all pairs, between {SIDE} x {SIDE} area means of the pictures; "
-    "0: the same picture, 2.3: a just noticeable difference of one colour, 100: black and white"
+    "0: the same picture, 2.3: a just noticeable difference of one colour, about 10: one scene with things moved, "
+    "about 40: different scenes, 100: black and white"
 )
 
 # IEC 61966-2-1 (sRGB, D65) to CIE XYZ, with white at (1, 1, 1) once divided by its tristimulus values
@@ -58,10 +59,13 @@ class Diversity:
     groups: tuple[Group, ...]
     missing: int = 0
 
+    @property
+    def _left_out(self) -> str:
+        return f"; cells without a picture, left out: {self.missing}" if self.missing else ""
+
     def __str__(self) -> str:
         each = [f"  {group.distance:5.1f}  {group.label}" for group in self.groups if len(self.groups) > 1]
-        missing = f"; {self.missing} cells without a picture are left out" if self.missing else ""
-        return "\n".join([f"{self.distance:.1f} along {self.axis} ({DEFINITION}{missing})", *each])
+        return "\n".join([f"{self.distance:.1f} along {self.axis} ({DEFINITION}{self._left_out})", *each])
 
     def _repr_html_(self) -> str:
         """In a notebook: a row for each group, and what the figures mean beneath."""
@@ -69,9 +73,8 @@ class Diversity:
         if len(rows) > 1:
             pictures, pairs = (sum(count) for count in zip(*((row[2], row[3]) for row in rows), strict=True))
             rows.append(("all", f"{self.distance:.1f}", pictures, pairs))
-        missing = f"; {self.missing} cells without a picture are left out" if self.missing else ""
         head = ("", f"along {self.axis}", "pictures", "pairs")
-        return f"{table(head, rows)}<p><small>{DEFINITION}{missing}</small></p>"
+        return f"{table(head, rows)}<p><small>{DEFINITION}{self._left_out}</small></p>"
 
 
 def diversity(grid: Grid, axis: str = "seed") -> Diversity:
