@@ -93,7 +93,7 @@ def test_the_page_shows_every_cell_and_its_policy_lets_nothing_out(page_of: Open
         NOWHERE,
     )
     assert blocked == "img-src"
-    shot(page, "grid-page")
+    shot(page, "grid_page")
 
 
 def test_headers_stay_in_sight(page_of: Opens) -> None:
@@ -118,7 +118,7 @@ def test_the_card_tells_the_recipe_and_what_differs(page_of: Opens) -> None:
     left, above = (card.locator("ul").nth(number) for number in range(2))
     expect(left).to_have_text("seed: 0 → 1")
     expect(above).to_have_text("prompt: …red… → …blue…")
-    shot(page, "grid-card")
+    shot(page, "grid_page_card")
     page.keyboard.press("Escape")
     expect(card).to_be_hidden()
 
@@ -269,13 +269,16 @@ def test_nothing_serious_is_wrong_for_who_cannot_see_it(page_of: Opens, theme: T
     page.keyboard.press("Enter")
     page.locator("summary").click()
     axe(page, "dialog")
-    shot(page, f"grid-enlarged-{theme}")
+    shot(page, f"grid_page_enlarged_{theme}")
 
 
 def test_the_page_speaks_chinese(page_of: Opens, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZIMAGE_LANG", "zh")
     page = page_of()
     expect(page.locator("#count")).to_have_text("24 张，共 24 张")
+    page.get_by_label("种子", exact=True).select_option("seed 1")
+    expect(page.locator("#count")).to_have_text("6 张，共 24 张")
+    page.get_by_role("button", name="重置").click()
     page.get_by_label("查找").fill("blue")
     expect(page.locator("#count")).to_have_text("8 张，共 24 张")
     cell(page, 10).hover()

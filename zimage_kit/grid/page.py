@@ -119,13 +119,14 @@ class _Page:
 
     def _selects(self) -> Iterator[str]:
         """A choice of values for each axis that has several."""
+        names = self.texts.section("names")
         for number, (axis, values) in enumerate(self.values.items()):
             if len(values) > 1:
                 labels = [" ".join(self.plan.label(axis, value).split()) for value in values]
                 options = "".join(f'<option value="{place}">{escape(_short(label))}</option>'
                                   for place, label in enumerate(labels))  # fmt: skip
                 first = f'<option value="">{escape(self.t["all"])}</option>'
-                label = f'<label for="axis-{number}">{escape(axis)}</label>'
+                label = f'<label for="axis-{number}">{escape(names.get(axis, axis))}</label>'
                 select = f'<select id="axis-{number}" data-axis="{number}">{first}{options}</select>'
                 yield f'<span class="field">{label}{select}</span>'
 
