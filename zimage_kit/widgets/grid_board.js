@@ -125,6 +125,7 @@ class BoardView extends Keys(Parts) {
     this.relayout(true);
     [this.scroll.scrollLeft, this.scroll.scrollTop] = kept;
     this.render();
+    this.soon("refresh");
     if (focused) this.node(this.active)?.focus({ preventScroll: true });
   }
 
@@ -214,6 +215,7 @@ class BoardView extends Keys(Parts) {
   }
 
   refresh() {
+    this.el.dataset.pictures = this.shelf.bytes.size; // that are in the page, seen or not
     for (const cell of this.cells.values()) cell.update();
     this.enlarged.update();
   }

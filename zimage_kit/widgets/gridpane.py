@@ -71,6 +71,7 @@ class GridPane(Pane):
         buttons = w.HBox([self.make_button, self.sure_button, self.told]).add_class("zk-grid-buttons")
         parts = (help_, *rows, buttons, self.problem.box, self._holder)
         super().__init__(texts("gridpane.label"), texts("panel.close"), *parts)
+        self._edited(None)
 
     def _axes(self, guard: Guard) -> tuple[list[Any], list[Any]]:
         t = self._texts
@@ -127,7 +128,9 @@ class GridPane(Pane):
             self._tell_soon()
 
     def _edited(self, _: Any) -> None:
-        if not self._filling:
+        for field, value in zip(self.fields, self.values, strict=True):
+            value.add_class("zk-hidden") if field.value == NONE else value.remove_class("zk-hidden")
+        if self.shown and not self._filling:
             self._tell_soon()
 
     def _tell_soon(self) -> None:
