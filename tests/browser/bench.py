@@ -1,4 +1,4 @@
-"""What the panel costs in a real browser: until it is there, a key, a preview, a picture.
+"""What the panel and a grid cost in a real browser: until they are there, a key, a preview, a picture.
 
     python -m tests.browser.bench --output measured.json            about five minutes
     python -m tests.browser.bench --output measured.json --quick    the same way with few rounds, to try the script
@@ -61,6 +61,34 @@ SHOWN = f"""async (index) => {{
     await ran;
     return end - begin;
 }}"""
+CELLS_SHOWN = f"""async ([index, count]) => {{
+    const painted = {PAINTED};
+    const notebook = jupyterapp.shell.currentWidget.content;
+    notebook.activeCellIndex = index;
+    notebook.deselectAll();
+    const boards = () => [...document.querySelectorAll(".zk-board")];
+    const before = boards().length;
+    const there = () => {{
+        const board = boards().at(-1);
+        const cells = [...board.querySelectorAll(".zk-cell")];
+        const seen = (cell) => cell.dataset.state === "done" && cell.querySelector("img").complete
+            && cell.querySelector("img").naturalWidth > 0;
+        return [boards().length > before && cells.length > 0 && cells.every(seen), board.dataset.pictures === count];
+    }};
+    const begin = performance.now();
+    const ran = jupyterapp.commands.execute("notebook:run-cell");
+    let seen = 0;
+    while (true) {{
+        const now = await painted();
+        if (boards().length === before) continue;
+        const [cells, all] = there();
+        if (cells && !seen) seen = now - begin;
+        if (cells && all) {{
+            await ran;
+            return [seen, now - begin];
+        }}
+    }}
+}}"""
 LISTEN = f"""(input) => {{
     const painted = {PAINTED};
     window.zkKeys = [];
@@ -97,6 +125,17 @@ ONE_CLICK = f"""async () => {{
     }}
     return await painted() - begin;
 }}"""
+FOUR_HUNDRED = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1] / "unit")!r})
+from PIL import Image
+from grids import finished
+
+noise = Image.effect_noise((256, 256), 60).convert("RGB")  # compresses as badly as a picture does
+ground = lambda index: Image.new("RGB", (256, 256), (index % 255, 90, 160))
+grid = finished("a {{thing}}", thing=[str(number) for number in range(20)], seed=range(20), picture=(256, 256),
+                paint=lambda request, index: Image.blend(noise, ground(index), 0.5))
+"""
 IN_KERNEL = """
 import os, statistics, time
 from zimage_kit.widgets.results import result
@@ -213,6 +252,23 @@ def shown(pages: Pages, rounds: int) -> Iterator[Row]:
         notebook.close()
     yield Row("the panel, from running its cell until it is shown; first of its kernel and page", "s", first, 1.5)
     yield Row("the same, second of its kernel", "s", second)
+
+
+def grids(pages: Pages, rounds: int) -> Iterator[Row]:
+    """400 cells whose pictures are on the disk, in fresh kernels: those that are seen, and until the page has all."""
+    first, all_there = [], []
+    for _ in range(rounds):
+        notebook = pages.open()
+        notebook.run_cell(FOUR_HUNDRED, wait=True)
+        if not notebook.python("'grid' in globals()"):
+            raise SystemExit(notebook.text())
+        index = notebook.page.evaluate(ADD_CELL, "grid")
+        seen, whole = notebook.page.evaluate(CELLS_SHOWN, [index, "400"])
+        first.append(seen / 1e3)
+        all_there.append(whole / 1e3)
+        notebook.close()
+    yield Row("a grid of 400 cells that are there, from running its cell until those in sight are painted", "s", first)
+    yield Row("the same, until the page has all 400 pictures", "s", all_there, 2.0)
 
 
 def typed(notebook: OpenNotebook, where: Locator, keys: int) -> list[float]:
@@ -352,6 +408,7 @@ def measure(model: str, quick: bool) -> Iterator[Row]:
             pages = Pages(browser, lab)
             pages.open().close()  # the session is started, and the browser has JupyterLab's own scripts
             yield from shown(pages, 1 if quick else 5)
+            yield from grids(pages, 1 if quick else 5)
             yield from pictures(pages, model, 2 if quick else 15)
             yield from keystrokes(pages, model, 12 if quick else 200)
         finally:

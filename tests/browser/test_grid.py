@@ -246,7 +246,7 @@ def test_the_keyboard_goes_everywhere(grid: GridPage) -> None:
     expect(grid.root.locator(".zk-help")).to_contain_text("picks the winner")
     grid.page.keyboard.press("?")
     expect(grid.root.locator(".zk-help")).to_be_hidden()
-    assert grid.python("view.selected.index") == 8
+    grid.notebook.wait("view.selected.index == 8")
 
 
 def test_ratings_and_the_winner_reach_python_and_the_disk(grid: GridPage) -> None:
@@ -303,12 +303,36 @@ def test_any_two_are_compared(grid: GridPage) -> None:
     expect(words.locator("del").first).to_contain_text("red")
     expect(words.locator("ins").first).to_contain_text("blue")
     assert grid.notebook.axe(".zk-gridview") == []
+    grid.page.keyboard.press("Escape")
+    expect(grid.card).to_be_hidden()
     grid.notebook.shot("grid_compare", grid.root.locator(".zk-pane"))
+
+
+def test_what_is_asked_for_while_a_cell_runs_waits_and_says_so(grid: GridPage, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    busy = f"import os, time\nprint('busy')\nwhile not os.path.exists({str(done)!r}): time.sleep(0.05)"
+    output = grid.notebook.output(grid.notebook.run_cell(busy))
+    expect(output).to_contain_text("busy")
+    grid.cell(9).focus()
+    grid.page.keyboard.press("3")
+    expect(grid.cell(9).locator(".zk-sign.zk-on")).to_have_count(3)
+    expect(grid.root.locator(".zk-waits")).to_contain_text("waiting for the running cell to end")
+    grid.page.keyboard.press("Enter")
+    expect(grid.enlarged).to_contain_text("the full picture comes when it is free")
+    expect(grid.enlarged.locator("img")).to_be_visible()
+    done.touch()
+    expect(grid.enlarged).to_contain_text("64 × 64")
+    grid.page.keyboard.press("Escape")
+    grid.notebook.wait("grid.cells[9].rating == 3")
+    expect(grid.root.locator(".zk-waits")).to_be_hidden()
+    expect(grid.cell(9).locator(".zk-sign.zk-on")).to_have_count(3)
 
 
 def test_headers_stay_in_sight_and_a_column_is_removed_and_brought_back(grid: GridPage) -> None:
     grid.page.set_viewport_size({"width": 700, "height": 640})
+    grid.scroll.scroll_into_view_if_needed()
     grid.scroll.evaluate("place => { place.scrollTop = 300; place.scrollLeft = 150; }")
+    expect(grid.cell(8)).to_be_in_viewport()
     box, row, column = (
         grid.scroll.bounding_box(),
         grid.header("row", 2).bounding_box(),

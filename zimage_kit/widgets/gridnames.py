@@ -88,4 +88,5 @@ def recipes(cells: Sequence[Cell], names: Names) -> dict[str, Any]:
         else:
             vary[field] = {"values": list(numbers), "of": of}
     told = {field: value for field, value in same.items() if value}
-    return {"same": told, "vary": vary, "labels": {field: names.of(field) for field in (*told, *vary)}}
+    labels = {field: names.of(field) for field in fields if field in told or field in vary}
+    return {"same": told, "vary": vary, "labels": labels}

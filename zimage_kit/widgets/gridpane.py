@@ -12,7 +12,8 @@ import ipywidgets as w
 from ..errors import BadRequest, ZImageError
 from ..grid import Grid, plan
 from ..grid.axes import slots
-from ..grid.grid import ASK_ABOVE, prepare_grid
+from ..grid.grid import prepare_grid
+from ..grid.making import ASK_ABOVE
 from ..grid.pace import Estimate
 from ..grid.plan import Role
 from ..request import Request
