@@ -16,8 +16,7 @@ from zimage_kit import Context, Grid, Request, Session, Stage
 from zimage_kit.artifact import picture_digest
 from zimage_kit.errors import BadRequest, CannotWrite, JobFailed
 from zimage_kit.events import Event
-from zimage_kit.grid import Cell
-from zimage_kit.grid import grid as grid_module
+from zimage_kit.grid import Cell, making
 from zimage_kit.pipeline import ResidentPipeline
 from zimage_kit.stage import registry
 
@@ -110,7 +109,7 @@ def test_another_layout_label_and_title_run_nothing(
     ):
         assert other.state == "done"
         assert {cell.key for cell in other} <= {cell.key for cell in grid}
-        other.save(tmp_path / "sheet.png", letters=40)
+        other.save(tmp_path / "sheet.png", label_size=40)
         other.save(tmp_path / "sheet.html")
         other.save(tmp_path / "sheet.csv")
     assert runs() == 0
@@ -226,7 +225,7 @@ def test_above_two_hundred_new_cells_it_asks(
     monkeypatch.setattr("builtins.input", nobody)
     with pytest.raises(BadRequest, match="yes=True"):
         session.grid(base, colour=["red"], seed=range(201))
-    monkeypatch.setattr(grid_module, "ASK_ABOVE", 2)
+    monkeypatch.setattr(making, "ASK_ABOVE", 2)
     monkeypatch.setattr("builtins.input", lambda text: "y")
     assert session.grid(base, colour=["red"], seed=range(3)).wait().computed == 3
     monkeypatch.setattr("builtins.input", nobody)
@@ -392,7 +391,13 @@ def test_a_column_is_run_again_with_another_value(session: Session, base: Reques
     assert wider.without(column=2).labels("columns") == grid.labels("columns")
     taller = grid.rerun(row=0, colour="green").wait()
     assert taller.labels("rows") == ("red", "green", "blue")
-    for wrong in ({"column": 7, "steps": 2}, {"steps": 2}, {"column": 0}, {"column": 0, "stepps": 2}):
+    for wrong in (
+        {"column": 7, "steps": 2},
+        {"steps": 2},
+        {"column": 0},
+        {"column": 0, "stepps": 2},
+        {"row": 0, "seed": 5},
+    ):
         with pytest.raises(BadRequest):
             grid.rerun(**wrong)  # type: ignore[arg-type]
 

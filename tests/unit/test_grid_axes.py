@@ -49,6 +49,13 @@ def test_values_are_written_as_people_write_them(name: str, text: str, values: l
     assert parse_values(name, text) == values
 
 
+def test_a_slot_may_be_empty() -> None:
+    assert parse_values("style", "; ink; oil;", slot=True) == ["", "ink", "oil"]
+    made = plan("a cat {style}", {"style": "; ink"})
+    assert made.labels_of("columns") == ("no style", "ink")
+    assert parse_values("prompt", "; a cat;") == ["a cat"]
+
+
 def test_lines_of_a_file_are_values(tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("一只猫\na dog; asleep\n", encoding="utf-8-sig")
     assert parse_values("prompt", f"@{tmp_path / 'prompts.txt'}") == ["一只猫", "a dog; asleep"]

@@ -13,7 +13,7 @@ from . import console
 from .run import Inline, open_session, parse_lora, parse_stage
 
 if TYPE_CHECKING:
-    from ..grid import Grid
+    from ..grid import Cell, Grid
     from ..session import Session
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".html", ".csv", ".json")
@@ -175,6 +175,12 @@ def wait(made: Grid, quiet: bool) -> None:
         made.wait(on_progress=bar.update)
 
 
+def _seconds(cell: Cell) -> float:
+    """Of a cell's picture, without loading."""
+    took = cell.trace.milliseconds if cell.trace else {}
+    return (took.get("total", 0.0) - took.get("import", 0.0) - took.get("load", 0.0)) / 1000
+
+
 def finish(made: Grid, saved: list[Path], as_json: bool) -> None:
     """Say what was made and where it lies. Exit status 1 when a cell failed."""
     if as_json:
@@ -190,8 +196,7 @@ def finish(made: Grid, saved: list[Path], as_json: bool) -> None:
     else:
         for cell in made.failed:
             console.say(f"failed: {cell.label}: {cell.error}")
-        seconds = sum((cell.trace.milliseconds.get("total", 0.0) for cell in made.computed if cell.trace), 0.0) / 1000
-        took = f", {duration(seconds)} of drawing" if made.computed else ""
+        took = f" in {duration(sum(map(_seconds, made.computed)))}" if made.computed else ""
         for path in saved:
             console.result(f"saved {path} ({len(made.done)} of {len(made)} cells, {len(made.computed)} made now{took})")
     if made.failed:

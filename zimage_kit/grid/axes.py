@@ -170,7 +170,9 @@ def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
     separator = "\n" if "\n" in text else ";" if ";" in text or "；" in text else None if sentences else ","
     text = text.replace("；", ";") if separator == ";" else text.replace("，", ",") if separator == "," else text
     parts = [part.strip() for part in (text.split(separator) if separator else [text])]
-    if separator in ("\n", ";"):
+    if slot and separator == ";":  # "; ink; oil" begins with nothing at all
+        parts = parts[:-1] if len(parts) > 1 and not parts[-1] else parts
+    elif separator in ("\n", ";"):
         parts = [part for part in parts if part] or parts[:1]
     found: list[str] = []
     for part in parts:

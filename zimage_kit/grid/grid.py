@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -16,28 +15,26 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..artifact import Artifact
 from ..display import notebook
-from ..errors import BadRequest, ZImageError
+from ..errors import BadRequest
 from ..events import Event
-from ..preflight import Checked
 from ..progress import counter
 from ..units import duration
 from .cell import Cell, Cells
-from .cells import CellStore, Fingerprints, cell_key
-from .pace import Estimate, Pace
+from .cells import CellStore, Fingerprints
+from .making import ASK_ABOVE, Bench, check_cells, cost, elsewhere_of, pace_of, tell_cost
+from .pace import Estimate
 from .plan import ROLES, Labels, Plan, Role
-from .run import Runner, Work, in_order
+from .run import Runner, in_order
+from .variants import line_of, with_again, without
 
 if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
     from pydantic import JsonValue
 
-    from ..job import Job
     from ..session import Session
     from .diversity import Diversity
 
-ASK_ABOVE = 200
-"""New cells."""
 _HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is heard on every system
 _GLANCE_SECONDS = 0.02
 
@@ -63,8 +60,7 @@ class Grid:
         self._runner: Runner | None = None
         self._problem: BaseException | None = None
         self._drawn_before = 0
-        self._began: float | None = None
-        self._counted = 0  # cells that this run began with
+        self._settled: list[float] = []  # when each cell of this run was over
         self._by_place = {cell.place: cell for cell in self.cells}
         for cell in self.cells:
             if store.has(cell.key):
@@ -252,9 +248,9 @@ class Grid:
         """Cells that are there, cells in all, and the sentence about it."""
         done, failed = len(self.done), len(self.failed)
         text = f"{done} of {len(self)} cells" + (f", {failed} failed" if failed else "")
-        made, left = done - self._counted, len(self) - done - failed
-        if self._began is not None and self._running and made > 0 and left:
-            text += f" · {duration((time.monotonic() - self._began) / made * left)} left"
+        left, times = len(self) - done - failed, self._settled
+        if self._running and left and len(times) > 1:  # from the first one on, since before it a model may have loaded
+            text += f" · {duration((times[-1] - times[0]) / (len(times) - 1) * left)} left"
         return done + failed, len(self), text
 
     def cancel(self) -> None:
@@ -269,7 +265,7 @@ class Grid:
             raise BadRequest("the grid is still being made", mend="grid.wait(), or grid.cancel() first.")
         wanted = [cell for cell in (cells or self.cells) if cell.state != "done"]
         session = self._connected()
-        _check(session, wanted, self._elsewhere or _elsewhere(session, wanted), self.plan)
+        self._check(session, wanted)
         for cell in wanted:
             cell.error, cell.state = None, "done" if self.store.has(cell.key) else "waiting"
         self._begin([cell for cell in wanted if cell.state != "done"], yes)
@@ -294,33 +290,13 @@ class Grid:
 
         `grid.rerun(column=2, steps=12)`; names are those of axes. Raises BadRequest.
         """
-        from .axes import canonical, values_of
-
-        role, number = self._line(row, column)
-        if not changes:
-            raise BadRequest("rerun without changes", mend="Such as grid.rerun(column=2, steps=12).")
-        points = list(self.plan.points(role))
-        named = {canonical(name, self.plan.base, self.plan.slot_names): value for name, value in changes.items()}
-        new = {name: values_of(name, [value], name in self.plan.slot_names)[0] for name, value in named.items()}
-        points.insert(number + 1, {**points[number], **new})
-        return make_grid(self._connected(), self.plan.with_points(role, points), yes=True, quiet=True)
+        return make_grid(
+            self._connected(), with_again(self.plan, *line_of(self.plan, row, column), changes), yes=True, quiet=True
+        )
 
     def without(self, row: int | None = None, column: int | None = None) -> Grid:
         """The grid without one row or column; nothing is made or lost."""
-        role, number = self._line(row, column)
-        points = [point for index, point in enumerate(self.plan.points(role)) if index != number]
-        if not points:
-            raise BadRequest(f"a grid without its last {role.removesuffix('s')}")
-        return self._like(self.plan.with_points(role, points))
-
-    def _line(self, row: int | None, column: int | None) -> tuple[Role, int]:
-        role: Role = "columns" if row is None else "rows"
-        number = column if row is None else row
-        if (row is None) == (column is None) or number is None:
-            raise BadRequest("one row or one column is meant", mend="Such as grid.rerun(column=2, steps=12).")
-        if role not in self.plan.dimensions or not 0 <= number < len(self.plan.points(role)):
-            raise BadRequest(f"{role.removesuffix('s')} {number}", expected=f"0 to {len(self.plan.points(role)) - 1}")
-        return role, number
+        return self._like(without(self.plan, *line_of(self.plan, row, column)))
 
     def _like(self, plan: Plan) -> Grid:
         """A grid of cells that this one has, under another plan."""
@@ -411,8 +387,12 @@ class Grid:
         """What it costs to make what is missing."""
         session = self._connected()
         missing = [cell for cell in self.cells if cell.state != "done"]
-        _check(session, missing, self._elsewhere or _elsewhere(session, missing), self.plan)
-        return self._estimate(in_order(missing, self.store, self._elsewhere))
+        self._check(session, missing)
+        return cost(session, self.store, in_order(missing, self.store, self._elsewhere), len(self))
+
+    def _check(self, session: Session, cells: Sequence[Cell]) -> None:
+        self._elsewhere = self._elsewhere or elsewhere_of(session)
+        check_cells(session, cells, self._elsewhere, self.plan)
 
     def _connected(self) -> Session:
         if self._session is None:
@@ -423,31 +403,27 @@ class Grid:
 
     # making it
 
-    def _estimate(self, works: Sequence[Work]) -> Estimate:
-        bases = {work.base[0] for work in works if work.base is not None}
-        missing = {key for key in bases if not self.store.has(key)} - {work.key for work in works}
-        drawings = sum(work.base is None for work in works) + len(missing)
-        workers = _Bench(self._connected()).workers()
-        pace = Pace(self.store.folder.parent / "pace.json")
-        return pace.estimate(len(self.cells), [(w.checked.request, w.model) for w in works], drawings, workers)
-
     def _begin(self, cells: Sequence[Cell], yes: bool, quiet: bool = False) -> None:
         works = in_order(cells, self.store, self._elsewhere)
-        estimate = self._estimate(works) if works and (not quiet or len(works) > ASK_ABOVE) else None
+        estimate = (
+            cost(self._connected(), self.store, works, len(self))
+            if works and (not quiet or len(works) > ASK_ABOVE)
+            else None
+        )
         if estimate is not None:
-            _tell_cost(estimate, len(works), yes)
-        pace = Pace(self.store.folder.parent / "pace.json")
+            tell_cost(estimate, len(works), yes)
         self._counted, self._began = len(self.done), time.monotonic()
         self._problem = None
         if not works:
             return
-        self._runner = Runner(_Bench(self._connected()), works, self.store, pace, self._hear, self._ended)
+        self._runner = Runner(Bench(self._connected()), works, self.store, pace_of(self.store), self._hear, self._ended)
         self._runner.start()
 
     def _hear(self, cell: Cell, event: Event | None) -> None:
         with self._news:
             listeners = list(self._listeners)
             if event is None:
+                self._settled.append(time.monotonic())
                 self._news.notify_all()
         for hear in listeners:
             hear(cell, event)
@@ -474,8 +450,6 @@ class Grid:
 
     def _ipython_display_(self) -> None:
         """In a notebook the view that fills, or the contact sheet where there are no widgets; elsewhere the line."""
-        from ..display import notebook
-
         if notebook() is None:
             print(repr(self))
             return
@@ -493,25 +467,6 @@ class Grid:
         shape = " x ".join(map(str, self.shape))
         failed = f", {len(self.failed)} failed" if self.failed else ""
         return f"<Grid {shape} ({', '.join(self.axes)}): {len(self.done)} of {len(self)} cells{failed}>"
-
-
-class _Bench:
-    """What a runner needs of a session."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def start(self, checked: Checked) -> Job:
-        return self._session._start(checked, fresh=False, keep=False, priority="batch")
-
-    def extend(self, base: Artifact, checked: Checked) -> Job:
-        return self._session._extend(base, checked.request, checked.notes, "batch")
-
-    def workers(self) -> int:
-        return len(self._session.status().workers)
-
-    def gone(self) -> bool:
-        return self._session._engine.closed
 
 
 def make_grid(session: Session, plan: Plan, *, yes: bool = False, quiet: bool = False) -> Grid:
@@ -532,8 +487,8 @@ def prepare_grid(session: Session, plan: Plan) -> Grid:
     cells = [
         Cell(index, place, plan.point(place), plan.where(place), "", store) for index, place in enumerate(plan.places())
     ]
-    elsewhere = _elsewhere(session, cells, plan)
-    _check(session, cells, elsewhere, plan)
+    elsewhere = elsewhere_of(session)
+    check_cells(session, cells, elsewhere, plan)
     grid = Grid(plan, cells, store, session)
     grid._elsewhere = elsewhere
     return grid
@@ -541,46 +496,3 @@ def prepare_grid(session: Session, plan: Plan) -> Grid:
 
 def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, repr(value)) for name, value in values.items()))
-
-
-def _elsewhere(session: Session, cells: Sequence[Cell], plan: Plan | None = None) -> Fingerprints:
-    """Fingerprints of models that are not on this disk, as the session's workers tell them."""
-    found: dict[str, set[str]] = {}
-    for worker in session.status().workers:
-        for name, told in worker.fingerprints.items():
-            found.setdefault(name, set()).add(told)
-    return {name: "+".join(sorted(each)) for name, each in found.items()}
-
-
-def _check(session: Session, cells: Sequence[Cell], elsewhere: Fingerprints, plan: Plan) -> None:
-    """Resolve every cell and give it its key. Raises the first problem with the cell's name, and how many have one."""
-    problems: list[tuple[Cell, ZImageError]] = []
-    for cell in cells:
-        try:
-            cell.checked = session._checked(plan.request(cell.place), {})
-            cell.key = cell_key(cell.checked, elsewhere)
-        except ZImageError as error:
-            problems.append((cell, error))
-    if problems:
-        cell, first = problems[0]
-        more = f" ({len(problems)} of {len(cells)} cells cannot be made.)" if len(problems) > 1 else ""
-        raise type(first)(
-            f"cell {cell.label!r}: {first.seen}",
-            expected=first.expected,
-            mend=f"{first.mend}{more}".strip(),
-            **first.facts,
-        )
-
-
-def _tell_cost(estimate: Estimate, new: int, yes: bool) -> None:
-    """Say what a grid will cost, and ask when it is much. Raises BadRequest for a no, or where nobody can be asked."""
-    if new <= ASK_ABOVE or yes:
-        if notebook() is not None or (sys.stderr is not None and sys.stderr.isatty()):
-            print(estimate, file=sys.stdout if notebook() is not None else sys.stderr)
-        return
-    try:
-        answer = input(f"{estimate}. Make them? [y/N] ")
-    except (EOFError, OSError, RuntimeError):  # no terminal; a notebook without a user
-        answer = ""
-    if answer.strip().lower() not in ("y", "yes", "是", "好"):
-        raise BadRequest(f"{estimate}, and nobody said yes", mend="Give yes=True (--yes), or fewer values.")

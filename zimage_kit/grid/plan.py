@@ -86,7 +86,7 @@ class Plan:
     def label(self, name: str, value: JsonValue) -> str:
         """What a value is called."""
         own = self.labels.get(name, {}).get(_text(value))
-        return own or (str(value) if name in self.slot_names else label_of(name, value))
+        return own or (str(value) or f"no {name}" if name in self.slot_names else label_of(name, value))
 
     @property
     def shape(self) -> tuple[int, ...]:

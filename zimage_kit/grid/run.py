@@ -248,7 +248,7 @@ class Runner:
     def _keep(self, work: Work, artifact: Artifact) -> None:
         key, drew = work.key, artifact.trace.fingerprint
         if (
-            work.model and drew and drew != work.model
+            work.model and drew and drew not in work.model.split("+")
         ):  # a worker whose files are other ones: not the picture of this key
             key = key_of(work.checked.request, drew, lora_fingerprints(work.checked))
             for cell in work.cells:

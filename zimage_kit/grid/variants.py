@@ -1,0 +1,50 @@
+"""Variants of a plan: one line more or less. Cells that stay the same stay the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import BadRequest
+from .axes import canonical, values_of
+from .plan import Plan, Role
+
+_SUCH = "Such as grid.rerun(column=2, steps=12)."
+
+
+def line_of(plan: Plan, row: int | None, column: int | None) -> tuple[Role, int]:
+    """Which row or column is meant. Raises BadRequest for none, for both, and for one that is not there."""
+    role: Role = "columns" if row is None else "rows"
+    number = column if row is None else row
+    if (row is None) == (column is None) or number is None:
+        raise BadRequest("one row or one column is meant", mend=_SUCH)
+    count = len(plan.dimensions.get(role, ()))
+    if not 0 <= number < count:
+        raise BadRequest(
+            f"{role.removesuffix('s')} {number}", expected=f"0 to {count - 1}" if count else "the other one"
+        )
+    return role, number
+
+
+def with_again(plan: Plan, role: Role, number: int, changes: Mapping[str, Any]) -> Plan:
+    """The plan with a line twice, the second time with changes, beside the first. Raises BadRequest."""
+    if not changes:
+        raise BadRequest("rerun without changes", mend=_SUCH)
+    points = list(plan.points(role))
+    point = dict(points[number])
+    for given, value in changes.items():
+        name = canonical(given, plan.base, plan.slot_names)
+        other = next((each for each in plan.dimensions if each != role and name in plan.axes_of(each)), None)
+        if other is not None:
+            raise BadRequest(f"rerun with another {name}", expected=f"what does not vary along the {other} already")
+        (point[name],) = values_of(name, [value], name in plan.slot_names)
+    points.insert(number + 1, point)
+    return plan.with_points(role, points)
+
+
+def without(plan: Plan, role: Role, number: int) -> Plan:
+    """The plan without a line. Raises BadRequest for the last one."""
+    points = [point for index, point in enumerate(plan.points(role)) if index != number]
+    if not points:
+        raise BadRequest(f"a grid without its last {role.removesuffix('s')}")
+    return plan.with_points(role, points)
