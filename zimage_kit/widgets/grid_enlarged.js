@@ -56,7 +56,7 @@ class Enlarged {
     const state = board.state(this.index);
     const full = state === "d" ? board.shelf.full.get(board.key(this.index)) : undefined;
     if (state === "d" && !full && !this.asked) this.ask();
-    const url = full?.url ?? (state === "d" ? board.picture(this.index) : board.cells.get(this.index)?.url);
+    const url = full?.url || (state === "d" ? board.picture(this.index) : board.cells.get(this.index)?.url);
     write(this.title, shape.label(this.index));
     this.image.hidden = !url;
     if (url && this.image.src !== url) this.image.src = url;

@@ -87,7 +87,7 @@ class Layout {
     this.pitch = this.cell + GAP;
     this.across = shape.wall ? Math.max(1, Math.min(shape.columns, Math.floor((room - GAP) / this.pitch))) : shape.columns;
     this.top = shape.wall || !plan.columns.length ? 0
-      : 12 + LINE * Math.max(...plan.columns.map((label) => linesOf(label, this.cell - 30, 4)));
+      : Math.max(this.left ? 40 : 0, 12 + LINE * Math.max(...plan.columns.map((label) => linesOf(label, this.cell - 30, 4))));
     this.foot = FOOT + (shape.inner > 1 ? LINE : 0);
     this.under = shape.wall ? 8 + LINE * Math.max(...plan.columns.map((label) => linesOf(label, this.cell - 30, 3))) : 0;
     this.place();

@@ -50,7 +50,7 @@ class Shelf {
 
   keep(message, bytes) {
     this.drop(message.full);
-    this.full.set(message.full, { url: jpeg(bytes), about: message.about });
+    this.full.set(message.full, { url: bytes.byteLength ? jpeg(bytes) : "", about: message.about });
     for (const key of [...this.full.keys()].slice(0, -12)) this.drop(key);
   }
 

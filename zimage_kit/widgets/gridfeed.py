@@ -35,7 +35,7 @@ class Feed:
         failed: Callable[[BaseException], None],
     ) -> None:
         self.grid, self._board, self._texts, self._ended, self._failed = grid, board, texts, ended, failed
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
         self._news, self._telling, self._closed = False, False, False
         self._steps: dict[int, Event] = {}
         self._previews: dict[int, bytes] = {}
@@ -56,15 +56,15 @@ class Feed:
         self.wake()
 
     def close(self) -> None:
-        """Follow it no more."""
-        with self._lock:
-            self._closed = True
+        """Follow it no more: the board is another's from now on."""
         self._unlisten()
+        with self._lock, self._writing:
+            self._closed = True
 
     def marked(self) -> None:
         """Ratings or the winner have changed: tell it at once."""
-        self._marks.clear()
-        with self._board.hold_sync():
+        with self._writing, self._board.hold_sync():
+            self._marks.clear()
             self._tell_marks("".join(cell.state[0] for cell in self.grid.cells))
 
     def wake(self) -> None:
@@ -112,9 +112,10 @@ class Feed:
             for cell, letter in zip(cells, states, strict=True)
             if letter == "d" and short(cell.key) not in board.sent
         ]
-        if unsent:
-            self._send(unsent[:PACK])
-        with board.hold_sync():
+        self._send(unsent[:PACK])
+        with self._writing, board.hold_sync():
+            if self._closed:
+                return
             if board.keys_of != keys:
                 board.keys_of = keys
             board.states = states
@@ -123,8 +124,6 @@ class Feed:
             self._tell_marks(states)
             board.progress = self._progress(states, running)
         for start in range(PACK, len(unsent), PACK):
-            if self._closed:
-                return
             self._send(unsent[start : start + PACK])
         if self._was_running and not running:
             self._ended()
@@ -132,7 +131,9 @@ class Feed:
 
     def _send(self, cells: list[Cell]) -> None:
         pictures = {short(cell.key): cell.thumb or b"" for cell in cells}
-        self._board.put(pictures)
+        with self._writing:
+            if pictures and not self._closed:
+                self._board.put(pictures)
 
     def _in_the_making(self, states: str) -> dict[str, dict[str, Any]]:
         with self._lock:

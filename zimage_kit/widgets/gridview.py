@@ -27,6 +27,8 @@ from .texts import language as users_language
 
 LARGEST_SHEET = 300_000
 """Bytes of the contact sheet that a saved notebook keeps."""
+SMALLEST_CELL, LARGEST_CELL, SHEET_PIXELS = 48, 256, 4e6
+"""Sides of its cells in pixels, and about how many pixels it has in all."""
 STOP_SECONDS = 60.0
 
 
@@ -155,8 +157,11 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _keep_sheet(self) -> None:
         """The contact sheet into the cell's plain output."""
-        if not self._closed and self._plain.displayed and self.grid.done and hasattr(self.grid, "sheet"):
-            self._plain.show({"image/jpeg": small_sheet(self.grid.sheet()), "text/plain": repr(self.grid)})
+        grid = self.grid
+        if self._closed or not self._plain.displayed or not grid.done:
+            return
+        side = int(max(SMALLEST_CELL, min(LARGEST_CELL, (SHEET_PIXELS / len(grid)) ** 0.5)))
+        self._plain.show({"image/jpeg": small_sheet(grid.sheet(cell=side)), "text/plain": repr(grid)})
 
     # what the page asks for
 
@@ -215,6 +220,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _send_full(self, cell: Cell) -> None:
         artifact = cell.artifact
         if artifact is None:
+            self.board.send({"full": short(cell.key), "about": self._texts("board.gone")}, [b""])
             return
         parts = [f"{artifact.image.width} × {artifact.image.height}"]
         if took := artifact.trace.milliseconds.get("total"):
