@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,7 +81,7 @@ def grid(
     from ..errors import BadRequest
     from ..request import Request, parse_size
 
-    targets = [checked(path) for path in output or [default_path(prompt)]]
+    targets: list[Path | None] = [checked(path) for path in output or ()] or [None]
     given = {"columns": x, "rows": y, "pages": pages, "inner": inner}
     axes, layout = parse_axes(given)
     if not (axes or cells or reopen):
@@ -123,15 +122,6 @@ def checked(path: Path) -> Path:
     if path.suffix.lower() not in ENDINGS:
         raise CannotWrite(f"{path.name} ends in {path.suffix or 'nothing'}", expected=", ".join(ENDINGS))
     return check_writable_file(path)
-
-
-def default_path(prompt: str) -> Path:
-    """A dated name in the outputs folder."""
-    from ..store import outputs_dir, slug_of
-
-    now = datetime.now()
-    slug = slug_of(prompt) or "grid"
-    return outputs_dir() / now.strftime("%Y-%m-%d") / f"{now.strftime('%H%M%S')}-grid-{slug}.png"
 
 
 def parse_axes(given: dict[str, list[str] | None]) -> tuple[dict[str, Any], dict[str, Any]]:

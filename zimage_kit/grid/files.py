@@ -13,12 +13,13 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import png
 from ..errors import BadRequest, CannotWrite, NoRecipe
-from ..store import write_whole
+from ..store import outputs_dir, slug_of, write_whole
 from .sheet import MEGAPIXELS, Fit, drawn, layouts_of
 from .table import to_csv
 
@@ -58,6 +59,17 @@ def save(grid: Grid, path: Path, **options: Any) -> list[Path]:
     for target, content in zip(paths, contents, strict=True):
         write_whole(target, content)
     return paths
+
+
+def dated_path(grid: Grid) -> Path:
+    """A free path in the outputs folder, by today's date and time: `YYYY-MM-DD/HHMMSS-grid-slug.png`."""
+    now = datetime.now()
+    stem = f"{now.strftime('%H%M%S')}-grid-{slug_of(grid.title or grid.plan.base.prompt) or 'sheet'}"
+    folder = outputs_dir() / now.strftime("%Y-%m-%d")
+    path, number = folder / f"{stem}.png", 2
+    while path.exists():
+        path, number = folder / f"{stem}-{number}.png", number + 1
+    return path
 
 
 def recipe_text(grid: Grid) -> str:

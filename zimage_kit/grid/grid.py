@@ -318,17 +318,19 @@ class Grid:
         """Plan and keys of the cells as JSON values: what `save` puts into every file, and `open` reads."""
         return {**self.plan.data(), "cells": [cell.key for cell in self.cells]}
 
-    def save(self, path: str | os.PathLike[str], **options: Any) -> list[Path]:
+    def save(self, path: str | os.PathLike[str] | None = None, **options: Any) -> list[Path]:
         """Write what there is into a file of the kind that its ending says, and return the files' paths.
+
+        Without a path: a contact sheet `YYYY-MM-DD/HHMMSS-grid-slug.png` in the outputs folder.
 
         .png, .jpg: contact sheets, with the options of `sheets` (and quality=92 for .jpg); several sheets become
         name-1.png, name-2.png … .html: a page that needs nothing but a browser (max_bytes=80_000_000, quality=88).
         .csv: the table (only=names of columns). .json: the recipe. All but the table hold the recipe, and `Grid.open`
         opens them. Each file is there whole or not at all. Raises CannotWrite, and BadRequest for other options.
         """
-        from .files import save
+        from .files import dated_path, save
 
-        return save(self, Path(path), **options)
+        return save(self, dated_path(self) if path is None else Path(path), **options)
 
     def sheet(self, page: int = 0, **options: Any) -> Image.Image:
         """A contact sheet as a picture (RGB), the first unless another `page` is asked for; options as for `sheets`."""

@@ -42,7 +42,8 @@ class Estimate:
         new = "all new" if self.new == self.cells else f"{self.new} new"
         less = f" from {self.drawings} drawings" if self.drawings < self.new else ""
         time = "time not known yet" if self.seconds is None else f"about {duration(self.seconds)}"
-        return f"{cells}, {new}{less}: {time}, {gigabytes(self.bytes)}"
+        size = gigabytes(self.bytes) if self.bytes >= 1e6 else f"{self.bytes / 1e3:.0f} kB"
+        return f"{cells}, {new}{less}: {time}, {size}"
 
 
 def kind_of(request: Request, model: str) -> str:
