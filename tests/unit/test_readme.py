@@ -43,15 +43,17 @@ def test_the_python_examples_run_as_they_stand(name: str, tmp_path: Path) -> Non
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "identical" in done.stdout
-    assert done.stdout.rstrip().endswith("cancelled")
+    assert "\ncancelled\n" in done.stdout
+    assert "9 made, 0 failed\n" in done.stdout
+    assert done.stdout.endswith("3 drawings for 6 cells\n")
     saved = {path.name for path in tmp_path.glob("*.png")}
     assert saved == set(re.findall(r'save\("([^"]+)"\)', code)) | {f"boat-{seed}.png" for seed in (42, 43, 44)}
 
 
 @pytest.mark.slow
 def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
-    blocks = re.findall(r"```\n(zimage run .*?)```", page("README.md"), re.DOTALL)
-    assert len(blocks) == 2
+    blocks = re.findall(r"```\n(zimage (?:run|grid) .*?)```", page("README.md"), re.DOTALL)
+    assert len(blocks) == 3
     zimage = f'"{sys.executable}" -m zimage_kit'
     script = "set -e\n" + re.sub(r"^zimage", zimage.replace("\\", r"\\"), "".join(blocks), flags=re.MULTILINE)
     environment = {**os.environ, "ZIMAGE_OUTPUTS": str(tmp_path / "outputs"), "PYTHONPATH": str(ROOT)}
@@ -62,6 +64,7 @@ def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("balloon-*.png"))) == 4
     assert "identical" in done.stdout
     assert "text_overlay  ready" in done.stdout
+    assert {"balloons.html", "steps.png", "steps.csv"} <= {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "my_extensions" / "my_frame" / "extension.toml").is_file()
 
 
