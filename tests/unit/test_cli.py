@@ -432,3 +432,32 @@ def test_lab_serves_the_notebooks_on_this_machine_only(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
+
+
+def test_a_grid_that_cannot_be_is_refused_before_anything_is_loaded(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    for words, said in (
+        (["grid"], "without axes"),
+        (["grid", "a cat"], "--x seed=1-4"),
+        (["grid", "a cat", "--x", "seed"], "--x 'seed'; expected NAME=VALUES"),
+        (["grid", "a cat", "--x", "seed=1", "--y", "seed=2"], "an axis already"),
+        (["grid", "a cat", "--x", "sede=1"], "Did you mean seed?"),
+        (["grid", "a cat", "--x", "seed=1-9(-1)"], "a step that leads from 1 to 9"),
+        (["grid", "a cat", "--x", "steps=0,1"], "cell 'steps 0'"),
+        (["grid", "a {c} cat", "--x", "seed=1"], "slot {c} without an axis"),
+        (["grid", "a cat", "--reopen", "x.png"], "one or the other"),
+        (["grid", "--cells", "none.csv"], "none.csv cannot be read"),
+    ):
+        assert cli.call([*words, "--inline"]) == 2, words
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert said in told.err, words
+        assert told.err.count("\n") <= 2, "one line, and perhaps that nano draws"
+    for words, said in (
+        (["grid", "a cat", "--x", "seed=1", "-o", "x.gif"], "expected .png, .jpg"),
+        (["grid", "a cat", "--x", "seed=1", "-o", "/proc/x.png"], "cannot be written"),
+    ):
+        assert cli.call(words) == 1, words
+        assert said in capsys.readouterr().err
+    assert not (home / "outputs").exists()
