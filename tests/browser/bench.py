@@ -51,7 +51,7 @@ SHOWN = f"""async (index) => {{
     const notebook = jupyterapp.shell.currentWidget.content;
     notebook.activeCellIndex = index;
     notebook.deselectAll();
-    const buttons = () => [...document.querySelectorAll(".zk-studio .zk-primary")];
+    const buttons = () => [...document.querySelectorAll(".zk-studio .zk-bar .zk-primary")];
     const before = buttons().length;
     const begin = performance.now();
     const ran = jupyterapp.commands.execute("notebook:run-cell");
@@ -118,7 +118,7 @@ ONE_CLICK = f"""async () => {{
     const image = panel.querySelector(".zk-picture");
     const before = thumbs();
     const begin = performance.now();
-    panel.querySelector(".zk-primary").click();
+    panel.querySelector(".zk-bar .zk-primary").click();
     const making = () => image.classList.contains("zk-making");
     while (thumbs() === before || !image.complete || image.naturalWidth !== 1024 || making()) {{
         if (await painted() - begin > 30_000) throw new Error(`no picture: ${{panel.innerText}}`);

@@ -21,7 +21,7 @@ from .texts import Texts
 from .worddiff import page
 
 SAME_SHAPE = 0.02
-LEAST = 340
+LEAST = 320
 """Pixels that a picture takes in the page at least."""
 _TEXTS = ("prompt", "negative_prompt")
 
