@@ -142,6 +142,22 @@ def test_slots_of_the_prompt_are_axes_and_go_before_fields() -> None:
         requests(plan("a {c} cat", {"seed": [1]}))
 
 
+def test_braces_of_a_prompt_without_slots_are_its_own() -> None:
+    for prompt in ('{"scene": {"subject": "cat"}}', "{{masterpiece}}, a cat", "}} {{ { }"):
+        assert [request.prompt for request in requests(plan(prompt, {"seed": [1, 2]}))] == [prompt] * 2
+    (request,) = requests(plan(Request(prompt="a {c} cat", negative_prompt="{{dark}}"), {"c": ["{c}"]}))
+    assert (request.prompt, request.negative_prompt) == ("a {c} cat", "{{dark}}")  # as the error for a slot says
+
+
+def test_stages_are_counted_as_they_stand_in_the_base() -> None:
+    base = Request(prompt="a cat").then(zk.stages.text_overlay(text="one"), zk.stages.text_overlay(text="two"))
+    made = requests(plan(base, {"stages.text_overlay.1": [True, False], "stages.text_overlay.2.text": ["x"]}))
+    assert [[stage.fields()["text"] for stage in request.stages] for request in made] == [["one", "x"], ["x"]]
+    gone = plan(base, {"stages.text_overlay.1": [False], "stages.text_overlay.1.text": ["x"]})
+    with pytest.raises(BadRequest, match="no text_overlay stage is left here"):
+        requests(gone)
+
+
 def test_a_slot_is_filled_in_the_texts_of_stages_too() -> None:
     base = Request(prompt="a {colour} cat").then(zk.stages.text_overlay(text="{colour}, {seed}"))
     (request,) = requests(plan(base, {"colour": ["red"]}))

@@ -33,8 +33,11 @@ _RANGE = re.compile(rf"({_NUMBER})\s*-\s*({_NUMBER})\s*(?:\(\s*([+-]\s*(?:\d+\.?
 
 def slots(request: Request) -> frozenset[str]:
     """The names in braces in the request's prompts."""
-    texts = (request.prompt, request.negative_prompt)
-    return frozenset(match[1] for text in texts for match in _SLOT.finditer(text) if match[1])
+    return _slots_of(request.prompt) | _slots_of(request.negative_prompt)
+
+
+def _slots_of(text: str) -> frozenset[str]:
+    return frozenset(match[1] for match in _SLOT.finditer(text) if match[1])
 
 
 def canonical(name: str, request: Request, slot_names: frozenset[str]) -> str:
@@ -306,11 +309,19 @@ def changed(base: Request, point: Point, slot_names: frozenset[str]) -> Request:
 
     `slot_names` are the axes that are slots. Raises BadRequest for a slot without an axis and for what cannot be.
     """
-    request = base
-    fields = {name: value for name, value in point.items() if name not in slot_names}
-    for name in sorted(fields, key=lambda name: ("." in name, name)):
-        request = _with_field(request, name, fields[name])
+    request = with_fields(base, {name: value for name, value in point.items() if name not in slot_names})
     return _filled(request, {name: str(point[name]) for name in point if name in slot_names})
+
+
+def with_fields(base: Request, fields: Point) -> Request:
+    """The base with other fields, of its stages too; these are counted as they stand in the base. Raises BadRequest."""
+    request, stages = base, list[StageData | None](base.stages)
+    for name in sorted(fields, key=lambda name: ("." in name, name)):
+        if name.startswith("stages."):
+            _change_stage(stages, base.stages, name, fields[name])
+        else:
+            request = _with_field(request, name, fields[name])
+    return request.but(stages=[stage for stage in stages if stage is not None])
 
 
 def _with_field(request: Request, name: str, value: Any) -> Request:
@@ -321,8 +332,6 @@ def _with_field(request: Request, name: str, value: Any) -> Request:
         return request.but(loras=[(path, weight) for path, weight in value])
     if name.startswith("lora."):
         return request.but(loras=_weighted(request.loras, name, value))
-    if name.startswith("stages."):
-        return request.but(stages=_with_stage(request.stages, name, value))
     return request.but(**{name: value})
 
 
@@ -337,27 +346,33 @@ def _weighted(loras: Sequence[Lora], name: str, weight: float) -> list[Lora]:
     return [Lora(path=lora.path, weight=weight) if lora is chosen[0] else lora for lora in loras]
 
 
-def _with_stage(stages: Sequence[StageData], name: str, value: Any) -> list[StageData]:
+def _change_stage(stages: list[StageData | None], base: Sequence[StageData], name: str, value: Any) -> None:
+    """Change one of the stages, which keep the places that they have in the base; one taken away leaves None."""
     parts = name.split(".")[1:]
     kind, rest = parts[0], parts[1:]
     number = int(rest.pop(0)) if rest and rest[0].isdigit() else 1
-    places = [place for place, stage in enumerate(stages) if stage.kind == kind]
-    if number > len(places):
+    places = [place for place, stage in enumerate(base) if stage.kind == kind]
+    old = stages[places[number - 1]] if number <= len(places) else None
+    if old is None:
         raise BadRequest(f"axis {name}: no {kind} stage is left here", mend="Another axis takes it away.", axis=name)
-    place, found = places[number - 1], list(stages)
     if rest:
-        found[place] = StageData(kind=kind, **{**stages[place].fields(), rest[0]: value})
+        stages[places[number - 1]] = StageData(kind=kind, **{**old.fields(), rest[0]: value})
     elif value is False:
-        del found[place]
+        stages[places[number - 1]] = None
     elif value is not True:
-        found[place] = StageData(kind=kind, **{**stages[place].fields(), **value})
-    return found
+        stages[places[number - 1]] = StageData(kind=kind, **{**old.fields(), **value})
 
 
 def _filled(request: Request, texts: Mapping[str, str]) -> Request:
-    """Slots filled in; in a stage's texts only those that have an axis, the rest is the stage's own business."""
+    """Slots filled in; in a stage's texts only those that have an axis, the rest is the stage's own business.
+
+    A text without a slot stays as it is, `{{` and all.
+    """
 
     def fill(text: str, strict: bool) -> str:
+        if not _slots_of(text):
+            return text
+
         def one(match: re.Match[str]) -> str:
             if not match[1]:
                 return match[0][0] if strict else match[0]
@@ -368,7 +383,7 @@ def _filled(request: Request, texts: Mapping[str, str]) -> Request:
                 raise BadRequest(
                     f"the prompt has a slot {match[0]} without an axis",
                     expected=f"one of the axes ({known})",
-                    mend=f"Give it values ({match[1]}=[…]), or write {{{match[0]}}} if the braces are meant.",
+                    mend=f'Give it values ({match[1]}=[…]), or {match[1]}="{match[0]}" if the braces are meant.',
                     axis=match[1],
                 )
             return match[0]
