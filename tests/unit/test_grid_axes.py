@@ -198,6 +198,49 @@ def test_axes_are_laid_out_in_four_dimensions() -> None:
         plan("-", axes, layout={"rows": "sed"})
 
 
+def test_size_and_its_sides_cannot_both_be_axes() -> None:
+    for side in ("width", "height"):
+        with pytest.raises(BadRequest, match=f"axes size and {side}; expected size alone, or width and height"):
+            plan("a cat", {"size": ["64x64"], side: [64, 128]})
+    assert plan("a {size} cat", {"size": ["big"], "width": [64, 128]}).shape == (1, 2)  # that one is a slot
+
+
+def test_a_dimension_may_begin_with_nothing(tmp_path: Path) -> None:
+    made = plan("a cat", {"steps": [1, 2], "seed": [None, 1]})
+    assert made.shape == (2, 2)
+    assert made.labels_of("columns") == ("as it is", "seed 1")
+    (tmp_path / "cells.csv").write_text("guidance,seed\n,2\n1,3\n")
+    assert [request.seed for request in requests(plan("a cat", tmp_path / "cells.csv"))] == [2, 3]
+    assert plan("a cat", {"guidance": [None], "seed": [None, 1]}).shape == (1, 2)
+
+
+def test_a_single_value_by_keyword_is_a_setting_and_no_axis() -> None:
+    more: dict[str, Any] = {"colour": ["red", "blue"], "seed": range(2), "width": 64, "height": np.int64(64),
+                            "steps": "1", "model": "nano", "guidance": None}  # fmt: skip
+    made = plan("a {colour} balloon", None, more)
+    assert (made.axes, made.shape) == (("colour", "seed"), (2, 2))
+    base = made.base
+    assert (base.width, base.height, base.steps, base.model, base.guidance) == (64, 64, 1, "nano", None)
+    assert plan("a", None, {"seed": 7, "steps": [4]}).notes == ()
+    assert plan("a", None, {"size": (320, 192), "lora": "ink", "steps": [4]}).base.loras[0].weight == 1
+    one = plan("a {c} cat", None, {"c": "red", "seed": [3], "steps": "1-3"})  # a slot, a list, several in a text
+    assert (one.axes, one.shape) == (("c", "seed", "steps"), (1, 1, 3))
+    frame = pd.DataFrame({"seed": [1, 2]})
+    assert plan("a", frame, {"steps": 4}).shape == (2,)
+    zipped = plan("a", None, {"seed": [1, 2], "guidance": [0, 1], "steps": 4}, zipped=True)
+    assert (zipped.shape, zipped.base.steps) == ((2,), 4)
+    with pytest.raises(BadRequest, match="without axes"):
+        plan("a", None, {"seed": 7})
+    with pytest.raises(BadRequest, match="steps=0; expected 1 to 200"):
+        plan("a", None, {"seed": [7], "steps": 0})
+    two: dict[str, Any] = {"seed": [1, 2], "steps": 4}
+    for options in ({"layout": {"rows": "steps"}}, {"labels": {"steps": ["four"]}}, {"zipped": ("seed", "steps")}):
+        with pytest.raises(BadRequest, match=r"steps has one value; expected an axis.*steps=\[4\]"):
+            plan("a", None, two, **options)  # type: ignore[arg-type]
+    with pytest.raises(BadRequest, match="two axes of one name, seed"):
+        plan("a", frame, {"seed": [3]})
+
+
 def test_zipped_axes_go_in_step() -> None:
     axes = {"prompt": ["a", "b"], "seed": [1, 2], "steps": [4, 8]}
     made = plan("-", axes, zipped=True)

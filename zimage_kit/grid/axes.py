@@ -106,8 +106,9 @@ def values_of(name: str, given: Any, slot: bool = False) -> list[JsonValue]:
     """
     if isinstance(given, str):
         found: list[Any] = parse_values(name, given, slot)
-    elif hasattr(given, "tolist"):  # an array, a column of a table
-        found = list(given.tolist())
+    elif hasattr(given, "tolist"):  # an array, a column of a table; or a number of numpy's
+        listed = given.tolist()
+        found = listed if isinstance(listed, list) else [listed]
     elif not slot and _is_one(name, given):
         found = [given]
     elif isinstance(given, Iterable) and not isinstance(given, Mapping | bytes | BaseModel):
@@ -119,6 +120,12 @@ def values_of(name: str, given: Any, slot: bool = False) -> list[JsonValue]:
     if len(found) > LARGEST_AXIS:
         raise BadRequest(f"axis {name} has {len(found)} values", expected=f"at most {LARGEST_AXIS}", axis=name)
     return [_slot_text(value) if slot else _normal(name, value) for value in found]
+
+
+def is_one_value(name: str, given: Any, values: Sequence[JsonValue]) -> bool:
+    """Whether a value was given as such, and not as a list of one."""
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping | BaseModel)
+    return len(values) == 1 and (not several or _is_one(name, given) or getattr(given, "ndim", 1) == 0)
 
 
 def _is_one(name: str, value: Any) -> bool:

@@ -20,7 +20,7 @@ from pydantic import JsonValue
 
 from ..errors import BadRequest, closest
 from ..request import Request
-from .axes import Point, canonical, changed, label_of, slots, values_of
+from .axes import Point, canonical, changed, is_one_value, label_of, slots, values_of, with_fields
 
 Role = Literal["rows", "columns", "pages", "inner"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -186,19 +186,19 @@ def plan(
 ) -> Plan:
     """A plan from what a user gives. `axes`: names to values, a table (pandas, or a CSV file) with a cell in each row.
 
-    `layout` gives roles names of axes (several: they are zipped). `zipped`: all axes go in step, or those that are
-    named. Raises BadRequest.
+    `more` are axes too (keywords), but a field's single value there is no axis: it changes the base. `layout` gives
+    roles names of axes (several: they are zipped). `zipped`: all axes go in step, or those that are named. Raises
+    BadRequest.
     """
     request = base if isinstance(base, Request) else Request(prompt=base)
-    columns = _columns(axes)
+    columns = table_of(axes)
+    both = sorted(set(axes if columns is None else columns).intersection(more or ())) if axes is not None else []
+    if both:
+        raise BadRequest(f"two axes of one name, {both[0]}", expected="each once")
     if columns is not None:
-        given, zipped = {**columns, **dict(more or {})}, True if zipped is False else zipped
-        if more:
-            zipped = tuple(columns)
+        given, zipped = {**columns, **(more or {})}, tuple(columns) if zipped is False else zipped
     else:
         given = {**(axes or {}), **(more or {})}
-    if not given:
-        raise BadRequest("a grid without axes", mend="Give it one: session.grid(…, seed=range(4)).")
     slot_names = slots(request)
     for name in ("prompt", "negative_prompt"):  # whose values may bring slots of their own
         if name in given:
@@ -209,7 +209,18 @@ def plan(
     if len(set(names.values())) < len(names):
         raise BadRequest("two axes of one name", expected=f"each once ({', '.join(given)})")
     own_slots = frozenset(names.values()) & slot_names
+    sides = [name for name in ("width", "height") if name in names.values()]
+    if "size" in names.values() and sides and not own_slots & {"size", *sides}:
+        raise BadRequest(f"axes size and {sides[0]}", expected="size alone, or width and height")
     values = {names[each]: values_of(names[each], given[each], names[each] in own_slots) for each in given}
+    fixed: dict[str, JsonValue] = {}
+    for each in more or ():
+        if (name := names[each]) not in own_slots and is_one_value(name, given[each], values[name]):
+            (fixed[name],) = values.pop(name)
+    _no_axes(fixed, names, {**(layout or {}), "zip": None if isinstance(zipped, bool) else zipped, "labels": labels})
+    if not values:
+        raise BadRequest("a grid without axes", mend="Give it one: session.grid(…, seed=range(4)).")
+    request = with_fields(request, {name: value for name, value in fixed.items() if value is not None})
     notes: tuple[str, ...] = ()
     if request.seed is None:
         request = request.but(seed=GRID_SEED)
@@ -225,6 +236,18 @@ def plan(
     return found
 
 
+def _no_axes(fixed: Mapping[str, JsonValue], names: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    """Refuse options that name what has one value and is no axis."""
+    for option, wanted in options.items():
+        for name in (wanted,) if isinstance(wanted, str) else wanted or ():
+            if names.get(name, name) in fixed:
+                raise BadRequest(
+                    f"{option}={name!r}: {name} has one value",
+                    expected="an axis",
+                    mend=f"Give it a list of values: {name}=[{fixed[names.get(name, name)]!r}].",
+                )
+
+
 def relabelled(old: Plan, labels: Labels) -> Plan:
     """The same plan with other labels. Raises BadRequest."""
     values: dict[str, list[JsonValue]] = {}
@@ -237,7 +260,7 @@ def relabelled(old: Plan, labels: Labels) -> Plan:
     return replace(old, labels={**old.labels, **_labels(labels, {}, values, old.slot_names)})
 
 
-def _columns(axes: Any) -> dict[str, list[Any]] | None:
+def table_of(axes: Any) -> dict[str, list[Any]] | None:
     """A table's columns, empty cells as None; None for what is no table."""
     if isinstance(axes, str | Path):
         return _read_csv(Path(axes).expanduser())
@@ -297,10 +320,10 @@ def _dimensions(
             raise BadRequest(f"{role}={wanted!r}: an axis can have one place only")
         found[role] = _zip(chosen, values)  # type: ignore[index]
         used |= set(chosen)
-    left = [_zip(group, values) for group in together if not set(group) & used]
     single = used.union(*together)
-    left += [_zip((name,), values) for name in values if name not in single]
-    return _in_order(found, sorted(left, key=lambda points: list(values).index(next(iter(points[0])))))
+    left = [group for group in together if not set(group) & used] + [(name,) for name in values if name not in single]
+    left.sort(key=lambda group: list(values).index(group[0]))
+    return _in_order(found, [_zip(group, values) for group in left])
 
 
 def _zip(names: Sequence[str], values: Mapping[str, list[JsonValue]]) -> tuple[Point, ...]:
