@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import field_validator, model_validator
 
 from zimage_kit import Call, Context, Field, Request, Stage, stage
+from zimage_kit.directories import file_fingerprint
 from zimage_kit.errors import BadRequest, closest
 from zimage_kit.models import ModelSpec, controlnet, resolve
 from zimage_kit.stage import Control
@@ -184,7 +185,7 @@ def _spec(request: Request) -> ModelSpec:
 
 def _stamp(path: Path) -> str:
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-    return " ".join(f"{file} {(stat := file.stat()).st_size} {stat.st_mtime_ns}" for file in files)
+    return " ".join(file_fingerprint(file) for file in files)
 
 
 def _placing(

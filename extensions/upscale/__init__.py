@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zimage_kit import Context, Field, Request, Stage, stage
+from zimage_kit.directories import file_fingerprint
 from zimage_kit.errors import BadRequest
 from zimage_kit.models import default_model, resolve
 
@@ -64,10 +65,12 @@ class Upscale(Stage):
         return ()
 
     def cache_key(self) -> str:
-        """The file's state counts too."""
-        file = networks.file_of(self.weights or "x2plus")
-        state = f"{(stat := file.stat()).st_size} {stat.st_mtime_ns}" if file.is_file() else "to be fetched"
-        return f"{super().cache_key()} {file} {state}"
+        """What the file holds counts too, wherever it lies; of x2plus it is known before it is fetched."""
+        weights = self.weights or "x2plus"
+        file = networks.file_of(weights)
+        if weights == "x2plus":
+            return f"{super().cache_key()} {networks.X2PLUS_SHA256}"
+        return f"{super().cache_key()} {file_fingerprint(file) if file.is_file() else file}"
 
     def after(self, image: Image.Image, ctx: Context) -> Image.Image:
         """The picture exactly `factor` times as large; an alpha channel is enlarged by interpolation."""
