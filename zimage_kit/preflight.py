@@ -52,7 +52,7 @@ def check(request: Request, models: frozenset[str] | None = None) -> Checked:
     request, notes = _filled(request, spec, stages)
     notes += _check_sizes(request, spec)
     notes += _check_texts(request, spec)
-    warnings = [] if _elsewhere(models) else _check_stages(request)
+    warnings = [] if _elsewhere(models) else stage_notes(request)
     notes += warnings
     if models and spec.name in models and spec.directory() is None:
         return Checked(request, spec, None, None, tuple(notes), tuple(warnings))
@@ -153,7 +153,7 @@ def _check_length(request: Request, spec: ModelSpec, directory: Path) -> int:
     return tokens
 
 
-def _check_stages(request: Request, done: int = 0) -> list[str]:
+def stage_notes(request: Request, done: int = 0) -> list[str]:
     """What the stages have to say, those after the first `done`, and whether letters would be painted over."""
     stages = build_stages(request.stages)
     notes = [note for stage in stages[done:] for note in stage.check(request)]
@@ -185,4 +185,4 @@ def check_applied(request: Request, done: int, models: frozenset[str] | None = N
                 mend="Use session.run(request.then(stage)).",
             )
     request = request.but(stages=[*request.stages[:done], *(stage.resolved(request).data() for stage in built)])
-    return request, [] if _elsewhere(models) else _check_stages(request, done)
+    return request, [] if _elsewhere(models) else stage_notes(request, done)

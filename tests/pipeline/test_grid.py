@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from itertools import pairwise
@@ -360,6 +363,159 @@ def test_a_damaged_file_is_made_again(session: Session, base: Request, runs: Run
     assert again[0, 1].artifact is not None
 
 
+def test_what_is_gone_or_damaged_is_made_again_by_retry(session: Session, base: Request, runs: Runs) -> None:
+    grid = session.grid(base, colour=["red"], seed=[0, 1, 2]).wait()
+    gone, damaged, newer = grid.cells
+    assert gone.path and damaged.path and newer.path
+    gone.path.unlink()
+    content = bytearray(damaged.path.read_bytes())
+    place = content.index(b"IDAT") + 20
+    content[place : place + 200] = bytes(200)
+    damaged.path.write_bytes(content)
+    newer.path.write_bytes(newer.path.read_bytes().replace(b'"version":1', b'"version":9'))
+    session.unload()
+    runs()
+    grid.retry().wait()
+    assert (runs(), grid.state) == (2, "done")
+    assert damaged.artifact is None
+    grid.retry(damaged).wait()  # its recipe is whole: that its pixels are not is found by whoever looks at it
+    assert runs() <= 1
+    assert all(grid.artifacts)
+
+
+def test_a_listener_that_breaks_hears_no_more_and_the_grid_goes_on(
+    session: Session, base: Request, runs: Runs, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[int] = []
+    grid = session.grid(base, colour=["red"], seed=range(4))
+
+    def broken(cell: Cell, event: Event | None) -> None:
+        heard.append(cell.index)
+        raise ZeroDivisionError
+
+    grid.listen(broken)
+    grid.wait()
+    assert (grid.state, len(grid.done), len(heard)) == ("done", 4, 1)
+    assert "a listener of a grid broke" in caplog.text
+
+
+def test_a_picture_that_is_finished_and_shown_as_it_is_is_drawn_and_measured_once(
+    session: Session, base: Request, runs: Runs, moody: Any
+) -> None:
+    axes = {"stages.moody": [True, False], "colour": ["red"], "seed": range(3)}
+    grid = session.grid(base.then(moody()), axes).wait()
+    assert (runs(), grid.drawn, grid.computed) == (3, 3, 6)
+    for cell in grid:
+        assert cell.trace is not None
+        assert cell.trace.milliseconds["denoise"] > 0
+        assert not cell.trace.cached
+
+
+def test_times_are_kept_when_two_grids_make_the_same_cells_at_once(session: Session, base: Request, runs: Runs) -> None:
+    grids = [session.grid(base.but(steps=2), colour=["red"], seed=range(5)) for _ in range(2)]
+    for grid in grids:
+        grid.wait()
+    assert runs() == 5
+    assert all(cell.trace is not None and cell.trace.milliseconds["denoise"] > 0 for cell in grids[0])
+
+
+def test_a_picture_beneath_others_says_nothing_of_their_stages(session: Session, base: Request, runs: Runs) -> None:
+    both = base.but(prompt="a red balloon").then(zk.stages.text_overlay(text="hi", size=0.3), zk.stages.upscale())
+    with_it, without = session.grid(both, {"stages.upscale": [True, False]}).wait()
+    assert with_it.trace and without.trace
+    assert any("put it last" in note for note in with_it.trace.notes)
+    assert not any("put it last" in note for note in without.trace.notes)
+    assert set(without.trace.notes) == set(session.run(without.request, fresh=True).trace.notes)
+    assert set(with_it.trace.notes) == set(session.run(with_it.request, fresh=True).trace.notes)
+
+
+def test_a_second_pass_counts_as_drawing_and_costs_time(session: Session, base: Request, runs: Runs) -> None:
+    base = base.but(prompt="a red balloon", steps=4).then(zk.stages.refine(strength=0.5, steps=2))
+    first = session.grid(base, {"refine.strength": [0.3, 0.5]}).wait()
+    assert (runs(), first.drawn) == (3, 3)
+    more = session.grid(base, {"refine.strength": [0.6, 0.7, 0.8]})
+    cost = more.estimate()
+    more.wait()
+    assert (runs(), more.drawn) == (3, 3)
+    assert cost.new in (2, 3)
+    assert cost.seconds is not None
+    assert cost.seconds > 0.01
+
+
+def test_a_grid_in_the_making_is_not_arranged_or_begun_twice(session: Session, base: Request, runs: Runs) -> None:
+    grid = session.grid(base.but(steps=3), colour=COLOURS, seed=range(2))
+    for act in (grid.retry, lambda: grid.arranged(title="x"), lambda: grid.without(row=0)):
+        with pytest.raises(BadRequest, match="still being made"):
+            act()
+    grid.cancel()
+    grid.wait()
+    runs()
+    missing, refused = len(grid) - len(grid.done), []
+
+    def retry() -> None:
+        try:
+            grid.retry()
+        except BadRequest as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=retry) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    grid.wait()
+    assert len(refused) == 3
+    assert (grid.state, runs()) == ("done", missing)
+
+
+def test_a_no_changes_nothing(
+    session: Session, base: Request, runs: Runs, moody: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = session.grid(base.then(moody()), {"moody.mood": ["good", "bad"], "colour": ["red"]}).wait()
+    monkeypatch.setattr(making, "ASK_ABOVE", 0)
+    monkeypatch.setattr("builtins.input", lambda *_: "n")
+    with pytest.raises(BadRequest, match="nobody said yes"):
+        grid.retry()
+    assert grid.state == "failed"
+    assert "not today" in str(grid.failed[0].error)
+
+
+def test_cells_whose_jobs_somebody_cancelled_are_told(
+    session: Session, base: Request, runs: Runs, caplog: pytest.LogCaptureFixture
+) -> None:
+    grid = session.grid(base.but(steps=4), colour=["red"], seed=range(4))
+    begun = threading.Event()
+    grid.listen(lambda cell, event: begun.set())
+    assert begun.wait(30)
+    assert session.cancel(session.status().jobs[-1].id)
+    grid.wait()
+    assert (grid.state, len(grid.done), grid.failed) == ("stopped", 3, 0)
+    assert "1 of 4 cells were not made" in caplog.text
+
+
+def test_a_file_that_names_other_files_is_refused(session: Session, base: Request, runs: Runs, tmp_path: Path) -> None:
+    grid = session.grid(base, colour=["red"], seed=[0]).wait()
+    (path,) = grid.save(tmp_path / "grid.json")
+    text = path.read_text()
+    for key in ("../../../holiday", str(tmp_path / "holiday"), "A" * 40, 3):
+        path.write_text(text.replace(json.dumps(grid.cells[0].key), json.dumps(key)))
+        with pytest.raises(BadRequest, match="does not name its 1 cells"):
+            Grid.open(path)
+
+
+def test_a_script_may_end_while_a_grid_is_being_made(model: str, home: Path) -> None:
+    code = (
+        "import sys, zimage_kit as zk\n"
+        "session = zk.connect('inline', device='cpu')\n"
+        "base = zk.Request(prompt='a balloon', model=sys.argv[1], width=64, height=64, steps=1)\n"
+        "session.grid(base, seed=range(8))\n"
+    )
+    command = [sys.executable, "-c", code, model]
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+
+
 def test_ratings_and_winners_belong_to_the_picture(session: Session, base: Request, runs: Runs) -> None:
     grid = session.grid(base, colour=["red", "blue"], seed=[0, 1]).wait()
     grid[1, 0].rating = 4
@@ -372,9 +528,9 @@ def test_ratings_and_winners_belong_to_the_picture(session: Session, base: Reque
     assert [cell.winner for cell in grid] == [True, False, False, False]
     grid.pick(None)
     assert grid.winner is None
-    for bad in (-1, 6):
+    for bad in (-1, 6, 2.5, "3"):
         with pytest.raises(BadRequest, match="1 to 5"):
-            grid[0, 0].rating = bad
+            grid[0, 0].rating = bad  # type: ignore[assignment]
     waiting = Cell(0, grid[0, 0].place, {}, "x", "0" * 40, grid.store)
     with pytest.raises(BadRequest, match="waiting"):
         waiting.rating = 3

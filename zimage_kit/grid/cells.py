@@ -10,18 +10,21 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifact import Artifact, Trace, read, read_recipe
 from ..directories import file_fingerprint, fingerprint
-from ..errors import BadRequest, NoRecipe
+from ..errors import BadRequest, CannotWrite, ModelMissing, NoRecipe
 from ..extensions import build_stages
 from ..lora import lora_file
 from ..preflight import Checked
 from ..request import Request
+from ..stage import Stage
 from ..store import outputs_dir, write_whole
 
 if TYPE_CHECKING:
@@ -59,8 +62,20 @@ def lora_fingerprints(checked: Checked) -> list[str]:
 
 def key_of(request: Request, model: str, loras: list[str]) -> str:
     """The key of a resolved request, of the model's fingerprint and those of its LoRAs."""
-    stages = [stage.cache_key() for stage in build_stages(request.stages)]
+    stages = [_stage_key(stage) for stage in build_stages(request.stages)]
     return hashlib.sha256("\0".join((request.digest, model, *loras, *stages)).encode()).hexdigest()[:40]
+
+
+def _stage_key(stage: Stage) -> str:
+    try:
+        return stage.cache_key()
+    except ModelMissing:  # it draws with a model that lies elsewhere, whose files its worker checks
+        return f"{stage.kind}:{stage.version}"
+
+
+def is_key(text: object) -> bool:
+    """Whether this is a key, or empty for none yet: a file that came from somebody must not name other files."""
+    return isinstance(text, str) and (not text or re.fullmatch(r"[0-9a-f]{40}", text) is not None)
 
 
 @dataclass(frozen=True)
@@ -90,11 +105,29 @@ class CellStore:
         except OSError:
             return False
 
-    def write(self, key: str, artifact: Artifact) -> None:
-        """Keep a picture. Raises CannotWrite."""
-        write_whole(self.path(key).with_suffix(".jpg"), small_jpeg(artifact.image))
-        write_whole(self.path(key), artifact.png_bytes())  # last: it says that all is there
-        artifact.path = self.path(key)
+    def readable(self, key: str) -> bool:
+        """Whether the picture is there and its recipe can be read; `has` is quicker and does not look inside."""
+        return self.has(key) and self.recipe(key) is not None
+
+    def write(self, key: str, artifact: Artifact) -> int:
+        """Keep a picture; returns the bytes that it takes. Raises CannotWrite.
+
+        One that was at hand in the session has no times: it does not replace one that is there with those it took.
+        """
+        path, small, whole = self.path(key), small_jpeg(artifact.image), artifact.png_bytes()
+        write_whole(path.with_suffix(".jpg"), small)
+        try:  # last: it says that all is there
+            write_whole(path, whole, replace=not artifact.trace.cached)
+        except FileExistsError:
+            if not self.has(key):  # what is there was cut off
+                write_whole(path, whole)
+        artifact.path = path
+        return len(small) + len(whole)
+
+    def forget(self, key: str) -> None:
+        """Remove a picture, so that it is made again; what was said of it stays."""
+        for suffix in (".png", ".jpg"):
+            self.path(key).with_suffix(suffix).unlink(missing_ok=True)
 
     def read(self, key: str) -> Artifact | None:
         """The picture again; None where it is not (any more), or cannot be read."""
@@ -119,8 +152,10 @@ class CellStore:
             artifact = self.read(key)
             if artifact is None:
                 return None
-            write_whole(path, small_jpeg(artifact.image))
-            return path.read_bytes()
+            small = small_jpeg(artifact.image)
+            with suppress(CannotWrite):  # somebody else's folder, to be read only
+                write_whole(path, small)
+            return small
 
     def mark(self, key: str) -> Mark:
         """What was said of a picture."""
@@ -134,8 +169,8 @@ class CellStore:
 
     def set_mark(self, key: str, mark: Mark) -> None:
         """Say something of a picture. Raises BadRequest and CannotWrite."""
-        if not 0 <= mark.rating <= LARGEST_RATING:
-            raise BadRequest(f"rating={mark.rating}", expected=f"1 to {LARGEST_RATING}, or 0 for none")
+        if not isinstance(mark.rating, int) or not 0 <= mark.rating <= LARGEST_RATING:
+            raise BadRequest(f"rating={mark.rating!r}", expected=f"1 to {LARGEST_RATING}, or 0 for none")
         path = self.path(key).with_suffix(".json")
         if mark == Mark():
             path.unlink(missing_ok=True)

@@ -20,10 +20,10 @@ from ..events import Event
 from ..progress import counter
 from ..units import duration
 from .cell import Cell, Cells
-from .cells import CellStore, Fingerprints
+from .cells import CellStore, Fingerprints, is_key
 from .making import ASK_ABOVE, Bench, check_cells, cost, elsewhere_of, pace_of, tell_cost
 from .pace import Estimate
-from .plan import ROLES, Labels, Plan, Role
+from .plan import ROLES, Labels, Place, Plan, Role
 from .run import Runner, in_order
 from .variants import line_of, with_again, without
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is heard on every system
 _GLANCE_SECONDS = 0.02
+_STILL, _FIRST = "the grid is still being made", "grid.wait(), or grid.cancel() first."
 
 OnProgress = Callable[[float, float, str], None]
 Hear = Callable[[Cell, Event | None], None]
@@ -59,6 +60,8 @@ class Grid:
         self._listeners: list[Hear] = []
         self._runner: Runner | None = None
         self._problem: BaseException | None = None
+        self._cancelled = False
+        self._beginning = threading.Lock()
         self._drawn_before = 0
         self._settled: list[float] = []  # when each cell of this run was over
         self._by_place = {cell.place: cell for cell in self.cells}
@@ -78,8 +81,8 @@ class Grid:
         plan, store = Plan.from_data(data), CellStore()
         places = list(plan.places())
         keys = data.get("cells") or [""] * len(places)
-        if len(keys) != len(places):
-            raise BadRequest(f"{path} names {len(keys)} cells", expected=f"{len(places)}")
+        if not isinstance(keys, list) or len(keys) != len(places) or not all(is_key(key) for key in keys):
+            raise BadRequest(f"{path} does not name its {len(places)} cells", mend="Give a file that grid.save wrote.")
         cells = []
         for index, (place, key) in enumerate(zip(places, keys, strict=True)):
             cell = Cell(index, place, plan.point(place), plan.where(place), str(key), store)
@@ -126,7 +129,7 @@ class Grid:
                 raise IndexError(f"{names[role]} {number} of {count}")
             found[names[role]] = number % count
         place = {"row": 0, "column": 0, "page": 0, "inner": 0, **found}
-        return next(cell for where, cell in self._by_place.items() if vars(where) == place)
+        return self._by_place[Place(**place)]
 
     def at(self, **values: Any) -> Cells:
         """The cells in which these axes have these values: `grid.at(colour="red", seed=2)`."""
@@ -194,11 +197,21 @@ class Grid:
             if other.state == "done" and other.winner and (cell is None or other.key != cell.key):
                 other.winner = False
 
+    @property
+    def problem(self) -> BaseException | None:
+        """What ended it before its time, such as a full disk; None when nothing did, or while it runs."""
+        return self._problem
+
     def listen(self, hear: Hear) -> Callable[[], None]:
         """Hear of every change, from whichever thread makes it; returns what ends that."""
         with self._news:
             self._listeners.append(hear)
-        return lambda: self._listeners.remove(hear) if hear in self._listeners else None
+
+        def stop() -> None:
+            with self._news:
+                self._listeners = [each for each in self._listeners if each is not hear]
+
+        return stop
 
     def wait(self, timeout: float | None = None, on_progress: OnProgress | None = None) -> Grid:
         """Until nothing is left to be made; returns the grid, failed cells and all.
@@ -257,19 +270,32 @@ class Grid:
         """Stop making cells. What was made stays, and `retry()` goes on."""
         runner = self._runner
         if runner is not None:
+            self._cancelled = True
             runner.stop()
 
     def retry(self, *cells: Cell, yes: bool = False) -> Grid:
         """Make what failed or is missing, or these cells; returns at once. Raises BadRequest while it runs."""
-        if self._running:
-            raise BadRequest("the grid is still being made", mend="grid.wait(), or grid.cancel() first.")
-        wanted = [cell for cell in (cells or self.cells) if cell.state != "done"]
-        session = self._connected()
-        self._check(session, wanted)
-        for cell in wanted:
-            cell.error, cell.state = None, "done" if self.store.has(cell.key) else "waiting"
-        self._begin([cell for cell in wanted if cell.state != "done"], yes)
+        if not self._beginning.acquire(blocking=False):
+            raise BadRequest(_STILL, mend=_FIRST)
+        try:
+            if self._running:
+                raise BadRequest(_STILL, mend=_FIRST)
+            wanted = [cell for cell in (cells or self.cells) if self._is_missing(cell, thoroughly=bool(cells))]
+            self._check(self._connected(), wanted)
+            missing = [cell for cell in wanted if cell.state == "done" or not self.store.readable(cell.key)]
+            self._begin(missing, yes)  # before anything is changed: it may ask, and the answer may be no
+            for cell in wanted:
+                if cell not in missing:
+                    cell.state, cell.error = "done", None
+        finally:
+            self._beginning.release()
         return self
+
+    def _is_missing(self, cell: Cell, thoroughly: bool) -> bool:
+        """Whether a cell has no picture (any more), or one that cannot be read; looking at pixels takes its time."""
+        if cell.state != "done":
+            return True
+        return cell.artifact is None if thoroughly else not self.store.readable(cell.key)
 
     # another one from this one; cells that are the same are the same pictures
 
@@ -299,7 +325,9 @@ class Grid:
         return self._like(without(self.plan, *line_of(self.plan, row, column)))
 
     def _like(self, plan: Plan) -> Grid:
-        """A grid of cells that this one has, under another plan."""
+        """A grid of cells that this one has, under another plan. Raises BadRequest while they are being made."""
+        if self._running:
+            raise BadRequest(_STILL, mend=_FIRST)
         mine = {_frozen(cell.values): cell for cell in self.cells}
         cells = []
         for index, place in enumerate(plan.places()):
@@ -407,17 +435,16 @@ class Grid:
 
     def _begin(self, cells: Sequence[Cell], yes: bool, quiet: bool = False) -> None:
         works = in_order(cells, self.store, self._elsewhere)
-        estimate = (
-            cost(self._connected(), self.store, works, len(self))
-            if works and (not quiet or len(works) > ASK_ABOVE)
-            else None
-        )
-        if estimate is not None:
-            tell_cost(estimate, len(works), yes)
-        self._counted, self._began = len(self.done), time.monotonic()
-        self._problem = None
+        if works and (not quiet or len(works) > ASK_ABOVE):
+            tell_cost(cost(self._connected(), self.store, works, len(self)), len(works), yes)
+        self._settled, self._problem, self._cancelled = [], None, False
         if not works:
             return
+        for cell in cells:
+            if self.store.has(cell.key):  # it is there and cannot be read
+                self.store.forget(cell.key)
+            cell.state, cell.error = "waiting", None
+            self._hear(cell, None)
         self._runner = Runner(Bench(self._connected()), works, self.store, pace_of(self.store), self._hear, self._ended)
         self._runner.start()
 
@@ -425,10 +452,20 @@ class Grid:
         with self._news:
             listeners = list(self._listeners)
             if event is None:
-                self._settled.append(time.monotonic())
+                if cell.state != "waiting":
+                    self._settled.append(time.monotonic())
                 self._news.notify_all()
+        self._say(listeners, cell, event)
+
+    def _say(self, listeners: Sequence[Hear], cell: Cell, event: Event | None) -> None:
+        """Tell those who listen. One that raises is told of once and hears no more; the grid goes on."""
         for hear in listeners:
-            hear(cell, event)
+            try:
+                hear(cell, event)
+            except Exception:
+                logging.getLogger("zimage_kit").exception("a listener of a grid broke and hears no more of it")
+                with self._news:
+                    self._listeners = [each for each in self._listeners if each is not hear]
 
     def _ended(self) -> None:
         with self._news:
@@ -438,11 +475,16 @@ class Grid:
                 self._problem = runner.problem
             self._news.notify_all()
             listeners = list(self._listeners)
-        for hear in listeners:
-            hear(self.cells[0], None)
+        self._say(listeners, self.cells[0], None)
 
     def _tell_failed(self) -> None:
-        failed = self.failed
+        failed, waiting = self.failed, [cell for cell in self.cells if cell.state == "waiting"]
+        if waiting and not self._cancelled:
+            logging.getLogger("zimage_kit").warning(
+                "%d of %d cells were not made: their jobs were cancelled. grid.retry() makes them.",
+                len(waiting),
+                len(self),
+            )
         if failed:
             one = failed[0]
             logging.getLogger("zimage_kit").warning(

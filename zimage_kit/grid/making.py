@@ -12,7 +12,7 @@ from ..errors import BadRequest, ZImageError
 from ..preflight import Checked
 from .cell import Cell
 from .cells import CellStore, Fingerprints, cell_key
-from .pace import Estimate, Pace
+from .pace import Asked, Estimate, Pace
 from .plan import Plan
 from .run import Work
 
@@ -54,11 +54,15 @@ def pace_of(store: CellStore) -> Pace:
 
 def cost(session: Session, store: CellStore, works: Sequence[Work], cells: int) -> Estimate:
     """What it costs to make these works, of a grid of so many cells."""
-    bases = {work.base[0] for work in works if work.base is not None}
-    missing = {key for key in bases if not store.has(key)} - {work.key for work in works}
-    drawings = sum(work.base is None for work in works) + len(missing)
-    asked = [(work.checked.request, work.model) for work in works]
-    return pace_of(store).estimate(cells, asked, drawings, Bench(session).workers())
+    own = {work.key for work in works}
+    beneath = {work.base[0]: work for work in works if work.base is not None and work.base[0] not in own}
+    asked = [Asked(work.checked.request, work.model, drawn=work.base is None) for work in works]
+    asked += [
+        Asked(work.base[1].request, work.model)
+        for key, work in beneath.items()
+        if work.base is not None and not store.has(key)
+    ]
+    return pace_of(store).estimate(cells, len(works), asked, Bench(session).workers())
 
 
 def elsewhere_of(session: Session) -> Fingerprints:

@@ -18,8 +18,9 @@ from ..request import Request
 from ..store import write_whole
 from ..units import duration, gigabytes
 
-_KEPT, _BYTES_PER_PIXEL = 15, 1.6
-"""Measurements of one kind; and a PNG's bytes a pixel where none of the kind has been written yet."""
+_KEPT, _BYTES_PER_PIXEL = 15, 1.7
+"""Measurements of one kind; and a cell's bytes a pixel where none of the kind has been written yet."""
+_DRAWING = ("encode", "denoise", "decode")
 
 
 @dataclass(frozen=True)
@@ -53,65 +54,92 @@ def kind_of(request: Request, model: str) -> str:
     return f"{model}|{request.width}x{request.height}|{request.steps}|{twice}|{stages}"
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A picture to be made: its request, its model's fingerprint, and whether it is drawn or only finished."""
+
+    request: Request
+    model: str
+    drawn: bool = True
+
+
+@dataclass(frozen=True)
+class _Took:
+    """Seconds of drawing and of finishing (stages), and the bytes on the disk."""
+
+    drawing: float
+    finishing: float
+    bytes: float
+
+
 class Pace:
     """Measurements by kind. Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._kinds: dict[str, list[list[float]]] = {}
+        self._kinds: dict[str, list[_Took]] = {}
         try:
             data = json.loads(path.read_bytes())
-            self._kinds = {str(kind): [[float(a), float(b)] for a, b in each] for kind, each in data.items()}
+            self._kinds = {str(kind): [_Took(*map(float, row)) for row in rows] for kind, rows in data.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             pass  # a cache: what cannot be read is learnt anew
 
     def learn(self, request: Request, trace: Trace, size: int) -> None:
-        """A picture was made: remember its seconds, without loading, and the bytes of its file."""
+        """A picture was made: remember its seconds, without loading, and the bytes that it takes."""
         took = trace.milliseconds
         if trace.cached or "total" not in took:
             return
-        seconds = (took["total"] - took.get("import", 0.0) - took.get("load", 0.0)) / 1000
+        drawing = sum(took.get(part, 0.0) for part in _DRAWING)
+        finishing = took["total"] - took.get("import", 0.0) - took.get("load", 0.0) - drawing
         with self._lock:
             kind = self._kinds.setdefault(kind_of(request, trace.fingerprint), [])
-            kind.append([round(seconds, 4), size])
+            kind.append(_Took(drawing / 1000, max(0.0, finishing / 1000), size))
             del kind[:-_KEPT]
 
     def save(self) -> None:
         """Write it down; a disk that takes nothing more has been complained about by then."""
         with self._lock:
-            content = json.dumps(self._kinds).encode()
+            rows = {kind: [list(vars(took).values()) for took in self._kinds[kind]] for kind in self._kinds}
         try:
-            write_whole(self._path, content)
+            write_whole(self._path, json.dumps(rows).encode())
         except CannotWrite:
             return
 
-    def estimate(self, cells: int, new: Sequence[tuple[Request, str]], drawings: int, workers: int) -> Estimate:
-        """For requests with the fingerprints of their models, spread over so many workers."""
-        found = [self._of(request, model) for request, model in new]
-        seconds = [each[0] for each in found if each[0] is not None]
-        known = len(seconds) == len(found)
-        whole = sum(seconds) * (drawings / len(new) if new and drawings < len(new) else 1.0)
-        size = int(sum(each[1] for each in found))
-        return Estimate(cells, len(new), drawings, whole / max(1, workers) if known else None, size)
+    def estimate(self, cells: int, new: int, asked: Sequence[Asked], workers: int) -> Estimate:
+        """For the pictures to be made, those beneath others among them, spread over so many workers."""
+        found = [(each, self._of(each)) for each in asked]
+        known = [(took.drawing if each.drawn else 0.0) + took.finishing for each, took in found if took is not None]
+        seconds = sum(known) / max(1, workers) if len(known) == len(found) else None
+        pixels = [(each.request.width or 0) * (each.request.height or 0) for each, _ in found]
+        size = [
+            count * _BYTES_PER_PIXEL if took is None else took.bytes
+            for (_, took), count in zip(found, pixels, strict=True)
+        ]
+        return Estimate(cells, new, sum(each.drawn for each in asked), seconds, int(sum(size)))
 
-    def _of(self, request: Request, model: str) -> tuple[float | None, float]:
-        """Seconds (None: unknown) and bytes of a picture: of its own kind, else of the nearest one by its work."""
-        own = self._kinds.get(kind_of(request, model))
-        if own:
-            return median(row[0] for row in own), median(row[1] for row in own)
-        pixels = (request.width or 0) * (request.height or 0)
-        work = pixels * (request.steps or 1)
-        near = [(abs(_work(kind) - work), kind) for kind in self._kinds if kind.startswith(f"{model}|")]
+    def _of(self, asked: Asked) -> _Took | None:
+        """What a picture of this kind takes, or the nearest one with the same stages by its work; None: unknown."""
+        wanted = kind_of(asked.request, asked.model)
+        model, _, _, twice, stages = wanted.split("|")
+        near = [kind for kind in self._kinds if (parts := kind.split("|"))[0] == model and parts[3:] == [twice, stages]]
         if not near:
-            return None, pixels * _BYTES_PER_PIXEL
-        kind = min(near)[1]
+            return None
+        kind = min(near, key=lambda kind: abs(_work(kind) - _work(wanted)))
+        work, area = _work(wanted) / max(1, _work(kind)), _area(wanted) / max(1, _area(kind))
         rows = self._kinds[kind]
-        share = work / max(1, _work(kind))
-        return median(row[0] for row in rows) * share, pixels * _BYTES_PER_PIXEL
+        return _Took(
+            median(row.drawing for row in rows) * work,
+            median(row.finishing for row in rows) * area,
+            median(row.bytes for row in rows) * area,
+        )
+
+
+def _area(kind: str) -> int:
+    """Pixels of a kind."""
+    width, height = kind.split("|")[1].split("x")
+    return int(width) * int(height)
 
 
 def _work(kind: str) -> int:
     """Pixels times steps of a kind."""
-    _, size, steps, *_ = kind.split("|")
-    width, height = size.split("x")
-    return int(width) * int(height) * int(steps)
+    return _area(kind) * int(kind.split("|")[2])

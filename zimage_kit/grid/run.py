@@ -6,6 +6,7 @@ soon as it is there. Nothing is remembered but files: whatever ends this process
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections import deque
@@ -15,10 +16,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from ..artifact import Artifact
-from ..errors import JobCancelled, SessionDied, ZImageError
+from ..errors import JobCancelled, JobFailed, SessionDied, ZImageError
 from ..events import Event
 from ..extensions import stage_class
-from ..preflight import Checked
+from ..preflight import Checked, stage_notes
 from .cell import Cell
 from .cells import CellStore, Fingerprints, cell_key, key_of, lora_fingerprints, model_fingerprint
 from .pace import Pace
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ..job import Job
 
 MOST_THREADS = 33
-_PATIENCE_SECONDS = 1.0
+_PATIENCE_SECONDS, _LEAVE_SECONDS = 1.0, 10.0
 
 
 class Makes(Protocol):
@@ -100,7 +101,10 @@ def _base_of(checked: Checked, elsewhere: Fingerprints) -> tuple[str, Checked] |
         kept -= 1
     if kept == len(stages):
         return None
-    base = replace(checked, request=checked.request.but(stages=stages[:kept]))
+    request = checked.request.but(stages=stages[:kept])
+    own = stage_notes(request) if checked.warnings else []  # of the stages that it has, not of those to come
+    notes = tuple(note for note in checked.notes if note in own or note not in checked.warnings)
+    base = replace(checked, request=request, notes=notes, warnings=tuple(own))
     return cell_key(base, elsewhere), base
 
 
@@ -122,7 +126,9 @@ class Runner:
         self._session, self._store, self._pace, self._tell, self._ended = session, store, pace, tell, ended
         self._lock = threading.Lock()
         self._waiting = deque(works)
-        self._bases: dict[str, Future[Artifact]] = {}
+        self._bases: dict[str, Future[str]] = {}  # key -> the key under which it lies in the store
+        self._shared = {work.base[0] for work in works if work.base is not None}
+        self._own = {work.key: work for work in works}
         self._jobs: dict[str, Job] = {}
         self._stopped = self._began = False
         self.problem: BaseException | None = None
@@ -131,13 +137,12 @@ class Runner:
 
     def start(self) -> None:
         """Begin. Twice as many jobs as workers are under way, so that none waits for us, and one more."""
+        atexit.register(self._leave)  # a thread that works while the interpreter ends takes the process down with it
         count = min(2 * max(1, self._session.workers()) + 1, MOST_THREADS, len(self._waiting))
         self._threads = [
             threading.Thread(target=self._work, name=f"zimage-grid-{number}", daemon=True) for number in range(count)
         ]
         self._left = count
-        if not count:
-            self._ended()
         for thread in self._threads:
             thread.start()
 
@@ -150,6 +155,13 @@ class Runner:
         for job in jobs:
             job.cancel()
 
+    def _leave(self) -> None:
+        """The process ends: what was made stays, and the threads end before it does."""
+        self.stop()
+        deadline = time.monotonic() + _LEAVE_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
     def _work(self) -> None:
         try:
             while (work := self._take()) is not None:
@@ -159,6 +171,7 @@ class Runner:
                 self._left -= 1
                 last = self._left == 0
             if last:
+                atexit.unregister(self._leave)
                 self._pace.save()
                 self._ended()
 
@@ -168,7 +181,9 @@ class Runner:
 
     def _make(self, work: Work) -> None:
         try:
-            if not self._store.has(work.key):  # another notebook may have made it meanwhile
+            if work.key in self._shared:
+                self._base(work, work.key, work.checked)
+            elif not self._store.has(work.key):  # another notebook may have made it meanwhile
                 self._keep(work, self._made(work))
             self._settle(work, "done")
         except JobCancelled:  # by us, or by somebody who wants this one not to be made now
@@ -200,21 +215,26 @@ class Runner:
     def _made(self, work: Work) -> Artifact:
         if work.base is None:
             return self._run(lambda: self._session.start(work.checked), work.cells)
-        base = self._base(work, *work.base)
+        base = self._store.read(self._base(work, *work.base))  # read by each: a long run would hold them all
+        if base is None:
+            raise JobFailed("the picture beneath is gone, or cannot be read", mend="grid.retry() makes it again.")
         return self._run(lambda: self._session.extend(base, work.checked), work.cells, draws=False)
 
-    def _base(self, work: Work, key: str, checked: Checked) -> Artifact:
-        """The picture that several works are finishings of: read, made by the first that asks, or waited for."""
+    def _base(self, work: Work, key: str, checked: Checked) -> str:
+        """Key of a picture that several works are finishings of, once it lies in the store.
+
+        It is there, is made by the first that asks, or is waited for. It may be a cell of its own as well.
+        """
         with self._lock:
             first = key not in self._bases
             promise = self._bases.setdefault(key, Future())
         if first:
             try:
-                there = self._store.read(key)
-                if there is None:
-                    there = self._run(lambda: self._session.start(checked), work.cells)
-                    self._keep(Work(key, checked, work.model), there)
-                promise.set_result(there)
+                lies = key
+                if not self._store.readable(key):
+                    own = self._own.get(key) or Work(key, checked, work.model)
+                    lies = self._keep(own, self._run(lambda: self._session.start(checked), work.cells))
+                promise.set_result(lies)
             except BaseException as error:
                 promise.set_exception(error)
                 raise
@@ -240,26 +260,25 @@ class Runner:
         finally:
             with self._lock:
                 del self._jobs[job.id]
-        if draws and not artifact.trace.cached:
-            with self._lock:
-                self.drawn += 1
+        drawn = sum(part.endswith(": denoise") for part in artifact.trace.milliseconds)  # by stages
+        with self._lock:
+            self.drawn += drawn + (draws and not artifact.trace.cached)
         return artifact
 
-    def _keep(self, work: Work, artifact: Artifact) -> None:
+    def _keep(self, work: Work, artifact: Artifact) -> str:
+        """Write a picture down; returns its key, which is another one where a worker has other files."""
         key, drew = work.key, artifact.trace.fingerprint
-        if (
-            work.model and drew and drew not in work.model.split("+")
-        ):  # a worker whose files are other ones: not the picture of this key
+        if work.model and drew and drew not in work.model.split("+"):  # it is not the picture of this key
             key = key_of(work.checked.request, drew, lora_fingerprints(work.checked))
             for cell in work.cells:
                 cell.key = key
         try:
-            self._store.write(key, artifact)
-            self._pace.learn(artifact.request, artifact.trace, len(artifact.png_bytes()))
+            self._pace.learn(artifact.request, artifact.trace, self._store.write(key, artifact))
         except ZImageError as error:
             raise _CannotKeep(error) from error
         for cell in work.cells:
             cell.computed = True
+        return key
 
     def _settle(self, work: Work, state: str, error: ZImageError | None = None) -> None:
         for cell in work.cells:
