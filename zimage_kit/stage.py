@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from .errors import BadRequest, ExtensionProblem, closest
 from .request import Lora, Request, StageData, explain
@@ -130,6 +130,15 @@ class Stage(BaseModel):
         except ValidationError as error:
             raise explain(error, type(self).model_fields, owner=self.kind) from None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _chosen_numbers(cls, fields: Any) -> Any:
+        """Text for a field that is one of several numbers, as the command line gives it: factor="2" is factor=2."""
+        if not isinstance(fields, dict):
+            return fields
+        texts = {name: value for name, value in fields.items() if isinstance(value, str) and name in cls.model_fields}
+        return {**fields, **{name: _number_of(cls.model_fields[name].annotation, text) for name, text in texts.items()}}
+
     def resolved(self, request: Request) -> Stage:
         """Return the stage with what it leaves open (None) filled in, as it will stand in the recipe. No torch here."""
         return self
@@ -189,6 +198,13 @@ class Stage(BaseModel):
     def data(self) -> StageData:
         """The stage as it stands in a recipe: `{"kind": …, fields…}`."""
         return StageData(kind=self.kind, **self.model_dump(mode="json"))
+
+
+def _number_of(annotation: Any, text: str) -> Any:
+    """The number of a Literal that a text names; the text itself where there is none."""
+    literals = [each for each in (annotation, *get_args(annotation)) if get_origin(each) is Literal]
+    choices = [choice for each in literals for choice in get_args(each)]
+    return next((each for each in choices if type(each) in (int, float) and str(each) == text.strip()), text)
 
 
 StageType = TypeVar("StageType", bound=Stage)

@@ -24,7 +24,9 @@ from zimage_kit import cli
 from zimage_kit.cli import console
 from zimage_kit.cli.run import numbered, parse_stage
 from zimage_kit.errors import BadRequest
-from zimage_kit.stage import registry
+from zimage_kit.extensions import stage_class
+from zimage_kit.request import StageData
+from zimage_kit.stage import build, registry
 from zimage_kit.units import duration, gigabytes
 
 
@@ -384,6 +386,11 @@ def test_the_doctor_answers_in_json_too(capsys: pytest.CaptureFixture[str]) -> N
 )
 def test_a_stage_is_read_from_the_command_line(text: str, data: dict[str, object]) -> None:
     assert parse_stage(text) == data
+
+
+def test_the_fields_of_a_stage_say_what_the_text_of_a_command_is() -> None:
+    data = StageData(**parse_stage("upscale:factor=4"))
+    assert dict(build(data, stage_class("upscale"), ()))["factor"] == 4
 
 
 @pytest.mark.parametrize("text", ["", ":a=1", "caption:text", 'caption:text="open', "caption:{bad", "caption:=1"])

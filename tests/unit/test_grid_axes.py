@@ -131,6 +131,18 @@ def test_fields_of_stages_and_stages_themselves_are_axes() -> None:
     assert [request.stages[0].fields()["text"] for request in made] == ["a", "b, c"]
 
 
+def test_numbers_to_choose_from_and_lists_of_words_are_read_from_text() -> None:
+    base = Request(prompt="a girl").then(zk.stages.upscale(), zk.stages.pose())
+    made = requests(plan(base, {"upscale.factor": "1,2"}))
+    assert [request.stages[0].fields()["factor"] for request in made] == [1, 2]
+    assert values_of("stages.upscale.factor", "1-4(+3)") == [1, 4]
+    with pytest.raises(BadRequest, match="axis stages.upscale.factor: 'two'; expected a whole number"):
+        plan(base, {"upscale.factor": "two"})
+    assert values_of("stages.pose.preset", "waving,sitting") == ["waving", "sitting"]
+    assert values_of("stages.pose.preset", "waving+sitting; standing") == ["waving+sitting", "standing"]
+    assert values_of("stages.text_overlay.place", "top, bottom") == ["top", "bottom"]
+
+
 def test_slots_of_the_prompt_are_axes_and_go_before_fields() -> None:
     made = requests(plan("a {colour} {size} cat", {"colour": ["red", "蓝色"], "size": ["small"]}))
     assert [request.prompt for request in made] == ["a red small cat", "a 蓝色 small cat"]

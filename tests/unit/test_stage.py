@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 from PIL import Image
@@ -42,6 +43,22 @@ def test_a_stage_serialises_as_its_kind_and_fields_and_comes_back() -> None:
     assert request.model_dump(mode="json")["stages"] == [{"kind": "frame", "width": 9, "source": None}]
     again = Request.from_json(request.to_json())
     assert build(again.stages[0], Frame, ()) == Frame(width=9)
+
+
+def test_text_is_read_where_a_field_is_one_of_several_numbers() -> None:
+    class Larger(Frame):
+        kind = "larger"
+
+        factor: Literal[1, 2, 4] = 2
+        share: Literal[0.5, "none"] | None = None
+        name: Literal["1", "2"] = "1"
+
+    made = Larger.model_validate(
+        {"factor": "4", "share": "0.5", "name": "2"}
+    )  # as `--stage larger:factor=4` gives them
+    assert (made.factor, made.share, made.name) == (4, 0.5, "2")
+    with pytest.raises(BadRequest, match=r"larger.factor='3'; expected 1, 2 or 4"):
+        Larger(factor="3")  # type: ignore[arg-type]
 
 
 def test_stages_are_frozen() -> None:

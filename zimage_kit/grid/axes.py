@@ -7,10 +7,11 @@ so that a grid can be written down and read again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
 
@@ -153,15 +154,24 @@ def _stage_field(name: str) -> str:
 
 
 def _field_type(name: str) -> type | None:
-    """int, float, str or bool of a stage's field; None for anything else, and for other axes."""
+    """int, float, str or bool of a stage's field; None for anything else, words to choose from too, and other axes."""
     if not name.startswith("stages.") or not _stage_field(name):
         return None
     cls = stage_class(name.split(".")[1])
     field = cls.model_fields.get(_stage_field(name)) if cls else None
-    found = (
-        [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)] if field else []
-    )
+    found = set(_types(field.annotation)) if field else set()
     return next((kind for kind in (bool, int, float, str) if kind in found), None)
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """The alternatives of an annotation, and the types of numbers to choose from."""
+    if get_origin(annotation) is Literal:
+        yield from {type(value) for value in get_args(annotation)} - {str}
+    elif get_origin(annotation) in (Union, UnionType, Annotated):
+        for each in get_args(annotation):
+            yield from _types(each)
+    else:
+        yield annotation
 
 
 def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
