@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -25,6 +26,8 @@ from zimage_kit.cli import console
 from zimage_kit.cli.run import numbered, parse_stage
 from zimage_kit.errors import BadRequest
 from zimage_kit.extensions import stage_class
+from zimage_kit.grid import making
+from zimage_kit.grid.pace import Estimate
 from zimage_kit.request import StageData
 from zimage_kit.stage import build, registry
 from zimage_kit.units import duration, gigabytes
@@ -454,6 +457,9 @@ def test_a_grid_that_cannot_be_is_refused_before_anything_is_loaded(
         (["grid", "a cat", "--x", "steps=0,1"], "cell 'steps 0'"),
         (["grid", "a {c} cat", "--x", "seed=1"], "slot {c} without an axis"),
         (["grid", "a cat", "--reopen", "x.png"], "one or the other"),
+        (["grid", "--reopen", "x.png", "--seed", "1"], "--reopen with --seed; expected the grid as it was saved"),
+        (["grid", "--reopen", "x.png", "--stage", "upscale"], "--reopen with --stage"),
+        (["grid", "--reopen", "x.png", "--guidance", "0"], "--reopen with --guidance"),
         (["grid", "--cells", "none.csv"], "none.csv cannot be read"),
     ):
         assert cli.call([*words, "--inline"]) == 2, words
@@ -468,3 +474,52 @@ def test_a_grid_that_cannot_be_is_refused_before_anything_is_loaded(
         assert cli.call(words) == 1, words
         assert said in capsys.readouterr().err
     assert not (home / "outputs").exists()
+
+
+NANO = ["--model", "nano", "--size", "64x64", "--steps", "1", "--inline"]
+
+
+def test_a_large_grid_is_not_asked_about_where_nobody_answers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda text="": pytest.fail("it asks"))
+    for more in ([], ["--json"]):
+        assert cli.call(["grid", "a balloon", "--x", "seed=1-201", *NANO, *more]) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert "201 cells, all new" in told.err
+        assert "nobody said yes. Give yes=True (--yes)" in told.err
+
+
+def test_a_question_is_no_part_of_the_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimate = Estimate(cells=300, new=300, drawings=300, seconds=None, bytes=1000)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    making.tell_cost(estimate, 300, yes=False)
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", f"{estimate}. Make them? [y/N] ")
+    with making.telling("line"), pytest.raises(BadRequest, match="nobody said yes"):
+        making.tell_cost(estimate, 300, yes=False)
+    with making.telling("line"):
+        making.tell_cost(estimate, 300, yes=True)
+    with making.telling("nothing"):
+        making.tell_cost(estimate, 300, yes=True)
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", f"{estimate}\n")
+
+
+def test_a_grid_says_what_it_costs_and_opens_again_under_another_title(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    first, again = tmp_path / "first.json", tmp_path / "again.json"
+    (tmp_path / "cells.csv").write_text("seed,steps\n1,1\n2,1\n")
+    words = ["grid", "a {title} balloon", "--cells", str(tmp_path / "cells.csv"), "--x", "title=red,blue", *NANO]
+    assert cli.call([*words, "-o", str(first)]) == 0
+    assert "4 cells, all new" in capsys.readouterr().err
+    assert json.loads(first.read_text())["dimensions"]["columns"] == [{"title": "red"}, {"title": "blue"}]
+    assert cli.call(["grid", "--reopen", str(first), "--title", "Balloons", "-o", str(again), "--inline"]) == 0
+    saved = json.loads(again.read_text())
+    assert saved == {**json.loads(first.read_text()), "title": "Balloons"}
+    assert cli.call([*words, "--y", "steps=1,2"]) == 2
+    assert "steps is a column of" in capsys.readouterr().err

@@ -226,6 +226,17 @@ def test_a_dimension_may_begin_with_nothing(tmp_path: Path) -> None:
     assert plan("a cat", {"guidance": [None], "seed": [None, 1]}).shape == (1, 2)
 
 
+def test_a_slot_called_like_an_option_says_how_it_is_filled() -> None:
+    for name in ("title", "rows", "columns", "pages", "inner", "zip", "labels", "yes"):
+        with pytest.raises(BadRequest, match=rf'\{{"{name}": \[…\]\}}'):
+            plan(f"a {{{name}}} cat", None, {"seed": [1]})
+        assert plan(f"a {{{name}}} cat", {name: ["x", "y"]}, title="A").shape == (2,)
+    with pytest.raises(BadRequest, match=r'second argument: \{"title"'):
+        plan("a {title}", None, {}, title=["a", "b"])  # type: ignore[arg-type]
+    with pytest.raises(BadRequest, match=r"title=\['a'\]; expected a text"):
+        plan("a", {"seed": [1]}, title=["a"])  # type: ignore[arg-type]
+
+
 def test_a_single_value_by_keyword_is_a_setting_and_no_axis() -> None:
     more: dict[str, Any] = {"colour": ["red", "blue"], "seed": range(2), "width": 64, "height": np.int64(64),
                             "steps": "1", "model": "nano", "guidance": None}  # fmt: skip

@@ -79,6 +79,8 @@ def grid(
       zimage grid --reopen balloons.png --output balloons.csv
     """
     from ..errors import BadRequest
+    from ..grid.making import telling
+    from ..grid.plan import table_of
     from ..request import Request, parse_size
 
     targets: list[Path | None] = [checked(path) for path in output or ()] or [None]
@@ -86,29 +88,33 @@ def grid(
     axes, layout = parse_axes(given)
     if not (axes or cells or reopen):
         raise BadRequest("a grid without axes", mend="Give it one, such as --x seed=1-4 or --y 'prompt=a cat;a dog'.")
-    session = open_session(device, inline)
     if reopen is not None:
-        if prompt or axes or cells:
-            raise BadRequest("--reopen with a prompt or axes", expected="one or the other")
-        made = reopened(session, reopen, yes)
-    else:
-        width, height = parse_size(size) if size else (None, None)
-        base = Request(
-            prompt=prompt,
-            negative_prompt=negative,
-            model=model,
-            width=width,
-            height=height,
-            steps=steps,
-            guidance=guidance,
-            seed=seed,
-            loras=[parse_lora(text) for text in lora or ()],
-            stages=[parse_stage(text) for text in stage or ()],
-        )
-        if cells is None:
-            made = session.grid(base, axes, title=title, yes=yes, **layout)
+        settings = {"--model": model, "--size": size, "--steps": steps, "--seed": seed, "--guidance": guidance,
+                    "--negative": negative or None, "--lora": lora, "--stage": stage}  # fmt: skip
+        one_grid(bool(prompt or axes or cells), [name for name, value in settings.items() if value not in (None, [])])
+    session = open_session(device, inline)
+    with telling("nothing" if as_json else "line"):
+        if reopen is not None:
+            made = reopened(session, reopen, title, yes)
         else:
-            made = session.grid(base, cells, title=title, yes=yes, **layout, **axes)
+            width, height = parse_size(size) if size else (None, None)
+            base = Request(
+                prompt=prompt,
+                negative_prompt=negative,
+                model=model,
+                width=width,
+                height=height,
+                steps=steps,
+                guidance=guidance,
+                seed=seed,
+                loras=[parse_lora(text) for text in lora or ()],
+                stages=[parse_stage(text) for text in stage or ()],
+            )
+            table = {} if cells is None else table_of(cells) or {}
+            both = sorted(set(table) & set(axes))
+            if both:
+                raise BadRequest(f"{both[0]} is a column of {cells} already", mend="Leave it out here or there.")
+            made = session.grid(base, {**table, **axes}, title=title, yes=yes, zip=tuple(table), **layout)
     wait(made, quiet=as_json)
     saved = [path for target in targets for path in made.save(target)]
     finish(made, saved, as_json)
@@ -149,11 +155,26 @@ def parse_axes(given: dict[str, list[str] | None]) -> tuple[dict[str, Any], dict
     return axes, layout
 
 
-def reopened(session: Session, path: Path, yes: bool) -> Grid:
-    """A saved grid; what is missing of it is made."""
+def one_grid(asked: bool, settings: list[str]) -> None:
+    """Refuse what a grid that is opened again has already. Raises BadRequest."""
+    from ..errors import BadRequest
+
+    if asked:
+        raise BadRequest("--reopen with a prompt or axes", expected="one or the other")
+    if settings:
+        raise BadRequest(
+            f"--reopen with {settings[0]}",
+            expected="the grid as it was saved; --title, --output, --device and --yes may be given",
+        )
+
+
+def reopened(session: Session, path: Path, title: str, yes: bool) -> Grid:
+    """A saved grid, under another title if one is given; what is missing of it is made."""
     from ..grid import Grid
 
     made = Grid.open(path, session)
+    if title:
+        made = made.arranged(title=title)
     if len(made.done) < len(made):
         made.retry(yes=yes)
     return made
@@ -189,5 +210,5 @@ def finish(made: Grid, saved: list[Path], as_json: bool) -> None:
         took = f" in {duration(sum(map(_seconds, made.computed)))}" if made.computed else ""
         for path in saved:
             console.result(f"saved {path} ({len(made.done)} of {len(made)} cells, {len(made.computed)} made now{took})")
-    if made.failed:
+    if len(made.done) < len(made):
         raise typer.Exit(console.FAILED)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Literal
 
 from ..artifact import Artifact
 from ..display import notebook
@@ -87,22 +89,49 @@ def check_cells(session: Session, cells: Sequence[Cell], elsewhere: Fingerprints
         cell, first = problems[0]
         more = f" ({len(problems)} of {len(cells)} cells cannot be made.)" if len(problems) > 1 else ""
         raise type(first)(
-            f"cell {cell.label!r}: {first.seen}",
+            f"cell {_short(cell.label)!r}: {first.seen}",
             expected=first.expected,
             mend=f"{first.mend}{more}".strip(),
             **first.facts,
         )
 
 
+def _short(text: str) -> str:
+    """A long label without its middle: what it begins with, and what sets it apart at the end."""
+    return text if len(text) <= 80 else f"{text[:50]} … {text[-25:]}"
+
+
 def tell_cost(estimate: Estimate, new: int, yes: bool) -> None:
-    """Say what a grid will cost, and ask when it is much. Raises BadRequest for a no, or where nobody can be asked."""
+    """Say what a grid will cost, and ask when it is much. Raises BadRequest for a no, or where nobody can be asked.
+
+    Nothing of it goes to stdout, unless this is a notebook.
+    """
+    how, at_terminal = _telling.get(), sys.stderr is not None and sys.stderr.isatty()
     if new <= ASK_ABOVE or yes:
-        if notebook() is not None or (sys.stderr is not None and sys.stderr.isatty()):
-            print(estimate, file=sys.stdout if notebook() is not None else sys.stderr)
+        if notebook() is not None:
+            print(estimate)
+        elif how == "line" or (how == "usual" and at_terminal):
+            print(estimate, file=sys.stderr)
         return
-    try:
-        answer = input(f"{estimate}. Make them? [y/N] ")
-    except (EOFError, OSError, RuntimeError):  # no terminal; a notebook without a user
-        answer = ""
+    answer = ""
+    if how == "usual" or (how == "line" and sys.stdin is not None and sys.stdin.isatty()):
+        with (
+            suppress(EOFError, OSError, RuntimeError),
+            redirect_stdout(sys.stderr),
+        ):  # no terminal; nobody at a notebook
+            answer = input(f"{estimate}. Make them? [y/N] ")
     if answer.strip().lower() not in ("y", "yes", "是", "好"):
         raise BadRequest(f"{estimate}, and nobody said yes", mend="Give yes=True (--yes), or fewer values.")
+
+
+@contextmanager
+def telling(how: Literal["line", "nothing"]) -> Iterator[None]:
+    """Meanwhile the cost of a grid is a line on stderr, terminal or not, or it is not told; a file is not asked."""
+    token = _telling.set(how)
+    try:
+        yield
+    finally:
+        _telling.reset(token)
+
+
+_telling: ContextVar[Literal["usual", "line", "nothing"]] = ContextVar("telling", default="usual")

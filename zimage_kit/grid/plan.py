@@ -32,6 +32,9 @@ GRID_SEED = 42
 LARGEST_GRID = 10_000
 """Cells."""
 
+_OPTIONS = ("rows", "columns", "pages", "inner", "zip", "labels", "title", "yes")
+"""Of `Session.grid`."""
+
 Labels = Mapping[str, Mapping[str, str] | Sequence[str]]
 
 
@@ -190,6 +193,8 @@ def plan(
     roles names of axes (several: they are zipped). `zipped`: all axes go in step, or those that are named. Raises
     BadRequest.
     """
+    if not isinstance(base, Request | str):
+        raise BadRequest(f"a grid of {type(base).__name__}", expected="a request or a prompt")
     request = base if isinstance(base, Request) else Request(prompt=base)
     columns = table_of(axes)
     both = sorted(set(axes if columns is None else columns).intersection(more or ())) if axes is not None else []
@@ -205,6 +210,7 @@ def plan(
             slot_names |= frozenset().union(
                 *(slots(Request(prompt=str(text))) for text in values_of(name, given[name]) if text)
             )
+    _no_options(slot_names - set(given), title)
     names = {given_name: canonical(given_name, request, slot_names) for given_name in given}
     if len(set(names.values())) < len(names):
         raise BadRequest("two axes of one name", expected=f"each once ({', '.join(given)})")
@@ -234,6 +240,20 @@ def plan(
     if size > LARGEST_GRID:
         raise BadRequest(f"a grid of {size} cells", expected=f"at most {LARGEST_GRID}", mend="Make it in parts.")
     return found
+
+
+def _no_options(open_slots: frozenset[str], title: Any) -> None:
+    """Refuse slots without values that are called like an option of `Session.grid`: a keyword cannot fill them."""
+    taken = sorted(open_slots.intersection(_OPTIONS))
+    if taken:
+        raise BadRequest(
+            f"the prompt's slot {{{taken[0]}}} has no values, and {taken[0]}= is an option of the grid",
+            expected="values in a mapping",
+            mend=f'Give it as the second argument: {{"{taken[0]}": […]}}.',
+            axis=taken[0],
+        )
+    if not isinstance(title, str):
+        raise BadRequest(f"title={title!r}", expected="a text")
 
 
 def _no_axes(fixed: Mapping[str, JsonValue], names: Mapping[str, str], options: Mapping[str, Any]) -> None:
