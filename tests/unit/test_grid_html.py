@@ -105,8 +105,7 @@ def test_a_prompt_is_text_and_nothing_else(text: str) -> None:
     assert [tag for tag, _ in html.found] == [tag for tag, _ in plain.found]
     assert html.scripts["script"] == plain.scripts["script"]
     assert text in html.visible
-    prompt = text.replace("{{", "{").replace("}}", "}")  # as a grid reads braces
-    assert json.loads(html.scripts["cells"])[0]["request"]["prompt"] == prompt
+    assert json.loads(html.scripts["cells"])[0]["request"]["prompt"] == text
 
 
 def test_a_cell_without_a_picture_says_why() -> None:
@@ -169,6 +168,18 @@ def test_a_cap_that_nothing_fits_under_is_refused_with_what_would() -> None:
         draw_page(grid, max_bytes=20_000)
     with pytest.raises(BadRequest, match="quality=101"):
         draw_page(grid, quality=101)
+
+
+def test_a_grid_without_any_picture_is_a_page_that_says_why() -> None:
+    grid = finished("x", seed=[1, 2], failed=[0], missing=[1])
+    assert "the text has no letters" in draw_page(grid).decode()
+    with pytest.raises(BadRequest, match="max_bytes=2000: the page does not fit; expected about 1_000_000"):
+        draw_page(grid, max_bytes=2000)
+
+
+def test_pictures_smaller_than_any_label_stay_as_they_are() -> None:
+    tiny = finished("x", seed=[1, 2], paint=lambda request, index: Image.new("RGB", (16, 16), "red"))
+    assert draw_page(tiny).decode().count("data:image/jpeg") >= 1
 
 
 def test_the_page_speaks_chinese(monkeypatch: pytest.MonkeyPatch) -> None:

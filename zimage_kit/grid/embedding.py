@@ -50,23 +50,26 @@ def embed(cells: Sequence[Cell], room: int, quality: int, max_bytes: int) -> Emb
     """
     first = {cell.key: cell for cell in reversed(cells) if cell.state == "done"}  # two cells may share a picture
     ones = list(first.values())
-    longest = max((max(cell.size) for cell in ones), default=1)
-    side = longest
+    if not ones:
+        if room < 0:
+            raise BadRequest(f"max_bytes={max_bytes}: the page does not fit", expected=_millions(max_bytes - room))
+        return Embedded.none(len(cells))
+    side = longest = max(max(cell.size) for cell in ones)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
 
         def encoded(some: Sequence[Cell], side: int) -> list[_Pair]:
             return list(pool.map(lambda cell: _encoded(cell, side, quality), some))
 
         some = ones[:: max(1, math.ceil(len(ones) / _SAMPLE))]
-        estimated = _bytes(encoded(some, side)) * len(ones) / max(1, len(some))
+        estimated = _bytes(encoded(some, side)) * len(ones) / len(some)
         while True:
             if estimated > room:
                 side = min(side - 1, math.floor(side * math.sqrt(max(0.0, room) / estimated) * 0.97))
-            if side < _SMALLEST:
+            if side < min(_SMALLEST, longest):
                 least = max_bytes - room + round(estimated)
                 raise BadRequest(
                     f"max_bytes={max_bytes}: {len(ones)} pictures do not fit, however small",
-                    expected=f"about {math.ceil(least / 1e6)}_000_000",
+                    expected=_millions(least),
                 )
             made = encoded(ones, side)
             estimated = _bytes(made)
@@ -94,6 +97,10 @@ def _encoded(cell: Cell, side: int, quality: int) -> _Pair:
         return _base64(small_jpeg(artifact.image, side, quality)), None
     small = cell.thumb or small_jpeg(artifact.image, THUMB)
     return _base64(small), _base64(small_jpeg(artifact.image, side, quality))
+
+
+def _millions(count: int) -> str:
+    return f"about {math.ceil(count / 1e6)}_000_000"
 
 
 def _base64(content: bytes) -> str:
