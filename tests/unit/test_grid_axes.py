@@ -65,6 +65,14 @@ def test_lines_of_a_file_are_values(tmp_path: Path) -> None:
         parse_values("prompt", f"@{tmp_path / 'none.txt'}")
 
 
+def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "gbk.csv").write_bytes("prompt\n海上的红色热气球\n".encode("gbk"))
+    with pytest.raises(BadRequest, match=r"gbk.csv is not UTF-8; expected .*Save it anew"):
+        parse_values("prompt", f"@{tmp_path / 'gbk.csv'}")
+    with pytest.raises(BadRequest, match=r"gbk.csv is not UTF-8; expected .*Save it anew"):
+        plan("-", tmp_path / "gbk.csv")
+
+
 @pytest.mark.parametrize("text", ["1-9(+0)", "1-9(-2)", "0-1[1]", "1-100000", "one", "", "1.5"])
 def test_a_range_that_leads_nowhere_is_told(text: str) -> None:
     with pytest.raises(BadRequest, match="axis seed"):
@@ -86,6 +94,15 @@ def test_values_have_one_normal_form() -> None:
     assert values_of("stages.upscale", "on, off") == [True, False]
     assert values_of("colour", [1, 2.5, "red"], slot=True) == ["1", "2.5", "red"]
     assert values_of("seed", [1, None]) == [1, None]  # as the base has it
+    box = [0.1, 0.2, 0.8, 0.9]
+    assert values_of("stages.text_overlay.box", [tuple(box), "[0.1, 0.2, 0.8, 0.9]", None]) == [box, box, None]
+    assert values_of("stages.text_overlay.box", "[0.1, 0.2, 0.8, 0.9]") == [box]
+    assert values_of("stages.text_overlay.text", ["[1]"]) == ["[1]"]  # a text is a text
+    assert values_of("stages.pose.mirror", "on,off") == [True, False]
+    assert values_of("stages.text_overlay", [zk.stages.text_overlay(text="a")])[0]["text"] == "a"  # type: ignore[index,call-overload]
+    assert values_of("stages.upscale", ['{"factor": 4}', "True", None]) == [{"factor": 4}, True, False]
+    with pytest.raises(BadRequest, match=r"axis stages.text_overlay.box: '\[0.1'; expected JSON"):
+        values_of("stages.text_overlay.box", ["[0.1"])
     for bad in (True, 1.5, "x"):
         with pytest.raises(BadRequest, match="a whole number"):
             values_of("seed", [bad])
@@ -288,6 +305,31 @@ def test_a_table_has_a_cell_in_each_row(tmp_path: Path) -> None:
         plan("-", tmp_path / "uneven.csv")
     with pytest.raises(BadRequest, match="cannot be read"):
         plan("-", "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed,steps,seed\n1,2,3\n", "two columns 'seed'"),
+        ("prompt\n" + "x" * 200_000 + "\n", "line 2 of .*field larger than"),
+        ("seed,steps\n\n1,2\n3\n", "line 4 of .* has 1 values; expected 2"),
+        ("seed\n", "has 1 lines"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_where(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "cells.csv").write_text(text)
+    with pytest.raises(BadRequest, match=said):
+        plan("-", tmp_path / "cells.csv")
+
+
+def test_an_empty_cell_of_a_table_is_a_value_and_a_blank_line_is_none(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text('style\nink\n""\n\noil\n')
+    made = plan("a cat {style}", tmp_path / "one.csv")
+    assert [request.prompt for request in requests(made)] == ["a cat ink", "a cat ", "a cat oil"]
+    assert made.labels_of("columns") == ("ink", "no style", "oil")
+    (tmp_path / "two.csv").write_text("style,seed\nink,1\n,\n")
+    made = plan("a cat {style}", tmp_path / "two.csv")
+    assert [(request.prompt, request.seed) for request in requests(made)] == [("a cat ink", 1), ("a cat ", GRID_SEED)]
 
 
 def test_without_a_seed_every_grid_has_the_same_one() -> None:

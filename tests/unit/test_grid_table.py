@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from grids import finished
 
+import zimage_kit as zk
 from zimage_kit.errors import BadRequest, ZImageError
 from zimage_kit.grid import plan
 from zimage_kit.grid.table import COLUMNS, columns, guarded, rows, to_csv, unguarded
@@ -85,6 +86,33 @@ def test_the_axes_of_a_table_make_the_same_cells_again(tmp_path: Path) -> None:
         assert [again.request(place) for place in again.places()] == [
             grid.plan.request(place) for place in grid.plan.places()
         ]
+
+
+def test_a_whole_table_makes_the_same_cells_again(tmp_path: Path) -> None:
+    base = Request(prompt="a {error} {model}", negative_prompt="x").then(
+        zk.stages.text_overlay(text="a"), zk.stages.upscale()
+    )
+    axes: dict[str, Any] = {
+        "error": ["", "big"], "model": ["toy", "car"], "seed": [7, 8],
+        "stages.text_overlay.box": [(0.1, 0.2, 0.8, 0.9), (0.0, 0.0, 0.5, 0.5)],
+        "stages.upscale": [False, {"factor": 4}], "stages.text_overlay.text": ["[1]", "two"],
+        "lora": [None, [("ink", 0.5), "papercut"]],
+    }  # fmt: skip
+    grid = finished(base, zipped=True, **axes)
+    assert grid.cells[0].values["stages.text_overlay.box"] == [0.1, 0.2, 0.8, 0.9]
+    path = tmp_path / "whole.csv"
+    path.write_bytes(to_csv(grid).encode("utf-8-sig"))
+    made = [grid.plan.request(place) for place in grid.plan.places()]
+    for table in (path, grid.frame()):
+        again = plan(grid.plan.base, table)
+        assert again.axes == grid.axes
+        assert [again.request(place) for place in again.places()] == made
+        assert again.labels_of("columns") == grid.labels("columns")
+    other = finished("x", steps=[1, 2])  # seed, model and size are no axes here, though they are columns
+    path.write_text(to_csv(other), newline="")
+    assert plan("x", path).axes == ("steps",)
+    path.write_text("state,recipe\nraw,pie\n")  # somebody's own
+    assert plan("a {state} {recipe}", path).axes == ("state", "recipe")
 
 
 def test_a_frame_has_numbers_to_reckon_with() -> None:

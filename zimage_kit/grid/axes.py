@@ -6,14 +6,16 @@ so that a grid can be written down and read again.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from ..errors import BadRequest, closest
 from ..extensions import stage_class
@@ -135,8 +137,9 @@ def _is_one(name: str, value: Any) -> bool:
     return pair and (name == "lora" or (name == "size" and isinstance(value[0], int)))
 
 
-def _slot_text(value: Any) -> str | None:
-    return value if isinstance(value, str) or value is None else _plain(value)
+def _slot_text(value: Any) -> str:
+    """A slot's value; None (an empty cell of a table) is nothing at all, as there is none in the base."""
+    return value if isinstance(value, str) else "" if value is None else _plain(value)
 
 
 def number_type(name: str) -> type | None:
@@ -184,9 +187,12 @@ def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
         path = Path(text[1:]).expanduser()
         try:
             text = path.read_text("utf-8-sig") + "\n"
-        except OSError as error:
-            raise BadRequest(f"axis {name}: {path} cannot be read ({error.strerror})", axis=name) from None
+        except UnicodeDecodeError:
+            raise not_utf8(f"axis {name}: {path}") from None
+        except (OSError, ValueError) as error:
+            raise BadRequest(f"axis {name}: {path} cannot be read ({error})", axis=name) from None
     sentences = not slot and (name in _TEXTS or _field_type(name) is str)
+    sentences |= name.startswith("stages.") and text.lstrip()[:1] in ("[", "{")  # JSON
     separator = "\n" if "\n" in text else ";" if ";" in text or "；" in text else None if sentences else ","
     text = text.replace("；", ";") if separator == ";" else text.replace("，", ",") if separator == "," else text
     parts = [part.strip() for part in (text.split(separator) if separator else [text])]
@@ -198,6 +204,11 @@ def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
     for part in parts:
         found += _range(name, part, None if slot else number_type(name)) or [part]
     return found
+
+
+def not_utf8(seen: str) -> BadRequest:
+    """What to say of a file of another encoding, such as GBK."""
+    return BadRequest(f"{seen} is not UTF-8", expected="text in UTF-8", mend='Save it anew, with the encoding "UTF-8".')
 
 
 def _range(name: str, text: str, number: type | None) -> list[str]:
@@ -266,6 +277,9 @@ def _loras(value: Any) -> JsonValue:
     """Of an axis `lora`: a list of [name, weight], empty for none."""
     if value in (None, "", "none", "None", False) or value == [] or value == ():
         return []
+    if isinstance(value, str) and value.startswith("[["):  # several in one cell of a table
+        with suppress(ValueError):
+            value = json.loads(value)
     if isinstance(value, str):
         name, colon, weight = value.rpartition(":")
         if colon and re.fullmatch(_NUMBER, weight.strip()):
@@ -279,20 +293,26 @@ def _loras(value: Any) -> JsonValue:
 
 def _stage_value(name: str, value: Any) -> JsonValue:
     """A stage's field as JSON; of `stages.KIND` alone True (as it is), False (without it) or the fields to change."""
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
-    if isinstance(value, Path):
-        value = str(value)
-    if _stage_field(name):
+    try:
+        value = _JSON.dump_python(value, mode="json")
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and _field_type(name) is not str:
+            value = json.loads(value)
+    except ValueError as error:
+        raise BadRequest(f"axis {name}: {short(value)}", expected=f"JSON ({error})", axis=name) from None
+    switched = not _stage_field(name)
+    if isinstance(value, str) and (switched or _field_type(name) is bool):
+        value = _WORDS.get(value.strip().lower(), value)
+    if not switched:
         return value  # type: ignore[no-any-return]
-    words = {"on": True, "yes": True, "true": True, "off": False, "no": False, "none": False, "false": False}
-    if isinstance(value, str) and value.lower() in words:
-        value = words[value.lower()]
     if value is None:
         value = False
-    if not isinstance(value, bool | Mapping):
-        raise BadRequest(f"axis {name}: {value!r}", expected="on, off, or fields of the stage", axis=name)
-    return dict(value) if isinstance(value, Mapping) else value
+    if not isinstance(value, bool | dict) or (isinstance(value, dict) and "kind" in value):
+        raise BadRequest(f"axis {name}: {short(value)}", expected="on, off, or fields of the stage", axis=name)
+    return value
+
+
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+_WORDS = {"on": True, "yes": True, "true": True, "off": False, "no": False, "none": False, "false": False}
 
 
 def label_of(name: str, value: JsonValue) -> str:
@@ -311,6 +331,12 @@ def label_of(name: str, value: JsonValue) -> str:
     if isinstance(value, str):
         return value or f"no {short}"
     return f"{short} {_plain(value)}"
+
+
+def short(value: Any) -> str:
+    """A value in an error, long ones cut."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _plain(value: Any) -> str:

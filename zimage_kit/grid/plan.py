@@ -20,7 +20,7 @@ from pydantic import JsonValue
 
 from ..errors import BadRequest, closest
 from ..request import Request
-from .axes import Point, canonical, changed, is_one_value, label_of, slots, values_of, with_fields
+from .axes import Point, canonical, changed, is_one_value, label_of, not_utf8, slots, values_of, with_fields
 
 Role = Literal["rows", "columns", "pages", "inner"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -281,32 +281,47 @@ def relabelled(old: Plan, labels: Labels) -> Plan:
 
 
 def table_of(axes: Any) -> dict[str, list[Any]] | None:
-    """A table's columns, empty cells as None; None for what is no table."""
+    """A table's columns, empty cells as None; None for what is no table. Of a grid's own table only the axes."""
+    from .table import axes_among
+
     if isinstance(axes, str | Path):
-        return _read_csv(Path(axes).expanduser())
-    if hasattr(axes, "to_dict") and hasattr(axes, "columns"):  # pandas
-        rows = axes.astype(object).where(axes.notna(), None).to_dict("records")
-        return {str(name): [row[name] for row in rows] for name in axes.columns}
-    if axes is not None and not isinstance(axes, Mapping):
+        names, rows = _read_csv(Path(axes).expanduser())
+    elif hasattr(axes, "to_dict") and hasattr(axes, "columns"):  # pandas
+        names = [str(name) for name in axes.columns]
+        rows = axes.astype(object).where(axes.notna(), None).to_numpy().tolist()
+    elif axes is not None and not isinstance(axes, Mapping):
         raise BadRequest(f"axes of type {type(axes).__name__}", expected="names with values, a table or a CSV file")
-    return None
+    else:
+        return None
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise BadRequest(f"a table with two columns {twice!r}", expected="each once")
+    return {name: [row[names.index(name)] for row in rows] for name in axes_among(names)}
 
 
-def _read_csv(path: Path) -> dict[str, list[Any]]:
+def _read_csv(path: Path) -> tuple[list[str], list[list[str | None]]]:
+    """Names and rows; a row of empty values is one, a blank line is none."""
     from .table import unguarded
 
     try:
         text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise not_utf8(str(path)) from None
+    except (OSError, ValueError) as error:
         raise BadRequest(f"{path} cannot be read ({error})", expected="a CSV file in UTF-8") from None
-    rows = list(csv.reader(io.StringIO(text)))
+    reader = csv.reader(io.StringIO(text, newline=""))
+    rows: list[list[str]] = []
+    try:
+        for row in reader:
+            if row and rows and len(row) != len(rows[0]):
+                seen = f"line {reader.line_num} of {path} has {len(row)} values"
+                raise BadRequest(seen, expected=f"{len(rows[0])}, one for each name in the first line")
+            rows += [row] if row else []
+    except csv.Error as error:
+        raise BadRequest(f"line {reader.line_num} of {path}: {error}", expected="a CSV file") from None
     if len(rows) < 2:
         raise BadRequest(f"{path} has {len(rows)} lines", expected="a line of axis names and one line for each cell")
-    head, body = rows[0], [row for row in rows[1:] if any(row)]
-    uneven = next((number for number, row in enumerate(body, 2) if len(row) != len(head)), None)
-    if uneven is not None:
-        raise BadRequest(f"line {uneven} of {path} has {len(body[uneven - 2])} values", expected=str(len(head)))
-    return {name: [unguarded(row[place]) or None for row in body] for place, name in enumerate(head)}
+    return [name.strip() for name in rows[0]], [[unguarded(value) or None for value in row] for row in rows[1:]]
 
 
 def _dimensions(

@@ -42,6 +42,18 @@ def _own_columns(grid: Grid) -> dict[str, str]:
             for name in COLUMNS if not (name in _SAME and name in fields)}  # fmt: skip
 
 
+def axes_among(names: Sequence[str]) -> list[str]:
+    """The columns of a table that are axes: all of them, unless it is a grid's own table, where `_own_columns` follow.
+
+    What is in `_SAME` is an axis where it stands before the others.
+    """
+    own = {f"{name}_" if f"{name}_" in names else name for name in COLUMNS}
+    if not {"page", "row", "column", "state", "recipe"} <= {name.removesuffix("_") for name in own.intersection(names)}:
+        return list(names)
+    first = min(place for place, name in enumerate(names) if name in own and name not in _SAME)
+    return [name for place, name in enumerate(names) if name not in own or (name in _SAME and place < first)]
+
+
 def rows(grid: Grid) -> list[dict[str, JsonValue]]:
     """One row for each cell, in reading order, as JSON values; None where a cell has nothing to say.
 
