@@ -201,6 +201,13 @@ def test_a_wrong_name_is_told_with_the_nearest_one() -> None:
     ):  # fmt: skip
         with pytest.raises(BadRequest, match=mend):
             plan(base, {wrong: [1]})
+    for elsewhere, here in (
+        ("num_inference_steps", "called steps here"), ("cfg_scale", "called guidance here"),
+        ("guidance_scale", "called guidance here"), ("sampler", "none to choose"), ("Sampler", "none to choose"),
+    ):  # fmt: skip
+        with pytest.raises(BadRequest, match=f"axis '{elsewhere}'.*{here}") as caught:
+            plan(base, {elsewhere: [1]})
+        assert "in the prompt, where" not in str(caught.value)
     with pytest.raises(BadRequest, match="without axes"):
         plan(base, {})
     with pytest.raises(BadRequest, match="two axes of one name"):

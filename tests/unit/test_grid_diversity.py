@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from grids import finished
 from PIL import Image
 
 from zimage_kit.errors import BadRequest
+from zimage_kit.grid.cell import Cell
 from zimage_kit.grid.diversity import Diversity, lab, mean_distance
 from zimage_kit.request import Request
 
@@ -51,6 +55,31 @@ def test_groups_agree_in_everything_but_the_axis() -> None:
     assert [group.label for group in prompts.groups] == [f"seed {seed}" for seed in range(4)]
     assert 0 < seeds.distance < prompts.distance
     assert seeds.distance == pytest.approx(sum(group.distance for group in seeds.groups) / 3)
+
+
+def test_lines_of_one_label_are_groups_of_their_own() -> None:
+    labels = {"prompt": ["same", "same"]}
+    grid = finished("x", prompt=["a cat", "a boat"], seed=range(3), paint=by_prompt, labels=labels)
+    plain = finished("x", prompt=["a cat", "a boat"], seed=range(3), paint=by_prompt).diversity()
+    found = grid.diversity()
+    assert [(group.label, group.pictures) for group in found.groups] == [("same", 3)] * 2
+    assert found.distance == plain.distance
+
+
+def test_pictures_are_held_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = finished("x", seed=range(6))
+    alive: list[weakref.ref[object]] = []
+    whole = Cell.artifact.fget
+
+    def counted(cell: Cell) -> object:
+        artifact = whole(cell)  # type: ignore[misc]
+        alive.append(weakref.ref(artifact.image))
+        gc.collect()
+        assert sum(each() is not None for each in alive) <= 2
+        return artifact
+
+    monkeypatch.setattr(Cell, "artifact", property(counted))
+    assert grid.diversity().groups[0].pictures == 6
 
 
 def test_it_prints_its_definition_and_every_group() -> None:

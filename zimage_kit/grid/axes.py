@@ -29,6 +29,12 @@ _TEXTS = ("prompt", "negative_prompt")
 _NUMBERS: dict[str, type] = {"seed": int, "steps": int, "width": int, "height": int, "guidance": float}
 _FIELDS = (*_TEXTS, "model", *_NUMBERS)
 _OWN = ("size", "lora")
+_ELSEWHERE = {
+    "num_inference_steps": "steps", "inference_steps": "steps", "sampling_steps": "steps", "cfg": "guidance",
+    "cfg_scale": "guidance", "guidance_scale": "guidance", "negative": "negative_prompt", "checkpoint": "model",
+    "resolution": "size", "loras": "lora", "sampler": "", "sampler_name": "", "scheduler": "", "sampling_method": "",
+}  # fmt: skip
+"""What fields are called in other programs, and here; empty: there is no such thing."""
 _SLOT = re.compile(r"\{\{|\}\}|\{(\w[\w -]*)\}")
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _RANGE = re.compile(rf"({_NUMBER})\s*-\s*({_NUMBER})\s*(?:\(\s*([+-]\s*(?:\d+\.?\d*|\.\d+))\s*\)|\[\s*(\d+)\s*\])?")
@@ -62,7 +68,10 @@ def canonical(name: str, request: Request, slot_names: frozenset[str]) -> str:
         return _stage_axis(name, request)
     known = [*slot_names, *_FIELDS, *_OWN, *(["lora.weight"] if request.loras else []), *_stage_fields(request)]
     mend = closest(name, known)
-    if name.isidentifier():
+    if name.lower() in _ELSEWHERE:
+        here = _ELSEWHERE[name.lower()]
+        mend = f"It is called {here} here." if here else "There is none to choose: every model comes with its own."
+    elif name.isidentifier():
         near = f"{mend} Else write" if mend.startswith("Did") else "Write"
         mend = f"{near} {{{name}}} in the prompt, where its values belong."
     raise BadRequest(

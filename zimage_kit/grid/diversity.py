@@ -87,17 +87,18 @@ def diversity(grid: Grid, axis: str = "seed") -> Diversity:
         raise BadRequest(f"no axis {axis!r}", mend=closest(axis, grid.axes))
     along = next(role for role in ROLES if axis in grid.plan.axes_of(role))
     others: list[Role] = [role for role in ROLES if role in grid.plan.dimensions and role != along]
-    groups: dict[str, list[Cell]] = {}
+    groups: dict[tuple[int, ...], list[Cell]] = {}
     for cell in grid.cells:
         numbers = {"rows": cell.place.row, "columns": cell.place.column,
                    "pages": cell.place.page, "inner": cell.place.inner}  # fmt: skip
-        groups.setdefault(", ".join(grid.labels(role)[numbers[role]] for role in others), []).append(cell)
+        groups.setdefault(tuple(numbers[role] for role in others), []).append(cell)
     found, missing = [], 0
-    for label, cells in groups.items():
-        pictures = [artifact.image for cell in cells if (artifact := cell.artifact) is not None]
-        missing += len(cells) - len(pictures)
-        if len(pictures) > 1:
-            found.append(Group(label or "all", len(pictures), mean_distance(pictures)))
+    for place, cells in groups.items():
+        small = [_areas(artifact.image) for cell in cells if (artifact := cell.artifact) is not None]
+        missing += len(cells) - len(small)
+        if len(small) > 1:
+            label = ", ".join(grid.labels(role)[number] for role, number in zip(others, place, strict=True))
+            found.append(Group(label or "all", len(small), _mean(np.stack(small))))
     if not found:
         raise BadRequest(f"no two pictures to compare along {axis}", mend="Wait for the grid, or give the axis more.")
     pairs = sum(group.pairs for group in found)
@@ -106,7 +107,11 @@ def diversity(grid: Grid, axis: str = "seed") -> Diversity:
 
 def mean_distance(pictures: Sequence[Image.Image]) -> float:
     """The mean of ΔE*ab over all pairs of at least two pictures; see the head of this module."""
-    colours = np.stack([_areas(picture) for picture in pictures])
+    return _mean(np.stack([_areas(picture) for picture in pictures]))
+
+
+def _mean(colours: NDArray[np.float32]) -> float:
+    """The same of pictures as `_areas`, (pictures, 1024, 3)."""
     total = 0.0
     for index in range(len(colours) - 1):
         total += float(np.linalg.norm(colours[index + 1 :] - colours[index], axis=-1).mean(axis=-1).sum())
