@@ -479,6 +479,13 @@ def test_a_grid_that_cannot_be_is_refused_before_anything_is_loaded(
 NANO = ["--model", "nano", "--size", "64x64", "--steps", "1", "--inline"]
 
 
+def test_a_long_prompt_does_not_fill_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.call(["grid", "--y", f"prompt={'long ' * 180}", "--x", "steps=0,1", "--inline"]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"cell 'long .{40,60} … .*steps 0'", said)
+    assert len(said) < 400
+
+
 def test_a_large_grid_is_not_asked_about_where_nobody_answers(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

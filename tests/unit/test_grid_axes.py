@@ -30,6 +30,7 @@ def requests(made: Plan) -> list[Request]:
         ("seed", "9-1(-4)", ["9", "5", "1"]),
         ("seed", "3-1", ["3", "2", "1"]),
         ("seed", "1-3, 7，9", ["1", "2", "3", "7", "9"]),
+        ("seed", "1，2；3;4,5\n6", ["1", "2", "3", "4", "5", "6"]),
         ("lora.weight", "0.1-0.4(+0.1)", ["0.1", "0.2", "0.3", "0.4"]),
         ("lora.weight", "-1-1(+1)", ["-1", "0", "1"]),
         ("guidance", "0-1[5]", ["0", "0.25", "0.5", "0.75", "1"]),
@@ -108,6 +109,19 @@ def test_values_have_one_normal_form() -> None:
             values_of("seed", [bad])
     with pytest.raises(BadRequest, match="no values"):
         values_of("seed", [])
+    assert values_of("size", "256，192；64x64") == ["256x192", "64x64"]
+    with pytest.raises(BadRequest, match="axis size: 'big'; expected WIDTHxHEIGHT"):
+        values_of("size", "big")
+    for name, slot in (("prompt", False), ("negative_prompt", False), ("model", False), ("colour", True)):
+        for odd in (b"a cat", object(), {"a": 1}):
+            with pytest.raises(BadRequest, match=f"axis {name}: .*expected a text"):
+                values_of(name, [odd], slot)
+    with pytest.raises(BadRequest, match=r"axis prompt: b'xxx.{1,60}…; expected"):
+        values_of("prompt", b"x" * 900)
+
+
+def test_values_may_come_one_by_one() -> None:
+    assert plan("-", {"prompt": (f"{number} cats" for number in (1, 2))}).shape == (2,)
 
 
 def test_every_field_of_a_request_is_an_axis() -> None:
@@ -379,7 +393,11 @@ def test_a_plan_is_json_both_ways() -> None:
     assert again == made
     assert requests(again) == requests(made)
     data = made.data()
-    for broken in ({}, {"version": 2}, {**data, "dimensions": {"depth": [{}]}}, {**data, "base": {"x": 1}}):
+    for broken in (
+        {}, {"version": 2}, {**data, "dimensions": {"depth": [{}]}}, {**data, "base": {"x": 1}},
+        {**data, "dimensions": {}}, {**data, "labels": []}, {**data, "labels": {"c": ["A"]}},
+        {**data, "dimensions": {"rows": [{"seed": seed} for seed in range(10_001)]}},
+    ):  # fmt: skip
         with pytest.raises(BadRequest):
             Plan.from_data(broken)
 

@@ -174,3 +174,30 @@ def test_a_comment_of_a_jpeg_survives_being_read_by_pillow(tmp_path: Path) -> No
     with Image.open(io.BytesIO(path.read_bytes())) as picture:
         comments = [data for name, data in picture.applist if name == "COM"]  # type: ignore[attr-defined]
     assert json.loads(b"".join(part.removeprefix(b"zimage_kit_grid") for part in comments)) == grid.recipe()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"cells": 3}, {"cells": [1, 2]}, {"labels": []}, {"dimensions": {}}, {"dimensions": 5}, {"cells": "ab"}]
+)
+def test_a_file_that_is_no_grid_of_ours_is_told(wrong: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "grid.json"
+    path.write_text(json.dumps({**finished("x", seed=[1, 2]).recipe(), **wrong}))
+    with pytest.raises(BadRequest, match="Give a file that grid.save wrote"):
+        Grid.open(path)
+
+
+def test_options_that_cannot_be_are_told(tmp_path: Path) -> None:
+    grid = finished("x", seed=[1, 2])
+    for name, option, said in (
+        ("a.png", {"cell": "a"}, "cell='a'; expected 8 to 8192"), ("a.jpg", {"cell": 9.5}, "cell=9.5"),
+        ("a.png", {"label_size": "big"}, "label_size='big'"), ("a.png", {"max_megapixels": "1"}, "max_megapixels='1'"),
+        ("a.jpg", {"quality": 90.5}, "quality=90.5; expected a whole number, 1 to 100"),
+        ("a.html", {"quality": "90"}, "quality='90'"), ("a.html", {"max_bytes": 1e6}, "max_bytes=1000000.0"),
+    ):  # fmt: skip
+        with pytest.raises(BadRequest, match=said):
+            grid.save(tmp_path / name, **option)
+
+
+def test_one_column_can_be_named_alone(tmp_path: Path) -> None:
+    (path,) = finished("x", seed=[1, 2]).save(tmp_path / "a.csv", only="seed")
+    assert path.read_text("utf-8-sig").split() == ["seed", "1", "2"]

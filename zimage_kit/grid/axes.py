@@ -10,8 +10,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import date, time
 from decimal import Decimal
-from pathlib import Path
+from numbers import Number
+from pathlib import Path, PurePath
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -131,7 +133,7 @@ def values_of(name: str, given: Any, slot: bool = False) -> list[JsonValue]:
         raise BadRequest(f"axis {name} has no values", mend="Give it one at least.", axis=name)
     if len(found) > LARGEST_AXIS:
         raise BadRequest(f"axis {name} has {len(found)} values", expected=f"at most {LARGEST_AXIS}", axis=name)
-    return [_slot_text(value) if slot else _normal(name, value) for value in found]
+    return [_slot_text(name, value) if slot else _normal(name, value) for value in found]
 
 
 def is_one_value(name: str, given: Any, values: Sequence[JsonValue]) -> bool:
@@ -146,8 +148,12 @@ def _is_one(name: str, value: Any) -> bool:
     return pair and (name == "lora" or (name == "size" and isinstance(value[0], int)))
 
 
-def _slot_text(value: Any) -> str:
+def _slot_text(name: str, value: Any) -> str:
     """A slot's value; None (an empty cell of a table) is nothing at all, as there is none in the base."""
+    if hasattr(value, "item") and not isinstance(value, str):  # numpy's own
+        value = value.item()
+    if not isinstance(value, str | Number | PurePath | date | time | None):
+        raise BadRequest(f"axis {name}: {short(value)}", expected="a text or a number", axis=name)
     return value if isinstance(value, str) else "" if value is None else _plain(value)
 
 
@@ -202,6 +208,8 @@ def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
             raise BadRequest(f"axis {name}: {path} cannot be read ({error})", axis=name) from None
     sentences = not slot and (name in _TEXTS or _field_type(name) is str)
     sentences |= name.startswith("stages.") and text.lstrip()[:1] in ("[", "{")  # JSON
+    if not slot and number_type(name) is not None:  # no number has any of these
+        text = re.sub("[,，；\n]", ";", text)
     separator = "\n" if "\n" in text else ";" if ";" in text or "；" in text else None if sentences else ","
     text = text.replace("；", ";") if separator == ";" else text.replace("，", ",") if separator == "," else text
     parts = [part.strip() for part in (text.split(separator) if separator else [text])]
@@ -257,15 +265,23 @@ def _normal(name: str, value: Any) -> JsonValue:
     if number is not None:
         return _as_number(name, value, number)
     if name == "size":
+        value = value.replace("，", ",") if isinstance(value, str) else value
         if isinstance(value, int) or (isinstance(value, str) and value.strip().isdigit()):
             value = f"{value}x{value}"
         text = "x".join(str(side) for side in value) if isinstance(value, tuple | list) else str(value)
-        return "x".join(str(side) for side in parse_size(text))
+        try:
+            return "x".join(str(side) for side in parse_size(text))
+        except BadRequest as error:
+            raise BadRequest(
+                f"axis size: {short(value)}", expected=error.expected, mend=error.mend, axis=name
+            ) from None
     if name == "lora":
         return _loras(value)
     if name.startswith("stages."):
         return _stage_value(name, value)
-    return str(value) if name == "model" else value
+    if not isinstance(value, str) and not (name == "model" and isinstance(value, Path)):
+        raise BadRequest(f"axis {name}: {short(value)}", expected="a text", axis=name)
+    return str(value)
 
 
 def _as_number(name: str, value: Any, number: type) -> int | float:

@@ -99,11 +99,16 @@ def _jpeg_files(
     fit: Fit = "scale",
     quality: int = 92,
 ) -> Iterator[bytes]:
-    if not 1 <= quality <= 100:
-        raise BadRequest(f"quality={quality}", expected="1 to 100")
+    check_quality(quality)
     recipe = recipe_text(grid).encode()
     for layout in layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit):
         yield _with_comments(_as_jpeg(drawn(layout), quality), recipe)
+
+
+def check_quality(quality: object) -> None:
+    """Raise BadRequest for what is no quality of a JPEG."""
+    if not isinstance(quality, int) or not 1 <= quality <= 100:
+        raise BadRequest(f"quality={quality!r}", expected="a whole number, 1 to 100")
 
 
 def _as_jpeg(sheet: Image.Image, quality: int) -> bytes:
@@ -118,7 +123,7 @@ def _html_files(grid: Grid, max_bytes: int = 80_000_000, quality: int = 88) -> I
     yield draw_page(grid, max_bytes=max_bytes, quality=quality)
 
 
-def _csv_files(grid: Grid, only: Sequence[str] | None = None) -> Iterator[bytes]:
+def _csv_files(grid: Grid, only: str | Sequence[str] | None = None) -> Iterator[bytes]:
     yield to_csv(grid, only).encode("utf-8-sig")  # the mark by which Excel knows that it is UTF-8
 
 
@@ -164,6 +169,9 @@ def read_recipe_of_grid(path: Path) -> dict[str, Any]:
         data = json.loads(text)
         if not isinstance(data, dict) or "dimensions" not in data:
             raise ValueError("it has no dimensions")
+        keys = data.get("cells") or []
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise ValueError("its cells are no names")
     except ValueError as error:
         raise BadRequest(f"{path} holds no grid of ours ({error})", mend="Give a file that grid.save wrote.") from None
     return data

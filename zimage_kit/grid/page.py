@@ -21,6 +21,7 @@ from ..texts import Language, Texts, language
 from ..units import duration, gigabytes
 from .cell import Cell
 from .embedding import Embedded, embed
+from .files import check_quality
 from .matter import shared_settings
 from .plan import Place
 
@@ -39,8 +40,9 @@ def draw_page(grid: Grid, *, max_bytes: int = MAX_BYTES, quality: int = 88, spok
     `spoken`: its language, by default the user's. What was scaled stands at the page's foot and is logged. Raises
     BadRequest for values that cannot be.
     """
-    if not 1 <= quality <= 100:
-        raise BadRequest(f"quality={quality}", expected="1 to 100")
+    check_quality(quality)
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
+        raise BadRequest(f"max_bytes={max_bytes!r}", expected="a whole number")
     texts = Texts(spoken or language(), _FOLDER)
     page = _Page(grid, texts)
     embedded = embed(grid.cells, max_bytes - page.bytes_without_pictures(), quality, max_bytes)

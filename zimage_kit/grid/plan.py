@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -163,18 +164,22 @@ class Plan:
                     f"a grid of version {data['version']}", expected="version 1", mend="Update zimage_kit."
                 )
             dimensions = {role: tuple(dict(point) for point in data["dimensions"][role]) for role in data["dimensions"]}
-            if not set(dimensions) <= set(ROLES) or not all(dimensions.values()):
+            if not dimensions or not set(dimensions) <= set(ROLES) or not all(dimensions.values()):
                 raise ValueError("dimensions that are not known, or empty")
-            return cls(
+            if not all(isinstance(labels, dict) for labels in (data["labels"], *data["labels"].values())):
+                raise ValueError("labels that are no names")
+            found = cls(
                 base=Request(**data["base"]),
                 dimensions=dimensions,
                 slot_names=frozenset(data["slots"]),
                 labels=data["labels"],
                 title=str(data["title"]),
-                notes=tuple(data["notes"]),
+                notes=tuple(map(str, data["notes"])),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadRequest(f"this is no grid of ours ({error})", mend="Give a file that grid.save wrote.") from None
+        _check_size(found)
+        return found
 
 
 def plan(
@@ -204,6 +209,7 @@ def plan(
         given, zipped = {**columns, **(more or {})}, tuple(columns) if zipped is False else zipped
     else:
         given = {**(axes or {}), **(more or {})}
+    given = {name: list(values) if isinstance(values, Iterator) else values for name, values in given.items()}
     slot_names = slots(request)
     for name in ("prompt", "negative_prompt"):  # whose values may bring slots of their own
         if name in given:
@@ -234,12 +240,13 @@ def plan(
             notes = (f"no seed was given: {GRID_SEED}, so that the same grid is the same pictures",)
     dimensions = _dimensions(values, names, layout or {}, zipped)
     found = Plan(request, dimensions, own_slots, _labels(labels or {}, names, values, own_slots), title, notes)
-    size = 1
-    for count in found.shape:
-        size *= count
-    if size > LARGEST_GRID:
-        raise BadRequest(f"a grid of {size} cells", expected=f"at most {LARGEST_GRID}", mend="Make it in parts.")
+    _check_size(found)
     return found
+
+
+def _check_size(plan: Plan) -> None:
+    if (size := math.prod(plan.shape)) > LARGEST_GRID:
+        raise BadRequest(f"a grid of {size} cells", expected=f"at most {LARGEST_GRID}", mend="Make it in parts.")
 
 
 def _no_options(open_slots: frozenset[str], title: Any) -> None:

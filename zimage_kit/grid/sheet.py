@@ -82,12 +82,12 @@ def layouts_of(
     """The same sheets before they are drawn, so that one is in memory at a time."""
     if fit not in ("scale", "pages"):
         raise BadRequest(f"fit={fit!r}", expected="scale or pages")
-    if cell is not None and not 8 <= cell <= 8192:
-        raise BadRequest(f"cell={cell}", expected="8 to 8192 pixels")
-    if label_size is not None and not 6 <= label_size <= 400:
-        raise BadRequest(f"label_size={label_size:g}", expected="6 to 400 pixels")
-    if not 0.01 <= max_megapixels <= 2000:
-        raise BadRequest(f"max_megapixels={max_megapixels:g}", expected="0.01 to 2000")
+    if cell is not None and not (isinstance(cell, int) and 8 <= cell <= 8192):
+        raise BadRequest(f"cell={cell!r}", expected="8 to 8192 pixels, a whole number")
+    if label_size is not None and not (isinstance(label_size, int | float) and 6 <= label_size <= 400):
+        raise BadRequest(f"label_size={label_size!r}", expected="6 to 400 pixels")
+    if not (isinstance(max_megapixels, int | float) and 0.01 <= max_megapixels <= 2000):
+        raise BadRequest(f"max_megapixels={max_megapixels!r}", expected="0.01 to 2000")
     told = matter(grid)
     for note in told.notes:
         logging.getLogger("zimage_kit").warning(note)

@@ -92,13 +92,13 @@ def _told(grid: Grid, cell: Cell) -> dict[str, JsonValue]:
     }
 
 
-def to_csv(grid: Grid, only: Sequence[str] | None = None) -> str:
+def to_csv(grid: Grid, only: str | Sequence[str] | None = None) -> str:
     """The rows as CSV with a line of names. `only`: these columns; the axes alone make a table to give to a grid.
 
     A text that a spreadsheet would take for a formula gets an apostrophe before it (`guarded`), which reading the file
     as axes takes away again. Raises BadRequest for a column that is not there.
     """
-    names = columns(grid)
+    names, only = columns(grid), [only] if isinstance(only, str) else only
     unknown = [name for name in only or () if name not in names]
     if unknown:
         raise BadRequest(f"no column {unknown[0]!r}", mend=closest(unknown[0], names))
