@@ -14,7 +14,7 @@ BIN       := $(VENV)/bin
 AXE       := tests/browser/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system first demo lab test test-benches lint types notebooks check-notebooks clean
+.PHONY: help setup system first demo lab test test-training test-benches lint types notebooks check-notebooks clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,8 +50,12 @@ $(AXE): tests/browser/package.json
 	  echo 'Could not install axe-core; the tests that need it are skipped.' >&2; \
 	fi
 
-test: setup $(AXE) ## the tests that need no GPU, but for those of the measuring scripts
+test: setup $(AXE) ## the tests that need no GPU, but for nano's training and the measuring scripts
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-training: setup ## nano's training and quality, when nano has changed (about three minutes)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m training -n $(JOBS) --dist loadfile tests/pipeline
+	@$(BIN)/python scripts/nano_stamp.py --write
 
 test-benches: setup ## that the measuring scripts work, each run small (about three minutes)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m bench

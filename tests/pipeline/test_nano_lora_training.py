@@ -16,6 +16,8 @@ from zimage_kit.nano.train import export, lora
 from zimage_kit.nano.train.common import Setup
 from zimage_kit.nano.train.denoiser import Latents
 
+pytestmark = pytest.mark.training
+
 CPU = torch.device("cpu")
 
 

@@ -18,6 +18,8 @@ from zimage_kit.nano.train import check_pose, controlnet, distil, export
 from zimage_kit.nano.train import joints as joints_piece
 from zimage_kit.nano.train.common import Setup
 
+pytestmark = pytest.mark.training
+
 CPU = torch.device("cpu")
 
 

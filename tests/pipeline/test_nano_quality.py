@@ -11,6 +11,8 @@ from PIL import Image
 
 from zimage_kit.nano import DIRECTORY, evaluate
 
+pytestmark = pytest.mark.training
+
 Measured = tuple[dict[str, Any], list[Image.Image]]
 
 

@@ -23,6 +23,8 @@ from zimage_kit.nano.train.common import Average, Clock, Muon, Setup, quick_norm
 from zimage_kit.nano.train.denoiser import Network, matrices
 from zimage_kit.nano.train.distil import schedule
 
+pytestmark = pytest.mark.training
+
 CPU = torch.device("cpu")
 BUCKETS = range(len(scenes.SIZES))
 

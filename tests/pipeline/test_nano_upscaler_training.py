@@ -15,6 +15,8 @@ from zimage_kit.nano.train import export
 from zimage_kit.nano.train import upscaler as piece
 from zimage_kit.nano.train.common import Setup
 
+pytestmark = pytest.mark.training
+
 
 def seed_of(style: str) -> int:
     return next(seed for seed in range(100) if scenes.sample(seed).style == style)
