@@ -1,4 +1,4 @@
-"""nano's training and quality tests take minutes, so they run when nano changes; this holds whoever changes it to it."""
+"""nano's training and quality tests take minutes and run when nano changes; this holds whoever changes it to that."""
 
 from __future__ import annotations
 
