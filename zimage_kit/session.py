@@ -165,8 +165,9 @@ class Session:
         An axis is a field of the request (`prompt`, `seed`, `steps`, `guidance`, `width`, `height`, `model`), `size`,
         `lora` (names, or names with weights), `"lora weight"`, a stage's field (`"stages.pose.scale"`), a stage being
         there (`"stages.upscale"`: True, False), or a `{slot}` in the prompt. Give axes by keyword, as a mapping `axes`
-        (for names with dots), or as a table with one cell in each row (pandas, or the path of a CSV file). Values are
-        a list, a `range`, an array, or text: one value a line, "a; b", "1-9(+2)".
+        (for names with dots, and for slots that are called like an option here), or as a table with one cell in each
+        row (pandas, or the path of a CSV file). Values are a list, a `range`, an array, or text: one value a line,
+        "a; b", "1-9(+2)". A single value of a field by keyword (`steps=8`) is a setting of all cells.
 
         `rows`, `columns`, `pages` and `inner` say where axes go (several names: these go in step); without them the
         first axis gives the rows, the second the columns, then pages, then side by side in each cell, and one axis

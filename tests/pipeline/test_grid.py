@@ -499,7 +499,7 @@ def test_a_file_that_names_other_files_is_refused(session: Session, base: Reques
     text = path.read_text()
     for key in ("../../../holiday", str(tmp_path / "holiday"), "A" * 40, 3):
         path.write_text(text.replace(json.dumps(grid.cells[0].key), json.dumps(key)))
-        with pytest.raises(BadRequest, match="does not name its 1 cells"):
+        with pytest.raises(BadRequest, match="does not name its 1 cells|its cells are no names"):
             Grid.open(path)
 
 

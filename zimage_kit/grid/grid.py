@@ -133,10 +133,12 @@ class Grid:
 
     def at(self, **values: Any) -> Cells:
         """The cells in which these axes have these values: `grid.at(colour="red", seed=2)`."""
-        unknown = set(values) - set(self.axes)
+        short = {name.removeprefix("stages."): name for name in self.axes} | {name: name for name in self.axes}
+        unknown = sorted(set(values) - set(short))
         if unknown:
-            raise BadRequest(f"no axis {sorted(unknown)[0]!r}", expected=", ".join(self.axes))
-        return Cells([cell for cell in self.cells if all(cell.values.get(name) == values[name] for name in values)])
+            raise BadRequest(f"no axis {unknown[0]!r}", expected=", ".join(self.axes))
+        wanted = {short[name]: self.plan.normal(short[name], value) for name, value in values.items()}
+        return Cells([cell for cell in self.cells if all(cell.values.get(name) == wanted[name] for name in wanted)])
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -364,7 +366,10 @@ class Grid:
         """A contact sheet as a picture (RGB), the first unless another `page` is asked for; options as for `sheets`."""
         from .sheet import drawn, layouts_of
 
-        return drawn(layouts_of(self, **options)[page])
+        layouts = layouts_of(self, **options)
+        if not 0 <= page < len(layouts):
+            raise BadRequest(f"page={page}", expected=f"0 to {len(layouts) - 1}")
+        return drawn(layouts[page])
 
     def sheets(
         self,

@@ -27,7 +27,7 @@ _DRAWING = ("encode", "denoise", "decode")
 class Estimate:
     """What a grid will cost: cells in all, those to be made, how many drawings these take, seconds, bytes on the disk.
 
-    `seconds` None: nothing like it has been measured here yet.
+    `seconds` None: nothing like it has been measured here yet. `at_least`: some of its stages have not been.
     """
 
     cells: int
@@ -35,14 +35,19 @@ class Estimate:
     drawings: int
     seconds: float | None
     bytes: int
+    at_least: bool = False
 
     def __str__(self) -> str:
         cells = f"{self.cells} cell{'s' * (self.cells != 1)}"
         if not self.new:
             return f"{cells}, all there already"
         new = "all new" if self.new == self.cells else f"{self.new} new"
-        less = f" from {self.drawings} drawings" if self.drawings < self.new else ""
-        time = "time not known yet" if self.seconds is None else f"about {duration(self.seconds)}"
+        less = f" from {self.drawings} drawing{'s' * (self.drawings != 1)}" if self.drawings < self.new else ""
+        time = (
+            "time not known yet"
+            if self.seconds is None
+            else f"{'at least' if self.at_least else 'about'} {duration(self.seconds)}"
+        )
         size = gigabytes(self.bytes) if self.bytes >= 1e6 else f"{self.bytes / 1e3:.0f} kB"
         return f"{cells}, {new}{less}: {time}, {size}"
 
@@ -65,10 +70,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class _Took:
-    """Seconds of drawing and of finishing (stages), and the bytes on the disk."""
+    """Seconds of drawing and of finishing (stages; None: unknown), and the bytes on the disk."""
 
     drawing: float
-    finishing: float
+    finishing: float | None
     bytes: float
 
 
@@ -108,20 +113,25 @@ class Pace:
     def estimate(self, cells: int, new: int, asked: Sequence[Asked], workers: int) -> Estimate:
         """For the pictures to be made, those beneath others among them, spread over so many workers."""
         found = [(each, self._of(each)) for each in asked]
-        known = [(took.drawing if each.drawn else 0.0) + took.finishing for each, took in found if took is not None]
+        known = [
+            (took.drawing if each.drawn else 0.0) + (took.finishing or 0.0) for each, took in found if took is not None
+        ]
         seconds = sum(known) / max(1, workers) if len(known) == len(found) else None
         pixels = [(each.request.width or 0) * (each.request.height or 0) for each, _ in found]
         size = [
             count * _BYTES_PER_PIXEL if took is None else took.bytes
             for (_, took), count in zip(found, pixels, strict=True)
         ]
-        return Estimate(cells, new, sum(each.drawn for each in asked), seconds, int(sum(size)))
+        unknown = any(took is not None and took.finishing is None for _, took in found)
+        return Estimate(cells, new, sum(each.drawn for each in asked), seconds, int(sum(size)), unknown)
 
     def _of(self, asked: Asked) -> _Took | None:
-        """What a picture of this kind takes, or the nearest one with the same stages by its work; None: unknown."""
+        """What a picture of this kind takes, or the nearest one by its work, rather with the same stages."""
         wanted = kind_of(asked.request, asked.model)
         model, _, _, twice, stages = wanted.split("|")
-        near = [kind for kind in self._kinds if (parts := kind.split("|"))[0] == model and parts[3:] == [twice, stages]]
+        alike = [kind for kind in self._kinds if (parts := kind.split("|"))[0] == model and parts[3] == twice]
+        same = [kind for kind in alike if kind.split("|")[4] == stages]
+        near = same or alike  # the drawing is the same whatever stages come behind it
         if not near:
             return None
         kind = min(near, key=lambda kind: abs(_work(kind) - _work(wanted)))
@@ -129,7 +139,7 @@ class Pace:
         rows = self._kinds[kind]
         return _Took(
             median(row.drawing for row in rows) * work,
-            median(row.finishing for row in rows) * area,
+            median(row.finishing or 0.0 for row in rows) * area if same else None,
             median(row.bytes for row in rows) * area,
         )
 

@@ -87,6 +87,10 @@ class Plan:
 
         return {role: tuple(map(label, self.dimensions[role])) for role in self.dimensions}
 
+    def normal(self, name: str, value: Any) -> JsonValue:
+        """A value of an axis in its normal form. Raises BadRequest."""
+        return values_of(name, [value], name in self.slot_names)[0]
+
     def label(self, name: str, value: JsonValue) -> str:
         """What a value is called."""
         own = self.labels.get(name, {}).get(_text(value))
