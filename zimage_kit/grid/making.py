@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
@@ -109,7 +110,8 @@ def tell_cost(estimate: Estimate, new: int, yes: bool) -> None:
     how, at_terminal = _telling.get(), sys.stderr is not None and sys.stderr.isatty()
     if new <= ASK_ABOVE or yes:
         if notebook() is not None:
-            print(estimate)
+            if threading.current_thread() is threading.main_thread():  # a view's own thread has no cell to print into
+                print(estimate)
         elif how == "line" or (how == "usual" and at_terminal):
             print(estimate, file=sys.stderr)
         return

@@ -150,7 +150,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _ended(self) -> None:
         """The grid has stopped being made, one way or the other."""
-        problem = self.grid._problem
+        problem = self.grid.problem
         if problem is not None:
             self.problem.tell(problem)
         self._keep_sheet()
