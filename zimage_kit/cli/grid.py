@@ -9,7 +9,21 @@ import typer
 
 from ..units import duration
 from . import console
-from .run import Inline, open_session, parse_lora, parse_stage
+from .run import (
+    AsJson,
+    Device,
+    Guidance,
+    Inline,
+    Loras,
+    Model,
+    Negative,
+    Size,
+    Stages,
+    Steps,
+    open_session,
+    parse_lora,
+    parse_stage,
+)
 
 if TYPE_CHECKING:
     from ..grid import Cell, Grid
@@ -39,19 +53,14 @@ def grid(
     reopen: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A grid that was saved, instead of PROMPT and axes.")
     ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="nano, turbo, base or a folder.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels, multiples of 16.")] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Evaluations of the model.")] = None,
+    model: Model = None,
+    size: Size = None,
+    steps: Steps = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of every cell [default: 42].")] = None,
-    guidance: Annotated[float | None, typer.Option(metavar="X", help="0 for nano and turbo, 3 to 5 for base.")] = None,
-    negative: Annotated[str, typer.Option(metavar="TEXT", help="What to avoid; only base heeds it.")] = "",
-    lora: Annotated[
-        list[str] | None, typer.Option(metavar="NAME[:WEIGHT]", help="A LoRA; may be given several times.")
-    ] = None,
-    stage: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KIND:KEY=VALUE,…", help="A stage; may be given several times, in order."),
-    ] = None,
+    guidance: Guidance = None,
+    negative: Negative = "",
+    lora: Loras = None,
+    stage: Stages = None,
     output: Annotated[
         list[Path] | None,
         typer.Option(
@@ -60,9 +69,9 @@ def grid(
     ] = None,
     title: Annotated[str, typer.Option(metavar="TEXT", help="Above the sheet.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many cells are new.")] = False,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps.")] = None,
+    device: Device = None,
     inline: Inline = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make pictures side by side and save them as a sheet.
 

@@ -10,11 +10,10 @@ import typer
 
 from ..units import duration
 from . import console
-from .run import Inline
+from .run import AsJson, Device, Inline
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The recipe inside a picture: show, rerun, diff.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 Picture = Annotated[Path, typer.Argument(metavar="FILE", help="A PNG made by zimage_kit.")]
 
 
@@ -65,9 +64,7 @@ def rerun(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to [default: the outputs folder].")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps [default: the best there is].")
-    ] = None,
+    device: Device = None,
     inline: Inline = False,
     as_json: AsJson = False,
 ) -> None:

@@ -19,6 +19,32 @@ if TYPE_CHECKING:
     from ..session import Session
 
 Inline = Annotated[bool, typer.Option("--inline", help="Load the model in this command, even if your session runs.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="nano, turbo, base or a folder [default: turbo if it is on this disk, else nano]."
+    ),
+]
+Size = Annotated[
+    str | None, typer.Option(metavar="WxH", help="Pixels, multiples of 16 [default: the model's native size].")
+]
+Steps = Annotated[
+    int | None, typer.Option(metavar="N", help="Evaluations of the model [default: what it was made for].")
+]
+Guidance = Annotated[float | None, typer.Option(metavar="X", help="0 for nano and turbo, 3 to 5 for base.")]
+Negative = Annotated[str, typer.Option(metavar="TEXT", help="What to avoid; only base heeds it.")]
+Loras = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME[:WEIGHT]", help="A LoRA by name or file [weight: 1]; may be given several times."),
+]
+Stages = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KIND:KEY=VALUE,…", help="A stage to apply; may be given several times, in order."),
+]
+Device = Annotated[
+    str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps [default: the best there is].")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 FIRST_PROMPT = "a red hot-air balloon over the sea"
 
 
@@ -26,41 +52,24 @@ def run(
     prompt: Annotated[
         str, typer.Argument(metavar="PROMPT", help="What to draw, in English or Chinese.")
     ] = FIRST_PROMPT,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="nano, turbo, base or a folder [default: turbo if it is on this disk, else nano]."
-        ),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Pixels, multiples of 16 [default: the model's native size].")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Evaluations of the model [default: what it was made for].")
-    ] = None,
+    model: Model = None,
+    size: Size = None,
+    steps: Steps = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="The same seed, the same picture [default: a new one].")
     ] = None,
-    guidance: Annotated[float | None, typer.Option(metavar="X", help="0 for nano and turbo, 3 to 5 for base.")] = None,
-    negative: Annotated[str, typer.Option(metavar="TEXT", help="What to avoid; only base heeds it.")] = "",
+    guidance: Guidance = None,
+    negative: Negative = "",
     count: Annotated[int, typer.Option(metavar="N", min=1, help="How many pictures; their seeds count up.")] = 1,
-    lora: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME[:WEIGHT]", help="A LoRA by name or file [weight: 1]; may be given several times."),
-    ] = None,
-    stage: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KIND:KEY=VALUE,…", help="A stage to apply; may be given several times, in order."),
-    ] = None,
+    lora: Loras = None,
+    stage: Stages = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="A .png [default: dated, in the outputs folder]."),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps [default: the best there is].")
-    ] = None,
+    device: Device = None,
     inline: Inline = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a picture from a prompt and save it with its recipe.
 
