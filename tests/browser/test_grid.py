@@ -13,7 +13,7 @@ import pytest
 from lab import Lab
 from opened import OpenNotebook, OpenOne
 from PIL import Image
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, TimeoutError, expect
 
 UNIT = Path(__file__).parents[1] / "unit"
 CONNECT = "import zimage_kit as zk; session = zk.connect()"
@@ -75,9 +75,15 @@ class GridPage:
         menu.locator("input").press("Enter")
         expect(menu).to_be_hidden()
 
-    def focused(self) -> int:
-        """The number of the cell that has the focus."""
-        return int(self.page.evaluate("Number(document.activeElement.closest('.zk-cell')?.dataset.cell ?? -1)"))
+    def focus_comes(self, number: int, why: str = "") -> None:
+        """Until the cell of this number has the focus."""
+        try:
+            self.page.wait_for_function(
+                "number => Number(document.activeElement.closest('.zk-cell')?.dataset.cell ?? -1) === number",
+                arg=number,
+            )
+        except TimeoutError:
+            pytest.fail(f"cell {number} did not get the focus {why}")
 
     def all_seen(self) -> None:
         self.page.wait_for_function(SEEN)
@@ -232,7 +238,7 @@ def test_the_keyboard_goes_everywhere(grid: GridPage) -> None:
     keys = ["ArrowRight", "ArrowDown", "End", "Home", "Control+End", "PageUp", "PageUp", "Control+Home", "PageDown"]
     for key, at in zip([*keys, "PageDown"], [1, 5, 7, 4, 11, 7, 3, 0, 4, 8], strict=True):
         grid.page.keyboard.press(key)
-        assert grid.focused() == at, key
+        grid.focus_comes(at, key)
     assert grid.root.locator('.zk-scroll [tabindex="0"]').count() == 1
     grid.page.keyboard.press("ArrowLeft")
     expect(grid.header("row", 2)).to_be_focused()
@@ -241,7 +247,7 @@ def test_the_keyboard_goes_everywhere(grid: GridPage) -> None:
     grid.page.keyboard.press("Escape")
     expect(grid.header("row", 2)).to_be_focused()
     grid.page.keyboard.press("ArrowRight")
-    assert grid.focused() == 8
+    grid.focus_comes(8)
     grid.page.keyboard.press("?")
     expect(grid.root.locator(".zk-help")).to_contain_text("picks the winner")
     grid.page.keyboard.press("?")
@@ -283,7 +289,7 @@ def test_a_cell_is_enlarged_and_its_neighbours_follow_the_arrows(grid: GridPage)
     expect(grid.enlarged).to_contain_text("blue, 海上生明月")
     grid.page.keyboard.press("Escape")
     expect(grid.enlarged).to_be_hidden()
-    assert grid.focused() == 6
+    grid.focus_comes(6)
 
 
 def test_any_two_are_compared(grid: GridPage) -> None:
@@ -375,7 +381,7 @@ def test_a_thousand_cells_are_shown_few_at_a_time(notebook: OpenOne) -> None:
     assert grid.root.locator(".zk-cell").count() < 150
     grid.cell(0).focus()
     opened.page.keyboard.press("Control+End")
-    assert grid.focused() == 999
+    grid.focus_comes(999)
     grid.all_seen()
     assert grid.root.locator(".zk-cell").count() < 150
     for role in ("row", "column"):
@@ -437,9 +443,9 @@ def test_the_studio_makes_grids_of_what_its_form_says(notebook: OpenOne) -> None
     assert opened.python("[cell.request.prompt for cell in studio.grid.cells][3:4]") == ["a blue lantern"]
     opened.shot("grid_studio")
     values.nth(1).fill("1-300")
-    expect(panel.locator(".zk-grid-buttons")).to_contain_text("600 cells, 594 new")
+    expect(panel.locator(".zk-grid-buttons")).to_contain_text("600 cells, 594 new", timeout=30_000)
     panel.get_by_role("button", name="Make grid").click()
-    expect(panel.get_by_role("button", name="Make all 594")).to_be_visible()
+    expect(panel.get_by_role("button", name="Make all 594")).to_be_visible(timeout=30_000)
     values.nth(1).fill("many")
     panel.get_by_role("button", name="Make grid").click()
     expect(panel.get_by_role("alert")).to_contain_text("a whole number")

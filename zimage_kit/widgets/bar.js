@@ -5,6 +5,7 @@ const SLICE = 4_000_000; // bytes: a notebook's server cuts the connection at me
 const LARGEST = 300_000_000;
 const PATIENCE = 500; // milliseconds until it is said that the kernel is busy with a cell
 const STILL_SHOWN = 10_000;
+const SETTLES = 400; // milliseconds in which what the kernel makes anew has come, on a busy machine too
 
 export default {
   render({ model, el, signal }) {
@@ -244,7 +245,7 @@ function keepFocus(root, signal) {
     const [tag, name] = last.kind.split(".");
     const same = all.find((element) => last.title && element.title === last.title);
     if (!same && !settled) {
-      setTimeout(restore, 200, true);
+      setTimeout(restore, SETTLES, true);
       return;
     }
     const next =

@@ -24,6 +24,14 @@ networks, tiles = upscale.networks, __import__("importlib").import_module(f"{ups
 REQUEST = Request(prompt="x", model="nano")
 
 
+@pytest.fixture(autouse=True)
+def live_modules() -> None:
+    """The modules that the stage uses now: another test of this process may have had the extension imported anew."""
+    global upscale, networks, tiles
+    upscale = extensions.load_module("upscale")
+    networks, tiles = upscale.networks, __import__("importlib").import_module(f"{upscale.__name__}.tiles")
+
+
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
     """Something with edges, gradients and noise."""
     rng = np.random.default_rng(seed)
