@@ -124,7 +124,7 @@ def two_workers(session: Session, folder: Path, base: Request, seeds: int) -> It
     axes: dict[str, Any] = {"colour": COLOURS}
     asked = base.but(prompt="a {colour} balloon over the sea")
     session.grid(asked, axes, seed=[99]).wait()  # warm
-    one, _ = wall(lambda: session.grid(asked, axes, seed=range(seeds)).wait())
+    one, _ = wall(lambda: session.grid(asked, axes, seed=range(200, 200 + seeds)).wait())
     with second_machine(folder, session):
         session.grid(asked, axes, seed=[98]).wait()  # it loads the model
         two, _ = wall(lambda: session.grid(asked, axes, seed=range(100, 100 + seeds)).wait())
