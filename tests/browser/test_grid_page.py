@@ -14,6 +14,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 sys.path.append(str(Path(__file__).resolve().parents[1] / "unit"))
 from grids import finished
 
+from zimage_kit import Grid
+
 EVIL = '</script><script>window.hurt = 1</script><img src=x onerror="window.hurt = 1"> <b>bold</b>'
 CHINESE = "海上生明月，天涯共此时"
 
@@ -28,12 +30,12 @@ def page_of(browser: Browser, tmp_path: Path) -> Iterator[Opens]:
     """Opens the page of a grid from the disk. Fails for anything that it asks for, and for any error of its script."""
     contexts, wrong = [], list[str]()
 
-    def open_page(grid: object = None, theme: Theme = "light", width: int = 1280) -> Page:
+    def open_page(grid: Grid | None = None, theme: Theme = "light", width: int = 1280) -> Page:
         grid = grid or finished(
             "a {colour} balloon", title="Balloons", picture=(400, 320), colour=["red", "blue", CHINESE], seed=range(4),
             steps=[4, 8], layout={"inner": "steps"}, failed=[9], missing=[23], ratings={0: 4, 5: 2}, winner=5,
         )  # fmt: skip
-        (path,) = grid.save(tmp_path / "grid.html")  # type: ignore[attr-defined]
+        (path,) = grid.save(tmp_path / "grid.html")
         contexts.append(browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme))
         page: Page = contexts[-1].new_page()
         page.set_default_timeout(10_000)

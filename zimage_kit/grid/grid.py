@@ -446,7 +446,8 @@ class Grid:
         if not works:
             return
         for cell in cells:
-            if self.store.has(cell.key):  # it is there and cannot be read
+            # what cannot be read goes; what another notebook has made in the meantime stays
+            if self.store.has(cell.key) and (cell.state == "done" or not self.store.readable(cell.key)):
                 self.store.forget(cell.key)
             cell.state, cell.error = "waiting", None
             self._hear(cell, None)
@@ -507,8 +508,7 @@ class Grid:
         except ImportError:
             from IPython.display import display
 
-            sheet = getattr(self, "sheet", None)
-            display(sheet() if sheet is not None and self.done else repr(self))  # type: ignore[no-untyped-call]
+            display(self.sheet() if self.done else repr(self))  # type: ignore[no-untyped-call]
         else:
             GridView(self)._ipython_display_()
 
