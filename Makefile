@@ -11,7 +11,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 WANTED    := $(shell (echo '$(EXTRAS)'; sed -n '/^\[build-system\]/,/^\[tool\./p' pyproject.toml) | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/.installed-$(WANTED)
 BIN       := $(VENV)/bin
-AXE       := tests/browser/node_modules/axe-core/axe.min.js
+AXE       := tests/studio/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system first demo lab test test-training test-benches lint types notebooks check-notebooks clean
@@ -44,9 +44,9 @@ lab: first ## a first picture, then JupyterLab on the notebooks
 	@$(BIN)/zimage lab
 
 # What the browser tests look for barriers with; without npm or the network they skip that.
-$(AXE): tests/browser/package.json
+$(AXE): tests/studio/package.json
 	@if command -v npm >/dev/null 2>&1; then \
-	  (cd tests/browser && npm install --ignore-scripts --no-audit --no-fund --silent && touch ../../$@) || \
+	  (cd tests/studio && npm install --ignore-scripts --no-audit --no-fund --silent && touch ../../$@) || \
 	  echo 'Could not install axe-core; the tests that need it are skipped.' >&2; \
 	fi
 
@@ -54,7 +54,7 @@ test: setup $(AXE) ## the tests that need no GPU, but for nano's training and th
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-training: setup ## nano's training and quality, when nano has changed (about three minutes)
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m training -n $(JOBS) --dist loadfile tests/pipeline
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m training -n $(JOBS) --dist loadfile tests/nano
 	@$(BIN)/python scripts/nano_stamp.py --write
 
 test-benches: setup ## that the measuring scripts work, each run small (about three minutes)

@@ -13,8 +13,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; the tests run on every core already
 
 from zimage_kit import Artifact, Request, Session, nano
-from zimage_kit.artifact import Trace
-from zimage_kit.directories import missing_files
+from zimage_kit.models.directories import missing_files
+from zimage_kit.recipe.artifact import Trace
 
 
 def pytest_configure() -> None:
@@ -45,7 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A place for sessions of these tests' own. Whoever connects starts one there; it is ended with the tests."""
-    from zimage_kit.engines import launch
+    from zimage_kit.session.shared import launch
 
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("state")

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 import zimage_kit as zk
-from zimage_kit import fonts
+from zimage_kit.text import fonts
 
 PAIRS = (
     ("a red hot-air balloon over the sea", "海上的红色热气球"),

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-STAMP = ROOT / "tests" / "pipeline" / "nano.sha256"
+STAMP = ROOT / "tests" / "nano" / "nano.sha256"
 KINDS = (".py", ".json", ".jsonl", ".safetensors", ".jinja", ".txt")
 
 
 def files() -> Iterator[Path]:
     """What the tests depend on: nano's code and weights, and the tests themselves."""
     yield from sorted(path for path in (ROOT / "zimage_kit" / "nano").rglob("*") if path.suffix in KINDS)
-    yield from sorted((ROOT / "tests" / "pipeline").glob("test_nano_*.py"))
+    yield from sorted((ROOT / "tests" / "nano").glob("test_nano_*.py"))
 
 
 def state() -> str:

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from .errors import ZImageError
-from .request import Lora, Request
-from .stage import Call, Context, Stage, stage  # here, not lazily: the decorator has the name of its module
+from .recipe.request import Lora, Request
+from .stages.kinds import stages  # here, not lazily: it has the name of its room
+from .stages.stage import Call, Context, Stage, stage
 
 if TYPE_CHECKING:
-    from .artifact import Artifact, Trace, Verdict
-    from .artifact import read as open
-    from .events import Event
-    from .extensions import stages
+    from .engine.events import Event
     from .grid import Grid
-    from .job import Job
-    from .models import ModelSpec
-    from .session import Session, connect
+    from .models.spec import ModelSpec
+    from .recipe.artifact import Artifact, Trace, Verdict
+    from .recipe.artifact import read as open
+    from .session.job import Job
+    from .session.session import Session, connect
+    from .stages import contract
 
 __version__ = "0.1.0"
 
@@ -47,23 +48,24 @@ __all__ = [
     "Verdict",
     "ZImageError",
     "connect",
+    "contract",
     "open",
     "stage",
     "stages",
 ]
 
 _LAZY = {
-    "Artifact": ("artifact", "Artifact"),
-    "Event": ("events", "Event"),
+    "Artifact": ("recipe.artifact", "Artifact"),
+    "Event": ("engine.events", "Event"),
     "Grid": ("grid", "Grid"),
-    "Job": ("job", "Job"),
-    "ModelSpec": ("models", "ModelSpec"),
-    "Session": ("session", "Session"),
-    "Trace": ("artifact", "Trace"),
-    "Verdict": ("artifact", "Verdict"),
-    "connect": ("session", "connect"),
-    "open": ("artifact", "read"),
-    "stages": ("extensions", "stages"),
+    "Job": ("session.job", "Job"),
+    "ModelSpec": ("models.spec", "ModelSpec"),
+    "Session": ("session.session", "Session"),
+    "Trace": ("recipe.artifact", "Trace"),
+    "Verdict": ("recipe.artifact", "Verdict"),
+    "contract": ("stages.contract", ""),
+    "connect": ("session.session", "connect"),
+    "open": ("recipe.artifact", "read"),
 }
 
 
@@ -72,14 +74,15 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _LAZY[name]
-    value = getattr(import_module(f"{__name__}.{module}"), attribute)
+    value = import_module(f"{__name__}.{module}")
+    value = getattr(value, attribute) if attribute else value
     globals()[name] = value
     return value
 
 
 def load_ipython_extension(shell: Any) -> None:
     """`%load_ext zimage_kit`: the magics `%%imagine` and `%imagine`."""
-    from .magic import load
+    from .notebook.magic import load
 
     load(shell)
 

@@ -12,10 +12,10 @@ from PIL import Image
 from pydantic import field_validator, model_validator
 
 from zimage_kit import Call, Context, Field, Request, Stage, stage
-from zimage_kit.directories import file_fingerprint
 from zimage_kit.errors import BadRequest, closest
-from zimage_kit.models import ModelSpec, controlnet, resolve
-from zimage_kit.stage import Control
+from zimage_kit.models.directories import file_fingerprint
+from zimage_kit.models.spec import ModelSpec, controlnet, resolve
+from zimage_kit.stages.stage import Control
 
 from . import openpose, photo, presets, skeleton
 from .openpose import Figure

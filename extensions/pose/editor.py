@@ -16,8 +16,8 @@ import anywidget
 import traitlets
 
 from zimage_kit.errors import ZImageError
-from zimage_kit.models import resolve
-from zimage_kit.widgets.texts import LANGUAGES, Texts, language
+from zimage_kit.models.spec import resolve
+from zimage_kit.studio.translations import LANGUAGES, Texts, language
 
 from . import Pose, openpose, presets, skeleton
 from .openpose import Figure

@@ -139,7 +139,7 @@ def read(given: Any) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
     """The people of an OpenPose JSON, coordinates as fractions, and (width, height) of its canvas where it names one.
 
     `given` is a path, JSON text, the parsed object, or a list of people. Raises ValueError in the words of
-    `zimage_kit.request.explain`: what was expected, and after a | what to do.
+    `zimage_kit.recipe.request.explain`: what was expected, and after a | what to do.
     """
     if isinstance(given, Path) or (isinstance(given, str) and not given.lstrip().startswith(("{", "["))):
         try:

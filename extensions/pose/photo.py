@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from zimage_kit.errors import BadRequest
-from zimage_kit.extras import EXTRAS
+from zimage_kit.models.extras import EXTRAS
 
 from .openpose import Figure, figure_of
 from .skeleton import Points

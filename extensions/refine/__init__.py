@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from zimage_kit import Call, Context, Field, Request, Stage, stage
-from zimage_kit.directories import fingerprint
 from zimage_kit.errors import BadRequest
-from zimage_kit.extensions import stage_class
-from zimage_kit.models import ModelSpec, default_model, require, resolve
-from zimage_kit.prompts import count_tokens
-from zimage_kit.request import LARGEST_SEED, SIDE_MULTIPLE
+from zimage_kit.models.directories import fingerprint
+from zimage_kit.models.spec import ModelSpec, default_model, require, resolve
+from zimage_kit.models.tokens import count_tokens
+from zimage_kit.recipe.request import LARGEST_SEED, SIDE_MULTIPLE
+from zimage_kit.stages.extensions import stage_class
 
 __all__ = ["Refine"]
 

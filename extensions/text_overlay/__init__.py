@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from zimage_kit import Context, Field, Request, Stage, fonts, stage
-from zimage_kit.breaking import Piece, pieces
+from zimage_kit import Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest
+from zimage_kit.text import fonts
+from zimage_kit.text.line_breaks import Piece, pieces
 
 from .compose import compose
 from .faces import Fonts

@@ -16,9 +16,9 @@ from typing import Any
 
 import uharfbuzz as hb  # type: ignore[import-untyped]
 
-from zimage_kit import fonts
-from zimage_kit.breaking import EITHER, clusters, is_emoji, is_wide
 from zimage_kit.errors import BadRequest, closest
+from zimage_kit.text import fonts
+from zimage_kit.text.line_breaks import EITHER, clusters, is_emoji, is_wide
 
 _HAN = 0x4E2D  # 中: a font that has it is one for Chinese
 _INVISIBLE = (0x00AD, 0x034F, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF)

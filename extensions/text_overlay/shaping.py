@@ -9,7 +9,7 @@ from typing import Any
 
 import uharfbuzz as hb  # type: ignore[import-untyped]
 
-from zimage_kit.breaking import CLOSING, EITHER, OPENING, Piece, clusters, is_wide
+from zimage_kit.text.line_breaks import CLOSING, EITHER, OPENING, Piece, clusters, is_wide
 
 from .faces import Face, Fonts
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zimage_kit import Context, Field, Request, Stage, stage
-from zimage_kit.directories import file_fingerprint
 from zimage_kit.errors import BadRequest
-from zimage_kit.models import default_model, resolve
+from zimage_kit.models.directories import file_fingerprint
+from zimage_kit.models.spec import default_model, resolve
 
 from . import networks
 

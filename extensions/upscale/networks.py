@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
 from zimage_kit import nano
-from zimage_kit.directories import models_dir
 from zimage_kit.errors import BadRequest, DownloadFailed
+from zimage_kit.models.directories import models_dir
 
 if TYPE_CHECKING:
     from torch import Tensor

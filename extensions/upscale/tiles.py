@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zimage_kit.engine.memory import free_memory, out_of_memory, release
 from zimage_kit.errors import BadRequest
-from zimage_kit.memory import free_memory, out_of_memory, release
 
 from .networks import Network
 

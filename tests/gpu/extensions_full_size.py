@@ -29,7 +29,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import zimage_kit as zk
-from zimage_kit import Request, extensions
+from zimage_kit import Request
+from zimage_kit.stages import extensions
 
 sys.path.insert(0, str(Path(__file__).parent))
 from full_size import full_size, tiny, write

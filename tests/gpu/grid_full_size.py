@@ -25,8 +25,8 @@ from typing import Any
 
 import zimage_kit as zk
 from zimage_kit import Request
-from zimage_kit.engines import launch
-from zimage_kit.gpus import list_gpus
+from zimage_kit.engine.gpus import list_gpus
+from zimage_kit.session.shared import launch
 
 MILLISECONDS, RATE = 15.0, 1.8
 

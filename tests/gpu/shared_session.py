@@ -25,8 +25,8 @@ from typing import Any
 
 import zimage_kit as zk
 from zimage_kit import Event, Request
-from zimage_kit.engines.shared import SharedEngine
-from zimage_kit.gpus import list_gpus
+from zimage_kit.engine.gpus import list_gpus
+from zimage_kit.session.shared.shared_engine import SharedEngine
 
 RATE, LEFT_BYTES, FREED_SECONDS = 1.9, 600_000_000, 1.0
 

@@ -32,7 +32,7 @@ from PIL import Image
 
 import zimage_kit as zk
 from zimage_kit import Event, Job, Request, Session
-from zimage_kit.engines import launch
+from zimage_kit.session.shared import launch
 
 MANIFEST = 'name = "bench"\napi = 1\nstages = ["bench_size", "bench_tell"]\n'
 STAGES = '''

@@ -13,9 +13,9 @@ from programs import KINDS, PROBES, Held, Hold, Place, Submit
 
 import zimage_kit as zk
 from zimage_kit import Artifact, Request, Session
-from zimage_kit.execute import Task
-from zimage_kit.job import Job
-from zimage_kit.stage import Stage, registry
+from zimage_kit.engine.task import Task
+from zimage_kit.session.job import Job
+from zimage_kit.stages.stage import Stage, registry
 
 
 @pytest.fixture(scope="module")

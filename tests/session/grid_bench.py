@@ -28,7 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: each 
 
 import zimage_kit as zk
 from zimage_kit import Grid, Request, Session
-from zimage_kit.engines import launch
+from zimage_kit.session.shared import launch
 
 COLOURS = ["red", "blue", "green", "yellow", "white", "purple"]
 HEAD = "| what | measured | promised | kept |\n|---|---|---|---|"

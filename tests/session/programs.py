@@ -20,9 +20,9 @@ import psutil
 import pytest
 
 from zimage_kit import Session
-from zimage_kit.engines import launch
-from zimage_kit.engines.shared import SharedEngine
-from zimage_kit.job import Job
+from zimage_kit.session.job import Job
+from zimage_kit.session.shared import launch
+from zimage_kit.session.shared.shared_engine import SharedEngine
 
 PROBES = '''"""Stages that tests of the session are made of: they need no model, and so no torch."""
 

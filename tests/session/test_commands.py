@@ -17,8 +17,8 @@ from programs import Place, eventually
 
 import zimage_kit as zk
 from zimage_kit import Request, Session
-from zimage_kit.engines import launch
-from zimage_kit.engines.shared import SharedEngine
+from zimage_kit.session.shared import launch
+from zimage_kit.session.shared.shared_engine import SharedEngine
 
 
 def zimage(*words: object, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -157,8 +157,8 @@ def test_any_deployment_of_dask_will_do(place: Place, small: Request, tmp_path: 
     scheduler = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
     worker = ["worker", "--nthreads", "1", "--no-dashboard", "--memory-limit", "0", "--local-directory", str(tmp_path)]
     commands = (
-        [*base, *scheduler, "--preload", "zimage_kit.engines.desk", "--scheduler-file", str(file)],
-        [*base, *worker, "--preload", "zimage_kit.engines.worker", "--scheduler-file", str(file)],
+        [*base, *scheduler, "--preload", "zimage_kit.session.shared.broker", "--scheduler-file", str(file)],
+        [*base, *worker, "--preload", "zimage_kit.session.shared.worker", "--scheduler-file", str(file)],
     )
     started = []
     try:

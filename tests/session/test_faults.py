@@ -16,8 +16,8 @@ from programs import Hold, Place, Submit, eventually
 
 import zimage_kit as zk
 from zimage_kit import Artifact, Request, Session
-from zimage_kit.engines import launch
 from zimage_kit.errors import JobCancelled, JobFailed, OutOfMemory, SessionDied
+from zimage_kit.session.shared import launch
 
 LONG_JOB = """
 zk.connect().run(zk.Request(**json.loads(sys.argv[1])), tell, fresh=True)

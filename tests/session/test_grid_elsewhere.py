@@ -9,7 +9,7 @@ import pytest
 from programs import Place, eventually
 
 from zimage_kit import Request
-from zimage_kit.models import fingerprints_here
+from zimage_kit.models.spec import fingerprints_here
 
 
 def test_cells_of_a_model_elsewhere_are_known_by_what_its_worker_tells(

@@ -17,7 +17,7 @@ from programs import Place, eventually
 
 from zimage_kit import Request, Session
 from zimage_kit.errors import SessionDied
-from zimage_kit.grid.cells import CellStore
+from zimage_kit.grid.cell_store import CellStore
 
 COLOURS = ["red", "blue", "green", "yellow", "white"]
 

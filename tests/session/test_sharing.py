@@ -16,11 +16,12 @@ from PIL import Image
 from programs import Hold, Place, Submit, eventually
 
 import zimage_kit as zk
-from zimage_kit import Artifact, Context, Request, Session, Stage, scaffold
+from zimage_kit import Artifact, Context, Request, Session, Stage
+from zimage_kit.engine.task import Task
 from zimage_kit.errors import BadRequest, ExtensionProblem, JobCancelled, JobFailed, ModelMissing, SessionDied
-from zimage_kit.execute import Task
-from zimage_kit.job import Job
-from zimage_kit.stage import registry, stage
+from zimage_kit.session.job import Job
+from zimage_kit.stages import scaffold
+from zimage_kit.stages.stage import registry, stage
 
 RUN_ONE = """
 request = zk.Request(**json.loads(sys.argv[1]))
@@ -49,7 +50,7 @@ def test_three_programs_that_connect_at_once_have_one_engine_and_one_load(place:
     assert len(set(workers)) == len(set(addresses)) == 1
     assert heavy == ([], [], []), "a program that only uses the session must not import what draws"
     assert [program.ends() for program in programs] == [0, 0, 0]
-    servers = [process for process in place.processes() if "zimage_kit.engines.server" in process.cmdline()]
+    servers = [process for process in place.processes() if "zimage_kit.session.shared.server" in process.cmdline()]
     assert len(servers) == 1
 
     # who came first saw the model load, measured in bytes

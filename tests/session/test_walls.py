@@ -21,9 +21,9 @@ from programs import Hold, Place, Submit, eventually
 
 import zimage_kit as zk
 from zimage_kit import Session
-from zimage_kit.engines import launch
-from zimage_kit.engines.shared import SharedEngine
 from zimage_kit.errors import BadRequest, SessionDied
+from zimage_kit.session.shared import launch
+from zimage_kit.session.shared.shared_engine import SharedEngine
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ..progress import Bar, progress, told
+from ..session.progress import Bar, progress, told
 
 __all__ = ["Bar", "progress", "result", "result_json", "say", "table", "told"]
 

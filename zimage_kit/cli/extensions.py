@@ -11,7 +11,7 @@ import typer
 from . import console
 
 if TYPE_CHECKING:
-    from ..extensions import Extension
+    from ..stages.extensions import Extension
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The extensions: list, new.")
 
@@ -34,8 +34,8 @@ def list_extensions(
       zimage extensions list
       zimage extensions list --load --json
     """
-    from .. import extensions
     from ..errors import ExtensionProblem
+    from ..stages import extensions
 
     found = extensions.discover()
     if load:
@@ -94,7 +94,7 @@ def new(
     """
     import shlex
 
-    from .. import extensions, scaffold
+    from ..stages import extensions, scaffold
 
     made = scaffold.write(name, folder)
     console.result(f"written: {made}")

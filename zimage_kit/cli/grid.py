@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..units import duration
+from ..text.units import duration
 from . import console
 from .run import (
     AsJson,
@@ -27,7 +27,7 @@ from .run import (
 
 if TYPE_CHECKING:
     from ..grid import Cell, Grid
-    from ..session import Session
+    from ..session.session import Session
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".html", ".csv", ".json")
 _LINE_SECONDS = 5.0  # between two lines about progress in a log
@@ -88,9 +88,9 @@ def grid(
       zimage grid --reopen balloons.png --output balloons.csv
     """
     from ..errors import BadRequest
-    from ..grid.making import telling
     from ..grid.plan import table_of
-    from ..request import Request, parse_size
+    from ..grid.preparation import telling
+    from ..recipe.request import Request, parse_size
 
     targets: list[Path | None] = [checked(path) for path in output or ()] or [None]
     given = {"columns": x, "rows": y, "pages": pages, "inner": inner}
@@ -132,7 +132,7 @@ def grid(
 def checked(path: Path) -> Path:
     """A path that a grid can be written to, before anything runs. Raises CannotWrite."""
     from ..errors import CannotWrite
-    from ..store import check_writable_file
+    from ..files import check_writable_file
 
     if path.suffix.lower() not in ENDINGS:
         raise CannotWrite(f"{path.name} ends in {path.suffix or 'nothing'}", expected=", ".join(ENDINGS))

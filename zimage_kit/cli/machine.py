@@ -35,8 +35,8 @@ def doctor(
       zimage doctor
       zimage doctor --card "RTX 4060 Ti 16GB"
     """
-    from .. import cards
-    from .. import doctor as examination
+    from ..doctor import report as examination
+    from ..engine import cards
 
     report = examination.examine(cards.parse_card(card) if card else None, quick=quick)
     if as_json:
@@ -119,8 +119,8 @@ def app(
       zimage app --host 0.0.0.0
     """
     _installed("voila", "Voila")
-    from ..session import connect
-    from ..widgets import address
+    from ..session.session import connect
+    from ..studio.web_app import address
 
     keys = address.keys(host, token)
     taken, listening = address.listen(host, port, next_port)
@@ -139,7 +139,7 @@ def app(
         if browser:
             address.open_browser(host, taken, keys)
 
-    from ..widgets.app import serve
+    from ..studio.web_app.app import serve
 
     serve(listening, host, taken, keys, theme, when_up)
     console.say("the page is closed; your session goes on (`zimage session stop` ends it)")
@@ -148,7 +148,7 @@ def app(
 def _installed(module: str, name: str) -> None:
     """Raises ZImageError with the command that installs what the notebooks need."""
     if find_spec(module) is None:
-        from ..doctor import requirements_of
+        from ..doctor.report import requirements_of
         from ..errors import ZImageError
 
         wanted = requirements_of("notebook") or f"{module} ipywidgets"

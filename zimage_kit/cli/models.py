@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..units import duration, gigabytes
+from ..text.units import duration, gigabytes
 from . import console
 
 if TYPE_CHECKING:
-    from ..hub import FileCheck, Progress
+    from ..models.hub import FileCheck, Progress
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The models: list, path, download, verify.")
 
@@ -31,8 +31,8 @@ def list_models(as_json: AsJson = False) -> None:
     Example:
       zimage models list
     """
-    from .. import models
-    from ..extras import EXTRAS
+    from ..models import spec as models
+    from ..models.extras import EXTRAS
 
     default = models.default_model()
     places = {name: spec.directory() for name, spec in models.SPECS.items()}
@@ -85,7 +85,7 @@ def path(name: Name) -> None:
     Example:
       zimage models path nano
     """
-    from .. import models
+    from ..models import spec as models
 
     console.result(str(models.require(name)))
 
@@ -112,7 +112,7 @@ def download(
       zimage models download turbo-control
       zimage models download turbo --source huggingface --directory /data/turbo
     """
-    from .. import hub
+    from ..models import hub
 
     with console.progress(f"{name} from {source}", quiet=as_json, line_seconds=10) as bar:
 
@@ -145,7 +145,8 @@ def verify(name: Name, as_json: AsJson = False) -> None:
     Example:
       zimage models verify turbo
     """
-    from .. import hub, models
+    from ..models import hub
+    from ..models import spec as models
 
     spec = models.resolve(name)
     directory = models.require(name)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..units import duration
+from ..text.units import duration
 from . import console
 from .run import AsJson, Device, Inline
 
@@ -26,7 +26,7 @@ def show(file: Picture, as_json: AsJson = False) -> None:
       zimage recipe show balloon.png
       zimage recipe show balloon.png --json
     """
-    from ..artifact import read
+    from ..recipe.artifact import read
 
     artifact = read(file)
     if as_json:
@@ -75,13 +75,13 @@ def rerun(
       zimage recipe rerun balloon.png --verify
       zimage recipe rerun balloon.png --output again.png
     """
-    from .. import store
-    from ..artifact import read
+    from .. import files
+    from ..recipe.artifact import read
     from .run import finish, make, open_session
 
     artifact = read(file)
     if output is not None:
-        store.check_writable(output)
+        files.check_writable(output)
     session = open_session(device, inline)
     if verify:
         with console.progress("making it again", quiet=as_json):
@@ -109,7 +109,7 @@ def diff(
     Example:
       zimage recipe diff balloon.png balloon-2.png
     """
-    from ..artifact import read
+    from ..recipe.artifact import read
 
     difference = read(one).diff(read(other))
     if as_json:

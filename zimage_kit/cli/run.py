@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..units import duration
+from ..text.units import duration
 from . import console
 
 if TYPE_CHECKING:
-    from ..artifact import Artifact
-    from ..request import Request
-    from ..session import Session
+    from ..recipe.artifact import Artifact
+    from ..recipe.request import Request
+    from ..session.session import Session
 
 Inline = Annotated[bool, typer.Option("--inline", help="Load the model in this command, even if your session runs.")]
 Model = Annotated[
@@ -85,8 +85,8 @@ def run(
       zimage run "a girl on the grass" --lora papercut:0.8 --stage pose:preset=waving --stage upscale
       zimage run "a red boat" --stage text_overlay:text="Sea and moon",place=bottom
     """
-    from .. import store
-    from ..request import Request, parse_size, random_seed
+    from .. import files
+    from ..recipe.request import Request, parse_size, random_seed
 
     width, height = parse_size(size) if size else (None, None)
     request = Request(
@@ -104,7 +104,7 @@ def run(
     paths = numbered(output, count)
     for path in paths:
         if path is not None:
-            store.check_writable(path)
+            files.check_writable(path)
     session = open_session(device, inline)
     saved = []
     for number, path in enumerate(paths):
@@ -119,8 +119,8 @@ def run(
 
 def open_session(device: str | None, inline: bool) -> Session:
     """The session that runs, or that $ZIMAGE_SESSION names; without one, this process."""
-    from ..engines import launch
-    from ..session import connect
+    from ..session.session import connect
+    from ..session.shared import launch
 
     if device or inline:
         return connect("inline", device=device)

@@ -12,7 +12,7 @@ import typer
 from . import console
 
 if TYPE_CHECKING:
-    from ..engines.shared import SharedEngine
+    from ..session.shared.shared_engine import SharedEngine
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="The session that all notebooks share: start, status, stop …"
@@ -66,8 +66,9 @@ def start(
       zimage session start --idle-unload 10
       zimage session start --listen 192.168.1.20
     """
-    from ..engines import launch, shared
     from ..errors import SessionDied
+    from ..session.shared import launch
+    from ..session.shared import shared_engine as shared
 
     supported()
     options = {"host": listen, "port": port, "device": device, "dtype": dtype}
@@ -102,7 +103,7 @@ def status(file: File = None, as_json: AsJson = False) -> None:
       zimage session status
       zimage session status --json
     """
-    from ..engines import launch
+    from ..session.shared import launch
 
     engine = attached(file)
     if engine is None:
@@ -135,8 +136,8 @@ def stop(
       zimage session stop
       zimage session stop --force
     """
-    from ..engines import launch
     from ..errors import SessionDied
+    from ..session.shared import launch
 
     path = file or launch.state_folder() / launch.FILE
     try:
@@ -202,7 +203,7 @@ def worker(
     Example:
       zimage worker --join scheduler.json
     """
-    from ..engines import launch
+    from ..session.shared import launch
 
     supported()
     session = launch.read_session_file(join)
@@ -213,8 +214,8 @@ def worker(
 
 def supported() -> None:
     """Raises BadRequest where a shared session does not work."""
-    from ..engines import launch
     from ..errors import BadRequest
+    from ..session.shared import launch
 
     if launch.WINDOWS:
         raise BadRequest("a shared session on native Windows", mend=launch.WINDOWS_SAYS)
@@ -233,7 +234,7 @@ def stay(command: list[str]) -> int:
 
 def attached(file: Path | None) -> SharedEngine | None:
     """The session of a file, or the user's own if it runs; never starts one."""
-    from ..engines.shared import SharedEngine
+    from ..session.shared.shared_engine import SharedEngine
 
     supported()
     return SharedEngine.running() if file is None else SharedEngine.at(file)

@@ -20,8 +20,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from ..errors import BadRequest, closest
-from ..extensions import stage_class
-from ..request import Lora, Request, StageData, parse_size
+from ..recipe.request import Lora, Request, StageData, parse_size
+from ..stages.extensions import stage_class
 
 Point = Mapping[str, JsonValue]
 """One place on a dimension of a grid: axis names with the values that hold there."""

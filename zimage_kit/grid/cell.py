@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ..artifact import Artifact, Trace
 from ..errors import BadRequest, ZImageError
-from ..request import Request
+from ..recipe.artifact import Artifact, Trace
+from ..recipe.request import Request
 from .axes import Point
-from .cells import CellStore, Mark
+from .cell_store import CellStore, Mark
 from .plan import Place
 
 if TYPE_CHECKING:
-    from ..preflight import Checked
+    from ..engine.preflight import Checked
 
 CellState = Literal["waiting", "running", "done", "failed"]
 

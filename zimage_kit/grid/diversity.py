@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from ..display import table
 from ..errors import BadRequest, closest
+from ..text.tables import table
 from .cell import Cell
 from .plan import ROLES, Role
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import BadRequest
 from .cell import Cell
-from .cells import THUMB, small_jpeg
+from .cell_store import THUMB, small_jpeg
 
 _SMALLEST = 32  # pixels of a picture's longer side; less shows nothing
 _ONE_FOR_BOTH = 320  # pixels; up to here a picture is its own small one

@@ -17,9 +17,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import png
 from ..errors import BadRequest, CannotWrite, NoRecipe
-from ..store import outputs_dir, slug_of, write_whole
+from ..files import write_whole
+from ..library.store import outputs_dir, slug_of
+from ..recipe import png
 from .sheet import MEGAPIXELS, Fit, drawn, layouts_of
 from .table import to_csv
 
@@ -118,7 +119,7 @@ def _as_jpeg(sheet: Image.Image, quality: int) -> bytes:
 
 
 def _html_files(grid: Grid, max_bytes: int = 80_000_000, quality: int = 88) -> Iterator[bytes]:
-    from .page import draw_page
+    from .web_page import draw_page
 
     yield draw_page(grid, max_bytes=max_bytes, quality=quality)
 

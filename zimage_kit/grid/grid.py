@@ -13,18 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..artifact import Artifact
-from ..display import notebook
+from ..engine.events import Event
 from ..errors import BadRequest
-from ..events import Event
-from ..progress import counter
-from ..units import duration
+from ..recipe.artifact import Artifact
+from ..session.progress import counter
+from ..text.tables import notebook
+from ..text.units import duration
 from .cell import Cell, Cells
-from .cells import CellStore, Fingerprints, is_key
-from .making import ASK_ABOVE, Bench, check_cells, cost, elsewhere_of, pace_of, tell_cost
-from .pace import Estimate
+from .cell_store import CellStore, Fingerprints, is_key
+from .estimate import Estimate
 from .plan import ROLES, Labels, Place, Plan, Role
-from .run import Runner, in_order
+from .preparation import ASK_ABOVE, Bench, check_cells, cost, elsewhere_of, pace_of, tell_cost
+from .runner import Runner, in_order
 from .variants import line_of, with_again, without
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from pydantic import JsonValue
 
-    from ..session import Session
+    from ..session.session import Session
     from .diversity import Diversity
 
 _HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is heard on every system
@@ -504,7 +504,7 @@ class Grid:
             print(repr(self))
             return
         try:
-            from ..widgets.gridview import GridView
+            from ..studio.grid_view.view import GridView
         except ImportError:
             from IPython.display import display
 

@@ -14,8 +14,8 @@ from functools import lru_cache
 
 from PIL import Image, ImageDraw
 
-from .. import fonts
-from ..breaking import clusters, pieces
+from ..text import fonts
+from ..text.line_breaks import clusters, pieces
 
 LEADING = 1.36
 """Ems from one baseline to the next."""

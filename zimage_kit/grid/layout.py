@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from .cell import Cell
 from .labels import Footnotes, Label, Letters
-from .matter import Matter, Part
 from .plan import Place
+from .sheet_content import Matter, Part
 
 _TITLE, _PROMPT, _PAGE, _SMALL = 1.9, 1.45, 1.25, 0.84  # sizes of letters, of the labels'
 _HEADER_LINES, _FLOW_LINES = 4, 3

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 from pydantic import JsonValue
 
 from ..errors import BadRequest, closest
-from ..request import Request
+from ..recipe.request import Request
 from .axes import Point, canonical, changed, is_one_value, label_of, not_utf8, slots, values_of, with_fields
 
 Role = Literal["rows", "columns", "pages", "inner"]

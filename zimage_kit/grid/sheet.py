@@ -16,7 +16,7 @@ from ..errors import BadRequest
 from .cell import Cell
 from .labels import Letters
 from .layout import Layout, Slot, lay_out
-from .matter import Matter, Part, matter
+from .sheet_content import Matter, Part, matter
 
 if TYPE_CHECKING:
     from .grid import Grid

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zimage_kit import extensions
 from zimage_kit.nano import captions, people, scenes
 from zimage_kit.nano.data import CAPTIONS, CHUNK, PROMPT_TOKENS, Chunk, tokens_of
 from zimage_kit.nano.drawing import Points
 from zimage_kit.nano.lexicon import COLOURS, POSES
 from zimage_kit.nano.scenes import Scene, Thing
+from zimage_kit.stages import extensions
 
 FIRST_HELD_OUT = 97_000_000
 CONTENTS = {"one": 0.72, "two": 0.15, "with a thing": 0.08, "nobody": 0.05}

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 import zimage_kit as zk
-from zimage_kit import extensions
-from zimage_kit.stage import StageData
-from zimage_kit.widgets.texts import catalogue
+from zimage_kit.stages import extensions
+from zimage_kit.stages.stage import StageData
+from zimage_kit.studio.translations import catalogue
 
 pose: Any = extensions.load_module("pose")
 editor: Any = import_module(f"{pose.__name__}.editor")

@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 
 import zimage_kit as zk
-from zimage_kit import Artifact, Context, Request, Session, extensions
+from zimage_kit import Artifact, Context, Request, Session
 from zimage_kit.errors import BadRequest, ModelMissing
-from zimage_kit.models import NANO
+from zimage_kit.models.spec import NANO
 from zimage_kit.nano import joints
-from zimage_kit.stage import Control
+from zimage_kit.stages import extensions
+from zimage_kit.stages.stage import Control
 
 pose: Any = extensions.load_module("pose")
 openpose, presets, skeleton, photo = pose.openpose, pose.presets, pose.skeleton, pose.photo
@@ -276,7 +277,7 @@ def test_the_weights_are_loaded_once_and_a_request_without_pose_is_as_before(ses
 def test_a_controlnet_makes_room_when_memory_is_short(
     session: Session, girl: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import zimage_kit.pipeline as pipeline
+    import zimage_kit.engine.pipeline as pipeline
 
     session.run(girl.then(Pose(preset="waving")))
     held = session.status().workers[0].resident_bytes
@@ -358,7 +359,7 @@ def test_the_published_layouts_are_read_off_their_files(
     from diffusers import ZImageControlNetModel
     from safetensors.torch import save_file
 
-    from zimage_kit.controlnet import configuration
+    from zimage_kit.engine.controlnet import configuration
 
     told = {
         "control_layers_places": places, "control_in_dim": width, "dim": 256, "n_heads": 2, "n_kv_heads": 2,

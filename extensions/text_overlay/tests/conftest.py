@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import ImageFont
 
-from zimage_kit import fonts
+from zimage_kit.text import fonts
 
 Need = Callable[[object, str], None]
 

@@ -17,10 +17,13 @@ import pytest
 from PIL import Image, ImageChops
 
 import zimage_kit as zk
-from zimage_kit import Context, Request, breaking, contract, extensions, fonts
+from zimage_kit import Context, Request
 from zimage_kit.cli.run import parse_stage
 from zimage_kit.errors import BadRequest
-from zimage_kit.extensions import build_stages
+from zimage_kit.stages import contract, extensions
+from zimage_kit.stages.extensions import build_stages
+from zimage_kit.text import fonts
+from zimage_kit.text import line_breaks as breaking
 
 overlay = extensions.load_module("text_overlay")
 from zimage_extensions.text_overlay import contrast, faces, layout, shaping  # noqa: E402

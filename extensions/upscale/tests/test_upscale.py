@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 
 import zimage_kit as zk
-from zimage_kit import Context, Request, Session, extensions
+from zimage_kit import Context, Request, Session
 from zimage_kit.errors import BadRequest, DownloadFailed, OutOfMemory
+from zimage_kit.stages import extensions
 
 upscale: Any = extensions.load_module("upscale")
 networks, tiles = upscale.networks, __import__("importlib").import_module(f"{upscale.__name__}.tiles")

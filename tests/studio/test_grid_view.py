@@ -1,0 +1,321 @@
+"""The view of a grid without a page: what the board is told, what is asked of it, and what it costs to tell."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from grids import finished
+from PIL import Image
+
+from zimage_kit import Request, Session, Stage
+from zimage_kit.grid import Grid, plan
+from zimage_kit.grid.grid import make_grid
+from zimage_kit.stages.stage import registry, stage
+from zimage_kit.studio.grid_view import word_diff as worddiff
+from zimage_kit.studio.grid_view.board import Board, short
+from zimage_kit.studio.grid_view.feed import PACK
+from zimage_kit.studio.grid_view.names import Names, recipes
+from zimage_kit.studio.grid_view.pair import PairPane, difference, same_size
+from zimage_kit.studio.grid_view.view import LARGEST_SHEET, GridView, small_sheet
+from zimage_kit.studio.translations import Texts
+
+EN = Texts("en")
+
+
+def eventually(true: Callable[[], Any], what: str) -> None:
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def shown() -> Iterator[Callable[[Grid], GridView]]:
+    """Views that are closed at the end, and leave no thread."""
+    views: list[GridView] = []
+
+    def show(grid: Grid) -> GridView:
+        views.append(GridView(grid, "en"))
+        return views[-1]
+
+    yield show
+    for view in views:
+        view.close()
+    own = lambda: [each for each in threading.enumerate() if each.name.startswith("zimage-grid-view")]  # noqa: E731
+    eventually(lambda: not own(), "a closed view ends its threads")
+
+
+def ask(view: GridView, **message: Any) -> None:
+    """As the page does, until it is answered."""
+    view.board._handle_custom_msg({"of": view.board.plan["id"], **message}, [])
+    view._worker.submit(lambda: None).result(30)
+
+
+def told(view: GridView, text: str) -> None:
+    eventually(lambda: view.board.progress.get("text") == text, f"{view.board.progress} instead of {text}")
+
+
+# what the board is told
+
+
+def test_a_finished_grid_is_told_at_once_with_every_picture(shown: Callable[[Grid], GridView]) -> None:
+    grid = finished("a {colour} boat", colour=["red", "blue"], seed=range(60), failed=[3], missing=[4], ratings={1: 4})
+    grid.pick(grid.cells[2])
+    view = shown(grid)
+    told(view, "118 of 120 · 1 failed · stopped")
+    board = view.board
+    eventually(lambda: len(board.sent) == 118, "all pictures are sent")
+    assert board.states == "ddd" + "fw" + "d" * 115
+    assert board.ratings[:3] == "040" and board.winners == [2]
+    assert board.errors == {"3": "stage caption broke: ValueError: the text has no letters\nGive it a text."}
+    packs = [getattr(board, f"pack{number}") for number in range(board.packs)]
+    assert [len(pack) for pack in packs] == [PACK, PACK, 118 - 2 * PACK]
+    small = packs[0][short(grid.cells[0].key)]
+    assert Image.open(io.BytesIO(small)).size == (64, 64)
+    assert {f"pack{number}" for number in range(board.packs)} <= set(board.keys), "a page opened later has them, too"
+
+
+def test_recipes_are_told_once_and_then_only_what_differs() -> None:
+    grid = finished("a {colour} boat", colour=["red", "blue"], seed=range(3))
+    data = recipes(grid.cells, Names(EN))
+    assert set(data["vary"]) == {"prompt", "seed"} and data["same"]["steps"] == "8"
+    assert data["vary"]["seed"] == {"values": ["0", "1", "2"], "of": [0, 1, 2, 0, 1, 2]}
+    assert data["vary"]["prompt"]["values"] == ["a red boat", "a blue boat"]
+    assert data["labels"]["seed"] == "Seed" and next(iter(data["labels"])) == "prompt"
+
+
+def test_names_of_axes_are_in_the_users_language() -> None:
+    request = Request(prompt="a {colour} boat", loras=[("ink", 1.0)], stages=[{"kind": "upscale"}, {"kind": "upscale"}])
+    english, chinese = Names(EN), Names(Texts("zh"))
+    choices = {name: label for label, name in english.choices(request)}
+    assert choices["colour"] == "colour" and choices["seed"] == "Seed" and choices["lora.weight"] == "Weight"
+    assert choices["stages.upscale.factor"].startswith("Upscale · ")
+    assert choices["stages.upscale.2.factor"].startswith("Upscale 2 · ")
+    assert chinese.of("seed") == "种子" and chinese.of("stages.upscale") != english.of("stages.upscale")
+    assert english.of("anything else") == "anything else"
+
+
+def test_more_pictures_than_there_are_places_for_are_sent_all_the_same() -> None:
+    board = Board(EN)
+    for number in range(150):
+        board.put({f"key{number}": b"jpeg"})
+    assert board.packs == 150 and board.pack149 == {"key149": b"jpeg"}
+    assert sum(key.startswith("pack") and key != "packs" for key in board.keys) >= 150
+    board.close()
+
+
+# what is asked of it
+
+
+def test_ratings_and_the_winner_go_through_the_grid(shown: Callable[[Grid], GridView]) -> None:
+    grid = finished(seed=range(4))
+    view = shown(grid)
+    ask(view, do="rate", cell=1, rating=5)
+    ask(view, do="pick", cell=2)
+    assert (grid.cells[1].rating, grid.winner) == (5, grid.cells[2])
+    assert view.board.ratings == "0500" and view.board.winners == [2], "told before the page hears that it is done"
+    ask(view, do="pick", cell=None)
+    ask(view, do="rate", cell=1, rating=0)
+    assert grid.winner is None and view.board.ratings == "0000"
+
+
+def test_what_goes_wrong_stands_in_the_box_and_the_page_is_answered(shown: Callable[[Grid], GridView]) -> None:
+    view = shown(finished(seed=range(4), failed=[0]))
+    heard: list[Any] = []
+    view.board.send = lambda message, buffers=None: heard.append(message)
+    ask(view, do="rate", cell=0, rating=5)
+    assert "is failed" in str(view.problem.error) and heard == [{"heard": True}]
+    ask(view, do="rate", cell=1, rating=5)
+    assert view.problem.error is None
+
+
+def test_a_column_is_taken_away_and_brought_back(shown: Callable[[Grid], GridView]) -> None:
+    grid = finished("a {colour} boat", colour=["red", "blue"], seed=range(3))
+    view = shown(grid)
+    assert view.grid is grid and not view.board.undoable
+    ask(view, do="without", role="columns", number=1)
+    assert view.grid.shape == (2, 2) and view.board.undoable and view.board.plan["columns"] == ["seed 0", "seed 2"]
+    told(view, "4 of 4")
+    ask(view, do="rate", cell=0, rating=2, of=0)  # asked of the grid before, while the kernel was busy
+    assert grid.cells[0].rating == 2
+    ask(view, do="undo")
+    assert view.grid is grid and not view.board.undoable
+    ask(view, do="undo")
+    assert view.grid is grid
+
+
+def test_two_cells_are_compared(shown: Callable[[Grid], GridView]) -> None:
+    grid = finished("a {colour} boat on a lake", colour=["red", "blue <b>"], steps=[4, 8])
+    view = shown(grid)
+    ask(view, do="compare", cells=[0, 3])
+    assert view.compare.shown and view.problem.error is None
+    assert "red" in view.compare.slider.texts["before"] and "of the pixels differ" in view.compare.difference.value
+    page = view.compare.recipes.value
+    assert "<td>4</td><td>8</td>" in page and "red</del>" in page and "blue &lt;b&gt;</ins>" in page
+    ask(view, do="compare", cells=[0, 0])
+    assert "The recipes are the same." in view.compare.recipes.value
+
+
+def test_the_full_picture_comes_when_it_is_asked_for(shown: Callable[[Grid], GridView]) -> None:
+    grid = finished(seed=range(2), picture=(320, 64))
+    view, sent = shown(grid), list[Any]()
+    view.board.send = lambda message, buffers=None: sent.append((message, buffers))
+    ask(view, do="full", cell=1)
+    (message, (content,)), _ = sent
+    assert message == {"full": short(grid.cells[1].key), "about": "320 × 64 · 1.2 s"}
+    assert Image.open(io.BytesIO(content)).size == (320, 64)
+
+
+# a grid that is being made
+
+
+@pytest.fixture
+def stormy() -> Iterator[list[bool]]:
+    """A stage that fails for one mood while it storms."""
+    storm = [True]
+
+    class Mood(Stage):
+        """Fails."""
+
+        kind = "view_mood"
+        mood: str = "good"
+
+        def after(self, image: Any, ctx: Any) -> Any:
+            """Fail."""
+            if self.mood == "bad" and storm:
+                raise RuntimeError("too much wind")
+            return image.copy()
+
+    stage(Mood)
+    yield storm
+    registry.remove("view_mood")
+
+
+def test_a_failed_cell_is_told_and_tried_again(
+    shown: Callable[[Grid], GridView], session: Session, model: str, stormy: list[bool]
+) -> None:
+    small = Request(prompt="a boat", model=model, width=64, height=64, steps=2, stages=[{"kind": "view_mood"}])
+    grid = make_grid(session, plan(small, {"stages.view_mood.mood": ["good", "bad"], "seed": [1, 2]}), yes=True)
+    view = shown(grid)
+    told(view, "2 of 4 · 2 failed")
+    assert "too much wind" in view.board.errors["2"] and set(view.board.errors) == {"2", "3"}
+    stormy.clear()
+    ask(view, do="retry", cell=2)
+    told(view, "3 of 4 · 1 failed")
+    ask(view, do="retry_all")
+    told(view, "4 of 4")
+    assert view.board.errors == {} and not view.board.progress["running"]
+
+
+def test_a_column_with_another_value_is_made_and_undone(
+    shown: Callable[[Grid], GridView], session: Session, model: str
+) -> None:
+    small = Request(prompt="a {colour} boat", model=model, width=64, height=64, steps=2)
+    grid = make_grid(session, plan(small, {"colour": ["red", "blue"], "seed": [1, 2]}), yes=True).wait(60)
+    view = shown(grid)
+    ask(view, do="rerun", role="columns", number=0, name="steps", value="3")
+    told(view, "6 of 6")
+    assert view.grid.computed == 2 and [cell.request.steps for cell in view.grid.cells[:3]] == [2, 3, 2]
+    ask(view, do="rerun", role="columns", number=0, name="steps", value=" ")
+    assert "no value for Steps" in str(view.problem.error) and view.grid.shape == (2, 3)
+    ask(view, do="undo")
+    assert view.grid is grid
+    told(view, "4 of 4")
+
+
+def test_a_stopped_grid_goes_on(shown: Callable[[Grid], GridView], session: Session, model: str) -> None:
+    small = Request(prompt="a boat", model=model, width=128, height=128, steps=30)
+    grid = make_grid(session, plan(small, {"seed": list(range(3))}), yes=True)
+    view = shown(grid)
+    eventually(lambda: view.board.running, "a cell is in the making")
+    (one, *_) = view.board.running.values()
+    assert one["steps"] == 30 or one["text"]
+    ask(view, do="stop")
+    eventually(lambda: "stopped" in view.board.progress["text"], "it stops")
+    ask(view, do="go_on")
+    told(view, "3 of 3")
+
+
+# pictures and words
+
+
+def picture(*pixels: tuple[int, int, int]) -> Image.Image:
+    return Image.fromarray(np.array([pixels], dtype=np.uint8))
+
+
+def test_the_difference_of_two_pictures_is_amplified_by_a_power_of_two() -> None:
+    figures, shown, gain = difference(picture((10, 10, 10), (0, 0, 0)), picture((10, 10, 10), (0, 9, 3)))
+    assert (figures.largest, gain) == (9, 16)
+    assert np.asarray(shown).tolist() == [[[0, 0, 0], [0, 144, 48]]]
+    same = difference(picture((1, 2, 3)), picture((1, 2, 3)))
+    assert (same[0].largest, same[2]) == (0, 1)
+
+
+def test_pictures_of_two_sizes_are_compared_at_the_smaller_one_and_of_two_shapes_not_at_all() -> None:
+    small, large, wide = (Image.new("RGB", size) for size in ((64, 64), (128, 128), (128, 64)))
+    pair = same_size(large, small)
+    assert pair is not None and [image.size for image in pair] == [(64, 64), (64, 64)]
+    assert same_size(small, wide) is None
+    pane = PairPane(EN, Names(EN))
+    assert "different shapes, 64 × 64 and 128 × 64" in pane._difference(small, wide)
+    assert "Compared at 64 × 64" in pane._difference(large, small)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("a red boat", "a blue boat", [("a ", "a "), ("red", "blue"), (" boat", " boat")]),
+        ("海上生明月", "海上升明月", [("海上", "海上"), ("生", "升"), ("明月", "明月")]),
+        ("a boat", "a boat at sea", [("a boat", "a boat"), ("", " at sea")]),
+        ("don't go", "don't", [("don't", "don't"), (" go", "")]),
+        ("", "", []),
+    ],
+)
+def test_prompts_differ_by_words_and_in_chinese_by_characters(
+    one: str, other: str, expected: list[tuple[str, str]]
+) -> None:
+    assert worddiff.pieces(one, other) == expected
+
+
+def test_neighbouring_words_that_change_are_one_change() -> None:
+    found = worddiff.pieces("a red boat sails", "a blue kite sails")
+    assert found == [("a ", "a "), ("red boat", "blue kite"), (" sails", " sails")]
+
+
+def test_the_words_are_marked_and_said() -> None:
+    page = worddiff.page("a <red> boat", "a <blue> boat", EN)
+    assert page.count("<del>") == page.count("<ins>") == 1 and "&lt;" in page and "removed:" in page
+
+
+# what a saved notebook keeps
+
+
+def test_the_sheet_that_is_kept_is_small() -> None:
+    noise = Image.effect_noise((3000, 3000), 90).convert("RGB")
+    content = small_sheet(noise)
+    assert len(content) <= LARGEST_SHEET
+    assert min(Image.open(io.BytesIO(content)).size) > 300
+    assert Image.open(io.BytesIO(small_sheet(Image.new("RGBA", (200, 100))))).size == (200, 100)
+
+
+def test_a_grid_outside_of_a_notebook_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    grid = finished(seed=range(2))
+    grid._ipython_display_()
+    assert capsys.readouterr().out == f"{grid!r}\n"
+
+
+def test_a_picture_whose_file_is_gone_leaves_the_rest_to_be_seen(shown: Callable[[Grid], GridView]) -> None:
+    grid = finished(seed=range(3))
+    assert grid.cells[1].path is not None
+    grid.cells[1].path.with_suffix(".jpg").unlink()
+    grid.cells[1].path.unlink()
+    view = shown(grid)
+    told(view, "3 of 3")
+    eventually(lambda: len(view.board.sent) == 3, "all are sent")
+    assert view.board.pack0[short(grid.cells[1].key)] == b"" and view.problem.error is None

@@ -1,0 +1,309 @@
+"""What this machine can run, and what is wrong with it: findings in one list, each with what to do.
+
+Nothing here loads torch into the calling process. Packages are imported in a process of their own (`doctor_probe.py`),
+so one that crashes is a finding, not the end of the doctor.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from ..engine import gpus
+from ..engine.cards import Card, advise
+from ..library import store
+from ..models import spec as models
+from ..session.shared import launch
+from ..stages import extensions
+from ..text import fonts
+
+PACKAGES = (
+    "torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "safetensors", "modelscope",
+    "huggingface_hub", "pydantic", "pillow", "numpy", "distributed",
+)  # fmt: skip
+OPTIONAL = {
+    "jupyterlab": "notebook", "ipywidgets": "notebook", "controlnet-aux": "pose", "spandrel": "upscale",
+    "realesrgan": "realesrgan",
+}  # fmt: skip
+PROBE_SECONDS = 120.0
+TURBO_RAM = 32e9  # bytes; the encoder and a parked transformer fit beside the system
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `verdict`: ok, note (worth knowing), warn (will hurt), fail (will not work)."""
+
+    area: str
+    what: str
+    saw: str
+    verdict: str = "ok"
+    mend: str = ""
+
+
+@dataclass
+class Report:
+    """Everything the doctor found. `advice` are estimates about Z-Image-Turbo on the card."""
+
+    findings: list[Finding] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether pictures can be made here, with nano at least."""
+        return not any(f.verdict == "fail" for f in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it."""
+        return {
+            "healthy": self.healthy,
+            "findings": [asdict(f) for f in self.findings],
+            "advice": self.advice,
+            "advice_is_an_estimate": True,
+        }
+
+
+def examine(card: Card | None = None, quick: bool = False) -> Report:
+    """Look at the machine; advise on `card` instead of its own where one is given.
+
+    `quick` skips importing the packages, which takes some ten seconds.
+    """
+    report = Report()
+    report.findings += _system()
+    report.findings += _packages()
+    if not quick:
+        report.findings += _probe()
+    cards, findings = _graphics()
+    report.findings += findings
+    report.findings += _session()
+    report.findings += _models()
+    report.findings += _extensions()
+    report.findings += _letters_and_folders()
+    if card is not None:
+        report.advice = advise(card)
+    elif cards:
+        report.advice = [line for own in cards for line in advise(own)]
+    else:
+        report.advice = [
+            "No NVIDIA card: nano makes its pictures on the processor in seconds. Z-Image-Turbo on a processor takes "
+            "minutes a picture and about 45 GB of RAM in bf16 (estimate)."
+        ]
+    return report
+
+
+def _system() -> Iterator[Finding]:
+    version = platform.python_version()
+    old = sys.version_info < (3, 11)
+    yield Finding("system", "Python", version, "fail" if old else "ok", "Install Python 3.11 or newer." if old else "")
+    yield Finding("system", "platform", f"{platform.system()} {platform.release()} {platform.machine()}")
+    memory = psutil.virtual_memory()
+    small = memory.total < TURBO_RAM * 0.9
+    yield Finding(
+        "system",
+        "memory",
+        f"{memory.total / 1e9:.0f} GB, {memory.available / 1e9:.0f} GB free; {os.cpu_count()} processor threads",
+        "note" if small else "ok",
+        "Enough for nano; Z-Image-Turbo wants 32 GB unless everything fits on the card." if small else "",
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    for name in PACKAGES:
+        version = _version(name)
+        if version is None:
+            yield Finding("packages", name, "missing", "fail", f"{_pip()} install {name}")
+        else:
+            yield Finding("packages", name, version)
+    for name, extra in OPTIONAL.items():
+        version = _version(name)
+        mend = "" if version else f"{_pip()} install {requirements_of(extra) or name}"
+        yield Finding(
+            "packages", name, version or f"not installed (optional: {extra})", "ok" if version else "note", mend
+        )
+    yield from torch_pair(_version("torch"), _version("torchvision"), _required_torch())
+
+
+def requirements_of(extra: str) -> str:
+    """What an optional part asks pip for, quoted for a shell; empty where zimage_kit itself was not installed by pip.
+
+    The requirements themselves, so that the command works for a checkout as well.
+    """
+    try:
+        lines = importlib.metadata.requires("zimage-kit") or []
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    wanted = [Requirement(line) for line in lines]
+    chosen = [each for each in wanted if each.marker and f'extra == "{extra}"' in str(each.marker)]
+    return " ".join(f'"{each.name}{each.specifier}"' for each in chosen)
+
+
+def torch_pair(torch: str | None, torchvision: str | None, required: str | None) -> Iterator[Finding]:
+    """Do torch and torchvision belong together? `required` are the torch versions that torchvision asks for.
+
+    A pair from two indexes does not import: "operator torchvision::nms does not exist".
+    """
+    if torch is None or torchvision is None:
+        return
+    pair = f"torch {torch} and torchvision {torchvision}"
+    mend = f"{_pip()} install --upgrade --force-reinstall torch torchvision   (both from one index)"
+    builds = [Version(version).local for version in (torch, torchvision)]  # `cpu`, `cu128`, None
+    if required is not None and not SpecifierSet(required).contains(Version(torch).base_version, prereleases=True):
+        yield Finding("packages", "torch and torchvision", f"{pair}, which asks for torch {required}", "fail", mend)
+    elif builds[0] != builds[1]:
+        yield Finding("packages", "torch and torchvision", f"{pair} come from two indexes", "fail", mend)
+    else:
+        yield Finding("packages", "torch and torchvision", "belong together")
+
+
+def _probe() -> Iterator[Finding]:
+    command = [sys.executable, "-W", "ignore", "-m", "zimage_kit.doctor.probe"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+        facts = json.loads(done.stdout.strip().splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        yield Finding(
+            "imports", "packages", f"not imported within {PROBE_SECONDS:.0f} s", "warn", "Is the disk very slow?"
+        )
+        return
+    except (ValueError, IndexError):
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        mend = f"{_pip()} install --upgrade --force-reinstall torch torchvision"
+        yield Finding("imports", "packages", f"Python ended with status {done.returncode}: {last}", "fail", mend)
+        return
+    for name, error in facts["errors"].items():
+        yield Finding("imports", name, error, "fail", f"{_pip()} install --upgrade --force-reinstall {name}")
+    if not facts["errors"]:
+        yield Finding("imports", "packages", f"all import, in {facts['seconds']:.1f} s")
+    if built := facts.get("cuda_build"):
+        yield Finding("graphics", "torch's CUDA", built)
+    if facts.get("mps"):
+        yield Finding("graphics", "Apple GPU", "torch can use it", "note", "Not measured by this project.")
+    yield from cuda_agrees(facts.get("cuda_build"), facts.get("cuda_usable", False), bool(gpus.list_gpus()[0]))
+
+
+def cuda_agrees(build: str | None, usable: bool, card: bool) -> Iterator[Finding]:
+    """Does torch see the card that the driver sees?"""
+    if card and build is None:
+        yield Finding(
+            "graphics", "CUDA in torch", "this torch was built without CUDA, so it does not use the card", "warn",
+            f"{_pip()} install --upgrade --force-reinstall torch torchvision   (on Windows see pytorch.org)",
+        )  # fmt: skip
+    elif card and not usable:
+        yield Finding(
+            "graphics", "CUDA in torch", f"torch (CUDA {build}) cannot use the card", "warn",
+            "The driver is probably too old for it: update the NVIDIA driver, or install a torch for an older CUDA.",
+        )  # fmt: skip
+    elif card:
+        yield Finding("graphics", "CUDA in torch", "usable")
+
+
+def _graphics() -> tuple[list[Card], list[Finding]]:
+    found, why = gpus.list_gpus()
+    if not found:
+        return [], [Finding("graphics", "NVIDIA card", why, "note")]
+    findings = [Finding("graphics", "driver", found[0].driver)]
+    cards = []
+    for gpu in found:
+        cards.append(Card(gpu.name, round(gpu.total / 2**30), gpu.bfloat16))
+        saw = f"{gpu.total / 1e9:.1f} GB, {gpu.used / 1e9:.1f} GB in use"
+        if gpu.holders:
+            saw += ": " + ", ".join(f"{h.command} (pid {h.pid}) {h.bytes / 1e9:.1f} GB" for h in gpu.holders)
+        heavy = gpu.used > 0.25 * gpu.total
+        mend = "`zimage session unload` gives back what your session holds." if heavy else ""
+        findings.append(Finding("graphics", gpu.name, saw, "warn" if heavy else "ok", mend))
+        findings.append(
+            Finding("graphics", "bfloat16", "yes")
+            if gpu.bfloat16
+            else Finding("graphics", "bfloat16", "no", "warn", "Computes in fp32 here; fp16 would give black pictures.")
+        )
+    return cards, findings
+
+
+def _session() -> Iterator[Finding]:
+    if launch.WINDOWS:
+        yield Finding("session", "shared", "not on native Windows", "note", launch.WINDOWS_SAYS)
+    elif launch.runs():
+        yield Finding("session", "shared", f"runs; its log is {launch.state_folder() / launch.LOG}")
+    else:
+        yield Finding("session", "shared", "does not run; zk.connect() starts it")
+
+
+def _models() -> Iterator[Finding]:
+    for spec in models.SPECS.values():
+        place = spec.directory()
+        if place is not None:
+            yield Finding("models", spec.name, str(place))
+        elif not spec.hub_ids:
+            yield Finding(
+                "models", spec.name, "files are missing", "fail", f"{_pip()} install --force-reinstall zimage-kit"
+            )
+        else:
+            mend = f"zimage models download {spec.name}"
+            yield Finding("models", spec.name, f"not on this disk ({spec.download_bytes / 1e9:.0f} GB)", "note", mend)
+    yield Finding("models", "default", models.default_model())
+    folder = models.models_dir()
+    free = models.free_bytes(folder)
+    tight = free < 50e9
+    mend = "Z-Image-Turbo wants 50 GB; ZIMAGE_MODELS names another place." if tight else ""
+    yield Finding("models", "free disk", f"{free / 1e9:.0f} GB at {folder}", "note" if tight else "ok", mend)
+
+
+def _letters_and_folders() -> Iterator[Finding]:
+    font = fonts.cjk_font()
+    yield (
+        Finding("fonts", "Chinese", str(font))
+        if font
+        else Finding("fonts", "Chinese", "no font with Chinese characters", "warn", fonts.MEND)
+    )
+    folder = store.outputs_dir()
+    exists = next(p for p in (folder, *folder.parents) if p.is_dir())
+    writable = os.access(exists, os.W_OK)
+    yield Finding(
+        "outputs", "folder", str(folder), "ok" if writable else "fail",
+        "" if writable else "Not writable; name another with ZIMAGE_OUTPUTS.",
+    )  # fmt: skip
+
+
+def _extensions() -> Iterator[Finding]:
+    for extension in extensions.discover():
+        if extension.problem:
+            yield Finding("extensions", extension.name, extension.problem, "warn", "It is skipped; the others work.")
+        elif extension.missing:
+            saw = f"needs {', '.join(extension.missing)}"
+            yield Finding("extensions", extension.name, saw, "note", extension.install)
+        else:
+            yield Finding("extensions", extension.name, ", ".join(extension.stages) or "no stages")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _required_torch() -> str | None:
+    """The torch versions that the installed torchvision asks for, as `==2.15.0` or `>=2.14`."""
+    try:
+        wants = [Requirement(line) for line in importlib.metadata.requires("torchvision") or []]
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((str(want.specifier) for want in wants if want.name == "torch"), None)
+
+
+def _pip() -> str:
+    """The pip of this environment, as the user would call it."""
+    own = Path(sys.executable)
+    return f"{own.relative_to(Path.cwd())} -m pip" if own.is_relative_to(Path.cwd()) else f"{own} -m pip"

@@ -1,0 +1,1 @@
+"""One process that draws: what is on the device, and the numerics. torch is imported here and nowhere above."""

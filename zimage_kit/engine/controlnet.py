@@ -1,0 +1,184 @@
+"""ControlNets beside the resident transformer: loaded once, kept as long as the model is, acting on chosen steps only.
+
+diffusers lets a ControlNet share the transformer's embedders and refiners, so the two live on one device as one unit:
+moving the ControlNet alone would drag half of the transformer along.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from safetensors import safe_open
+
+from ..errors import BadRequest
+from ..stages.stage import Control
+
+CONFIG = "config.json"
+
+
+class ControlNets:
+    """The ControlNet of one resident pipeline (`pipe` is diffusers'): at most one, the one asked for last."""
+
+    def __init__(self, pipe: Any, device: str, dtype: str) -> None:
+        self._pipe, self._device, self._dtype = pipe, device, getattr(torch, dtype)
+        self._held: tuple[str, Any, str] | None = None
+        self.bytes = 0
+
+    def pipeline(self, control: Control, steps: int) -> tuple[Any, str]:
+        """A diffusers pipeline in which this control acts, and a sentence about it for the trace.
+
+        It is made of the very components of the resident one. Raises BadRequest for a file that is no ControlNet, or
+        is one for another model.
+        """
+        file = weights_file(control.weights)
+        key = identity(control.weights)
+        if self._held is None or self._held[0] != key:
+            self.release()  # before the next one is loaded
+            network, about = self._load(file)
+            pipe = diffusers.ZImageControlNetPipeline(**self._pipe.components, controlnet=network)
+            pipe.set_progress_bar_config(disable=True)
+            pipe.controlnet = _Window(network)
+            self.bytes = sum(weight.nbytes for weight in network.parameters())
+            self._held = key, pipe, about
+        _, pipe, about = self._held
+        pipe.controlnet.begin(acting := control.acts_on(steps))
+        when = f"steps {acting.start + 1} to {acting.stop} of {steps}" if acting else "no step"
+        return pipe, f"ControlNet {file.name}: scale {control.scale:g} on {when}; {about}"
+
+    def release(self) -> None:
+        """Give the ControlNet's memory back."""
+        self._held, self.bytes = None, 0
+
+    def _load(self, file: Path) -> tuple[Any, str]:
+        """The network with its weights, on the device, not yet joined to the transformer; and what was read off it."""
+        transformer = self._pipe.transformer.config
+        config, about = configuration(file, transformer.n_layers)
+        if config["dim"] != transformer.dim or max(config["control_layers_places"]) >= transformer.n_layers:
+            raise BadRequest(
+                f"ControlNet {file} is {config['dim']} wide with layers {config['control_layers_places']}",
+                expected=f"one for this model: {transformer.dim} wide, {transformer.n_layers} layers",
+                mend="Use the model that it was made for, or another file.",
+            )
+        with torch.device("meta"):
+            network = diffusers.ZImageControlNetModel(**config)
+        with safe_open(file, framework="pt") as weights:
+            names = list(weights.keys())
+            place_of = {
+                f"control_layers.{number}.": place for place, number in enumerate(_numbers(names, "control_layers"))
+            }
+            state = {}
+            for name in names:  # a file may call its layers by the transformer's: 0, 10, 20
+                part = ".".join(name.split(".")[:2]) + "."
+                ours = name.replace(part, f"control_layers.{place_of[part]}.", 1) if part in place_of else name
+                state[ours] = weights.get_tensor(name).to(self._dtype)
+        try:
+            network.load_state_dict(state, assign=True)
+        except RuntimeError as error:
+            problem = " ".join(str(error).split())[:300]
+            raise BadRequest(f"ControlNet {file} has other weights than its layout needs ({problem})") from None
+        return network.eval().requires_grad_(False).to(self._device), about
+
+
+class _Window(torch.nn.Module):
+    """A ControlNet that answers on some steps only; on the others the transformer runs as if there were none."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network, self.config = network, network.config
+        self._step, self._acting = 0, range(0)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is; diffusers asks every part of a pipeline."""
+        device: torch.device = self.network.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which type it computes."""
+        dtype: torch.dtype = self.network.dtype
+        return dtype
+
+    def begin(self, acting: range) -> None:
+        """Count steps from zero again."""
+        self._step, self._acting = 0, acting
+
+    def forward(self, *arguments: Any, **named: Any) -> Any:
+        """What ZImageControlNetModel returns, or None; diffusers calls this once a step."""
+        step, self._step = self._step, self._step + 1
+        return self.network(*arguments, **named) if step in self._acting else None
+
+
+def weights_file(weights: Path) -> Path:
+    """The .safetensors file itself. Raises BadRequest where there is none, or several."""
+    files = [weights] if weights.is_file() else sorted(weights.glob("diffusion_pytorch_model*.safetensors"))
+    if len(files) != 1 or files[0].suffix != ".safetensors":
+        raise BadRequest(
+            f"ControlNet {weights}" + ("" if weights.exists() else " does not exist"),
+            expected="a .safetensors file, or a folder in diffusers' layout with one",
+        )
+    return files[0]
+
+
+def identity(weights: Path) -> str:
+    """What tells these weights from others: path, size and time of the file."""
+    stat = weights_file(weights).stat()
+    return f"{weights.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:
+    """ZImageControlNetModel's arguments for a file, and in words where they come from; the network is never asked.
+
+    They stand in a config.json beside it, or else are read off the names and shapes of the weights: version 1.0 has six
+    control layers and plain refiners, 2.1 fifteen and refiners of its own, its lite variant three. Which of the
+    transformer's `layers` they belong to is in the names, or else they are spread evenly, as in all of the authors'
+    published configurations. Raises BadRequest for a file of another kind.
+    """
+    beside = file.parent / CONFIG
+    if beside.is_file():
+        config = {key: value for key, value in json.loads(beside.read_bytes()).items() if not key.startswith("_")}
+        if "control_layers_places" in config:
+            return config, f"layers {config['control_layers_places']} by its config.json"
+    shapes = _shapes(file)
+    embedder = shapes.get("control_all_x_embedder.2-1.weight")
+    numbers = _numbers(shapes, "control_layers")
+    if embedder is None or not numbers:
+        raise BadRequest(f"{file} is no Z-Image ControlNet", expected="weights named control_layers.…")
+    dim, width = embedder
+    if len(numbers) > layers:
+        raise BadRequest(f"{file} has {len(numbers)} control layers", expected=f"at most the model's {layers}")
+    evenly = list(range(0, layers, layers // len(numbers)))[: len(numbers)]
+    places = numbers if numbers != list(range(len(numbers))) else evenly
+    refiners = len(_numbers(shapes, "control_noise_refiner"))
+    own = any(key.startswith("control_noise_refiner.") and ".before_proj." in key for key in shapes)
+    heads = dim // shapes[f"control_layers.{numbers[0]}.attention.norm_q.weight"][0]
+    config = {
+        "control_layers_places": places,
+        "control_refiner_layers_places": list(range(refiners)) if own else None,
+        "control_in_dim": width // 4,  # patches of 2x2
+        "add_control_noise_refiner": "control_noise_refiner" if own else None,
+        "dim": dim,
+        "n_refiner_layers": refiners,
+        "n_heads": heads,
+        "n_kv_heads": heads,
+    }
+    return config, f"layers {places} by its weights"
+
+
+def _shapes(file: Path) -> dict[str, list[int]]:
+    """Name and shape of every tensor, from the header."""
+    try:
+        with safe_open(file, framework="pt") as weights:
+            return {key: list(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118  no dict
+    except Exception as error:  # safetensors raises its own and OSError
+        raise BadRequest(f"ControlNet {file} cannot be read ({error})", mend="Download it again.") from None
+
+
+def _numbers(names: Iterable[str], part: str) -> list[int]:
+    return sorted({int(found[1]) for name in names if (found := re.match(rf"{part}\.(\d+)\.", name))})

@@ -1,0 +1,45 @@
+"""Event: what a job says while it runs. Plain values only, so that it crosses to another process as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+EventKind = Literal["queued", "loading", "step", "stage", "done", "failed", "cancelled"]
+LAST: frozenset[str] = frozenset({"done", "failed", "cancelled"})
+"""The kinds after which a job says nothing more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened to a job.
+
+    | kind | fields that are set |
+    |---|---|
+    | queued | position: jobs that are ahead (0: next); message when there is more to say |
+    | loading | message; of a model bytes_done of bytes_total, measured in memory; seconds once it is loaded |
+    | step | step (1 … steps), steps, sigma after it (1 noise, 0 picture), preview, seconds since the job began |
+    | stage | step (1 … steps) of the recipe's stages, message: its kind or what it says; seconds once it is done |
+    | done | seconds from begin to end; message: where a kept picture was saved |
+    | failed, cancelled | message: one line |
+
+    `preview` is a small JPEG (at most 40 KB) of where the picture is heading, or None for a model without a
+    latent-to-RGB matrix.
+    """
+
+    kind: EventKind
+    job: str
+    position: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    sigma: float | None = None
+    preview: bytes | None = None
+    bytes_done: int | None = None
+    bytes_total: int | None = None
+    message: str = ""
+    seconds: float | None = None
+
+
+Listen = Callable[[Event], None]
+"""Told of each event of a task but the last, in order, from the engine's thread."""

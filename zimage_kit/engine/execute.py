@@ -1,0 +1,261 @@
+"""execute: before* -> denoise -> after*, one loop for every engine, and the cache of pictures between stages."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ExtensionProblem
+from ..models.directories import fingerprint
+from ..models.loras import lora_file
+from ..recipe.artifact import Artifact, Trace, picture_digest
+from ..recipe.request import Request
+from ..stages.extensions import build_stages, code_stamp
+from ..stages.stage import Call, Context, Stage
+from .events import Event
+from .lora import adapter_name
+from .memory import Profiler, release
+from .preflight import Checked
+from .task import Task
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .pipeline import ResidentPipeline
+    from .placement import Placement
+    from .steps import Step
+
+_CACHE_BYTES = 256 << 20
+
+
+@dataclass
+class Runtime:
+    """What an engine offers to a running task: its pipeline (loaded on demand), cache, events and the way to stop.
+
+    `place` says where the pipeline is or will be, `device` where it is ("cpu" as long as torch is not there);
+    `pipeline` takes the name of a model, or none for the task's own; `held` is what stages keep on the device, by their
+    kind; `check` raises JobCancelled once somebody cancelled.
+    """
+
+    place: Callable[[], Placement]
+    device: Callable[[], str]
+    pipeline: Callable[..., ResidentPipeline]
+    cache: PictureCache
+    emit: Callable[[Event], None]
+    check: Callable[[], None]
+    elapsed: Callable[[], float]
+    held: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    parts: Profiler = field(default_factory=Profiler)
+    notes: list[str] = field(default_factory=list)
+
+
+class PictureCache:
+    """The pictures between stages, least recently used first out, 256 MB of pixels by default."""
+
+    def __init__(self, limit: int = _CACHE_BYTES) -> None:
+        self._limit, self._bytes = limit, 0
+        self._kept: OrderedDict[str, tuple[Image.Image, Trace]] = OrderedDict()
+
+    def get(self, key: str) -> tuple[Image.Image, Trace] | None:
+        """The picture behind a recipe's prefix, and the trace of how it came about."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def put(self, key: str, image: Image.Image, trace: Trace) -> None:
+        """Keep a picture; the longest unused ones make runtime."""
+        if key in self._kept:
+            self._bytes -= _size(self._kept.pop(key)[0])
+        self._kept[key] = (image, trace)
+        self._bytes += _size(image)
+        while self._bytes > self._limit and len(self._kept) > 1:
+            self._bytes -= _size(self._kept.popitem(last=False)[1][0])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+        self._bytes = 0
+
+
+def _size(image: Image.Image) -> int:
+    return image.width * image.height * len(image.getbands())
+
+
+def execute(task: Task, runtime: Runtime) -> Artifact:
+    """Run one task in an engine's runtime. Raises what stages and the pipeline raise."""
+    run = _Run(task, runtime)
+    with runtime.parts.part("total", runtime.device):
+        image, trace = run.made(task.checked) if task.checked is not None else run.applied()
+    chosen = (
+        task.checked.notes if task.checked is not None else ()
+    )  # said of this request, wherever its picture is from
+    took = dict(runtime.parts.milliseconds)
+    took["total"] += trace.milliseconds.get("total", 0.0)
+    trace = trace.model_copy(
+        update={
+            "milliseconds": {**trace.milliseconds, **took},
+            "peak_bytes": {**trace.peak_bytes, **runtime.parts.peak_bytes},
+            "stage_versions": {stage.kind: stage.version for stage in run.stages},
+            "notes": tuple(dict.fromkeys((*chosen, *trace.notes, *run.notes, *runtime.notes))),
+        }
+    )
+    return Artifact(image, task.request, trace)
+
+
+class _Run:
+    """One task on its way through a runtime."""
+
+    def __init__(self, task: Task, runtime: Runtime) -> None:
+        self.task, self.runtime = task, runtime
+        self.stages = build_stages(task.request.stages)
+        self.notes: list[str] = []
+        self.models: dict[str, str] = {}
+        self.context = Context(
+            request=task.request,
+            placed=lambda: (runtime.place().device, runtime.place().dtype),
+            note=self.notes.append,
+            progress=lambda text: self._say(message=text),
+            check=runtime.check,
+            draw=self._draw_for_stage,
+            pipeline=runtime.pipeline,
+            hold=self._hold,
+        )
+        self.stage = ""
+
+    def applied(self) -> tuple[Image.Image, Trace]:
+        """The given picture with the stages that it does not have yet."""
+        if self.task.picture is None:
+            raise ValueError("a task needs a checked request or a picture")
+        image, trace = self.task.picture, self.task.trace
+        for number in range(self.task.done + 1, len(self.stages) + 1):
+            image, trace = self._after(number, image, trace)
+        return image, trace
+
+    def made(self, checked: Checked) -> tuple[Image.Image, Trace]:
+        """The picture of a recipe: from the longest prefix of it in the cache, or from noise."""
+        keys = self._keys(checked)
+        hits = ((done, self.runtime.cache.get(keys[done])) for done in range(len(self.stages), -1, -1))
+        done, found = (0, None) if self.task.fresh else next(((n, hit) for n, hit in hits if hit), (0, None))
+        if found:
+            image, earlier = found
+            # times and memory of back then are not what this run took
+            trace = Trace(
+                **{**dict(earlier), "milliseconds": {}, "peak_bytes": {}, "step_milliseconds": (), "cached": True}
+                | {"created": Trace().created}
+            )
+        else:
+            image, trace = self._drawn(checked)
+            self.runtime.cache.put(keys[0], image, trace)
+        for number in range(done + 1, len(self.stages) + 1):
+            image, trace = self._after(number, image, trace)
+            self.runtime.cache.put(keys[number], image, trace)
+        return image, trace
+
+    def _keys(self, checked: Checked) -> list[str]:
+        """For each number of stages done, the key of the picture then: all that its pixels depend on.
+
+        That is the recipe with the stages done and those that condition, model and LoRA files, device, dtype, versions.
+        """
+        if checked.directory is None:
+            raise ValueError("checked for another machine's disk; preflight.check says so for this one")
+        place = self.runtime.place()
+        circumstances = [fingerprint(checked.directory), place.device, place.dtype]
+        circumstances += [adapter_name(lora_file(lora, checked.spec)) for lora in checked.request.loras]
+        keys = []
+        for done in range(len(self.stages) + 1):
+            kept = [stage for index, stage in enumerate(self.stages) if stage.conditions() or index < done]
+            recipe = checked.request.but(stages=[stage.data() for stage in kept])
+            code = (f"{stage.cache_key()} {code_stamp(stage.kind)}" for stage in kept)
+            keys.append("\0".join((recipe.digest, str(done), *circumstances, *code)))
+        return keys
+
+    def _drawn(self, checked: Checked) -> tuple[Image.Image, Trace]:
+        """Condition, then denoise."""
+        pipeline = self.runtime.pipeline()
+        call = _call(checked.request)
+        for number, stage in enumerate(self.stages, 1):
+            self.runtime.check()
+            if stage.conditions():
+                self.stage = stage.kind
+                with self.runtime.parts.part(f"stage {number} {stage.kind} before", self.runtime.device):
+                    call = stage.before(call, self.context)
+        self.runtime.check()
+        drawn = pipeline.draw(call, self.runtime.parts, self._on_step)
+        trace = Trace(
+            model=pipeline.spec.name,
+            fingerprint=pipeline.fingerprint,
+            device=pipeline.device,
+            dtype=pipeline.dtype,
+            step_milliseconds=drawn.step_milliseconds,
+            sigmas=drawn.sigmas,
+            prompt_tokens=checked.prompt_tokens,
+            unknown_words=tuple(pipeline.spec.unknown_words(checked.request.prompt)),
+            pictures={"drawn": picture_digest(drawn.image)},
+            notes=(*drawn.notes, *self.notes),
+        )
+        return drawn.image, trace
+
+    def _after(self, number: int, image: Image.Image, trace: Trace) -> tuple[Image.Image, Trace]:
+        """Stage `number` (from 1) on a copy of the picture, told and measured."""
+        stage = self.stages[number - 1]
+        self.runtime.check()
+        if not stage.transforms():
+            return image, trace
+        name, self.stage = f"stage {number} {stage.kind}", stage.kind
+        self._say(step=number, steps=len(self.stages), message=stage.kind)
+        with self.runtime.parts.part(name, self.runtime.device), self.runtime.parts.inside(name):
+            after = _picture(stage.after(image.copy(), self.context), image, stage)
+        seconds = self.runtime.parts.milliseconds[name] / 1e3
+        self._say(step=number, steps=len(self.stages), message=stage.kind, seconds=seconds)
+        changes = {
+            "pictures": {**trace.pictures, name: picture_digest(after)},
+            "models": {**trace.models, **self.models},
+            "notes": tuple(dict.fromkeys((*trace.notes, *self.notes))),
+        }
+        return after, trace.model_copy(update=changes)
+
+    def _draw_for_stage(self, call: Call, model: str | None = None) -> Image.Image:
+        """What a stage draws: with the recipe's model or another one, told and cancelled like any other drawing."""
+        pipeline = self.runtime.pipeline(model)
+        self.models[pipeline.spec.name] = pipeline.fingerprint
+        drawn = pipeline.draw(call, self.runtime.parts, self._on_step)
+        self.notes += drawn.notes
+        return drawn.image
+
+    def _hold(self, key: str, load: Callable[[], Any]) -> Any:
+        """What the running stage keeps on the device under this key; another key's goes first."""
+        if self.runtime.held.get(self.stage, ("",))[0] != key:
+            if self.runtime.held.pop(self.stage, None) is not None:
+                release(self.runtime.device())
+            self.runtime.held[self.stage] = key, load()
+        return self.runtime.held[self.stage][1]
+
+    def _on_step(self, step: Step) -> None:
+        seconds = self.runtime.elapsed()
+        self.runtime.emit(Event(kind="step", job=self.task.id, seconds=seconds, **vars(step)))
+        self.runtime.check()
+
+    def _say(self, **fields: Any) -> None:
+        self.runtime.emit(Event(kind="stage", job=self.task.id, **fields))
+
+
+def _call(request: Request) -> Call:
+    """The call of a resolved request."""
+    names = ("prompt", "negative_prompt", "width", "height", "steps", "guidance", "seed", "loras")
+    values = {name: getattr(request, name) for name in names}
+    if None in values.values():
+        raise ValueError("the request is not resolved; preflight.check does that")
+    return Call(**values)
+
+
+def _picture(result: Any, image: Image.Image, stage: Stage) -> Image.Image:
+    """What a stage returned for `image`, once it is a picture of the same mode. Raises ExtensionProblem."""
+    from PIL import Image
+
+    if not isinstance(result, Image.Image) or result.mode != image.mode:
+        seen = f"a picture of mode {result.mode}" if isinstance(result, Image.Image) else type(result).__name__
+        expected = f"one of mode {image.mode}, as it was given"
+        raise ExtensionProblem(f"stage {stage.kind} returned {seen}", expected=expected, mend="Mend its `after`.")
+    return result

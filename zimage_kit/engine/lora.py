@@ -1,0 +1,91 @@
+"""LoRAs on the resident transformer: found by name, loaded once, weighted for each call; what does not fit is told."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadRequest
+from ..models.loras import lora_file
+from ..models.spec import ModelSpec
+from ..recipe.request import Lora
+
+_PARTS = re.compile(r"\.(?:lora|lokr)_")
+_ENDING = ".safetensors"
+
+
+class Loras:
+    """The LoRAs of one resident pipeline (`pipe` is diffusers', `spec` the model's)."""
+
+    def __init__(self, pipe: Any, spec: ModelSpec) -> None:
+        self._pipe, self._spec = pipe, spec
+        self._layers: dict[str, tuple[int, list[str]]] = {}  # adapter name: layers that fit, layers that do not
+
+    def apply(self, loras: Sequence[Lora]) -> list[str]:
+        """Make exactly these LoRAs act on the transformer; returns a sentence about each for the trace.
+
+        Weights are set on adapters beside the base weights (fusing them in would leave rounding behind), so without
+        LoRAs the model is the base model exactly. Raises BadRequest for a file of which no layer fits.
+        """
+        if not loras:
+            if self._layers:
+                self._pipe.disable_lora()
+            return []
+        files = [lora_file(lora, self._spec) for lora in loras]
+        names = [adapter_name(file) for file in files]
+        if len(set(names)) < len(names):
+            raise BadRequest("the same LoRA is given twice", mend="Give it once, with the sum of the weights.")
+        notes = []
+        for lora, file, name in zip(loras, files, names, strict=True):
+            if name not in self._layers:
+                self._layers[name] = self._load(file, name)
+            fitting, strange = self._layers[name]
+            note = f"lora {file.name}: weight {lora.weight:g}, {fitting} of its {fitting + len(strange)} layers applied"
+            notes.append(note + (f"; this model has no {_some(strange)}" if strange else ""))
+        self._pipe.enable_lora()
+        self._pipe.set_adapters(names, [lora.weight for lora in loras])
+        return notes
+
+    def _load(self, path: Path, name: str) -> tuple[int, list[str]]:
+        """How many layers of the file the transformer has, and the names of those that it has not."""
+        file = {"weight_name": path.name, "local_files_only": True}
+        try:
+            state = self._pipe.lora_state_dict(str(path.parent), **file)  # with the conversions that diffusers knows
+        except Exception as error:  # whatever a damaged file or an unknown layout raises in there
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise BadRequest(
+                f"lora {path} cannot be read ({reason})", mend="Is it a LoRA for Z-Image? Download it again."
+            ) from None
+        layers = {_PARTS.split(key)[0].removeprefix("transformer.") for key in state}
+        modules = {module.replace(".base_layer", "") for module, _ in self._pipe.transformer.named_modules()}
+        if not layers & modules:
+            raise BadRequest(
+                f"lora {path} fits no layer of this model ({len(layers)} layers in the file)",
+                mend="It was made for another model.",
+                path=str(path),
+            )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are what is wanted
+            try:
+                self._pipe.load_lora_weights(str(path.parent), adapter_name=name, **file)
+            except RuntimeError as error:  # sizes that differ
+                self._pipe.delete_adapters(name)
+                reason = " ".join(str(error).split())[:300]
+                raise BadRequest(f"lora {path} fits no layer of this model ({reason})") from None
+        return len(layers & modules), sorted(layers - modules)
+
+
+def adapter_name(file: Path) -> str:
+    """A name for the file as it is now: a file written anew gets another one."""
+    stamp = file.stat()
+    text = f"{file}\0{stamp.st_size}\0{stamp.st_mtime_ns}"
+    return "lora_" + hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return ", ".join(names[:2]) + more

@@ -1,0 +1,183 @@
+"""Device memory and time, part by part; and telling that memory ran out. torch is imported only when it is there."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psutil
+
+from ..errors import OutOfMemory
+
+
+class Profiler:
+    """Milliseconds and peak bytes of the named parts of one job, in the order in which they ran."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+        self.peak_bytes: dict[str, int] = {}
+        self._peaks: list[int] = []
+        self._inside = ""
+
+    @contextmanager
+    def part(self, name: str, device: Callable[[], str]) -> Iterator[None]:
+        """Measure what runs inside; waits for the device at both ends (which may become known only inside).
+
+        Profiler may lie in parts: the outer one's peak is at least that of the inner ones.
+        """
+        name, inner = self._inside + name, len(self._peaks)
+        reset_peak(device())
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            synchronize(device())
+            self.milliseconds[name] = round((time.perf_counter() - begin) * 1e3, 3)
+            self.peak_bytes[name] = max(peak(device()), *self._peaks[inner:], 0)
+            self._peaks.append(self.peak_bytes[name])
+
+    @contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """Profiler that are measured in here are called `name: …`."""
+        before, self._inside = self._inside, f"{self._inside}{name}: "
+        try:
+            yield
+        finally:
+            self._inside = before
+
+
+def synchronize(device: str) -> None:
+    """Wait until a GPU has done what was asked of it."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        import torch
+
+        torch.mps.synchronize()
+
+
+def reset_peak(device: str) -> None:
+    """Begin a new peak on CUDA; a process's own high-water mark cannot be reset."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak(device: str) -> int:
+    """Bytes: CUDA's peak of allocated memory since `reset_peak`, else the process's high-water mark (0: unknown)."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def allocated(device: str) -> int:
+    """Bytes that torch holds on a GPU now; 0 on a CPU, where nothing is counted."""
+    if "torch" not in sys.modules:
+        return 0
+    import torch
+
+    if device.startswith("cuda"):
+        return int(torch.cuda.memory_allocated(device))
+    return int(torch.mps.current_allocated_memory()) if device == "mps" else 0
+
+
+def free_memory(device: str) -> int:
+    """Bytes that can still be had: of a GPU's memory, with what torch has set aside there, else of the machine's."""
+    if device.startswith("cuda"):
+        import torch
+
+        set_aside = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + set_aside)
+    return int(psutil.virtual_memory().available)
+
+
+@contextmanager
+def growth(device: str, told: Callable[[int], None], seconds: float = 0.25) -> Iterator[None]:
+    """Tell every `seconds`, from a thread of its own, how many bytes have come into memory since; it never goes back.
+
+    On a GPU, where weights pass through the host's memory, half of a byte counts there and the other half on the GPU.
+    """
+    process, over = psutil.Process(), threading.Event()
+    begin, began = process.memory_info().rss, allocated(device)
+
+    def watch() -> None:
+        host = most = 0
+        while not over.wait(seconds):
+            host = max(host, process.memory_info().rss - begin)
+            now = host if device == "cpu" else (host + allocated(device) - began) // 2
+            if now > most:
+                most = now
+                told(most)
+
+    thread = threading.Thread(target=watch, name="zimage-growth", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def release(device: str) -> None:
+    """Give freed memory back to the system."""
+    gc.collect()
+    if sys.platform == "linux":
+        # glibc keeps what was freed for later, which would be most of a model on a CPU
+        with suppress(AttributeError):  # another C library, which has its own ways
+            ctypes.CDLL(None).malloc_trim(0)
+    if "torch" not in sys.modules:
+        return
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
+
+
+_CPU_ALLOCATOR = re.compile(r"allocat\w* memory|DefaultCPUAllocator|not enough memory", re.IGNORECASE)
+
+
+def out_of_memory(error: BaseException, device: str, request: str) -> OutOfMemory | None:
+    """Our error if this one means that memory ran out, else None. `request` says for what, in a few words."""
+    if not _means_out_of_memory(error):
+        return None
+    facts: dict[str, Any] = {"device": device}
+    if device.startswith("cuda"):
+        import torch
+
+        facts["free_bytes"], facts["total_bytes"] = torch.cuda.mem_get_info(device)
+    free = f" ({facts['free_bytes'] / 1e9:.1f} GB free)" if "free_bytes" in facts else ""
+    return OutOfMemory(
+        f"{device} ran out of memory{free} for {request}",
+        mend="Take a smaller size or close other programs that use this device; the session stays usable.",
+        **facts,
+    )
+
+
+def _means_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if "torch" not in sys.modules or not isinstance(error, RuntimeError):
+        return False
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or bool(_CPU_ALLOCATOR.search(str(error)))

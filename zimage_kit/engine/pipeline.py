@@ -1,0 +1,286 @@
+"""The resident pipeline: one model, loaded once, drawing one picture at a time. The only importer of diffusers.
+
+Text, noise, denoising and decoding go through diffusers' own ZImagePipeline with the arguments that make it exact:
+the schedule is handed over, the noise comes from a CPU generator of the picture's own seed. So the pixels are those
+of stock diffusers, bit for bit, and what is added around it is events, cancelling, measuring and a check for NaN.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from diffusers.pipelines.z_image.pipeline_z_image_img2img import calculate_shift
+from PIL import Image
+
+from ..errors import BadRequest, JobFailed, NotFinite
+from ..models.directories import component_bytes, fingerprint, read_index
+from ..models.spec import ModelSpec
+from ..stages.stage import Call
+from .controlnet import ControlNets
+from .lora import Loras
+from .memory import Profiler, free_memory, growth, out_of_memory, release
+from .placement import Machine, Placement
+from .preview import Preview
+from .steps import Step, StepWatch
+
+_HEADROOM = 0.2
+"""Of the weights: what drawing takes beside them (2.6 of 20.5 GB at full size and 1024x1024), and some more."""
+_PROMPTS_KEPT = 64
+"""Prompt embeddings in the cache; at full size one of 64 tokens has 330 kB."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture (RGB, 8 bits) and how it came about; times and memory are in the Profiler that were handed in."""
+
+    image: Image.Image
+    sigmas: tuple[float, ...]
+    step_milliseconds: tuple[float, ...]
+    notes: tuple[str, ...]
+
+
+def machine() -> Machine:
+    """What this machine offers, asked of torch."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    bfloat16 = count > 0 and torch.cuda.is_bf16_supported(including_emulation=False)
+    return Machine(count, bfloat16, torch.backends.mps.is_available())
+
+
+class ResidentPipeline:
+    """A model on its device. Use from one thread at a time: diffusers keeps the state of a run on the object."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        directory: Path,
+        placement: Placement,
+        progress: Callable[[str, int, int], None] = lambda component, done, total: None,
+    ) -> None:
+        """Load the model from its directory; raises OutOfMemory, or JobFailed when files are broken.
+
+        `progress` is told the component that is being loaded and the bytes of the model that are in memory, of how
+        many; it is called from another thread too.
+        """
+        begin = time.perf_counter()
+        self.spec, self.directory, self.placement = spec, directory, placement
+        self.device, self.dtype = placement.device, placement.dtype
+        self.fingerprint = fingerprint(directory)
+        self._pipe = _load(spec, directory, placement, progress)
+        self._loras = Loras(self._pipe, spec)
+        self._controls = ControlNets(self._pipe, self.device, self.dtype)
+        self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
+        self._embeddings: OrderedDict[str, list[torch.Tensor]] = OrderedDict()
+        networks = [part for part in self._pipe.components.values() if isinstance(part, torch.nn.Module)]
+        self._weight_bytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+        self.load_seconds = time.perf_counter() - begin
+
+    @property
+    def diffusers_pipeline(self) -> Any:
+        """The ZImagePipeline itself, for stages that build another pipeline from its components."""
+        return self._pipe
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weights that it holds, a ControlNet's included."""
+        return self._weight_bytes + self._controls.bytes
+
+    @torch.no_grad()
+    def draw(self, call: Call, parts: Profiler, on_step: Callable[[Step], None]) -> Drawn:
+        """One picture. `on_step` is called after each evaluation of the transformer, and may raise to stop.
+
+        Adds encode, denoise and decode to `parts`, and control where a ControlNet is loaded. Raises NotFinite and
+        OutOfMemory, and BadRequest for a LoRA or ControlNet that does not fit.
+        """
+        for name, side in (("width", call.width), ("height", call.height)):
+            if side % 16 or not 0 < side <= self.spec.largest_side:
+                raise BadRequest(
+                    f"{name}={side} after the stages", expected="a multiple of 16 within the model's limit"
+                )
+        notes = self._loras.apply(call.loras)
+        pipe, more = self._pipe, {}
+        if call.control is None and self._controls.bytes and free_memory(self.device) < _HEADROOM * self._weight_bytes:
+            self._controls.release()
+            release(self.device)
+            notes.append("the ControlNet was unloaded to make room")
+        if call.control is not None:
+            with parts.part("control", lambda: self.device):
+                pipe, note = self._controls.pipeline(call.control, call.steps)
+            more = {"control_image": call.control.picture, "controlnet_conditioning_scale": call.control.scale}
+            notes.append(note)
+        with parts.part("encode", lambda: self.device):
+            prompt = self._embed(call.prompt)
+            negative = self._embed(call.negative_prompt) if call.guidance > 0 else None
+            levels = schedule(call.steps, call.strength)
+            begin = self._noise(call) if call.image is None else self._noised(call, levels, prompt[0].dtype)
+        watch = StepWatch(self._pipe.scheduler, call.steps, begin, self._preview, on_step, self.not_finite)
+        with parts.part("denoise", lambda: self.device):
+            latents = pipe(
+                prompt_embeds=prompt,
+                negative_prompt_embeds=negative,
+                latents=begin,
+                height=call.height,
+                width=call.width,
+                sigmas=levels,
+                num_inference_steps=call.steps,
+                guidance_scale=call.guidance,
+                output_type="latent",
+                callback_on_step_end=watch,
+                return_dict=False,
+                **more,
+            )[0]
+            watch.finish()
+        with parts.part("decode", lambda: self.device):
+            image = self.decode(latents)
+        sigmas = tuple(round(float(sigma), 6) for sigma in self._pipe.scheduler.sigmas[:-1])
+        return Drawn(image, sigmas, tuple(watch.milliseconds), (*self.placement.notes, *notes))
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> Image.Image:
+        """The picture of the scheduler's latents [1, 16, height / 8, width / 8]; the conversion is stock diffusers'."""
+        vae, processor = self._pipe.vae, self._pipe.image_processor
+        unscaled = latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
+        pixels = vae.decode(unscaled, return_dict=False)[0]
+        if not bool(torch.isfinite(pixels).all()):
+            raise self.not_finite(0)
+        image: Image.Image = processor.postprocess(pixels, output_type="pil")[0]
+        return image
+
+    def not_finite(self, step: int) -> NotFinite:
+        """The error for NaN or infinity after `step` (0: while decoding)."""
+        where = f"after step {step}" if step else "while decoding"
+        return NotFinite(
+            f"{self.spec.name} produced NaN or infinity {where} in {self.dtype} on {self.device}",
+            mend="Check the files with `zimage models verify`, "
+            + ("or use dtype='float32'." if self.dtype != "float32" else "and any LoRA by leaving it out."),
+            step=step,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+    def unload(self) -> None:
+        """Give the memory back. The object is of no use afterwards."""
+        self._embeddings.clear()
+        self._controls.release()
+        del self._pipe, self._loras, self._controls
+        self._preview = None
+        release(self.device)
+
+    def _embed(self, prompt: str) -> list[torch.Tensor]:
+        """The text encoder's output for one prompt, from the cache where it is there (bit-equal either way)."""
+        if prompt in self._embeddings:
+            self._embeddings.move_to_end(prompt)
+        else:
+            # diffusers overwrites the list that it is given, and encodes padded to 512 tokens: so do we, to be exact
+            embeds, _ = self._pipe.encode_prompt([prompt], do_classifier_free_guidance=False)
+            self._embeddings[prompt] = [tensor.clone() for tensor in embeds]
+            if len(self._embeddings) > _PROMPTS_KEPT:
+                self._embeddings.popitem(last=False)
+        return list(self._embeddings[prompt])
+
+    def _noise(self, call: Call) -> torch.Tensor:
+        """The first latents. Drawn on the CPU from the picture's own seed: the same on every device."""
+        generator = torch.Generator("cpu").manual_seed(call.seed)
+        channels = self._pipe.transformer.config.in_channels
+        noise: torch.Tensor = self._pipe.prepare_latents(
+            1, channels, call.height, call.width, torch.float32, torch.device(self.device), generator
+        )
+        return noise
+
+    def _noised(self, call: Call, levels: list[float], dtype: torch.dtype) -> torch.Tensor:
+        """The latents of the call's picture with as much noise as the first level has.
+
+        Made by diffusers' own img2img code, with one generator of the picture's seed for both of its draws.
+        """
+        if call.image is None or call.image.mode != "RGB" or call.image.size != (call.width, call.height):
+            raise BadRequest("the picture to draw over", expected=f"RGB, {call.width}x{call.height}")
+        pipe, scheduler, device = self._pipe, self._pipe.scheduler, torch.device(self.device)
+        begun = diffusers.ZImageImg2ImgPipeline(**pipe.components)
+        tokens = (call.height // 16) * (call.width // 16)
+        shift = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
+        mu = calculate_shift(tokens, *(scheduler.config.get(name) for name in shift))
+        scheduler.set_timesteps(sigmas=levels, mu=mu, device=device)
+        noised: torch.Tensor = begun.prepare_latents(
+            begun.image_processor.preprocess(call.image).to(pipe.vae.dtype),
+            scheduler.timesteps[:1],
+            1,
+            pipe.transformer.config.in_channels,
+            call.height,
+            call.width,
+            dtype,
+            device,
+            torch.Generator("cpu").manual_seed(call.seed),
+        )
+        return noised
+
+
+def schedule(steps: int, strength: float = 1.0) -> list[float]:
+    """Noise levels before the scheduler's shift: 1 to 1/steps, so that each step is one evaluation of the model.
+
+    With a strength, from there down in as many equal steps: what diffusers' img2img runs at strength k/n of n steps is
+    the k steps of schedule(k, k/n), only that here every strength is exact instead of rounded to the next k/n.
+
+    diffusers 0.42's own default, in its float32 arithmetic; earlier versions end at 0, where the last evaluation is
+    lost (huggingface/diffusers #13730). Handed over explicitly, every version runs the same one.
+    """
+    return torch.linspace(strength, strength / steps, steps).tolist()
+
+
+def _load(spec: ModelSpec, directory: Path, placement: Placement, progress: Callable[[str, int, int], None]) -> Any:
+    """Component by component, each moved to the device before the next is read: the least host memory."""
+    dtype = getattr(torch, placement.dtype)
+    sizes = component_bytes(directory, placement.dtype)
+    total, done, networks = sum(sizes.values()), 0, {}
+    try:
+        with _quiet():
+            for name, size in sizes.items():
+
+                def told(grown: int, name: str = name, before: int = done, size: int = size) -> None:
+                    progress(name, before + min(grown, size), total)
+
+                told(0)
+                with growth(placement.device, told):
+                    networks[name] = _network(directory, name, dtype).to(placement.device)
+                done += size
+            progress("", done, total)
+            pipe = diffusers.ZImagePipeline.from_pretrained(str(directory), local_files_only=True, **networks)
+    except Exception as error:
+        memory = out_of_memory(error, placement.device, f"loading {spec.name}")
+        raise memory or JobFailed(
+            f"the model in {directory} does not load ({type(error).__name__}: {error})",
+            mend=f"Check its files: zimage models verify {spec.name}" if spec.checksums else "Check its files.",
+        ) from None
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _network(directory: Path, component: str, dtype: torch.dtype) -> Any:
+    """One network of a directory in diffusers' layout, by the class that its index names."""
+    library, name = read_index(directory)[component]
+    cls = getattr(transformers if library == "transformers" else diffusers, name)
+    return cls.from_pretrained(
+        str(directory / component), dtype=dtype, local_files_only=True, use_safetensors=True
+    ).eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of the libraries while loading; their switches are put back as they were."""
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    were_on = [library.is_progress_bar_enabled() for library in libraries]
+    for library in libraries:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, was_on in zip(libraries, were_on, strict=True):
+            if was_on:
+                library.enable_progress_bar()

@@ -1,0 +1,188 @@
+"""Preflight: everything that can be known to be wrong before anything is loaded, and the defaults filled in.
+
+`check` turns a Request into a resolved one. It imports no torch and asks no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import BadRequest, NoRecipe
+from ..models.loras import lora_file
+from ..models.spec import ModelSpec, default_model, models_here, require, resolve
+from ..models.tokens import count_tokens
+from ..recipe.request import SIDE_MULTIPLE, Lora, Request, random_seed
+from ..stages.extensions import build_stages
+from ..stages.stage import Stage
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A request that can run: resolved, with the model's directory and what was chosen for the user.
+
+    Without a directory and a count of tokens, when the model lies on another machine; it is checked again there.
+    `warnings` are those of the notes that stages have to say.
+    """
+
+    request: Request
+    spec: ModelSpec
+    directory: Path | None
+    prompt_tokens: int | None
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def check(request: Request, models: frozenset[str] | None = None) -> Checked:
+    """Resolve a request and check it against its model, on this disk or among `models`, those of a session's workers.
+
+    Raises BadRequest (size over the model's limit, prompt too long or empty, a negative prompt that would be ignored,
+    a missing LoRA, an unknown stage or field), UnknownModel, ModelMissing, ExtensionProblem, and NoRecipe for a recipe
+    that starts from a picture.
+    """
+    if request.source is not None:
+        raise NoRecipe(
+            "this recipe starts from a picture that it does not contain",
+            mend="Use session.apply(picture, *request.stages).",
+            source=request.source,
+        )
+    stages = build_stages(request.stages)
+    spec = resolve(request.model or default_model(models or None))
+    request, notes = _filled(request, spec, stages)
+    notes += _check_sizes(request, spec)
+    notes += _check_texts(request, spec)
+    warnings = [] if _elsewhere(models) else stage_notes(request)
+    notes += warnings
+    if models and spec.name in models and spec.directory() is None:
+        return Checked(request, spec, None, None, tuple(notes), tuple(warnings))
+    directory = require(spec.name)
+    tokens = _check_length(request, spec, directory)
+    return Checked(request, spec, directory, tokens, tuple(notes), tuple(warnings))
+
+
+def _filled(request: Request, spec: ModelSpec, stages: Sequence[Stage]) -> tuple[Request, list[str]]:
+    """Every field concrete. One side alone keeps the model's native shape square."""
+    notes = []
+    width, height = request.width, request.height
+    if width is None and height is None:
+        width, height = spec.native
+    elif width is None or height is None:
+        given = width or height
+        width, height = width or given, height or given
+        notes.append(f"only one side was given, so the picture is square: {width}x{height}")
+    if request.model is None:
+        notes.append(f"no model was named: {spec.name}")
+    resolved = request.but(
+        model=spec.name,
+        width=width,
+        height=height,
+        steps=spec.steps if request.steps is None else request.steps,
+        guidance=spec.guidance if request.guidance is None else request.guidance,
+        seed=random_seed() if request.seed is None else request.seed,
+        loras=tuple(_found(lora, spec) for lora in request.loras),
+    )
+    return resolved.but(stages=[stage.resolved(resolved).data() for stage in stages]), notes
+
+
+def _found(lora: Lora, spec: ModelSpec) -> Lora:
+    """The LoRA as it stands in a recipe: by the name it is known by in a LoRA folder, else by its absolute path."""
+    file = lora_file(lora, spec)
+    by_name = lora.path.parent == Path() and not lora.path.is_file() and not lora.path.is_dir()
+    return Lora(path=Path(file.stem) if by_name else file, weight=lora.weight)
+
+
+def _check_sizes(request: Request, spec: ModelSpec) -> list[str]:
+    notes = []
+    width, height = request.width or 0, request.height or 0
+    for name, side in (("width", width), ("height", height)):
+        if side > spec.largest_side:
+            raise BadRequest(
+                f"{name}={side}",
+                expected=f"{spec.family} draws up to {spec.largest_side} pixels a side",
+                mend=f"Draw it in {_native(spec)} and enlarge it with an upscale stage.",
+                field=name,
+                limit=spec.largest_side,
+            )
+    if max(width, height) > spec.advised_side:
+        notes.append(
+            f"{width}x{height} is beyond the {spec.advised_side} pixels a side that {spec.family} draws well: "
+            f"draw it in {_native(spec)} and enlarge it with an upscale stage"
+        )
+    elif width * height < spec.native[0] * spec.native[1] // 2:
+        notes.append(f"{width}x{height} is small for {spec.family}, which draws best at {_native(spec)}")
+    assert width % SIDE_MULTIPLE == height % SIDE_MULTIPLE == 0  # Request's own validation
+    return notes
+
+
+def _native(spec: ModelSpec) -> str:
+    return f"{spec.native[0]}x{spec.native[1]}"
+
+
+def _check_texts(request: Request, spec: ModelSpec) -> list[str]:
+    if not request.prompt.strip():
+        raise BadRequest("the prompt is empty", mend="Say what to draw.", field="prompt")
+    if request.negative_prompt and not request.guidance:
+        why = f"{spec.family} runs without guidance" if not spec.guidance else "guidance is 0"
+        raise BadRequest(
+            f"negative_prompt={request.negative_prompt[:40]!r} would be ignored: {why}",
+            mend="Leave it out and say in the prompt what you do want"
+            + (", or set guidance." if spec.negative_prompt else ", or use the base model."),
+            field="negative_prompt",
+        )
+    if request.guidance and not spec.guidance:
+        return [
+            f"{spec.family} was made for guidance 0; {request.guidance:g} doubles the time and may harm the picture"
+        ]
+    return []
+
+
+def _check_length(request: Request, spec: ModelSpec, directory: Path) -> int:
+    tokens = count_tokens(request.prompt, directory)
+    negative = count_tokens(request.negative_prompt, directory) if request.negative_prompt else 0
+    for name, count in (("prompt", tokens), ("negative_prompt", negative)):
+        if count > spec.prompt_tokens:
+            raise BadRequest(
+                f"the {name} has {count} tokens",
+                expected=f"at most {spec.prompt_tokens} for {spec.family}",
+                mend=f"Shorten it by {count - spec.prompt_tokens} tokens: what lies behind would be cut off.",
+                field=name,
+                tokens=count,
+                limit=spec.prompt_tokens,
+            )
+    return tokens
+
+
+def stage_notes(request: Request, done: int = 0) -> list[str]:
+    """What the stages have to say, those after the first `done`, and whether letters would be painted over."""
+    stages = build_stages(request.stages)
+    notes = [note for stage in stages[done:] for note in stage.check(request)]
+    for number, stage in enumerate(stages):
+        spoils = [later.kind for later in stages[max(done, number + 1) :] if later.transforms() and not later.finishing]
+        if stage.finishing and spoils:
+            notes.append(f"{stage.kind} comes before {spoils[0]}, which will change what it put on: put it last")
+    return notes
+
+
+def _elsewhere(models: frozenset[str] | None) -> bool:
+    """Whether a session's workers have models that are not on this disk: then files are to be checked over there."""
+    return models is not None and not models <= models_here()
+
+
+def check_applied(request: Request, done: int, models: frozenset[str] | None = None) -> tuple[Request, list[str]]:
+    """Resolve the stages after the first `done`, those to run on a finished picture; and what there is to say.
+
+    `models` are those of a session's workers, as for `check`. Raises BadRequest for a stage that can only condition a
+    generation, and what stages raise.
+    """
+    built = build_stages(request.stages[done:])
+    if not built:
+        raise BadRequest("no stage to apply", mend="Give one, such as zk.stages.<kind>(…).")
+    for stage in built:
+        if not stage.transforms():
+            raise BadRequest(
+                f"stage {stage.kind} conditions the generation and cannot change a finished picture",
+                mend="Use session.run(request.then(stage)).",
+            )
+    request = request.but(stages=[*request.stages[:done], *(stage.resolved(request).data() for stage in built)])
+    return request, [] if _elsewhere(models) else stage_notes(request, done)

@@ -1,0 +1,35 @@
+"""WorkerStatus: how a process that draws is, in plain values."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class WorkerStatus(BaseModel):
+    """A process that holds a model.
+
+    Memory in bytes: `resident_bytes` of the weights (on a GPU: all that torch holds), `peak_bytes` the most since the
+    model was loaded. `last_seen`: seconds since it was last heard of. `models`: names of those that lie on its disk;
+    `fingerprints`: what identifies their files, by name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    host: str
+    pid: int
+    state: Literal["idle", "loading", "running", "not answering", "closed"]
+    device: str | None = None
+    dtype: str | None = None
+    model: str | None = None
+    placement: str | None = None
+    model_loads: int = 0
+    load_seconds: float | None = None
+    running: str | None = None
+    resident_bytes: int = 0
+    peak_bytes: int = 0
+    last_seen: float = 0.0
+    models: tuple[str, ...] = ()
+    fingerprints: dict[str, str] = {}

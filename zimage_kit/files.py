@@ -1,0 +1,109 @@
+"""Files: one is there whole or not at all, and that it can be written is known before anything is loaded."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from .errors import CannotWrite
+
+_TEMPORARY, _STALE_SECONDS = (".zimage-", ".part"), 3600.0
+
+
+def check_picture_path(path: str | os.PathLike[str]) -> Path:
+    """`path` with ~ expanded, once it names a PNG file. Raises CannotWrite for a folder and for other endings."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise CannotWrite(f"{path} is a folder", expected="a file name", mend=f"For example {path / 'picture.png'}.")
+    if path.suffix.lower() != ".png":
+        raise CannotWrite(
+            f"{path.name} ends in {path.suffix or 'nothing'}",
+            expected=".png, which carries the recipe",
+            mend=f"Write {path.with_suffix('.png').name}, or artifact.image.save(…) for a picture without its recipe.",
+        )
+    return path
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """Prove that a picture can be written to `path`, before anything is loaded; returns it with ~ expanded.
+
+    Folders that do not exist yet are made when the picture is saved. Raises CannotWrite.
+    """
+    return check_writable_file(check_picture_path(path))
+
+
+def check_writable_file(path: Path) -> Path:
+    """The same for a file of any kind."""
+    path = path.expanduser()
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        if not folder.is_dir():
+            raise NotADirectoryError(20, "not a folder", str(folder))
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(13, "the file is write-protected", str(path))
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    return path
+
+
+def write_whole(path: Path, content: bytes, *, replace: bool = True, mode: int = 0o666) -> None:
+    """Write a file so that it is there whole or not at all: temporary name beside it, flush to disk, rename.
+
+    `mode` are its permissions, less what the umask takes away. With `replace` False an existing file is left alone and
+    FileExistsError is raised. Raises CannotWrite.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        temporary = path.parent / secrets.token_hex(8).join(_TEMPORARY)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            temporary.replace(path)
+        else:
+            _rename_new(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left behind an hour ago or more."""
+    for left in folder.glob("*".join(_TEMPORARY)):
+        with suppress(FileNotFoundError):  # another process has just finished with it
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                left.unlink()
+
+
+def _rename_new(temporary: Path, path: Path) -> None:
+    """Rename without replacing, also when another process takes the name in the same moment."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError(17, "exists", str(path)) from None
+        temporary.replace(path)
+
+
+def _cannot_write(path: Path, error: OSError) -> CannotWrite:
+    reason = error.strerror or str(error)
+    return CannotWrite(f"{path} cannot be written ({reason})", mend="Choose another path.", path=str(path))

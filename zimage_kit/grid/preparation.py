@@ -1,0 +1,139 @@
+"""Before a grid is made: its cells are checked against the session, and what it will cost is told."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Literal
+
+from ..engine.preflight import Checked
+from ..errors import BadRequest, ZImageError
+from ..recipe.artifact import Artifact
+from ..text.tables import notebook
+from .cell import Cell
+from .cell_store import CellStore, Fingerprints, cell_key
+from .estimate import Asked, Estimate, Pace
+from .plan import Plan
+from .runner import Work
+
+if TYPE_CHECKING:
+    from ..session.job import Job
+    from ..session.session import Session
+
+ASK_ABOVE = 200
+"""New cells."""
+
+
+class Bench:
+    """What a runner needs of a session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def start(self, checked: Checked) -> Job:
+        """A job of low priority for a checked request."""
+        return self._session._start(checked, fresh=False, keep=False, priority="batch")
+
+    def extend(self, base: Artifact, checked: Checked) -> Job:
+        """The same from a picture that has the request's first stages already."""
+        return self._session._extend(base, checked.request, checked.notes, "batch")
+
+    def workers(self) -> int:
+        """How many of them work for the session."""
+        return len(self._session.status().workers)
+
+    def gone(self) -> bool:
+        """Whether the session itself has ended."""
+        return self._session._engine.closed
+
+
+def pace_of(store: CellStore) -> Pace:
+    """What was measured of pictures in this store."""
+    return Pace(store.folder.parent / "pace.json")
+
+
+def cost(session: Session, store: CellStore, works: Sequence[Work], cells: int) -> Estimate:
+    """What it costs to make these works, of a grid of so many cells."""
+    own = {work.key for work in works}
+    beneath = {work.base[0]: work for work in works if work.base is not None and work.base[0] not in own}
+    asked = [Asked(work.checked.request, work.model, drawn=work.base is None) for work in works]
+    asked += [
+        Asked(work.base[1].request, work.model)
+        for key, work in beneath.items()
+        if work.base is not None and not store.has(key)
+    ]
+    return pace_of(store).estimate(cells, len(works), asked, Bench(session).workers())
+
+
+def elsewhere_of(session: Session) -> Fingerprints:
+    """Fingerprints of models that are not on this disk, as the session's workers tell them."""
+    found: dict[str, set[str]] = {}
+    for worker in session.status().workers:
+        for name, told in worker.fingerprints.items():
+            found.setdefault(name, set()).add(told)
+    return {name: "+".join(sorted(each)) for name, each in found.items()}
+
+
+def check_cells(session: Session, cells: Sequence[Cell], elsewhere: Fingerprints, plan: Plan) -> None:
+    """Resolve every cell and give it its key. Raises the first problem with the cell's name, and how many have one."""
+    problems: list[tuple[Cell, ZImageError]] = []
+    for cell in cells:
+        try:
+            cell.checked = session._checked(plan.request(cell.place), {})
+            cell.key = cell_key(cell.checked, elsewhere)
+        except ZImageError as error:
+            problems.append((cell, error))
+    if problems:
+        cell, first = problems[0]
+        more = f" ({len(problems)} of {len(cells)} cells cannot be made.)" if len(problems) > 1 else ""
+        raise type(first)(
+            f"cell {_short(cell.label)!r}: {first.seen}",
+            expected=first.expected,
+            mend=f"{first.mend}{more}".strip(),
+            **first.facts,
+        )
+
+
+def _short(text: str) -> str:
+    """A long label without its middle: what it begins with, and what sets it apart at the end."""
+    return text if len(text) <= 80 else f"{text[:50]} … {text[-25:]}"
+
+
+def tell_cost(estimate: Estimate, new: int, yes: bool) -> None:
+    """Say what a grid will cost, and ask when it is much. Raises BadRequest for a no, or where nobody can be asked.
+
+    Nothing of it goes to stdout, unless this is a notebook.
+    """
+    how, at_terminal = _telling.get(), sys.stderr is not None and sys.stderr.isatty()
+    if new <= ASK_ABOVE or yes:
+        if notebook() is not None:
+            if threading.current_thread() is threading.main_thread():  # a view's own thread has no cell to print into
+                print(estimate)
+        elif how == "line" or (how == "usual" and at_terminal):
+            print(estimate, file=sys.stderr)
+        return
+    answer = ""
+    if how == "usual" or (how == "line" and sys.stdin is not None and sys.stdin.isatty()):
+        with (
+            suppress(EOFError, OSError, RuntimeError),
+            redirect_stdout(sys.stderr),
+        ):  # no terminal; nobody at a notebook
+            answer = input(f"{estimate}. Make them? [y/N] ")
+    if answer.strip().lower() not in ("y", "yes", "是", "好"):
+        raise BadRequest(f"{estimate}, and nobody said yes", mend="Give yes=True (--yes), or fewer values.")
+
+
+@contextmanager
+def telling(how: Literal["line", "nothing"]) -> Iterator[None]:
+    """Meanwhile the cost of a grid is a line on stderr, terminal or not, or it is not told; a file is not asked."""
+    token = _telling.set(how)
+    try:
+        yield
+    finally:
+        _telling.reset(token)
+
+
+_telling: ContextVar[Literal["usual", "line", "nothing"]] = ContextVar("telling", default="usual")

@@ -1,0 +1,1 @@
+"""Pictures on this disk: where they go and what they are called."""

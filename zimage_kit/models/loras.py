@@ -1,0 +1,49 @@
+"""LoRA files: found by name in the LoRA folders, or by path. Asks no network and loads nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import BadRequest, closest
+from ..recipe.request import Lora
+from .directories import models_dir
+from .spec import ModelSpec
+
+_ENDING = ".safetensors"
+
+
+def lora_folders(spec: ModelSpec) -> tuple[Path, ...]:
+    """Where LoRAs are found by name: $ZIMAGE_LORAS, `loras` beside the models, and those that come with the model."""
+    given = os.environ.get("ZIMAGE_LORAS")
+    folders = [Path(given).expanduser()] if given else []
+    return (*folders, models_dir() / "loras", *([spec.loras] if spec.loras else []))
+
+
+def lora_names(spec: ModelSpec) -> list[str]:
+    """The names under which LoRAs are found for this model, sorted."""
+    return sorted({file.stem for folder in lora_folders(spec) for file in folder.glob(f"*{_ENDING}")})
+
+
+def lora_file(lora: Lora, spec: ModelSpec) -> Path:
+    """The .safetensors file of a LoRA, absolute. Asks no network. Raises BadRequest where there is not exactly one."""
+    path = lora.path.expanduser()
+    places = [path.absolute()]
+    if path.parent == Path() and not path.exists():
+        folders = lora_folders(spec)
+        places = [folder / name for folder in folders for name in (path.name, path.name + _ENDING)]
+    place = next((place for place in places if place.exists()), None)
+    if place is None and len(places) > 1:
+        known = lora_names(spec)
+        raise BadRequest(
+            f"lora {lora.path} is neither a file here nor in {folders[0]}",
+            expected="a .safetensors file, or a name in the LoRA folder (ZIMAGE_LORAS)",
+            mend=closest(path.name, known) if known else "",
+        )
+    if place is None:
+        raise BadRequest(f"lora {lora.path} does not exist", expected="a .safetensors file, or a folder that holds one")
+    files = [place] if place.is_file() else sorted(place.glob(f"*{_ENDING}"))
+    if len(files) == 1 and files[0].suffix == _ENDING:
+        return files[0].absolute()
+    seen = f"lora {lora.path} holds {len(files)} .safetensors files" if place.is_dir() else f"lora {lora.path}"
+    raise BadRequest(seen, expected="exactly one .safetensors file", mend="Name the file itself.")

@@ -1,0 +1,326 @@
+"""ModelSpec: what is known about a model before it is loaded, as data. nano, turbo, base, or any local folder.
+
+A model is resolved to a directory on this disk first; diffusers is then used on that directory only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .. import nano
+from ..errors import BadRequest, ModelMissing, UnknownModel, closest
+from ..text.tables import table
+from .directories import INDEX, candidates, component_config, fingerprint, missing_files, models_dir
+from .extras import EXTRAS
+from .published import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5
+
+__all__ = [
+    "SPECS", "ModelList", "ModelSpec", "ModelState", "controlnet", "default_model", "default_notice",
+    "fingerprints_here", "list_models", "models_dir", "models_here", "require", "resolve",
+]  # fmt: skip
+
+
+class ControlNetSpec(BaseModel):
+    """A model's own ControlNet: the name of an Extra or a folder that comes with zimage_kit, and its useful scales."""
+
+    model_config = ConfigDict(frozen=True)
+
+    extra: str = ""
+    path: Path | None = None
+    scales: tuple[float, float] = Field(description="lowest and highest strength that its authors recommend")
+
+
+class ModelSpec(BaseModel):
+    """One model. Sides are pixels, sizes bytes; `steps` and `guidance` are the defaults that it was made for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(description="what a request says; for a folder, its path")
+    family: str = Field(description="whose limits and conventions hold: nano, turbo or base")
+    summary: str
+    hub_ids: dict[str, str] = Field(default_factory=dict, description="modelscope and huggingface to repository ids")
+    path: Path | None = Field(None, description="the directory, when it is fixed")
+    native: tuple[int, int] = Field(description="width, height it was trained for")
+    sizes: tuple[tuple[int, int], ...] = Field(description="presets: width, height")
+    largest_side: int = Field(description="beyond this a request is refused")
+    advised_side: int = Field(description="beyond this the picture degrades, and the trace says so")
+    prompt_tokens: int = Field(description="that fit, the chat template's own included")
+    steps: int
+    guidance: float
+    negative_prompt: bool = Field(description="whether it was made to be used with one")
+    component_bytes: dict[str, int] = Field(description="resident: transformer, text_encoder, vae")
+    download_bytes: int = Field(0, description="0: nothing to download")
+    latent_rgb: tuple[tuple[float, float, float], ...] | None = Field(None, description="16 rows; see latent_to_rgb")
+    checksums: dict[str, str] = Field(default_factory=dict, description="relative path to MD5, by the model's authors")
+    controlnet: ControlNetSpec | None = Field(None, description="the one for poses; see the function controlnet")
+    loras: Path | None = Field(None, description="folder of LoRAs that come with it, found by name")
+    vocabulary: str = Field("", description="`module:function` from a prompt to the words the model does not know")
+
+    def hub_id(self, source: str) -> str | None:
+        """The repository on `modelscope` or `huggingface`; None where there is none."""
+        return self.hub_ids.get(source)
+
+    def directory(self) -> Path | None:
+        """Where it lies complete on this disk, or None. Never asks the network."""
+        if self.path is not None:
+            return self.path if not missing_files(self.path) else None
+        places = candidates(self.name, self.hub_id("modelscope"), self.hub_id("huggingface"))
+        return next((place for place in places if not missing_files(place)), None)
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words of the prompt that the model has never met, in order; always empty for a model without such a list."""
+        if not self.vocabulary:
+            return []
+        module, _, function = self.vocabulary.partition(":")
+        return cast("Callable[[str], list[str]]", getattr(import_module(module), function))(prompt)
+
+    def latent_to_rgb(self, directory: Path) -> tuple[list[list[float]], list[float]] | None:
+        """(16 rows of 3, 3 offsets): RGB in -1 … 1 for a pixel of the scheduler's latents; None where it is unknown.
+
+        A `latent_rgb.json` in the model's directory goes before the built-in matrix.
+        """
+        fitted = directory / "latent_rgb.json"
+        if fitted.is_file():
+            data = json.loads(fitted.read_bytes())
+            return data["matrix"], data["bias"]
+        return ([list(row) for row in self.latent_rgb], [0.0, 0.0, 0.0]) if self.latent_rgb else None
+
+
+TURBO = ModelSpec(
+    name="turbo",
+    family="turbo",
+    summary="Z-Image-Turbo, 6 B parameters, distilled for 8 steps without guidance; English and Chinese",
+    hub_ids={"modelscope": "Tongyi-MAI/Z-Image-Turbo", "huggingface": "Tongyi-MAI/Z-Image-Turbo"},
+    native=(1024, 1024),
+    sizes=MEGAPIXEL_SIZES,
+    largest_side=2048,
+    advised_side=1536,
+    prompt_tokens=512,
+    steps=8,
+    guidance=0.0,
+    negative_prompt=False,
+    component_bytes=TURBO_BYTES,
+    download_bytes=33_000_000_000,  # the published transformer is float32
+    latent_rgb=FLUX_LATENT_RGB,
+    checksums=TURBO_MD5,
+    controlnet=ControlNetSpec(extra="turbo-control", scales=(0.65, 1.0)),
+)
+
+BASE = TURBO.model_copy(
+    update={
+        "name": "base",
+        "family": "base",
+        "summary": "Z-Image, the undistilled model: slower (28-50 steps), heeds guidance and negative prompts",
+        "hub_ids": {"modelscope": "Tongyi-MAI/Z-Image", "huggingface": "Tongyi-MAI/Z-Image"},
+        "steps": 28,
+        "guidance": 4.0,
+        "negative_prompt": True,
+        "controlnet": None,  # turbo's was made for turbo
+        "checksums": {},  # none are published; and download_bytes is turbo's, an upper bound: the same parts
+    }
+)
+
+NANO = ModelSpec(
+    name="nano",
+    family="nano",
+    summary="the embedded miniature: simple illustrations in 256x256, in about a second on a laptop",
+    path=nano.DIRECTORY,
+    native=(256, 256),
+    sizes=((256, 256), (320, 192), (192, 320), (288, 224), (224, 288)),
+    largest_side=512,
+    advised_side=320,
+    prompt_tokens=128,
+    steps=8,
+    guidance=0.0,
+    negative_prompt=False,
+    component_bytes={"transformer": 39_600_000, "text_encoder": 8_200_000, "vae": 13_400_000},
+    controlnet=ControlNetSpec(path=nano.DIRECTORY.parent / "controlnet", scales=(0.5, 1.2)),
+    loras=nano.DIRECTORY.parent / "loras",
+    vocabulary="zimage_kit.nano.lexicon:unknown_words",
+)
+
+SPECS: dict[str, ModelSpec] = {spec.name: spec for spec in (NANO, TURBO, BASE)}
+"""The models known by name, in the order in which they are shown."""
+
+_LARGE_DIM = 1024  # a transformer at least this wide is of Z-Image's size, a narrower one a miniature
+
+
+def resolve(name_or_path: str | os.PathLike[str]) -> ModelSpec:
+    """The spec of a name, or of a folder in diffusers' layout.
+
+    A folder takes the limits of the family that its transformer's width and its name point to. Raises UnknownModel.
+    """
+    name = os.fspath(name_or_path)
+    if name in SPECS:
+        return SPECS[name]
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        hint = closest(name, SPECS) if path.name == name else "Give a folder in diffusers' layout."
+        raise UnknownModel(f"model {name!r}", expected=f"{', '.join(SPECS)} or a folder", mend=hint, model=name)
+    if not (path / INDEX).is_file():
+        raise UnknownModel(
+            f"folder {path} has no {INDEX}",
+            expected="a model in diffusers' layout (scheduler, text_encoder, tokenizer, transformer, vae)",
+            mend="Give the folder that holds that file.",
+            model=name,
+        )
+    width = component_config(path, "transformer").get("dim")
+    if not isinstance(width, int):
+        width = 3840  # ZImageTransformer2DModel's default
+    family = NANO if width < _LARGE_DIM else BASE if path.resolve().name.lower() in ("z-image", "base") else TURBO
+    return family.model_copy(
+        update={
+            "name": str(path),
+            "path": path,
+            "summary": f"a local folder, used like {family.name}",
+            "hub_ids": {},
+            "checksums": {},
+            "download_bytes": 0,
+        }
+    )
+
+
+def require(name: str) -> Path:
+    """The directory of a model that is complete on this disk.
+
+    Raises UnknownModel, or ModelMissing at once (no network) with the command that fetches it, its size and the free
+    disk in it.
+    """
+    spec = resolve(name)
+    directory = spec.directory()
+    if directory is not None:
+        return directory
+    if spec.path is not None:
+        files = missing_files(spec.path)
+        raise ModelMissing(
+            f"model {spec.name} at {spec.path} lacks {', '.join(files[:3])}{' …' if len(files) > 3 else ''}",
+            mend="Install zimage_kit again." if spec.name in SPECS else "Complete the folder.",
+            model=spec.name,
+            missing=files,
+        )
+    place, free = models_dir() / spec.name, free_bytes(models_dir())
+    raise ModelMissing(
+        f"model {spec.name} is not on this disk",
+        expected=f"{spec.download_bytes / 1e9:.0f} GB in {place}, where {free / 1e9:.0f} GB are free",
+        mend=f"Run: zimage models download {spec.name}",
+        model=spec.name,
+        bytes=spec.download_bytes,
+        free_bytes=free,
+        command=f"zimage models download {spec.name}",
+    )
+
+
+def controlnet(spec: ModelSpec) -> Path:
+    """The folder or file of a model's own ControlNet.
+
+    Raises BadRequest where it has none, and ModelMissing where it is not on this disk.
+    """
+    if spec.controlnet is None:
+        raise BadRequest(
+            f"{spec.name} has no ControlNet of its own", mend="Name a file: controlnet='….safetensors', or use turbo."
+        )
+    if spec.controlnet.path is not None:
+        return spec.controlnet.path
+    extra = EXTRAS[spec.controlnet.extra]
+    return extra.require() / extra.files[0]
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes on the disk that `folder` is on, or will be on once it is made."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def models_here() -> frozenset[str]:
+    """Names of the models that are on this disk, whole."""
+    return frozenset(name for name, spec in SPECS.items() if spec.directory() is not None)
+
+
+def fingerprints_here() -> dict[str, str]:
+    """What identifies the files of each model that is on this disk, by its name."""
+    found = ((name, spec.directory()) for name, spec in SPECS.items())
+    return {name: fingerprint(directory) for name, directory in found if directory is not None}
+
+
+def default_model(there: frozenset[str] | None = None) -> str:
+    """`turbo` once it is on this disk (or among the names `there`, of a session's workers), `nano` until then."""
+    found = TURBO.directory() is not None if there is None else TURBO.name in there
+    return TURBO.name if found else NANO.name
+
+
+class ModelState(BaseModel):
+    """Where a model that is known by name is: on this disk, on a worker's, or nowhere yet. Sizes in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    summary: str
+    native: tuple[int, int]
+    steps: int
+    state: Literal["here", "on a worker", "missing"]
+    directory: Path | None
+    download_bytes: int
+    default: bool = Field(description="whether it draws where no model is named")
+
+    @property
+    def where(self) -> str:
+        """For people: its folder, or how to get it."""
+        if self.directory is not None:
+            return str(self.directory)
+        if self.state == "on a worker":
+            return "on a worker of the session"
+        return f"not here: zimage models download {self.name} ({self.download_bytes / 1e9:.0f} GB)"
+
+
+class ModelList(tuple[ModelState, ...]):
+    """Models with where they are; shows itself as a table in a notebook."""
+
+    def __str__(self) -> str:
+        return "\n".join(f"{'*' if each.default else ' '} {each.name}: {each.where}" for each in self)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        def row(each: ModelState) -> tuple[object, ...]:
+            name = f"{each.name} (default)" if each.default else each.name
+            return name, f"{each.native[0]} x {each.native[1]}", each.steps, each.summary, each.where
+
+        rows = map(row, self)
+        return table(("model", "native size", "steps", "what it is", "where it is"), rows)
+
+
+def list_models(there: frozenset[str] | None = None) -> ModelList:
+    """All models known by name. `there` are those of a session's workers, None: only this disk counts."""
+    default = default_model(there or None)
+
+    def state(spec: ModelSpec) -> ModelState:
+        directory = spec.directory()
+        found = "here" if directory else "on a worker" if there and spec.name in there else "missing"
+        told = {name: getattr(spec, name) for name in ("name", "summary", "native", "steps", "download_bytes")}
+        return ModelState(**told, state=found, directory=directory, default=spec.name == default)
+
+    return ModelList(state(spec) for spec in SPECS.values())
+
+
+_noticed = False
+
+
+def default_notice(chosen: str | None) -> str | None:
+    """The sentence that says that nano was `chosen` in turbo's place, the first time in this process; else None."""
+    global _noticed
+    if _noticed or chosen != NANO.name:
+        return None
+    _noticed = True
+    size = TURBO.download_bytes / 1e9
+    return f"turbo is not on this disk, so nano draws. `zimage models download turbo` fetches it ({size:.0f} GB)."

@@ -1,0 +1,70 @@
+"""Prompts before a model sees them: how many tokens one has, counted without torch.
+
+Counted with the model's own tokenizer.json and chat template, so the number is the one that the text encoder gets.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelMissing
+
+
+def count_tokens(prompt: str, directory: Path) -> int:
+    """Tokens of `prompt` for the model in `directory`, its chat template's own included."""
+    folder = directory / "tokenizer"
+    stamp = (folder / "tokenizer.json").stat().st_mtime_ns
+    tokenizer, template = _load(folder, stamp)
+    text = template.render(
+        messages=[{"role": "user", "content": prompt}], add_generation_prompt=True, enable_thinking=True, tools=None
+    )
+    return len(tokenizer.encode(text).ids)
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, stamp: int) -> tuple[Any, Any]:
+    """(tokenizer, compiled chat template); `stamp` makes a replaced file be read anew."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    return tokenizer, _compile(_template_source(folder, config), config)
+
+
+def _template_source(folder: Path, config: dict[str, Any]) -> str:
+    """The chat template's text: in a file of its own (newer transformers), else in tokenizer_config.json."""
+    own_file = folder / "chat_template.jinja"
+    source = own_file.read_text("utf-8") if own_file.is_file() else config.get("chat_template")
+    if isinstance(source, list):  # several named ones
+        source = {entry["name"]: entry["template"] for entry in source}.get("default")
+    if not isinstance(source, str):
+        raise ModelMissing(f"{folder} has no chat template", mend="Fetch the model's tokenizer folder again.")
+    return source
+
+
+def _compile(source: str, config: dict[str, Any]) -> Any:
+    """Compile as transformers does: sandboxed, blocks trimmed, the same functions, special tokens as variables."""
+    from jinja2.exceptions import TemplateError
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def raise_exception(message: str) -> None:
+        raise TemplateError(message)
+
+    def tojson(value: Any, indent: int | None = None) -> str:
+        return json.dumps(value, ensure_ascii=False, indent=indent)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment.filters["tojson"] = tojson
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    for key, value in config.items():
+        if key.endswith("_token") and value is not None:
+            environment.globals[key] = value["content"] if isinstance(value, dict) else value
+    return environment.from_string(source)

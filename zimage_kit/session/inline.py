@@ -1,0 +1,232 @@
+"""The inline engine: one background thread of this process, so that no two jobs ever overlap on the device.
+
+The model itself, and what runs with it, is `resident`'s.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..engine.events import Event, Listen
+from ..engine.gpus import list_gpus
+from ..engine.resident import Resident
+from ..engine.task import Task
+from ..engine.worker_status import WorkerStatus
+from ..errors import BadRequest, JobCancelled, SessionDied
+from ..recipe.request import Request
+from .engine import Finish, Status
+from .outcome import keep, last_event
+from .status import JobStatus
+
+_PATIENCE_SECONDS = 30.0
+
+
+@dataclass
+class _Job:
+    task: Task
+    tell: Listen
+    finish: Finish
+    stop: threading.Event = field(default_factory=threading.Event)
+    since: float = field(default_factory=time.monotonic)
+    step: tuple[int | None, int | None] = (None, None)
+
+    def listen(self, event: Event) -> None:
+        """Pass an event on, and remember how far the job is."""
+        if event.kind == "step":
+            self.step = event.step, event.steps
+        self.tell(event)
+
+
+@dataclass
+class _Errand:
+    """Something that is no job but waits its turn, such as unloading."""
+
+    do: Callable[[], None]
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class InlineEngine:
+    """Jobs in the order in which they came, interactive ones before batch.
+
+    `device` and `dtype` None: chosen by `placement.choose`. A job that is to be kept is saved before it is told as
+    done; it ends with this process like any other.
+    """
+
+    def __init__(self, device: str | None = None, dtype: str | None = None) -> None:
+        self._resident = Resident(device, dtype)
+        self._queue: deque[_Job | _Errand] = deque()
+        self._wake = threading.Condition()
+        self._running: _Job | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="zimage-inline", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def submit(self, task: Task, listen: Listen, finish: Finish) -> None:
+        """Queue a task. Raises SessionDied when the engine is closed."""
+        job = _Job(task, listen, finish)
+        with self._wake:
+            self._refuse_when_closed()
+            place = len(self._queue)
+            if task.priority == "interactive":  # before the batch jobs, but not past an errand
+                while place and _is_batch(self._queue[place - 1]):
+                    place -= 1
+            ahead = sum(isinstance(other, _Job) for other in tuple(self._queue)[:place]) + (self._running is not None)
+            listen(Event(kind="queued", job=task.id, position=ahead))
+            self._queue.insert(place, job)
+            self._wake.notify()
+
+    def follow(self, task_id: str, listen: Listen, finish: Finish) -> Request:
+        """Jobs of this process are at hand as they are: anything asked for here is over."""
+        raise BadRequest(f"there is no job {task_id} (any more)", mend="session.status().jobs lists those there are.")
+
+    @property
+    def closed(self) -> bool:
+        """True once `close` was called."""
+        return self._closed
+
+    def models(self) -> None:
+        """None: models are those on this machine's disk."""
+
+    def cancel(self, task_id: str) -> bool:
+        """Stop a task: a queued one at once, the running one before its next step."""
+        with self._wake:
+            if self._running is not None and self._running.task.id == task_id:
+                self._running.stop.set()
+                return True
+            waiting = next((job for job in self._queue if isinstance(job, _Job) and job.task.id == task_id), None)
+            if waiting is None:
+                return False
+            self._queue.remove(waiting)
+        _finish_cancelled(waiting)
+        return True
+
+    def status(self) -> Status:
+        """How the engine is, at once."""
+        with self._wake:
+            running, waiting = self._running, [job for job in self._queue if isinstance(job, _Job)]
+        jobs = [] if running is None else [_job_status(running, None)]
+        jobs += [_job_status(job, position + len(jobs)) for position, job in enumerate(waiting)]
+        return Status(
+            engine="inline",
+            state=self._state,
+            model_loads=self._resident.loads,
+            workers=(self.worker_status(),),
+            jobs=tuple(jobs),
+            gpus=tuple(list_gpus()[0]),
+        )
+
+    def worker_status(self) -> WorkerStatus:
+        """How this process is as a worker."""
+        running = self._running
+        return self._resident.status(self._state, running.task.id if running else None)
+
+    def unload(self) -> None:
+        """Give the model's memory back, after the jobs that came before."""
+        errand = _Errand(self._resident.drop)
+        with self._wake:
+            self._refuse_when_closed()
+            self._queue.append(errand)
+            self._wake.notify()
+        while not errand.done.wait(0.5):  # in short waits, so that an interrupt is heard on every system
+            if not self._thread.is_alive():
+                raise SessionDied("the session was closed before it unloaded")
+
+    def restart(self) -> None:
+        """Cancel everything, unload, and count model loads from zero."""
+        self.cancel_all()
+        self.unload()
+        self._resident.loads = 0
+
+    def close(self) -> None:
+        """Cancel everything, unload and end the thread. Closing twice is the same as once."""
+        with self._wake:
+            if self._closed and not self._thread.is_alive():
+                return
+            self._closed = True
+            self._wake.notify()
+        self.cancel_all()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_PATIENCE_SECONDS)
+        atexit.unregister(self.close)
+
+    @property
+    def _state(self) -> Literal["idle", "loading", "running", "closed"]:
+        if self._closed:
+            return "closed"
+        if self._running is None:
+            return "idle"
+        return "loading" if self._resident.loading else "running"
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise SessionDied("this session is closed", mend="zk.connect() opens a new one.")
+
+    def cancel_all(self) -> None:
+        """Stop every job: those that wait at once, the running one before its next step."""
+        with self._wake:
+            if self._running is not None:
+                self._running.stop.set()
+            waiting = [job for job in self._queue if isinstance(job, _Job)]
+            for job in waiting:
+                self._queue.remove(job)
+        for job in waiting:
+            _finish_cancelled(job)
+
+    def _work(self) -> None:
+        """The thread: one entry of the queue after the other until closed."""
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._queue or self._closed)
+                if self._closed and not self._queue:
+                    self._resident.drop()
+                    return
+                entry = self._queue.popleft()
+                if isinstance(entry, _Job):
+                    self._running = entry
+                    for position, job in enumerate((job for job in self._queue if isinstance(job, _Job)), 1):
+                        job.listen(Event(kind="queued", job=job.task.id, position=position))
+            if isinstance(entry, _Job):
+                self._run(entry)
+            else:
+                entry.do()
+                entry.done.set()
+
+    def _run(self, job: _Job) -> None:
+        outcome, seconds = self._resident.run(job.task, job.listen, job.stop.is_set)
+        with self._wake:
+            self._running = None
+        if job.task.keep:
+            outcome = keep(job.task, outcome)
+        job.finish(outcome, last_event(job.task.id, outcome, seconds))
+
+
+def _is_batch(entry: _Job | _Errand) -> bool:
+    return isinstance(entry, _Job) and entry.task.priority == "batch"
+
+
+def _job_status(job: _Job, position: int | None) -> JobStatus:
+    task, (step, steps) = job.task, job.step
+    return JobStatus(
+        id=task.id,
+        state="queued" if position is not None else "running",
+        prompt=task.request.prompt,
+        model=task.request.model or "",
+        priority=task.priority,
+        keep=task.keep,
+        position=position,
+        step=step,
+        steps=steps,
+        seconds=round(time.monotonic() - job.since, 3),
+    )
+
+
+def _finish_cancelled(job: _Job) -> None:
+    error = JobCancelled(f"job {job.task.id} was cancelled before it began")
+    job.finish(error, last_event(job.task.id, error))

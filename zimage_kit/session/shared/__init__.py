@@ -1,0 +1,1 @@
+"""The session that all programs of a user share: Dask processes, and what crosses between them."""

@@ -1,0 +1,355 @@
+"""The broker of a shared session. It sits in Dask's scheduler, queues jobs, assigns them to workers, passes events on.
+
+A Dask preload (`dask scheduler --preload zimage_kit.session.shared.broker`). Dask brings the processes, the encrypted
+connections and the news of who is gone; whose turn it is stands in the state. Everything runs in the scheduler's event
+loop, and what is sent are plain values (`wire`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import count
+from typing import Any
+
+import dask.config
+from distributed import Scheduler, SchedulerPlugin
+from distributed.batched import BatchedSend
+from distributed.core import Status as ServerStatus
+
+from zimage_kit import __version__
+
+from ...errors import JobCancelled, JobFailed, SessionDied, ZImageError
+from ..outcome import last_event
+from ..status import Status
+from . import wire
+from .broker_state import BrokerState, Client, QueuedJob, WorkerSlot, worker_status
+from .worker import RESOURCE
+
+REPORT_SECONDS = 1.2
+"""How long a worker may take to say how it is; then what it said last is told."""
+NO_WORKER_SECONDS = 60.0
+"""How long jobs wait for any worker at all before they fail."""
+_BACKLOG = 64
+_LOG = "Why is in the session's log, which `zimage session status` names."
+_log = logging.getLogger("distributed.zimage")
+
+
+def dask_setup(scheduler: Scheduler) -> None:
+    """Put the broker into a scheduler; Dask calls this."""
+    scheduler.add_plugin(Broker(scheduler), name=Broker.name)
+
+
+class Broker(SchedulerPlugin):
+    """One for each session. `zimage.idle-unload` of Dask's configuration: seconds without a job, then unload."""
+
+    name = "zimage"
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._state = BrokerState()
+        self._numbers = count(1)
+        self._started = time.time()
+        self._idle_unload: float | None = dask.config.get("zimage.idle-unload", None)
+        self._scheduled = False
+        self._alarms: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        scheduler.handlers["zimage_attach"] = self.attach
+        scheduler.stream_handlers.update(
+            {
+                "zimage-submit": self._submit,
+                "zimage-ask": self._ask,
+                "zimage-begun": self._safely(self._begun),
+                "zimage-event": self._safely(self._event),
+                "zimage-free": self._safely(self._free),
+                "zimage-outcome": self._safely(self._outcome),
+                "zimage-refused": self._safely(self._refused),
+                "zimage-report": self._safely(self._report),
+            }
+        )
+
+    # clients
+
+    async def attach(self, comm: Any, label: str, name: str) -> ServerStatus:
+        """Serve one process until its connection ends, in whatever way; then its jobs are cancelled."""
+        client = Client(name, label, BatchedSend(interval="1ms", loop=self._scheduler.loop))
+        client.stream.start(comm)
+        self._state.clients.add(client)
+        settings = {name: dask.config.get(f"zimage.{name}", None) for name in ("device", "dtype")}
+        client.send(op="welcome", version=__version__, models=self._state.models(), settings=settings)
+        try:
+            await self._scheduler.handle_stream(comm, extra={"client": client})
+        finally:
+            for queued in self._state.remove_client(client):
+                self._stop(queued, "its owner is gone")
+            self._schedule_soon()
+        return ServerStatus.dont_reply
+
+    def _submit(self, client: Client, task: wire.Message, prompt: str, model: str) -> None:
+        try:
+            self._state.add(QueuedJob(task, prompt, model, client.name, {client}))
+        except Exception as error:  # a program of another version; it must not wait for ever
+            _log.exception("a job of %s", client.label)
+            failed = JobFailed(f"the session cannot take this job ({type(error).__name__}: {error})")
+            last = last_event(str(task.get("id")), failed)
+            client.send(op="outcome", outcome=wire.error_out(failed), event=wire.event_out(last))
+        self._schedule_soon()
+
+    def _ask(self, client: Client, number: int, what: str, **arguments: Any) -> None:
+        """A question with an answer, which may take its time."""
+        questions: dict[str, Callable[..., Awaitable[Any]]] = {
+            "status": self._status,
+            "cancel": self._cancel,
+            "follow": self._follow,
+            "unload": self._unload,
+            "restart": self._restart,
+            "stop": self._end,
+        }
+
+        async def answer() -> None:
+            try:
+                client.send(op="answer", number=number, value=await questions[what](client=client, **arguments))
+            except ZImageError as error:
+                client.send(op="answer", number=number, failed=wire.error_out(error))
+            except Exception as error:
+                _log.exception("the question %s of %s", what, client.label)
+                reason = f"the session could not answer {what!r} ({type(error).__name__}: {error})"
+                client.send(op="answer", number=number, failed=wire.error_out(ZImageError(reason)))
+
+        self._spawn(answer())
+
+    async def _cancel(self, client: Client, job: str) -> bool:
+        queued = self._state.jobs.get(job)
+        if queued is None:
+            return False
+        self._stop(queued, "it was cancelled")
+        self._schedule_soon()
+        return True
+
+    async def _follow(self, client: Client, job: str) -> wire.Message:
+        queued = self._state.jobs.get(job)
+        if queued is None:
+            return self._state.finished(job)
+        queued.listeners.add(client)
+        if queued.last:  # on the way that all events take, so that none overtakes it
+            client.send(op="event", event=queued.last)
+        return {"request": queued.task["request"]}
+
+    async def _status(self, client: Client) -> wire.Message:
+        slots = self._state.slots
+        reports = {slot: self._question(slot, "zimage-report") for slot in slots.values()}
+        if reports:
+            await asyncio.wait(reports.values(), timeout=REPORT_SECONDS)
+        workers, gpus = [], {}
+        for slot in slots.values():  # others may have come, and some gone, while we waited
+            answered = slot not in reports or reports[slot].done()
+            workers.append(worker_status(slot, answered, self._last_seen(slot)))
+            gpus.update({(gpu["host"], gpu["index"]): gpu for gpu in slot.gpus})
+        states = {worker.state for worker in workers}
+        known = ("running", "loading", "idle", "not answering")
+        return Status(
+            engine="shared",
+            state=next((state for state in known if state in states), "no worker"),
+            model_loads=self._state.model_loads(),
+            workers=tuple(workers),
+            jobs=tuple(self._state.job_statuses()),
+            gpus=tuple(gpus.values()),
+            clients=len(self._state.clients),
+            started=self._started,
+            address=self._scheduler.address,
+            idle_unload=self._idle_unload,
+        ).model_dump(mode="json")
+
+    def _last_seen(self, slot: WorkerSlot) -> float:
+        known = self._scheduler.workers.get(slot.address)
+        return 0.0 if known is None else round(max(0.0, time.time() - known.last_seen), 1)
+
+    async def _unload(self, client: Client | None = None) -> None:
+        """Every worker gives its memory back once what it runs is done."""
+        waiting = [self._question(slot, "zimage-unload") for slot in self._state.slots.values()]
+        if waiting:
+            await asyncio.wait(waiting)
+
+    async def _restart(self, client: Client) -> None:
+        """Cancel everything and start the workers' processes anew."""
+        for queued in list(self._state.jobs.values()):
+            self._end_job(queued, JobCancelled(f"job {queued.id} was cancelled: the session was restarted"))
+        addresses = list(self._state.slots)
+        outcome = await self._scheduler.restart_workers(
+            addresses, timeout=30, on_error="return", stimulus_id="zimage-restart"
+        )
+        self._state.past_loads = 0
+        stuck = [address for address, how in outcome.items() if how != "OK"]
+        if stuck:
+            raise SessionDied(f"{len(stuck)} of {len(addresses)} workers did not come back", mend=_LOG)
+
+    async def _end(self, client: Client) -> None:
+        """End the session: the answer goes out first."""
+        for queued in list(self._state.jobs.values()):
+            self._end_job(queued, SessionDied(f"job {queued.id} ended: the session was stopped"))
+        asyncio.get_running_loop().call_later(0.05, lambda: self._spawn(self._scheduler.close(reason="zimage-stop")))
+
+    # workers
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        """A Dask worker came; if it is one of ours, ask how it is. It gets jobs once it has said so."""
+        if RESOURCE in scheduler.workers[worker].resources:
+            scheduler.worker_send(worker, {"op": "zimage-report", "number": 0})
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
+        """A worker is gone: the job that it had is lost, the others go on."""
+        gone = self._state.remove_worker(worker)
+        if gone is None:
+            return
+        slot, lost = gone
+        for awaited in slot.awaited.values():
+            awaited.cancel()
+        for queued in lost:
+            error = SessionDied(
+                f"the worker {slot.reported['name']} died while it ran job {queued.id}",
+                mend=f"Run it again: a new worker starts by itself. {_LOG}",
+                worker=slot.reported["name"],
+            )
+            self._end_job(queued, error)
+        self._schedule_soon()
+
+    def _report(self, worker: str, number: int, worker_status: wire.Message, gpus: list[wire.Message]) -> None:
+        models, slot = self._state.models(), self._state.slots.get(worker)
+        if slot is None:
+            if worker not in self._scheduler.workers:
+                return  # it is gone already
+            slot = self._state.slots[worker] = WorkerSlot(worker, worker_status)
+        slot.reported, slot.gpus = worker_status, gpus
+        if self._state.models() != models:
+            for client in self._state.clients:
+                client.send(op="models", models=self._state.models())
+        awaited = slot.awaited.pop(number, None)
+        if awaited is not None and not awaited.done():
+            awaited.set_result(None)
+        self._schedule_soon()
+
+    def _begun(self, worker: str, job: str) -> None:
+        queued = self._state.jobs.get(job)
+        if queued is not None:
+            queued.begun = True
+
+    def _event(self, worker: str, event: wire.Message) -> None:
+        queued = self._state.jobs.get(event["job"])
+        if queued is not None:
+            queued.last = event
+            for client in queued.listeners:
+                # who does not listen (a stopped process) misses steps, so that nothing piles up here
+                if event["kind"] != "step" or len(client.stream.buffer) < _BACKLOG:
+                    client.send(op="event", event=event)
+
+    def _free(self, worker: str, job: str, worker_status: wire.Message) -> None:
+        slot = self._state.slots.get(worker)
+        if slot is not None:
+            slot.reported = worker_status
+            if slot.queued is not None and slot.queued.id == job:
+                slot.queued = None
+                self._schedule_soon()
+
+    def _outcome(self, worker: str, outcome: wire.Message, event: wire.Message) -> None:
+        queued = self._state.jobs.get(event["job"])
+        if queued is not None:
+            self._close_job(queued, outcome, event)
+
+    def _refused(self, worker: str, job: str, error: wire.Message) -> None:
+        """A worker lacks what the job needs: another one may have it."""
+        slot = self._state.slots.get(worker)
+        if slot is not None and slot.queued is not None and slot.queued.id == job:
+            queued = slot.queued
+            if queued.stopped:
+                self._end_job(queued, JobCancelled(f"job {job} was cancelled before it began"))
+            elif not self._state.return_job(queued, slot, error):
+                self._end_job(queued, wire.error_in(error))
+            self._schedule_soon()
+
+    # jobs
+
+    def _schedule_soon(self) -> None:
+        """Deal jobs and tell positions once everything that has just come in is heard."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._schedule)
+
+    def _schedule(self) -> None:
+        self._scheduled = False
+        self._tell_positions()
+        assigned = list(self._state.assign())
+        for queued, slot in assigned:
+            self._scheduler.worker_send(slot.address, {"op": "zimage-run", "task": queued.task})
+        if assigned:
+            self._tell_positions()
+        slots, busy = self._state.slots, bool(self._state.jobs)
+        self._alarm("no worker", NO_WORKER_SECONDS if busy and not slots else None, self._no_worker)
+        loaded = any(slot.reported["model"] for slot in slots.values())
+        self._alarm("idle", None if busy or not loaded else self._idle_unload, lambda: self._spawn(self._unload()))
+
+    def _tell_positions(self) -> None:
+        for client, positions in self._state.changed_positions().items():
+            client.send(op="positions", positions=positions)
+
+    def _stop(self, queued: QueuedJob, why: str) -> None:
+        """A waiting job ends here and now, a running one before its next step."""
+        if queued.slot is not None:
+            queued.stopped = True
+            self._scheduler.worker_send(queued.slot.address, {"op": "zimage-cancel", "job": queued.id})
+        else:
+            self._end_job(queued, JobCancelled(f"job {queued.id} was cancelled before it began: {why}"))
+
+    def _end_job(self, queued: QueuedJob, error: ZImageError) -> None:
+        self._close_job(queued, wire.error_out(error), wire.event_out(last_event(queued.id, error)))
+
+    def _close_job(self, queued: QueuedJob, outcome: wire.Message, event: wire.Message) -> None:
+        """The job is over: tell everyone who listens."""
+        self._state.close(queued, outcome, event)
+        for client in queued.listeners:
+            client.send(op="outcome", outcome=outcome, event=event)
+
+    def _no_worker(self) -> None:
+        for queued in list(self._state.jobs.values()):
+            self._end_job(queued, SessionDied(f"no worker came within {NO_WORKER_SECONDS:.0f} s", mend=_LOG))
+
+    # the rest
+
+    def _question(self, slot: WorkerSlot, operation: str) -> asyncio.Future[None]:
+        """Ask a worker; done when it has reported (cancelled when it is gone)."""
+        number = next(self._numbers)
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        slot.awaited[number] = answered
+        self._scheduler.worker_send(slot.address, {"op": operation, "number": number})
+        return answered
+
+    def _safely(self, handle: Callable[..., None]) -> Callable[..., None]:
+        """A handler whose failure is logged and does not cut the connection that it came from."""
+
+        def handled(**message: Any) -> None:
+            try:
+                handle(**message)
+            except Exception:
+                _log.exception("while handling a message")
+
+        return handled
+
+    def _alarm(self, name: str, seconds: float | None, ring: Callable[[], object]) -> None:
+        """Ring after `seconds` in which this was asked for without a break; None: not any more."""
+        if seconds is None:
+            alarm = self._alarms.pop(name, None)
+            if alarm is not None:
+                alarm.cancel()
+        elif name not in self._alarms:
+            self._alarms[name] = asyncio.get_running_loop().call_later(seconds, partial(self._ring, name, ring))
+
+    def _ring(self, name: str, ring: Callable[[], object]) -> None:
+        self._alarms.pop(name, None)
+        ring()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

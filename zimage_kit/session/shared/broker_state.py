@@ -1,0 +1,226 @@
+"""The state of a shared session: who is attached, which workers there are, which jobs wait or run, and who is next.
+
+Data and decisions only: nothing is sent and nothing is waited for here, that is the broker's part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from ...engine.worker_status import WorkerStatus
+from ...errors import BadRequest
+from ..status import JobStatus
+from . import wire
+from .fair_queue import FairQueue
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from distributed.batched import BatchedSend
+
+_REMEMBERED = 200
+
+
+@dataclass(eq=False)
+class Client:
+    """A process that is attached: a notebook, a script, a command."""
+
+    name: str
+    label: str
+    stream: BatchedSend
+
+    def send(self, **message: Any) -> None:
+        """Tell it, unless it is gone."""
+        if not self.stream.closed():
+            self.stream.send(message)
+
+
+@dataclass(eq=False)
+class WorkerSlot:
+    """A worker, what it said last, the job that it has, and the questions that it has not answered yet."""
+
+    address: str
+    reported: wire.Message
+    queued: QueuedJob | None = None
+    gpus: list[wire.Message] = field(default_factory=list)
+    served: int = 0
+    awaited: dict[int, asyncio.Future[None]] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class QueuedJob:
+    """A job, from its coming to its outcome. `slot` is the worker that has it, or had it until it was saved.
+
+    `stopped`: it was asked to stop while a worker had it. `begun`: the worker said that it began; `again`: a worker
+    died before that, so the job went back into the queue, which happens only once.
+    """
+
+    task: wire.Message
+    prompt: str
+    model: str
+    owner: str
+    listeners: set[Client]
+    since: float = field(default_factory=time.monotonic)
+    slot: WorkerSlot | None = None
+    stopped: bool = False
+    begun: bool = False
+    retried: bool = False
+    position: int | None = None
+    last: wire.Message = field(default_factory=dict)
+    refused: dict[str, wire.Message] = field(default_factory=dict)  # address of a worker -> why
+
+    @property
+    def id(self) -> str:
+        """Of its task."""
+        return str(self.task["id"])
+
+
+class BrokerState:
+    """Guests, slots by address, jobs by id; what is over is remembered for a while."""
+
+    def __init__(self) -> None:
+        self.clients: set[Client] = set()
+        self.slots: dict[str, WorkerSlot] = {}
+        self.jobs: dict[str, QueuedJob] = {}
+        self.past_loads = 0
+        self._finished: OrderedDict[str, wire.Message] = OrderedDict()
+        self._queue = FairQueue()
+        self._assigned = count(1)
+
+    def add(self, queued: QueuedJob) -> None:
+        """A job has come."""
+        self._queue.add(queued.id, queued.owner, queued.task["priority"])
+        self.jobs[queued.id] = queued
+
+    def close(self, queued: QueuedJob, outcome: wire.Message, event: wire.Message) -> None:
+        """A job is over."""
+        self._queue.remove(queued.id)
+        if queued.slot is not None and queued.slot.queued is queued:
+            queued.slot.queued = None
+        del self.jobs[queued.id]
+        self._finished[queued.id] = {"request": queued.task["request"], "event": event, "path": outcome.get("path")}
+        while len(self._finished) > _REMEMBERED:
+            self._finished.popitem(last=False)
+
+    def finished(self, job: str) -> wire.Message:
+        """How a job ended. Raises BadRequest for one that was never there, or too long ago."""
+        if job not in self._finished:
+            raise BadRequest(f"there is no job {job} (any more)", mend="session.status().jobs lists those there are.")
+        return self._finished[job]
+
+    def remove_client(self, client: Client) -> list[QueuedJob]:
+        """A process is gone. Returns its jobs that have lost their reason with it."""
+        self.clients.discard(client)
+        self._queue.forget(client.name)
+        for queued in self.jobs.values():
+            queued.listeners.discard(client)
+        return [queued for queued in self.jobs.values() if queued.owner == client.name and not queued.task["keep"]]
+
+    def remove_worker(self, address: str) -> tuple[WorkerSlot, list[QueuedJob]] | None:
+        """A worker is gone. Returns it and the jobs that are lost with it; None: it was none of ours.
+
+        A job that it was given, but did not begin, is not lost: it had been given to a dead worker.
+        """
+        slot = self.slots.pop(address, None)
+        if slot is None:
+            return None
+        self.past_loads += slot.reported["model_loads"]
+        lost = [queued for queued in self.jobs.values() if queued.slot is slot]
+        for queued in [queued for queued in lost if not (queued.begun or queued.retried or queued.stopped)]:
+            lost.remove(queued)
+            queued.retried = True
+            self._requeue(queued)
+        return slot, lost
+
+    def assign(self) -> Iterator[tuple[QueuedJob, WorkerSlot]]:
+        """Give free workers the jobs whose turn it is: one that has the model first, then one that has none."""
+        for job in self._queue.order():
+            free = [slot for slot in self.slots.values() if slot.queued is None]
+            if not free:
+                return
+            queued = self.jobs[job]
+            able = [slot for slot in free if slot.address not in queued.refused]
+            if not able:
+                continue
+
+            def fit(slot: WorkerSlot, model: str = queued.model) -> tuple[bool, bool, int]:
+                return slot.reported["model"] != model, slot.reported["model"] is not None, slot.served
+
+            slot = min(able, key=fit)
+            self._queue.take(job)
+            slot.queued, queued.slot, slot.served = queued, slot, next(self._assigned)
+            queued.since, queued.position = time.monotonic(), None
+            yield queued, slot
+
+    def return_job(self, queued: QueuedJob, slot: WorkerSlot, error: wire.Message) -> bool:
+        """A worker lacks what a job needs. False: so do all the others."""
+        slot.queued = None
+        queued.refused[slot.address] = error
+        if all(address in queued.refused for address in self.slots):
+            return False
+        self._requeue(queued)
+        return True
+
+    def _requeue(self, queued: QueuedJob) -> None:
+        queued.slot = None
+        self._queue.put_back(queued.id, queued.owner, queued.task["priority"])
+
+    def changed_positions(self) -> dict[Client, dict[str, int]]:
+        """The positions that have changed since the last call, for each process that hears of those jobs."""
+        busy = [slot for slot in self.slots.values() if slot.queued is not None]
+        ahead = len(busy) if len(busy) == len(self.slots) else 0  # with a free worker the first one is about to begin
+        news: dict[Client, dict[str, int]] = {}
+        for position, job in enumerate(self._queue.order(), ahead):
+            queued = self.jobs[job]
+            if queued.position != position:
+                queued.position = position
+                queued.last = {"kind": "queued", "job": job, "position": position}
+                for client in queued.listeners:
+                    news.setdefault(client, {})[job] = position
+        return news
+
+    def models(self) -> list[str]:
+        """Names of the models that lie on the workers' disks."""
+        return sorted({name for slot in self.slots.values() for name in slot.reported["models"]})
+
+    def model_loads(self) -> int:
+        """Since the session began, with those of workers that are gone."""
+        return self.past_loads + sum(int(slot.reported["model_loads"]) for slot in self.slots.values())
+
+    def job_statuses(self) -> Iterator[JobStatus]:
+        """Those that run, and then those that wait in the order of their queue."""
+        labels = {client.name: client.label for client in self.clients}
+        running = [queued for queued in self.jobs.values() if queued.slot is not None]
+        for queued in (*running, *(self.jobs[job] for job in self._queue.order())):
+            step = queued.last if queued.last.get("kind") == "step" else {}
+            yield JobStatus(
+                id=queued.id,
+                state="queued" if queued.slot is None else "running",
+                prompt=queued.prompt,
+                model=queued.model,
+                owner=labels.get(queued.owner, "nobody any more"),
+                priority=queued.task["priority"],
+                keep=queued.task["keep"],
+                position=queued.position,
+                step=step.get("step"),
+                steps=step.get("steps"),
+                seconds=round(time.monotonic() - queued.since, 3),
+            )
+
+
+def worker_status(slot: WorkerSlot, answered: bool, last_seen: float) -> WorkerStatus:
+    """What a worker said last, with what is known better here. `answered`: whether it did when it was asked now."""
+    state = slot.reported["state"]
+    if not answered:
+        state = "not answering"
+    elif slot.queued is None:
+        state = "idle"
+    elif state == "idle":
+        state = "running"
+    running = None if slot.queued is None else slot.queued.id
+    return WorkerStatus(**{**slot.reported, "state": state, "running": running, "last_seen": last_seen})

@@ -1,0 +1,240 @@
+"""A process's line to a shared session: one encrypted connection, served by a thread of its own. Loads no torch."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import platform
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from distributed.batched import BatchedSend
+from distributed.comm.core import connect
+
+from ...errors import BadRequest, SessionDied, ZImageError
+from . import wire
+from .launch import SessionFile
+
+CONNECT_SECONDS = 2.0
+
+OnMessage = Callable[[wire.Message], None]
+OnLost = Callable[[], None]
+
+
+class NoSession(SessionDied):
+    """Nobody listens at the address: the session is gone."""
+
+
+class NotAnswering(SessionDied):
+    """Something listens, but does not answer in time."""
+
+
+class Connection:
+    """Open with `Connection(file, on_message, on_lost)`; `on_lost` is called once when the connection ends.
+
+    Both are called from the link's thread, in order. Raises NoSession, NotAnswering, and SessionDied for what is no
+    session of ours or refuses the certificate.
+    """
+
+    def __init__(
+        self, file: SessionFile, on_message: Callable[[wire.Message], None], on_lost: Callable[[], None]
+    ) -> None:
+        self.file, self._on_message, self._on_lost = file, on_message, on_lost
+        self.open = self._ending = False
+        self.welcome: wire.Message = {}
+        self._numbers = count(1)
+        self._answers: dict[int, concurrent.futures.Future[Any]] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="zimage-link", daemon=True)
+        self._thread.start()
+        try:
+            self._within(self._connect(), None)
+        except BaseException:
+            self._end()
+            raise
+
+    def send(self, **message: Any) -> None:
+        """Send a message without waiting. Raises SessionDied when the connection is gone."""
+        if not self.open:
+            raise SessionDied("the session is gone", mend="Run it again: zk.connect() finds or starts a session.")
+        self._soon(self._stream.send, message)
+
+    def ask(self, what: str, seconds: float | None, **arguments: Any) -> Any:
+        """Ask the desk and wait for its answer. Raises its error, SessionDied when it is gone, TimeoutError."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("an event's listener cannot wait for the session: it would wait for itself")
+        number = next(self._numbers)
+        answer = self._answers[number] = concurrent.futures.Future()
+        try:
+            self.send(op="zimage-ask", number=number, what=what, **arguments)
+            return _wait(answer, seconds)
+        finally:
+            self._answers.pop(number, None)
+
+    def close(self) -> None:
+        """End the connection; what was sent before is still delivered."""
+        if self.open and threading.current_thread() is not self._thread:
+            with suppress(TimeoutError, SessionDied, concurrent.futures.CancelledError):
+                self._within(self._flush(), 2)
+        self.open = False
+        self._end()
+
+    def _serve(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    def _soon(self, call: Callable[..., object], *arguments: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: then the connection is gone, and everyone is told that
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+    async def _connect(self) -> None:
+        if self.file.alive() is False:  # known at once, where connecting would try again for a while
+            raise _no_session(self.file)
+        arguments = self.file.security().get_connection_args("client")
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS + 0.5):  # a little more than Dask's own, which says why
+                comm = await connect(self.file.address, timeout=CONNECT_SECONDS, **arguments)
+        except TimeoutError:
+            raise _silent(self.file) from None
+        except OSError as error:
+            raise _refused(self.file, error) from None
+        except (ValueError, RuntimeError) as error:  # Dask's words about the address and about encryption
+            raise BadRequest(
+                f"{self.file.address!r} in the session file ({error})", expected="an address like tls://127.0.0.1:8786"
+            ) from None
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await comm.write({"op": "zimage_attach", "label": label(), "name": uuid.uuid4().hex})
+                first = await comm.read()
+        except (TimeoutError, OSError):
+            comm.abort()
+            raise _silent(self.file) from None
+        messages = first if isinstance(first, list | tuple) else [first]
+        if not messages or not isinstance(messages[0], dict) or messages[0].get("op") != "welcome":
+            comm.abort()
+            raise SessionDied(
+                f"what listens at {self.file.address} is Dask, but no session of zimage_kit",
+                mend="Start its scheduler with --preload zimage_kit.session.shared.broker.",
+            )
+        self.welcome = messages[0]
+        self._comm = comm
+        self._stream = BatchedSend(interval="1ms")
+        self._stream.start(comm)
+        self.open = True
+        self._reading = asyncio.ensure_future(self._read(messages[1:]))
+
+    async def _flush(self) -> None:
+        await self._stream.close(timeout=1)  # writes what is left, then closes
+
+    async def _read(self, messages: Any) -> None:
+        try:
+            while True:
+                for message in messages:
+                    if message["op"] == "answer":
+                        self._answered(message)
+                    else:
+                        self._on_message(message)
+                messages = await self._comm.read()
+        except OSError:  # Dask's CommClosedError is one
+            pass
+        finally:
+            self.open = False
+            self._comm.abort()
+            for answer in list(self._answers.values()):
+                if not answer.done():
+                    answer.set_exception(SessionDied("the session ended before it answered"))
+            self._on_lost()
+            self._end()
+
+    def _answered(self, message: wire.Message) -> None:
+        answer = self._answers.pop(message["number"], None)
+        if answer is None:
+            return  # whoever asked has stopped waiting
+        if "failed" in message:
+            answer.set_exception(wire.error_in(message["failed"]))
+        else:
+            answer.set_result(message["value"])
+
+    def _within(self, work: Coroutine[Any, Any, None], seconds: float | None) -> None:
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # the loop was closed in this moment
+            work.close()
+            raise SessionDied("the session is gone") from None
+        _wait(future, seconds)
+
+    def _end(self) -> None:
+        """Stop the loop and wait for the thread; more than one may call this, the thread itself too."""
+
+        async def last() -> None:
+            others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            self._loop.stop()
+
+        def end() -> None:  # in the thread
+            if not self._ending:
+                self._ending = True
+                self._last = self._loop.create_task(last())
+
+        if self._thread.is_alive():
+            self._soon(end)
+            if threading.current_thread() is not self._thread:
+                self._thread.join(2)
+
+
+def label() -> str:
+    """Who this process is, for others to read: its notebook or program, its number, its machine."""
+    notebook = os.environ.get("JPY_SESSION_NAME", "")
+    program = Path(notebook or sys.argv[0] or "python").name
+    if program == "ipykernel_launcher.py":  # a kernel whose notebook has no name
+        program = "web page" if os.environ.get("SERVER_SOFTWARE", "").startswith("voila") else "notebook"
+    return f"{program} (pid {os.getpid()} on {platform.node()})"
+
+
+def _wait(future: concurrent.futures.Future[Any], seconds: float | None) -> Any:
+    """Wait in short turns, so that an interrupt is listeners on every system."""
+    left = seconds
+    while True:
+        turn = 0.5 if left is None else min(left, 0.5)
+        try:
+            return future.result(turn)
+        except TimeoutError:
+            if future.done():
+                raise  # the answer itself is a time-out
+        if left is not None:
+            left -= turn
+            if left <= 0:
+                raise TimeoutError
+
+
+def _refused(file: SessionFile, error: OSError) -> ZImageError:
+    reason = str(error.__cause__ or error)
+    if "certificate" in reason.lower() or "ssl" in reason.lower():
+        return SessionDied(
+            f"the session at {file.address} does not take this file's certificate",
+            mend="Copy its scheduler.json again: each session has a new one.",
+        )
+    return _silent(file) if file.alive() else _no_session(file)
+
+
+def _no_session(file: SessionFile) -> NoSession:
+    return NoSession(f"no session listens at {file.address}", mend="`zimage session start` starts one.")
+
+
+def _silent(file: SessionFile) -> NotAnswering:
+    return NotAnswering(
+        f"the session at {file.address} does not answer",
+        mend="`zimage session stop --force` ends it; zk.connect() then starts a new one.",
+        pid=file.pid,
+    )

@@ -1,0 +1,238 @@
+"""Finding this user's session, and starting it: its folder (0700), its file (0600), the lock, the detached process.
+
+The session file holds the address and the certificate: whoever can read it can use the session, and run code as its
+user. Copied to another machine it lets that machine join or attach.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from ... import files
+from ...errors import BadRequest, SessionDied
+
+if TYPE_CHECKING:
+    from distributed.security import Security
+
+FILE, LOG, LOCK = "scheduler.json", "session.log", "lock"
+SERVER = "zimage_kit.session.shared.server"
+START_SECONDS, STOP_SECONDS = 30.0, 10.0
+WINDOWS = sys.platform == "win32"
+WINDOWS_SAYS = (
+    "The shared session needs Linux, WSL2 or macOS. On native Windows each program and notebook has a model of its own."
+)
+
+
+@dataclass(frozen=True)
+class SessionFile:
+    """What a session file says: where the session is and, of ours, its certificate and key (PEM) and its process."""
+
+    address: str
+    certificate: str = ""
+    key: str = ""
+    host: str = ""
+    pid: int = 0
+
+    def security(self) -> Security:
+        """For both ends: each shows this certificate and accepts no other. A file without one: Dask's configuration."""
+        from distributed.security import Security
+
+        if not self.certificate:
+            security = Security()
+            if self.address.startswith("tls:") and not security.get_connection_args("client").get("ssl_context"):
+                raise BadRequest(
+                    f"the session at {self.address} is encrypted, and its file has no certificate",
+                    mend="Give the scheduler.json that it wrote, or name the certificate in Dask's configuration.",
+                )
+            return security
+        roles = ("scheduler", "worker", "client")
+        parts = {"cert": self.certificate, "key": self.key}
+        pairs = {f"tls_{role}_{part}": text for role in roles for part, text in parts.items()}
+        return Security(require_encryption=True, tls_ca_file=self.certificate, **pairs)
+
+    def alive(self) -> bool | None:
+        """Whether its process is there; None when it is on another machine."""
+        if self.host != platform.node() or not self.pid:
+            return None
+        try:
+            return SERVER in psutil.Process(self.pid).cmdline()  # and not another one with the same number
+        except psutil.Error:
+            return False
+
+
+def state_folder() -> Path:
+    """Where this user's session on this machine is kept: $ZIMAGE_STATE, else the system's place for a user's state.
+
+    By machine, since a home may be shared between several.
+    """
+    given = os.environ.get("ZIMAGE_STATE")
+    if given:
+        return Path(given).expanduser()
+    from platformdirs import user_state_path
+
+    return user_state_path("zimage", appauthor=False) / (platform.node() or "machine")
+
+
+def private_folder(path: Path) -> Path:
+    """`path`, made if need be, and no one else's business. Raises SessionDied for a folder of another user."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    about = path.stat()
+    if hasattr(os, "geteuid") and about.st_uid != os.geteuid():
+        raise SessionDied(
+            f"{path} belongs to another user", mend="Set ZIMAGE_STATE to a folder of your own.", path=str(path)
+        )
+    if stat.S_IMODE(about.st_mode) & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+def read_session_file(path: Path) -> SessionFile:
+    """The session behind a file of ours or of Dask's own. Raises BadRequest for any other."""
+    try:
+        data = json.loads(path.expanduser().read_bytes())
+        known = {name: data[name] for name in ("address", "certificate", "key", "host", "pid") if name in data}
+        if not isinstance(known["address"], str):
+            raise ValueError(f"address={known['address']!r}")
+        return SessionFile(**known)
+    except FileNotFoundError:
+        raise BadRequest(f"there is no session file {path}", mend="`zimage session start` writes one.") from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BadRequest(f"{path} is no session file ({error})", expected="a scheduler.json") from None
+
+
+def write_session_file(path: Path, address: str, security: Security) -> None:
+    """Say where the session is, readable by this user only; whole or not at all."""
+    data = {
+        "address": address,
+        **_pem(security),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "note": "Whoever can read this file can use the session and run code as its user.",
+    }
+    files.write_whole(path, json.dumps(data, indent=2).encode(), mode=0o600)
+
+
+def _pem(security: Security) -> dict[str, str]:
+    arguments = security.get_tls_config_for_role("client")
+    return {"certificate": arguments["ca_file"], "key": arguments["key"]}
+
+
+def forget_session_file(path: Path) -> None:
+    """Remove the file of this process, not that of a later one."""
+    with suppress(BadRequest, FileNotFoundError):
+        if read_session_file(path).pid == os.getpid():
+            path.unlink()
+
+
+@contextmanager
+def starting(folder: Path) -> Iterator[None]:
+    """Hold the lock, so that of several programs that find no session only one starts it."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(folder / LOCK, timeout=START_SECONDS + 10, mode=0o600):
+            yield
+    except Timeout:
+        raise SessionDied(
+            f"another program has been starting the session for {START_SECONDS + 10:.0f} s",
+            mend=f"Look into {folder / LOG}.",
+        ) from None
+
+
+def start(folder: Path, options: dict[str, Any]) -> SessionFile:
+    """Start a detached session and wait until it listens. Raises SessionDied with the end of its log if it does not."""
+    file, log = folder / FILE, folder / LOG
+    file.unlink(missing_ok=True)
+    if log.exists():
+        log.replace(log.with_suffix(".log.1"))
+    command = server_command("--file", str(file), **options)
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            start_new_session=True,
+            close_fds=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if file.exists():
+            process.returncode = 0  # it lives on: no warning when this object is collected
+            return read_session_file(file)
+        if process.poll() is not None:
+            raise _did_not_start(f"the session ended as it started (exit status {process.returncode})", log)
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    raise _did_not_start(f"the session did not start within {START_SECONDS:.0f} s", log)
+
+
+def idle_unload_setting() -> float | None:
+    """$ZIMAGE_IDLE_UNLOAD, minutes, in seconds. Raises BadRequest."""
+    text = os.environ.get("ZIMAGE_IDLE_UNLOAD")
+    if not text:
+        return None
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not minutes > 0:
+        raise BadRequest(f"ZIMAGE_IDLE_UNLOAD={text!r}", expected="minutes, more than 0", mend="Or leave it out.")
+    return minutes * 60
+
+
+def server_command(*arguments: str, **options: Any) -> list[str]:
+    """The command line of `engines/server.py`; options that are None are left out."""
+    given = {f"--{name.replace('_', '-')}": str(value) for name, value in options.items() if value is not None}
+    return [sys.executable, "-m", SERVER, *arguments, *(word for pair in given.items() for word in pair)]
+
+
+def _did_not_start(seen: str, log: Path) -> SessionDied:
+    text = log.read_text(errors="replace").strip()
+    last = text.splitlines()[-1] if text else "its log is empty"
+    return SessionDied(f"{seen}: {last}", mend=f"All of it is in {log}.", log=text[-4000:])
+
+
+def gone(session: SessionFile, seconds: float) -> bool:
+    """Wait until a stopped session's process has ended. False: it has not, or it is on another machine."""
+    deadline = time.monotonic() + seconds
+    while session.alive():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return session.alive() is False
+
+
+def runs() -> bool:
+    """Whether this user's session runs on this machine. Asks the system, not the session."""
+    file = state_folder() / FILE
+    return file.exists() and read_session_file(file).alive() is True
+
+
+def kill(session: SessionFile) -> bool:
+    """End a session's process that does not answer, and with it its workers. False: it is not on this machine."""
+    if not session.alive():
+        return False
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(session.pid)
+        family = [process, *process.children(recursive=True)]
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(family, timeout=5)
+    return True

@@ -1,0 +1,131 @@
+"""What crosses between processes, as plain values: numbers, text, lists, dicts and bytes. No pickle, no tensor.
+
+A task goes in; events and one outcome come back: an artifact as its pixels and its recipe, or an error in its parts.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import errors
+from ...engine.events import Event
+from ...engine.task import Task
+from ...errors import JobFailed, ZImageError
+from ...recipe.artifact import Artifact, Trace
+from ...recipe.request import Request
+from ...stages.extensions import roots_given
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Message = dict[str, Any]
+
+
+def task_out(task: Task) -> Message:
+    """A task for the journey. What was checked here stays here: the worker checks against its own disk."""
+    return {
+        "id": task.id,
+        "request": task.request.model_dump_json(),
+        "picture": None if task.picture is None else _pixels(task.picture),
+        "trace": task.trace.model_dump_json(),
+        "notes": list(task.checked.notes) if task.checked else [],
+        "done": task.done,
+        "fresh": task.fresh,
+        "keep": task.keep,
+        "priority": task.priority,
+        "folder": None if task.folder is None else str(task.folder),
+        "host": platform.node(),
+        "extensions": [str(root) for root in roots_given()],
+    }
+
+
+def task_in(message: Message) -> Task:
+    """The task again, to be checked where it will run. A folder means something on its own machine only."""
+    folder = message["folder"] if message["host"] == platform.node() else None
+    return Task(
+        id=message["id"],
+        request=request_in(message["request"]),
+        picture=None if message["picture"] is None else _image(message["picture"]),
+        trace=Trace(**json.loads(message["trace"])),
+        folder=None if folder is None else Path(folder),
+        **{name: message[name] for name in ("done", "fresh", "keep", "priority")},
+    )
+
+
+def extensions_in(message: Message) -> tuple[Path, ...]:
+    """Where the client looks for extensions, as far as that means something on this machine."""
+    return tuple(Path(root) for root in message["extensions"]) if message["host"] == platform.node() else ()
+
+
+def request_in(text: str) -> Request:
+    """A request again, from its JSON."""
+    return Request(**json.loads(text))
+
+
+def event_out(event: Event) -> Message:
+    """An event without what is not set."""
+    return {name: value for name, value in vars(event).items() if value is not None and value != ""}
+
+
+def event_in(message: Message) -> Event:
+    """The event again."""
+    return Event(**message)
+
+
+def outcome_out(outcome: Artifact | ZImageError) -> Message:
+    """An artifact as raw pixels (encoding a PNG is left to whoever wants one), or an error."""
+    if isinstance(outcome, ZImageError):
+        return error_out(outcome)
+    return {
+        "request": outcome.request.model_dump_json(),
+        "trace": outcome.trace.model_dump_json(),
+        "picture": _pixels(outcome.image),
+        "path": None if outcome.path is None else str(outcome.path),
+    }
+
+
+def outcome_in(message: Message) -> Artifact | ZImageError:
+    """The artifact or the error again."""
+    if "error" in message:
+        return error_in(message)
+    request, trace = request_in(message["request"]), Trace(**json.loads(message["trace"]))
+    artifact = Artifact(_image(message["picture"]), request, trace)
+    artifact.path = None if message["path"] is None else Path(message["path"])
+    return artifact
+
+
+def error_out(error: ZImageError) -> Message:
+    """An error in its parts; facts that are no plain values (paths) become text. A user's own class is told as ours."""
+    facts = json.loads(json.dumps(error.facts, default=str))
+    name = next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == errors.__name__)
+    return {"error": name, "seen": error.seen, "words": [error.expected, error.mend], "facts": facts}
+
+
+def error_in(message: Message) -> ZImageError:
+    """The error again, of its own class."""
+    cls = _classes().get(message["error"], JobFailed)
+    expected, mend = message["words"]
+    return cls(message["seen"], expected=expected, mend=mend, **message["facts"])
+
+
+def _classes() -> dict[str, type[ZImageError]]:
+    def below(cls: type[ZImageError]) -> Iterator[type[ZImageError]]:
+        yield cls
+        for child in cls.__subclasses__():
+            yield from below(child)
+
+    return {cls.__name__: cls for cls in below(errors.ZImageError) if cls.__module__ == errors.__name__}
+
+
+def _pixels(image: Image.Image) -> Message:
+    return {"mode": image.mode, "size": list(image.size), "pixels": image.tobytes()}  # 8 bits, row by row
+
+
+def _image(message: Message) -> Image.Image:
+    from PIL import Image
+
+    return Image.frombytes(message["mode"], tuple(message["size"]), message["pixels"])

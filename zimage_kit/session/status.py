@@ -1,0 +1,185 @@
+"""Status: how a session is. Workers with the models they hold, jobs that run and wait, cards and who holds them.
+
+Plain values, JSON both ways: a worker tells its part to the scheduler, which tells the whole to whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from ..engine.gpus import Gpu
+from ..engine.task import Priority
+from ..engine.worker_status import WorkerStatus
+from ..text.tables import facts, table
+from ..text.units import gigabytes
+
+SHOWN_JOBS = 20
+"""Of a notebook's table; there may be hundreds."""
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class JobStatus(_Facts):
+    """A job that runs or waits. `owner`: the notebook or program that asked for it; `seconds` since it began or came.
+
+    `position`: jobs that are ahead (0: next), None while it runs.
+    """
+
+    id: str
+    state: Literal["queued", "running"]
+    prompt: str
+    model: str
+    owner: str = ""
+    priority: Priority = "interactive"
+    keep: bool = False
+    position: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    seconds: float = 0.0
+
+
+class Status(_Facts):
+    """How a session is. `model_loads` counts since the session began, with workers that are gone.
+
+    `state` "not answering" is a session that did not answer within its two seconds; "no worker" one whose worker is
+    starting, or does not start (its log says why).
+    """
+
+    engine: Literal["inline", "shared"]
+    state: Literal["idle", "loading", "running", "no worker", "not answering", "closed"]
+    model_loads: int = 0
+    workers: tuple[WorkerStatus, ...] = ()
+    jobs: tuple[JobStatus, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
+    clients: int = 1
+    started: float | None = None
+    address: str = ""
+    idle_unload: float | None = None
+
+    @property
+    def _first(self) -> WorkerStatus | None:
+        """The worker that has a model, or else the first one: what there is to say about a session with one worker."""
+        return next((worker for worker in self.workers if worker.model), self.workers[0] if self.workers else None)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def model(self) -> str | None:
+        """The resident model; of several workers, the first one that has one."""
+        return self._first.model if self._first else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def device(self) -> str | None:
+        """Where it is; None until torch has been asked."""
+        return self._first.device if self._first else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def dtype(self) -> str | None:
+        """In which type it computes."""
+        return self._first.dtype if self._first else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def load_seconds(self) -> float | None:
+        """How long it took to load."""
+        return self._first.load_seconds if self._first else None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def running(self) -> str | None:
+        """The id of the job that runs; of several, the first."""
+        return next((job.id for job in self.jobs if job.state == "running"), None)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def queued(self) -> int:
+        """How many jobs wait."""
+        return sum(job.state == "queued" for job in self.jobs)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of all resident models."""
+        return sum(worker.resident_bytes for worker in self.workers)
+
+    def lines(self) -> Iterator[str]:
+        """For people, a line for each thing."""
+        where = f" at {self.address}" if self.address else ""
+        loads = f"{self.model_loads} model load{'s' * (self.model_loads != 1)}"
+        yield f"{self.engine} session{where}: {self.state}, {self.queued} queued, {loads}, {self.clients} attached"
+        for worker in self.workers:
+            yield f"  worker {worker.name} (pid {worker.pid}): {_of_worker(worker)}"
+        for job in self.jobs:
+            yield f"  job {job.id}: {_of_job(job)}"
+        ours = {(worker.host, worker.pid) for worker in self.workers}
+        for gpu in self.gpus:
+            heat = "" if gpu.temperature is None else f", {gpu.temperature} °C"
+            power = "" if gpu.power is None else f", {gpu.power:.0f} W"
+            yield f"  {gpu.name} ({gpu.host}): {gigabytes(gpu.used)} of {gigabytes(gpu.total)} used{heat}{power}"
+            for holder in gpu.holders:
+                whose = ", this session" if (gpu.host, holder.pid) in ours else ""
+                yield f"    {gigabytes(holder.bytes)} held by pid {holder.pid} ({holder.command}{whose})"
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        """A notebook shows tables: the session, its workers, jobs and cards."""
+        session = facts(
+            (("session", f"{self.engine}, {self.state}"), ("at", self.address), ("model loads", str(self.model_loads)),
+             ("waiting", str(self.queued)), ("attached", str(self.clients)))
+        )  # fmt: skip
+        parts = [session]
+        if self.workers:
+            rows = [(worker.name, worker.pid, _of_worker(worker)) for worker in self.workers]
+            parts.append(table(("worker", "pid", "how it is"), rows))
+        if self.jobs:
+            shown = [(job.id, _of_job(job)) for job in self.jobs[:SHOWN_JOBS]]
+            more = len(self.jobs) - len(shown)
+            parts.append(table(("job", "how it is"), [*shown, *([("", f"and {more} more")] if more else [])]))
+        if self.gpus:
+            heads = ("card", "memory", "°C", "W", "held by")
+            parts.append(table(heads, [self._of_gpu(gpu) for gpu in self.gpus]))
+        return "".join(parts)
+
+    def _of_gpu(self, gpu: Gpu) -> tuple[object, ...]:
+        ours = {(worker.host, worker.pid) for worker in self.workers}
+        held = "\n".join(
+            f"{gigabytes(holder.bytes)}: "
+            + ("this session" if (gpu.host, holder.pid) in ours else f"{holder.command} (pid {holder.pid})")
+            for holder in gpu.holders
+        )
+        memory = f"{gigabytes(gpu.used)} of {gigabytes(gpu.total)}"
+        return f"{gpu.name} ({gpu.host})", memory, gpu.temperature, gpu.power, held
+
+    def _repr_pretty_(self, printer: object, cycle: bool) -> None:
+        """A notebook shows the same lines."""
+        printer.text(str(self))  # type: ignore[attr-defined]
+
+
+def _of_worker(worker: WorkerStatus) -> str:
+    holds = "no model"
+    if worker.model:
+        took = "" if worker.load_seconds is None else f", loaded in {worker.load_seconds:.1f} s"
+        peak = f" (peak {gigabytes(worker.peak_bytes)})" if worker.peak_bytes else ""
+        holds = f"{worker.model} on {worker.device} in {worker.dtype}, {worker.placement}{took}, "
+        holds += f"{gigabytes(worker.resident_bytes)}{peak}"
+    heard = f", last heard of {worker.last_seen:.0f} s ago" if worker.last_seen > 10 else ""
+    return f"{worker.state}, {holds}{heard}"
+
+
+def _of_job(job: JobStatus) -> str:
+    if job.state == "running":
+        where = f"step {job.step} of {job.steps}" if job.step else "running"
+    else:
+        where = f"queued, {job.position} ahead"
+    prompt = job.prompt if len(job.prompt) <= 48 else job.prompt[:47] + "…"
+    kept = ", kept" if job.keep else ""
+    batch = ", batch" if job.priority == "batch" else ""
+    return f"{where}, {prompt!r} for {job.owner or 'this process'}{batch}{kept}"

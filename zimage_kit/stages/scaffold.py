@@ -1,0 +1,129 @@
+"""A new extension: the folder that `zimage extensions new NAME` writes, complete and with a passing test."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from pathlib import Path
+
+from ..errors import BadRequest, CannotWrite
+from . import extensions
+
+MANIFEST = """\
+name = "{name}"
+version = "0.1"
+summary = "a frame around the picture"
+api = 1
+requires = []  # pip requirement strings of what zimage_kit itself does not bring; checked, never installed
+stages = ["{name}"]
+"""
+
+CODE = '''\
+"""{title}: a frame around the picture. A beginning, to be made into what you have in mind."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from PIL import Image, ImageDraw
+
+from zimage_kit import Context, Field, Stage, stage
+
+
+@stage
+class {title}(Stage):
+    """Draw a frame of `width` around the picture. Width 0 changes nothing."""
+
+    kind = "{name}"
+    identity: ClassVar[dict[str, Any]] = {{"width": 0.0}}
+    finishing: ClassVar[bool] = True  # a later stage would paint over it
+
+    width: float = Field(0.03, ge=0.0, le=0.5, description="thickness / shorter side")
+    colour: str = Field("white", description="a colour name, or #rrggbb")
+
+    def after(self, image: Image.Image, ctx: Context) -> Image.Image:
+        """Return a new picture of the same size and mode; `image` is left as it was."""
+        out = image.copy()
+        pixels = round(self.width * min(out.size))
+        if pixels:
+            ImageDraw.Draw(out).rectangle((0, 0, out.width - 1, out.height - 1), outline=self.colour, width=pixels)
+        return out
+'''
+
+TEST = '''\
+"""{title} draws what it says, and keeps what every stage promises."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+import zimage_kit as zk
+from zimage_kit import Context, Request, contract
+
+
+def test_the_frame_has_its_width_and_colour() -> None:
+    picture = Image.new("RGB", (100, 80), "navy")
+    framed = zk.stages.{name}(width=0.1, colour="white").after(picture, Context(Request(prompt="x")))
+    assert [framed.getpixel((x, 40)) for x in (0, 7, 8, 91, 92, 99)] == [
+        *[(255, 255, 255)] * 2, *[(0, 0, 128)] * 2, *[(255, 255, 255)] * 2,
+    ]  # fmt: skip
+
+
+def test_it_keeps_the_contract() -> None:
+    contract.check("{name}")
+'''
+
+PAGE = """\
+# {name}
+
+A frame around the finished picture.
+
+```python
+import zimage_kit as zk
+
+session = zk.connect()
+session.run(zk.Request(prompt="a red hot-air balloon over the sea").then(zk.stages.{name}(width=0.05)))
+```
+
+```
+zimage run "a red hot-air balloon over the sea" --stage {name}:width=0.05
+```
+
+| field | default | meaning |
+|---|---|---|
+| `width` | 0.03 | thickness / shorter side, 0 to 0.5; 0 changes nothing |
+| `colour` | white | a colour name, or #rrggbb |
+"""
+
+
+def write(name: str, root: Path | None = None) -> Path:
+    """Write the folder of a new extension into `root` and return it.
+
+    Without a root: `extensions/` of the checkout, else the first folder of $ZIMAGE_EXTENSIONS, else ./extensions.
+    Raises BadRequest for a name that is taken or is no lower-case identifier, CannotWrite where nothing can be written.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        wanted = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_0123456789")
+        raise BadRequest(
+            f"extension name {name!r}",
+            expected="lower-case letters, digits and _, a letter first",
+            mend=f"Such as {wanted}." if wanted else "Such as my_stage.",
+        )
+    if name in extensions.kinds() or name in {extension.name for extension in extensions.discover()}:
+        raise BadRequest(f"there is an extension or a stage {name!r} already", mend="Take another name.")
+    given = extensions.roots_given()
+    root = root or extensions.checkout() or (given[0] if given else Path("extensions"))
+    folder = root.expanduser().absolute() / name
+    title = "".join(part.capitalize() for part in name.split("_"))
+    texts = {
+        extensions.MANIFEST: MANIFEST, "__init__.py": CODE, f"tests/test_{name}.py": TEST, "README.md": PAGE,
+    }  # fmt: skip
+    try:
+        (folder / "tests").mkdir(parents=True)
+        for path, text in texts.items():
+            (folder / path).write_text(text.format(name=name, title=title), "utf-8")
+    except FileExistsError:
+        raise BadRequest(f"{folder} is there already", mend="Take another name or folder.") from None
+    except OSError as error:
+        raise CannotWrite(f"{folder} cannot be written ({error.strerror})", mend="Name another folder.") from None
+    return folder

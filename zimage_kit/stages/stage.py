@@ -1,0 +1,282 @@
+"""Stage: one composable step around the model, and the registry of kinds. The package itself ships no stage.
+
+A stage conditions the generation (`before`), transforms the finished picture (`after`), or both. Its typed fields are
+declared once; validation, JSON, forms and the command line follow from them.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from ..errors import BadRequest, ExtensionProblem, closest
+from ..recipe.request import Lora, Request, StageData, explain
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Control:
+    """A picture that a ControlNet holds the generation to.
+
+    `picture` is RGB and has the call's size; `weights` is a .safetensors file, or a folder in diffusers' layout. The
+    ControlNet acts with strength `scale` on the steps that lie between `start` and `end`, fractions of all steps.
+    """
+
+    picture: Image.Image
+    weights: Path
+    scale: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def acts_on(self, steps: int) -> range:
+        """The steps (from 0) of so many during which it acts: those that lie in [start, end] as a whole."""
+        first = next((step for step in range(steps) if step / steps >= self.start - 1e-9), steps)
+        return range(first, max(first, sum((step + 1) / steps <= self.end + 1e-9 for step in range(steps))))
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the denoiser will be asked for. A stage's `before` returns a changed copy: `call.but(steps=4)`.
+
+    width and height in pixels. With an `image` (RGB, of that size) it is drawn over instead of beginning from noise
+    alone: `strength` says how much of it gives way, 0 (excluded: nothing would happen) to 1 (all of it).
+    """
+
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+    loras: tuple[Lora, ...] = ()
+    control: Control | None = None
+    image: Image.Image | None = None
+    strength: float = 1.0
+
+    def but(self, **changes: Any) -> Call:
+        """A copy with some values changed."""
+        return replace(self, **changes)
+
+
+def _nothing(*_: str) -> None:
+    """The default of what a context is told."""
+
+
+def _no_pipeline(*_: Any) -> Any:
+    raise BadRequest(
+        "this stage needs the resident pipeline", mend="Run it in a session: session.apply(picture, stage)."
+    )
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage may know and do while it runs. `Context(request)` alone does for a test of a stage.
+
+    `request` is the whole recipe; `note(text)` writes a sentence into the picture's trace (anything that was chosen for
+    the user); `progress(text)` tells the waiting user; `check()` raises JobCancelled once somebody cancelled, so call
+    it between long pieces of work. `draw(call)` draws a picture with the recipe's model, or with the one that is named
+    by `draw(call, "base")`; `pipeline()` returns the resident pipeline itself. Both load the model if it is not there.
+    `hold(key, load)` gives what `load()` made for this key, now or for an earlier picture: a network of the stage's
+    own, which goes when the model goes. Only the stage's latest key is held.
+    """
+
+    request: Request
+    note: Callable[[str], None] = _nothing
+    progress: Callable[[str], None] = _nothing
+    check: Callable[[], None] = _nothing
+    draw: Callable[..., Image.Image] = _no_pipeline
+    pipeline: Callable[[], Any] = _no_pipeline
+    hold: Callable[[str, Callable[[], Any]], Any] = lambda key, load: load()
+    placed: Callable[[], tuple[str, str]] = lambda: ("cpu", "float32")
+
+    @property
+    def device(self) -> str:
+        """Where models live: "cpu", "cuda:0" or "mps". The first question may import torch."""
+        return self.placed()[0]
+
+    @property
+    def dtype(self) -> str:
+        """In which type they compute: "float32" or "bfloat16"."""
+        return self.placed()[1]
+
+
+class Stage(BaseModel):
+    """Base of all stages: frozen fields, a `kind`, and `before` or `after` (or both) overridden.
+
+    `version` goes up when the same fields start to give another picture; it is part of every cache key. `identity` are
+    fields with which the stage changes nothing at all. `finishing`: what this stage puts on the picture would suffer
+    from later stages (letters, a frame), so it belongs at the end, and another order is warned about.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    identity: ClassVar[Mapping[str, Any] | None] = None
+    finishing: ClassVar[bool] = False
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise explain(error, type(self).model_fields, owner=self.kind) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _chosen_numbers(cls, fields: Any) -> Any:
+        """Text for a field that is one of several numbers, as the command line gives it: factor="2" is factor=2."""
+        if not isinstance(fields, dict):
+            return fields
+        texts = {name: value for name, value in fields.items() if isinstance(value, str) and name in cls.model_fields}
+        return {**fields, **{name: _number_of(cls.model_fields[name].annotation, text) for name, text in texts.items()}}
+
+    def resolved(self, request: Request) -> Stage:
+        """Return the stage with what it leaves open (None) filled in, as it will stand in the recipe. No torch here."""
+        return self
+
+    def check(self, request: Request) -> Sequence[str]:
+        """What can be known before anything is loaded. `request` is resolved, with all its stages.
+
+        Raises BadRequest for what cannot work (a missing file, an unknown name); returns sentences for the trace about
+        what can but should be known. Must not import torch.
+        """
+        return ()
+
+    def before(self, call: Call, ctx: Context) -> Call:
+        """Condition the generation; returns the call to make. `call` is frozen."""
+        return call
+
+    def after(self, image: Image.Image, ctx: Context) -> Image.Image:
+        """Transform the picture (RGB or, where it has an alpha channel, RGBA; 8 bits a channel).
+
+        Returns a new picture of the same mode and leaves `image` as it was.
+        """
+        return image
+
+    @classmethod
+    def conditions(cls) -> bool:
+        """True if this kind overrides `before`: then the picture must be denoised anew when a field changes."""
+        return cls.before is not Stage.before
+
+    @classmethod
+    def transforms(cls) -> bool:
+        """True if this kind overrides `after`."""
+        return cls.after is not Stage.after
+
+    @classmethod
+    def control(cls) -> Any | None:
+        """A widget of the kind's own for the panel, in place of some fields' form entries; None: the form alone.
+
+        An ipywidget, made anew by each call, with a class attribute `edits: tuple[str, ...]`, the fields that it stands
+        for (the form leaves them out), and a trait `value`: a dict with JSON values of some of these fields, where one
+        that is missing has its default. The panel sets `value` from a recipe, and the widget assigns a fresh dict when
+        the user edits; `cls(**value)` must work. The panel keeps these further traits up to date if the widget has
+        them: `size`, width and height in pixels of the picture to be made; `model`, the chosen model's name;
+        `backdrop`, the last picture as bytes of a JPEG or PNG, empty for none; and `language`, "en" or "zh".
+        Only the panel calls this, so what it needs (ipywidgets, anywidget) is imported here and not with the stage.
+        """
+        return None
+
+    def cache_key(self) -> str:
+        """What the outcome depends on beside the fields: the version, and the state of files that fields name."""
+        stamps = []
+        for value in dict(self).values():
+            if isinstance(value, Path) and value.exists():
+                stat = value.stat()
+                stamps.append(f"{stat.st_size}:{stat.st_mtime_ns}")
+        return " ".join((f"{self.kind}:{self.version}", *stamps))
+
+    def data(self) -> StageData:
+        """The stage as it stands in a recipe: `{"kind": …, fields…}`."""
+        return StageData(kind=self.kind, **self.model_dump(mode="json"))
+
+
+def _number_of(annotation: Any, text: str) -> Any:
+    """The number of a Literal that a text names; the text itself where there is none."""
+    literals = [each for each in (annotation, *get_args(annotation)) if get_origin(each) is Literal]
+    choices = [choice for each in literals for choice in get_args(each)]
+    return next((each for each in choices if type(each) in (int, float) and str(each) == text.strip()), text)
+
+
+StageType = TypeVar("StageType", bound=Stage)
+_KIND = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class Registry:
+    """The stages that have been defined so far, by kind. A registration that raises leaves it unchanged."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, type[Stage]] = {}
+
+    def add(self, cls: type[StageType]) -> type[StageType]:
+        """Register a Stage class. Defining the same class anew (a notebook cell run twice) replaces it.
+
+        Raises ExtensionProblem for a kind that another class has, a kind that is no lower-case identifier, and a class
+        that overrides neither `before` nor `after`.
+        """
+        if not (isinstance(cls, type) and issubclass(cls, Stage)):
+            raise ExtensionProblem(f"@stage on {cls!r}", expected="a subclass of zimage_kit.Stage")
+        where = f"{cls.__module__}.{cls.__qualname__}"
+        if not isinstance(cls.kind, str) or not _KIND.fullmatch(cls.kind):
+            raise ExtensionProblem(
+                f"{where} has kind={cls.kind!r}",
+                expected="lower-case letters, digits and _, a letter first",
+                mend='Give it one, such as kind = "caption".',
+            )
+        if not (cls.conditions() or cls.transforms()):
+            raise ExtensionProblem(f"stage {cls.kind} ({where}) has neither before nor after", mend="Write one.")
+        if "kind" in cls.model_fields:
+            raise ExtensionProblem(f"{where} annotates kind", mend='Write kind = "caption" without an annotation.')
+        there = self._stages.get(cls.kind)
+        if there is not None and _origin(there) != _origin(cls):
+            raise ExtensionProblem(
+                f"two stages of kind {cls.kind!r}: {there.__module__}.{there.__qualname__} and {where}",
+                mend="Recipes name stages by kind, so rename one of them or remove one extension.",
+                kind=cls.kind,
+            )
+        self._stages[cls.kind] = cls
+        return cls
+
+    def get(self, kind: str) -> type[Stage] | None:
+        """The class of this kind, if it has been defined."""
+        return self._stages.get(kind)
+
+    def remove(self, kind: str) -> None:
+        """Forget a kind (tests and reloads of an extension)."""
+        self._stages.pop(kind, None)
+
+    def kinds(self) -> tuple[str, ...]:
+        """All kinds, sorted."""
+        return tuple(sorted(self._stages))
+
+
+def _origin(cls: type[Stage]) -> tuple[str, str]:
+    """Where a class is written: its file (which may be imported under two names), else its module."""
+    module = sys.modules.get(cls.__module__)
+    return getattr(module, "__file__", None) or cls.__module__, cls.__qualname__
+
+
+registry = Registry()
+"""The one that recipes are resolved with."""
+
+
+def stage(cls: type[StageType]) -> type[StageType]:
+    """Class decorator: make this stage known by its kind. Raises ExtensionProblem as `Registry.add` says."""
+    return registry.add(cls)
+
+
+def build(data: StageData, cls: type[Stage] | None, known: Mapping[str, Any] | tuple[str, ...]) -> Stage:
+    """The Stage object for a recipe's data. Raises BadRequest with the closest match for an unknown kind or field."""
+    if cls is None:
+        mend = closest(data.kind, known) if known else "No extension brings one: put its folder into extensions/."
+        raise BadRequest(f"unknown stage {data.kind!r}", mend=mend, kind=data.kind)
+    return cls(**data.fields())

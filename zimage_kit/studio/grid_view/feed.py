@@ -1,0 +1,194 @@
+"""The feed: follows a grid and keeps a board up to date, from a thread of its own and a few times a second at most."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ...engine.events import Event
+from ...errors import ZImageError
+from ...grid import Cell, Grid
+from ...grid.cell_store import Mark
+from ...text.units import duration
+from ..translations import Texts
+from .board import Board, short
+
+INTERVAL_SECONDS = 0.2
+PACK = 48
+"""Small pictures in a message: half a megabyte."""
+
+
+class Feed:
+    """From `begin` to `close`. `ended` is called when the grid has stopped being made, `failed` with what goes wrong.
+
+    Its thread lives while there is something to tell.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        board: Board,
+        texts: Texts,
+        ended: Callable[[], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self.grid, self._board, self._texts, self._ended, self._failed = grid, board, texts, ended, failed
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._news, self._telling, self._closed = False, False, False
+        self._steps: dict[int, Event] = {}
+        self._previews: dict[int, bytes] = {}
+        self._marks: dict[str, Mark] = {}
+        self._was_running = False
+        self._since = time.monotonic(), 0
+        self._unlisten: Callable[[], None] = lambda: None
+
+    def begin(self) -> None:
+        """Tell the board all that there is, and what happens from now on."""
+        self._unlisten = self.grid.listen(self._hear)
+        self.restart()
+
+    def restart(self) -> None:
+        """The grid is being made (again)."""
+        self._since = time.monotonic(), sum(cell.state == "done" for cell in self.grid.cells)
+        self._was_running = self.grid.state == "running"
+        self.wake()
+
+    def close(self) -> None:
+        """Follow it no more: the board is another's from now on."""
+        self._unlisten()
+        with self._lock, self._writing:
+            self._closed = True
+
+    def marked(self) -> None:
+        """Ratings or the winner have changed: tell it at once."""
+        with self._writing, self._board.hold_sync():
+            self._marks.clear()
+            self._tell_marks("".join(cell.state[0] for cell in self.grid.cells))
+
+    def wake(self) -> None:
+        """There is news."""
+        with self._lock:
+            self._news = True
+            if self._telling or self._closed:
+                return
+            self._telling = True
+        threading.Thread(target=self._tell, name="zimage-grid-view", daemon=True).start()
+
+    def _hear(self, cell: Cell, event: Event | None) -> None:
+        """Of the grid, in the thread that makes the cell."""
+        with self._lock:
+            if event is None:
+                self._steps.pop(cell.index, None)
+                self._previews.pop(cell.index, None)
+            else:
+                self._steps[cell.index] = event
+                if event.preview:
+                    self._previews[cell.index] = event.preview
+        self.wake()
+
+    def _tell(self) -> None:
+        while True:
+            with self._lock:
+                if not self._news or self._closed:
+                    self._telling = False
+                    return
+                self._news = False
+            try:
+                self.flush()
+            except Exception as error:
+                self._failed(error)
+            time.sleep(INTERVAL_SECONDS)
+
+    def flush(self) -> None:
+        """Bring the board up to date."""
+        board, cells = self._board, self.grid.cells
+        running = self.grid.state == "running"  # before the cells are looked at: what ends meanwhile is news again
+        keys = [short(cell.key) for cell in cells]
+        states = "".join(cell.state[0] for cell in cells)
+        unsent = [
+            cell
+            for cell, letter in zip(cells, states, strict=True)
+            if letter == "d" and short(cell.key) not in board.sent
+        ]
+        self._send(unsent[:PACK])
+        with self._writing, board.hold_sync():
+            if self._closed:
+                return
+            if board.keys_of != keys:
+                board.keys_of = keys
+            board.states = states
+            board.running = self._in_the_making(states)
+            board.errors = {str(cell.index): _said(cell.error) for cell in cells if cell.error is not None}
+            self._tell_marks(states)
+            board.progress = self._progress(states, running)
+        for start in range(PACK, len(unsent), PACK):
+            self._send(unsent[start : start + PACK])
+        if self._was_running and not running:
+            self._ended()
+        self._was_running = running
+
+    def _send(self, cells: list[Cell]) -> None:
+        pictures = {short(cell.key): cell.thumb or b"" for cell in cells}
+        with self._writing:
+            if pictures and not self._closed:
+                self._board.put(pictures)
+
+    def _in_the_making(self, states: str) -> dict[str, dict[str, Any]]:
+        with self._lock:
+            events = {index: event for index, event in self._steps.items() if states[index] == "r"}
+            previews = dict(self._previews)
+        return {
+            str(index): {
+                "step": event.step or 0 if event.kind == "step" else 0,
+                "steps": event.steps or 0 if event.kind == "step" else 0,
+                "text": self._doing(event),
+                "preview": previews.get(index, b""),
+            }
+            for index, event in events.items()
+        }
+
+    def _doing(self, event: Event) -> str:
+        if event.kind == "step":
+            return self._texts("grid.step", step=event.step, steps=event.steps)
+        return self._texts("panel.loading") if event.kind == "loading" else event.message
+
+    def _tell_marks(self, states: str) -> None:
+        cells, store = self.grid.cells, self.grid.store
+        for cell, letter in zip(cells, states, strict=True):
+            if letter == "d" and cell.key not in self._marks:
+                self._marks[cell.key] = store.mark(cell.key)
+        marks = [
+            self._marks.get(cell.key, Mark()) if letter == "d" else Mark()
+            for cell, letter in zip(cells, states, strict=True)
+        ]
+        self._board.ratings = "".join(str(mark.rating) for mark in marks)
+        self._board.winners = [index for index, mark in enumerate(marks) if mark.winner]
+
+    def _progress(self, states: str, running: bool) -> dict[str, Any]:
+        t, count = self._texts, len(states)
+        done, failed = states.count("d"), states.count("f")
+        parts = [t("grid.done", done=done, count=count)]
+        if failed:
+            parts.append(t("grid.failed", count=failed))
+        began, before = self._since
+        made, left = done - before, count - done - failed
+        if running and made > 0 and left:
+            parts.append(t("grid.left", left=duration((time.monotonic() - began) / made * left)))
+        elif left and not running:
+            parts.append(t("grid.stopped"))
+        return {
+            "running": running,
+            "done": done,
+            "failed": failed,
+            "count": count,
+            "left": left,
+            "text": " · ".join(parts),
+        }
+
+
+def _said(error: ZImageError) -> str:
+    """What a failed cell shows: what was seen, what was expected, what to do."""
+    seen = f"{error.seen}; expected {error.expected}" if error.expected else error.seen
+    return f"{seen}\n{error.mend}" if error.mend else str(seen)

@@ -1,0 +1,263 @@
+"""The view of a grid: the board that fills, two cells compared, and what went wrong. Threads only set values."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import ipywidgets as w
+from PIL import Image
+
+from ...errors import BadRequest
+from ...grid import Cell, Grid
+from ...text.units import duration
+from ..panel.error_box import ErrorBox
+from ..panel.plain_output import PlainOutput
+from ..panes.compare.slider import jpeg
+from ..translations import Language, Texts
+from ..translations import language as users_language
+from .board import Board, described, short
+from .feed import Feed
+from .names import Names
+from .pair import PairPane
+
+LARGEST_SHEET = 300_000
+"""Bytes of the contact sheet that a saved notebook keeps."""
+SMALLEST_CELL, LARGEST_CELL, SHEET_PIXELS = 48, 256, 4e6
+"""Sides of its cells in pixels, and about how many pixels it has in all."""
+STOP_SECONDS = 60.0
+
+
+class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """A grid in the page: it fills, and its cells are looked at, rated, compared and made again.
+
+    `grid` is the one that is shown now: rows and columns that were added or removed give another one, and undo brings
+    the former back. `selected` is the cell that has the focus. `language` is "en" or "zh", by default the user's.
+    """
+
+    def __init__(self, grid: Grid, language: Language | None = None) -> None:
+        super().__init__()
+        self.add_class("zk-gridview")
+        self._texts = Texts(language or users_language())
+        self._names = Names(self._texts)
+        self._worker = ThreadPoolExecutor(1, "zimage-grid-view")
+        self._plain = PlainOutput(1)
+        self._grids: list[Grid] = []  # all that were shown; the page names them by their place here
+        self._past: list[tuple[Grid, bool]] = []  # what undo brings back, and whether it was being made
+        self._closed = False
+        self._feed: Feed
+        self.board = Board(self._texts)
+        self.problem = ErrorBox(self._texts)
+        self.compare = PairPane(self._texts, self._names)
+        self.board.on_msg(lambda _, message, buffers: self._guarded(self._asked, message))
+        self.children = [self.problem.box, self.board, self.compare.box]
+        self._show(grid)
+
+    @property
+    def grid(self) -> Grid:
+        """The grid that is shown."""
+        return self._feed.grid
+
+    @property
+    def selected(self) -> Cell:
+        """The cell that has the focus, or had it last."""
+        cells = self.grid.cells
+        return cells[min(self.board.selected, len(cells) - 1)]
+
+    def undo(self) -> None:
+        """The grid as it was before a row or a column was added or removed."""
+        if not self._past:
+            return
+        grid, made = self._past.pop()
+        self._leave(self.grid)
+        self._settle(grid)
+        for cell in grid.cells:  # what the other one has made meanwhile
+            if cell.state == "waiting" and cell.key and grid.store.has(cell.key):
+                cell.state = "done"
+        if made and any(cell.state == "waiting" for cell in grid.cells):
+            grid.retry(*[cell for cell in grid.cells if cell.state == "waiting"], yes=True)
+        self._show(grid)
+
+    def close(self) -> None:
+        """Close the view and end its threads. The grid goes on."""
+        self._closed = True
+        self._feed.close()
+        self._worker.shutdown(wait=False, cancel_futures=True)
+        for part in self.children:
+            _close_all(part)
+        super().close()
+
+    def __repr__(self) -> str:
+        return f"<GridView of {self.grid!r}>"
+
+    def _ipython_display_(self) -> None:
+        """Show the view, and beneath it a place for the contact sheet, which a saved notebook keeps."""
+        from IPython.display import display
+
+        self.add_class("zk-with-sheet")
+        display({**self._repr_mimebundle_(), "text/plain": repr(self.grid)}, raw=True)  # type: ignore[no-untyped-call]
+        self._plain.display()
+        if self.grid.state != "running":
+            self._later(self._keep_sheet)
+
+    # which grid
+
+    def _show(self, grid: Grid) -> None:
+        if self._grids:
+            self._feed.close()
+        if grid not in self._grids:
+            self._grids.append(grid)
+        feed = Feed(grid, self.board, self._texts, lambda: self._later(self._ended), self._failed)
+        self._feed = feed
+        board = self.board
+        with board.hold_sync():
+            board.undoable = bool(self._past)
+            board.keys_of = [short(cell.key) for cell in grid.cells]
+            board.states = "".join(cell.state[0] for cell in grid.cells)
+            board.running, board.errors = {}, {}
+            board.plan = described(grid, self._grids.index(grid), self._names)
+        feed.begin()
+
+    def _replace(self, change: Callable[[], Grid]) -> None:
+        """Show what a change of today's grid gives; that one is made instead of it from now on."""
+        old = self.grid
+        made = old.state == "running"
+        self._leave(old)
+        try:
+            new = change()
+        except BaseException:
+            if made:
+                self._go_on(old)
+            raise
+        self._past.append((old, made))
+        if made and new.state != "running" and any(cell.state == "waiting" for cell in new.cells):
+            new.retry(*[cell for cell in new.cells if cell.state == "waiting"], yes=True)
+        self._show(new)
+
+    def _leave(self, grid: Grid) -> None:
+        grid.cancel()
+        self._settle(grid)
+
+    def _settle(self, grid: Grid) -> None:
+        """Until it is not being made any more. A cancelled job ends before its next step."""
+        end = time.monotonic() + STOP_SECONDS
+        while grid.state == "running" and time.monotonic() < end:
+            time.sleep(0.02)
+
+    def _ended(self) -> None:
+        """The grid has stopped being made, one way or the other."""
+        problem = self.grid.problem
+        if problem is not None:
+            self.problem.tell(problem)
+        self._keep_sheet()
+
+    def _keep_sheet(self) -> None:
+        """The contact sheet into the cell's plain output."""
+        grid = self.grid
+        if self._closed or not self._plain.displayed or not grid.done:
+            return
+        side = int(max(SMALLEST_CELL, min(LARGEST_CELL, (SHEET_PIXELS / len(grid)) ** 0.5)))
+        self._plain.show({"image/jpeg": small_sheet(grid.sheet(cell=side)), "text/plain": repr(grid)})
+
+    # what the page asks for
+
+    def _asked(self, message: dict[str, Any]) -> None:
+        """In the kernel's main thread, or a subshell's: what may take a moment goes to a thread of the view's own."""
+        number = message.get("of", 0)
+        grid = self._grids[number] if number in range(len(self._grids)) else self.grid
+        self._later(lambda: self._do(message, grid))
+
+    def _do(self, message: dict[str, Any], grid: Grid) -> None:
+        if message.get("do") != "full":
+            self.problem.clear()
+        try:
+            match message:
+                case {"do": "full", "cell": int(index)}:
+                    self._send_full(grid.cells[index])
+                case {"do": "rate", "cell": int(index), "rating": int(rating)}:
+                    grid.cells[index].rating = rating
+                    self._feed.marked()
+                case {"do": "pick", "cell": index}:
+                    grid.pick(None if index is None else grid.cells[index])
+                    self._feed.marked()
+                case {"do": "compare", "cells": [int(one), int(other)]}:
+                    self.compare.show_pair(grid.cells[one], grid.cells[other])
+                case {"do": "undo"}:
+                    self.undo()
+                case {"do": "stop"}:
+                    self.grid.cancel()
+                case {"do": "go_on"}:
+                    self._go_on(self.grid, *[cell for cell in self.grid.cells if cell.state == "waiting"])
+                case {"do": "retry_all"}:
+                    self._go_on(self.grid, *self.grid.failed)
+                case {"do": "retry", "cell": int(index)}:
+                    self._go_on(grid, grid.cells[index])
+                case {"do": "rerun" | "without" as what, "role": "rows" | "columns" as role, "number": int(line)}:
+                    self._change(grid, what, {"row" if role == "rows" else "column": line}, message)
+        finally:
+            self.board.send({"heard": True})
+
+    def _change(self, grid: Grid, what: str, line: dict[str, Any], message: dict[str, Any]) -> None:
+        if what == "without":
+            self._replace(lambda: grid.without(**line))
+            return
+        name, value = str(message["name"]), str(message["value"])
+        changes: dict[str, Any] = {**line, name: value}
+        if not value.strip():
+            raise BadRequest(f"no value for {self._names.of(name)}", mend="Say what it is to be instead.")
+        self._replace(lambda: grid.rerun(**changes))
+
+    def _go_on(self, grid: Grid, *cells: Cell) -> None:
+        self._settle(grid)
+        grid.retry(*cells, yes=True)
+        if grid is self.grid:
+            self._feed.restart()
+
+    def _send_full(self, cell: Cell) -> None:
+        artifact = cell.artifact
+        if artifact is None:
+            self.board.send({"full": short(cell.key), "about": self._texts("board.gone")}, [b""])
+            return
+        parts = [f"{artifact.image.width} × {artifact.image.height}"]
+        if took := artifact.trace.milliseconds.get("total"):
+            parts.append(duration(took / 1000))
+        self.board.send({"full": short(cell.key), "about": " · ".join(parts)}, [jpeg(artifact)])
+
+    # threads, and what goes wrong in them
+
+    def _later(self, work: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self._worker.submit(self._guarded, work)
+
+    def _guarded(self, work: Callable[..., None], *given: Any) -> None:
+        try:
+            work(*given)
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        if not self._closed:
+            self.problem.tell(error)
+
+
+def small_sheet(sheet: Image.Image, most: int = LARGEST_SHEET) -> bytes:
+    """A contact sheet as a JPEG of at most so many bytes."""
+    image = sheet.convert("RGB")
+    image.thumbnail((1600, 4000), Image.Resampling.LANCZOS)
+    while True:
+        for quality in (85, 75, 62):
+            out = io.BytesIO()
+            image.save(out, "JPEG", quality=quality, optimize=True)
+            if out.tell() <= most or max(image.size) <= 64:
+                return out.getvalue()
+        image = image.resize((max(1, image.width * 4 // 5), max(1, image.height * 4 // 5)), Image.Resampling.LANCZOS)
+
+
+def _close_all(part: Any) -> None:
+    for child in getattr(part, "children", ()):
+        _close_all(child)
+    part.close()

@@ -1,0 +1,41 @@
+"""The bar: Generate and Cancel, and what only a script in the page can do for the whole panel.
+
+Its script hears the panel's keys and dropped files, brings along what stands in the form at the moment of a click, and
+gives names to controls of ipywidgets that have none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets as t
+
+from ..translations import LANGUAGES, Texts
+
+FOLDER = Path(__file__).parent
+
+
+class Bar(anywidget.AnyWidget):
+    """Sends what is asked for in the page, in its order: {"do": …, "values": […]}.
+
+    `do` is generate, cancel, language (`to`), open (`name`, `part` of `parts`, with the file's bytes), refuse (a file
+    that is too large: `name`, `bytes`), grid_pane, make_grid or make_all (the pane's buttons), what the viewer's
+    buttons do (with the result's `id`), or, every ten seconds, shown. `values` are (model id, attribute, value) of the
+    controls among `inputs` whose latest change the kernel was not told of yet, since it was busy. Each is answered
+    with {"heard": true}; until then the bar says that it waits.
+    """
+
+    _esm = FOLDER / "bar.js"
+    _css = FOLDER / "studio.css"
+
+    texts = t.Dict().tag(sync=True)
+    language = t.Unicode("en").tag(sync=True)
+    languages = t.Dict(dict(LANGUAGES)).tag(sync=True)
+    inputs = t.List(t.Unicode()).tag(sync=True)
+    busy = t.Bool(False).tag(sync=True)
+    queue = t.Unicode("").tag(sync=True)
+
+    def __init__(self, texts: Texts, **traits: Any) -> None:
+        super().__init__(texts=texts.section("bar"), language=texts.language, **traits)

@@ -1,0 +1,53 @@
+"""The error box: what went wrong, what to do about it, and the traceback for those who open it."""
+
+from __future__ import annotations
+
+import html
+import traceback
+
+import ipywidgets as w
+
+from ...errors import SessionDied, ZImageError
+from ..translations import Texts
+
+
+class ErrorBox:
+    """Hidden until `tell` is called. A callback's exception shows nowhere else in a notebook."""
+
+    def __init__(self, texts: Texts) -> None:
+        self._texts = texts
+        self._content = w.HTML()
+        close = w.Button(description=texts("error.close"), tooltip=texts("error.close_help"))
+        close.on_click(lambda _: self.clear())
+        self.box = w.VBox([self._content, close]).add_class("zk-error").add_class("zk-hidden")
+        self.error: BaseException | None = None
+
+    def tell(self, error: BaseException) -> None:
+        """Show an error. Safe from any thread."""
+        self.error = error
+        self._content.value = page(error, self._texts)
+        self.box.remove_class("zk-hidden")
+
+    def clear(self) -> None:
+        """Hide the box."""
+        if self.error is not None:
+            self.error = None
+            self.box.add_class("zk-hidden")
+            self._content.value = ""
+
+
+def page(error: BaseException, texts: Texts) -> str:
+    """The error as HTML: its kind in the user's language, what was seen, the mend, the traceback folded."""
+    title = texts.get(f"errors.{type(error).__name__}", texts("errors.other"))
+    if isinstance(error, ZImageError):
+        seen = f"{error.seen}; expected {error.expected}" if error.expected else error.seen
+        again = texts("error.again") if isinstance(error, SessionDied) else ""
+        mend, inside = error.mend or again, str(error.facts.get("traceback", ""))
+    else:
+        seen, mend, inside = f"{type(error).__name__}: {error}", "", ""
+    details = inside or "".join(traceback.format_exception(error))
+    summary = f"<summary>{html.escape(texts('error.details'))}</summary>"
+    fold = f'<details>{summary}<pre tabindex="0">{html.escape(details)}</pre></details>'
+    parts = [f"<p><b>{html.escape(title)}</b></p>", f"<p>{html.escape(seen)}</p>"]
+    parts += [f'<p class="zk-mend">{html.escape(mend)}</p>'] if mend else []
+    return f'<div role="alert">{"".join(parts)}</div>{fold}'

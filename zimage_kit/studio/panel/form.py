@@ -1,0 +1,335 @@
+"""The form: a request as controls. It holds no truth of its own; what is made of it is a Request, and back."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets as w
+
+from ...errors import BadRequest
+from ...models.loras import lora_names
+from ...models.spec import SPECS, ModelList, ModelSpec, resolve
+from ...models.tokens import count_tokens
+from ...recipe.request import LARGEST_SEED, SIDE_MULTIPLE, Lora, Request, random_seed
+from ..translations import Texts
+from .stage_list import Guard, StageList, same
+
+RATIOS = ((1, 1), (3, 4), (4, 3), (9, 16), (16, 9))
+MOST_PICTURES = 64
+FREE = (0, 0)
+"""What the menu of sizes holds for one that is not in it."""
+
+
+def presets(spec: ModelSpec) -> list[tuple[str, tuple[int, int]]]:
+    """(label, (width, height)) for each ratio: of the sizes that the model was made for, the one nearest to it."""
+
+    def nearest(ratio: float) -> tuple[int, int]:
+        return min(spec.sizes, key=lambda size: abs(size[0] / size[1] / ratio - 1))
+
+    found = [((across, down), nearest(across / down)) for across, down in RATIOS]
+    return [(f"{across}:{down} · {size[0]} x {size[1]}", size) for (across, down), size in found]
+
+
+class Form:
+    """Controls for all fields of a Request: `words` has the prompts, `rest` all others.
+
+    `changed` is called after each change of one of them; `models` are the session's.
+    """
+
+    def __init__(self, texts: Texts, models: ModelList, changed: Callable[[], None], guard: Guard = same) -> None:
+        self._texts, self._changed_hook = texts, changed
+        self._models, self._quiet = models, True  # until all controls are there
+        self.last_seed: int | None = None
+        self._given_negative = self._uses_negative = False
+        t = texts
+        self.prompt = w.Textarea(description=t("form.prompt"), placeholder=t("form.prompt_hint"), rows=4)
+        self.prompt.add_class("zk-prompt")
+        self.tokens = w.HTML().add_class("zk-tokens")
+        self.negative = w.Textarea(description=t("form.negative"), placeholder=t("form.negative_hint"), rows=2)
+        self.model = w.Dropdown(description=t("form.model"), options=self._model_options(()))
+        self.ratio = w.Dropdown(description=t("form.size"), options=[(t("form.free"), FREE)])
+        self.width = w.BoundedIntText(description=t("form.width"), min=64, max=4096, step=SIDE_MULTIPLE)
+        self.height = w.BoundedIntText(description=t("form.height"), min=64, max=4096, step=SIDE_MULTIPLE)
+        self.steps = w.BoundedIntText(description=t("form.steps"), tooltip=t("form.steps_help"), min=1, max=200)
+        self.guidance = w.BoundedFloatText(
+            description=t("form.guidance"), tooltip=t("form.guidance_help"), min=0.0, max=30.0, step=0.5
+        )
+        self.seed = w.BoundedIntText(description=t("form.seed"), min=0, max=LARGEST_SEED, value=random_seed())
+        self.lock = w.ToggleButton(description=t("form.lock"), tooltip=t("form.lock_help"))
+        self.dice = w.Button(description=t("form.dice"), tooltip=t("form.dice_help"))
+        self.last = w.Button(description=t("form.last_seed"), tooltip=t("form.last_seed_help"), disabled=True)
+        self.count = w.BoundedIntText(description=t("form.count"), min=1, max=MOST_PICTURES, value=1)
+        self.loras = LoraList(texts, self._changed)
+        self.stages = StageList(texts, self._changed, guard)
+        self.dice.on_click(lambda _: setattr(self.seed, "value", random_seed()))
+        self.last.on_click(guard(self._use_last_seed))
+        self.model.observe(guard(self._model_changed), "value")
+        self.ratio.observe(guard(self._ratio_changed), "value")
+        self.seed.observe(self._seed_changed, "value")
+        for side in (self.width, self.height):
+            side.observe(guard(self._side_changed), "value")
+        self.prompt.observe(guard(lambda _: self.count_tokens()), "value")
+        for control in self._own_inputs():
+            control.observe(lambda _: self._changed(), "value")
+        self.model.value = self._default = next(model.name for model in models if model.default)
+        self._model_changed(None)
+        self._quiet = False
+        self._side_changed(None)
+        self.words = w.VBox([self.prompt, self.tokens, self.negative]).add_class("zk-group")
+        self.rest = w.VBox(self._laid_out()).add_class("zk-form")
+
+    def _laid_out(self) -> list[Any]:
+        t = self._texts
+
+        def group(key: str, *parts: Any) -> Any:
+            title = w.HTML(f'<h3 class="zk-heading">{html.escape(t(key))}</h3>')
+            return w.VBox([title, *parts]).add_class("zk-group")
+
+        def row(*parts: Any) -> Any:
+            return w.Box(parts).add_class("zk-grid")
+
+        seed = w.Box([self.seed, w.HBox([self.lock, self.dice, self.last]).add_class("zk-buttons")]).add_class("zk-row")
+        return [
+            group("form.picture", row(self.model, self.ratio, self.width, self.height)),
+            group("form.sampling", row(self.steps, self.guidance, self.count), seed),
+            group("form.loras", self.loras.box),
+            group("form.stages", self.stages.box),
+        ]
+
+    def _own_inputs(self) -> list[Any]:
+        return [
+            self.prompt, self.negative, self.model, self.width, self.height, self.steps, self.guidance, self.seed,
+            self.count, self.lock,
+        ]  # fmt: skip
+
+    def inputs(self) -> list[Any]:
+        """Every control whose value counts, so that a click can bring their latest values along."""
+        return [*self._own_inputs(), self.ratio, *self.loras.inputs(), *self.stages.inputs()]
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Of the model that is chosen."""
+        return resolve(self.model.value)
+
+    def _model_options(self, more: Sequence[str]) -> list[tuple[str, str]]:
+        """(label, name): those known by name, absent ones marked, and folders that recipes named."""
+        options = [
+            (self._texts("form.absent", model=model.name) if model.state == "missing" else model.name, model.name)
+            for model in self._models
+        ]
+        return [*options, *((name, name) for name in more if name not in SPECS)]
+
+    def _model_changed(self, _: Any) -> None:
+        """Another model: its own sizes, steps and limits; what it has no use for is not shown."""
+        spec = self.spec
+        was_quiet, self._quiet = self._quiet, True
+        try:
+            self.ratio.options = [*presets(spec), (self._texts("form.free"), FREE)]
+            self.width.value, self.height.value = spec.native
+            self.steps.value, self.guidance.value = spec.steps, spec.guidance
+            self.loras.know(lora_names(spec))
+        finally:
+            self._quiet = was_quiet
+        self._given_negative = False
+        self._side_changed(None)
+        self._show_what_is_used()
+        self.count_tokens()
+
+    def _show_what_is_used(self) -> None:
+        """A negative prompt where it is used, or where a recipe has one: then it is said that it would be ignored."""
+        spec = self.spec
+        _shown(self.guidance, spec.negative_prompt or self.guidance.value != spec.guidance)
+        self._uses_negative = spec.negative_prompt or self.guidance.value > 0 or self._given_negative
+        _shown(self.negative, self._uses_negative)
+
+    def _ratio_changed(self, change: Any) -> None:
+        if change["new"] != FREE and not self._quiet:
+            self.width.value, self.height.value = change["new"]
+
+    def _side_changed(self, _: Any) -> None:
+        if self._quiet:
+            return
+        size = (self.width.value, self.height.value)
+        known = {value for _, value in self.ratio.options}
+        self._quiet, was = True, self._quiet
+        try:
+            self.ratio.value = size if size in known else FREE
+        finally:
+            self._quiet = was
+        self.stages.surround(size=size, model=self.model.value)
+
+    def _seed_changed(self, _: Any) -> None:
+        """Whoever types a seed, or throws the dice, wants that one."""
+        if not self._quiet:
+            self.lock.value = True
+
+    def _use_last_seed(self, _: Any) -> None:
+        if self.last_seed is not None:
+            self.seed.value, self.lock.value = self.last_seed, True
+
+    def _changed(self) -> None:
+        if not self._quiet:
+            self._changed_hook()
+
+    def count_tokens(self) -> None:
+        """Say how long the prompt is against what the model takes, and which of its words the model never met."""
+        spec, prompt = self.spec, self.prompt.value
+        directory = spec.directory()
+        if directory is None:
+            self.tokens.value = ""
+            return
+        tokens = count_tokens(prompt, directory) if prompt else 0
+        over = tokens > spec.prompt_tokens
+        text = self._texts("form.tokens", count=tokens, limit=spec.prompt_tokens)
+        line = f'<span class="{"zk-over" if over else ""}">{html.escape(text)}</span>'
+        if words := spec.unknown_words(prompt):
+            unknown = self._texts("form.unknown", model=spec.name, words=", ".join(words))
+            line += f' <span class="zk-unknown">{html.escape(unknown)}</span>'
+        self.tokens.value = line
+
+    def request(self) -> Request:
+        """What stands in the form. Raises BadRequest for what cannot be."""
+        return Request(
+            prompt=self.prompt.value,
+            negative_prompt=self.negative.value if self._uses_negative else "",
+            model=self.model.value,
+            width=self.width.value,
+            height=self.height.value,
+            steps=self.steps.value,
+            guidance=self.guidance.value,
+            seed=self.seed.value,
+            loras=self.loras.value,
+            stages=self.stages.stages(),
+        )
+
+    def requests(self) -> list[Request]:
+        """One for each picture that is asked for; their seeds count up. A seed that is not locked is drawn anew."""
+        if not self.lock.value:
+            self._quiet, was = True, self._quiet
+            self.seed.value = random_seed()
+            self._quiet = was
+        base = self.request()
+        first = self.seed.value
+        if first + self.count.value - 1 > LARGEST_SEED:
+            raise BadRequest(f"{self.count.value} seeds from {first} on", expected=f"none above {LARGEST_SEED}")
+        self.last_seed, self.last.disabled = first, False
+        return [base.but(seed=first + number) for number in range(self.count.value)]
+
+    def set(self, request: Request) -> None:
+        """Show a recipe; what it leaves open keeps the model's default. Its seed is locked.
+
+        Raises ZImageError for a model or a stage that cannot be had; then nothing is changed.
+        """
+        name = request.model or self._default
+        spec = resolve(name)
+        self._quiet, was = True, self._quiet
+        try:
+            self.stages.set(request.stages)
+            self.model.options = self._model_options((name,))
+            self.model.value = name
+            self.prompt.value, self.negative.value = request.prompt, request.negative_prompt
+            self.width.value, self.height.value = request.width or spec.native[0], request.height or spec.native[1]
+            self.steps.value = request.steps or spec.steps
+            self.guidance.value = spec.guidance if request.guidance is None else request.guidance
+            self.loras.value = request.loras
+            if request.seed is not None:
+                self.seed.value, self.lock.value = request.seed, True
+        finally:
+            self._quiet = was
+        self._side_changed(None)
+        self._given_negative = bool(request.negative_prompt)
+        self._show_what_is_used()
+        self.count_tokens()
+        self._changed()
+
+    def state(self) -> dict[str, Any]:
+        """All that the form shows, to be shown again by `restore`."""
+        values = {name: getattr(self, name).value for name in _KEPT}
+        kept = {"last_seed": self.last_seed, "given_negative": self._given_negative}
+        return values | kept | {"loras": self.loras.state(), "stages": self.stages.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Show what `state` told."""
+        if state["model"] not in SPECS:
+            self.model.options = self._model_options((state["model"],))
+        for name in _KEPT:  # the lock comes after the seed, which would close it
+            getattr(self, name).value = state[name]
+        self.loras.restore(state["loras"])
+        self.stages.restore(state["stages"])
+        self.last_seed, self.last.disabled = state["last_seed"], state["last_seed"] is None
+        self._given_negative = state["given_negative"]
+        self._show_what_is_used()
+        self.count_tokens()
+
+
+_KEPT = ("model", "prompt", "negative", "width", "height", "steps", "guidance", "seed", "lock", "count")
+
+
+class LoraList:
+    """LoRAs with their weights, by name out of the LoRA folders or as files."""
+
+    def __init__(self, texts: Texts, changed: Callable[[], None]) -> None:
+        self._texts, self._changed, self._names = texts, changed, [""]
+        self._rows: list[Any] = []
+        self._list = w.VBox()
+        self.add_button = w.Button(description=texts("form.add_lora")).add_class("zk-link")
+        self.add_button.on_click(lambda _: self.add())
+        self.box = w.VBox([self._list, self.add_button])
+
+    def know(self, names: Sequence[str]) -> None:
+        """The names to offer: those of the model's LoRA folders."""
+        self._names = list(names)
+        for row in self._rows:
+            row.children[0].options = self._names
+
+    def add(self, name: str | None = None, weight: float = 1.0) -> None:
+        """A further row, with the only LoRA that there is unless a name is given."""
+        t = self._texts
+        if name is None:
+            name = self._names[0] if len(self._names) == 1 else ""
+        path = w.Combobox(
+            value=name, options=self._names,
+            description=t("form.lora"), placeholder=t("form.lora_hint"), ensure_option=False,
+        )  # fmt: skip
+        strength = w.BoundedFloatText(value=weight, min=-4.0, max=4.0, step=0.05, description=t("form.weight"))
+        remove = w.Button(description="✕", tooltip=t("form.remove_lora")).add_class("zk-symbol")
+        row = w.HBox([path, strength, remove]).add_class("zk-lora")
+        remove.on_click(lambda _: self._set([other for other in self._rows if other is not row]))
+        for control in (path, strength):
+            control.observe(lambda _: self._changed(), "value")
+        self._set([*self._rows, row])
+
+    def _set(self, rows: list[Any]) -> None:
+        self._rows = rows
+        self._list.children = rows
+        self._changed()
+
+    @property
+    def value(self) -> tuple[Lora, ...]:
+        """Those that are named."""
+        return tuple(Lora(path=path, weight=weight) for path, weight in self.state() if path.strip())
+
+    @value.setter
+    def value(self, loras: Sequence[Lora]) -> None:
+        self.restore([(str(lora.path), lora.weight) for lora in loras])
+
+    def state(self) -> list[tuple[str, float]]:
+        """(name or file, weight) of each row."""
+        return [(row.children[0].value, row.children[1].value) for row in self._rows]
+
+    def restore(self, state: Sequence[tuple[str, float]]) -> None:
+        """Show what `state` told."""
+        self._rows = []
+        for name, weight in state:
+            self.add(name, weight)
+        self._set(self._rows)
+
+    def inputs(self) -> list[Any]:
+        """The controls whose values count."""
+        return [control for row in self._rows for control in row.children[:2]]
+
+
+def _shown(control: Any, shown: bool) -> None:
+    control.remove_class("zk-hidden") if shown else control.add_class("zk-hidden")

@@ -1,0 +1,139 @@
+"""What the panel has made: artifacts with the JPEGs that a page shows of them, and sentences about them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from ...recipe.artifact import Artifact
+from ...recipe.request import Request
+from ...text.units import duration
+from ..translations import Texts
+
+THUMB, MOST = 168, 64
+"""Pixels of a small picture's shorter side, and results kept in the strip: as many as can be asked for at once."""
+
+
+@dataclass
+class Result:
+    """One picture of the panel. `number` counts from 1; `jpeg` is the whole picture, `thumb` a small one."""
+
+    number: int
+    artifact: Artifact
+    jpeg: bytes
+    thumb: bytes
+
+    @property
+    def id(self) -> str:
+        """What the page calls it by."""
+        return f"r{self.number}"
+
+    def label(self) -> str:
+        """In a few words: `3: a red boat, seed 7`."""
+        request = self.artifact.request
+        prompt = request.prompt if len(request.prompt) <= 40 else request.prompt[:39] + "…"
+        seed = "" if request.seed is None else f", {request.seed}"
+        return f"{self.number}: {prompt}{seed}"
+
+    def caption(self, texts: Texts) -> str:
+        """Under the picture: seed, size, time, where it was saved."""
+        artifact = self.artifact
+        parts = [] if artifact.request.seed is None else [texts("viewer.seed", seed=artifact.request.seed)]
+        parts.append(f"{artifact.image.width} x {artifact.image.height}")
+        if took := artifact.trace.milliseconds.get("total"):
+            parts.append(duration(took / 1000))
+        if artifact.path is not None:
+            parts.append(artifact.path.name)
+        return " · ".join(parts)
+
+    def about(self, texts: Texts, can: list[str]) -> dict[str, Any]:
+        """What the viewer is told of the selected one."""
+        request = self.artifact.request
+        alt = texts("viewer.alt", prompt=request.prompt) if request.prompt else texts("viewer.alt_unknown")
+        recipe = json.dumps(request.model_dump(mode="json"), ensure_ascii=False, indent=2)
+        return {"caption": self.caption(texts), "alt": alt, "recipe": recipe, "can": can}
+
+
+def result(number: int, artifact: Artifact) -> Result:
+    """Encode an artifact for the page: the whole picture (quality 90), and a small one."""
+    image = artifact.image
+    if image.mode == "RGBA":  # JPEG has no alpha
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    small = image.copy()
+    small.thumbnail((THUMB * 2, THUMB), Image.Resampling.BILINEAR)
+    return Result(number, artifact, _jpeg(image, 90), _jpeg(small, 80))
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+class Results:
+    """The latest `MOST` results, oldest first."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, Result] = {}
+        self._count = 0
+
+    def add(self, artifact: Artifact) -> tuple[Result, list[str]]:
+        """Take an artifact in; returns its result and the ids of those that had to go."""
+        self._count += 1
+        made = result(self._count, artifact)
+        self._all = {**self._all, made.id: made}
+        gone = list(self._all)[:-MOST]
+        for id_ in gone:
+            del self._all[id_]
+        return made, gone
+
+    def remove(self, id_: str) -> None:
+        """Forget one; its file stays."""
+        self._all = {key: value for key, value in self._all.items() if key != id_}
+
+    def get(self, id_: str) -> Result | None:
+        """The result with this id."""
+        return self._all.get(id_)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(list(self._all.values()))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+def flat(request: Request) -> dict[str, Any]:
+    """A recipe without lists: stages and LoRAs by name, and the fields of each stage by `kind.field`."""
+    flat = request.model_dump(mode="json", exclude={"version", "stages", "loras"})
+    flat["loras"] = ", ".join(f"{lora.path.name} {lora.weight:g}" for lora in request.loras)
+    flat["stages"] = " + ".join(stage.kind for stage in request.stages)
+    seen: list[str] = []
+    for stage in request.stages:
+        seen.append(stage.kind)
+        nth = seen.count(stage.kind)
+        title = stage.kind if nth == 1 else f"{stage.kind} {nth}"
+        flat |= {f"{title}.{name}": value for name, value in stage.fields().items()}
+    return flat
+
+
+def differing(artifacts: list[Artifact]) -> list[dict[str, Any]]:
+    """Of each artifact, what its recipe has in common with none or only some of the others.
+
+    Fields of a stage are told where all of them have that stage.
+    """
+    if not artifacts:
+        return []
+    recipes = [flat(artifact.request) for artifact in artifacts]
+    shared = set.intersection(*(set(recipe) for recipe in recipes))
+    names = [name for name in recipes[0] if name in shared and any(each[name] != recipes[0][name] for each in recipes)]
+    return [{name: each[name] for name in names} for each in recipes]
+
+
+def shown(value: Any) -> str:
+    """A value of a recipe in a line of text; nothing for None."""
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

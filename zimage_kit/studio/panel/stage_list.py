@@ -1,0 +1,261 @@
+"""The recipe's stages as an ordered list: added from a menu, moved, switched off, each with a form of its fields."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets as w
+
+from ...errors import ZImageError
+from ...recipe.request import StageData
+from ...stages.extensions import kinds, stage_class
+from ...stages.stage import Stage, build
+from ..translations import Texts
+from .fields import Entry, Wording, entry
+
+SHOWN = 6
+"""Fields of a stage that are always shown; the others fold out."""
+
+_UNSET = object()
+Surroundings = dict[str, Any]
+"""What a stage's own control may like to know: see `Stage.control`."""
+
+
+Guard = Callable[[Callable[[Any], None]], Callable[[Any], None]]
+"""Makes a callback tell its errors to the user: what a control's callback raises shows nowhere else."""
+
+
+def same(callback: Callable[[Any], None]) -> Callable[[Any], None]:
+    """No guard, for code that hears of errors itself."""
+    return callback
+
+
+class StageForm:
+    """One stage in the list. `value` are its fields as JSON, those at their defaults left out."""
+
+    def __init__(self, kind: str, texts: Texts, around: Surroundings, changed: Callable[[], None]) -> None:
+        cls = stage_class(kind)
+        if cls is None:
+            build(StageData(kind=kind), None, kinds())
+            raise AssertionError("build raises for an unknown kind")
+        self.kind, self.cls, self._texts, self._changed = kind, cls, texts, changed
+        words = Wording.of(kind, texts.language)
+        self.title = words.title
+        self.control = cls.control()
+        stands_for = getattr(self.control, "edits", ())
+        names = [name for name in cls.model_fields if name not in stands_for]
+        self._entries: list[Entry] = [entry(cls, name, words, texts("stages.automatic")) for name in names]
+        required = {name for name, info in cls.model_fields.items() if info.is_required()}
+        self._defaults = {each.name: each.value for each in self._entries if each.name not in required}
+        self.problem = w.HTML()
+        self._more: tuple[Any, set[str]] = (None, set())  # what unfolds the fields that are not always shown, and those
+        self.on = w.Checkbox(value=True, indent=False, description=self.title, tooltip=texts("stages.on"))
+        self.up = _symbol("↑", texts("stages.up", stage=self.title))
+        self.down = _symbol("↓", texts("stages.down", stage=self.title))
+        self.remove = _symbol("✕", texts("stages.remove", stage=self.title))
+        self.fold = w.ToggleButton(value=True, description="▾", tooltip=texts("stages.fold", stage=self.title))
+        self.fold.add_class("zk-symbol").add_class("zk-fold")
+        self.body = w.VBox(self._laid_out())
+        self.body.add_class("zk-stage-body")
+        self.fold.observe(self._folded, "value")
+        head = w.HBox([self.on, self.up, self.down, self.fold, self.remove])
+        self.box = w.VBox([head.add_class("zk-stage-head"), self.body]).add_class("zk-stage")
+        if self.control is not None:
+            if self.control.has_trait("language"):
+                self.control.language = texts.language
+            self.surround(around)
+            self.control.observe(self._edited, "value")
+        for each in (*(each.widget for each in self._entries), self.on):
+            each.observe(self._edited, "value")
+
+    def _laid_out(self) -> list[Any]:
+        shown, more = self._entries[:SHOWN], self._entries[SHOWN:]
+        parts: list[Any] = [self.control] if self.control is not None else []
+        parts.append(w.Box([each.widget for each in shown]).add_class("zk-grid"))
+        if more:
+            rest = w.Box([each.widget for each in more]).add_class("zk-grid").add_class("zk-hidden")
+            button = w.ToggleButton(description=self._texts("stages.more", count=len(more)))
+            button.add_class("zk-fold").add_class("zk-link")
+
+            def toggle(change: Any) -> None:
+                _show(rest, change["new"])
+
+            button.observe(toggle, "value")
+            self._more = (button, {each.name for each in more})
+            parts += [button, rest]
+        return [*parts, self.problem]
+
+    def _folded(self, change: Any) -> None:
+        self.fold.description = "▾" if change["new"] else "▸"
+        _show(self.body, change["new"])
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The fields that were set, as JSON values."""
+        own = dict(self.control.value) if self.control is not None else {}
+        told = {each.name: each.value for each in self._entries}
+        return {**{name: value for name, value in told.items() if value != self._defaults.get(name, _UNSET)}, **own}
+
+    @value.setter
+    def value(self, fields: dict[str, Any]) -> None:
+        self.cls(**fields)  # raises, before it is shown
+        self.show(fields)
+
+    def show(self, fields: dict[str, Any]) -> None:
+        """Show fields as they are, also such as somebody has not finished typing."""
+        stands_for = getattr(self.control, "edits", ())
+        if self.control is not None:
+            self.control.value = {name: value for name, value in fields.items() if name in stands_for}
+        for each in self._entries:
+            each.value = fields.get(each.name, self._defaults.get(each.name, each.value))
+        button, hidden = self._more
+        if any(each.name in hidden and each.value != self._defaults.get(each.name) for each in self._entries):
+            button.value = True
+
+    def stage(self) -> Stage:
+        """The stage itself. Raises BadRequest for fields that cannot be."""
+        open_ = {each.name for each in self._entries if each.optional}
+        return self.cls(**{name: value for name, value in self.value.items() if value is not None or name in open_})
+
+    def surround(self, around: Surroundings) -> None:
+        """Tell the stage's own control, if it has one, what it may like to know."""
+        for name, value in around.items():
+            if self.control is not None and self.control.has_trait(name) and getattr(self.control, name) != value:
+                setattr(self.control, name, value)
+
+    def inputs(self) -> list[Any]:
+        """The controls whose values count."""
+        return [*(each.widget for each in self._entries), self.on, *([self.control] if self.control else [])]
+
+    def _edited(self, _: Any) -> None:
+        self.problem.value = ""
+        if self.on.value:
+            try:
+                self.stage()
+            except ZImageError as error:
+                self.problem.value = f'<p class="zk-problem-line" role="alert">{html.escape(str(error))}</p>'
+        self._changed()
+
+
+class StageList:
+    """All stages of the form, in order."""
+
+    def __init__(self, texts: Texts, changed: Callable[[], None], guard: Guard = same) -> None:
+        self._texts, self._changed, self._guard = texts, changed, guard
+        self._around: Surroundings = {}
+        self.forms: list[StageForm] = []
+        self._rows = w.VBox()
+        self.titles = {kind: words.title for kind, words in Wording.of_all(texts.language).items()}
+        names = [(title, kind) for kind, title in self.titles.items()]
+        self.menu = w.Dropdown(
+            options=[(texts("stages.choose"), ""), *names], value="", description=texts("stages.add")
+        )
+        self.menu.observe(guard(self._chosen), "value")
+        self._removed: tuple[int, StageForm] | None = None
+        self.undo = w.Button().add_class("zk-link").add_class("zk-undo").add_class("zk-hidden")
+        self.undo.on_click(guard(lambda _: self.bring_back()))
+        self.box = w.VBox([self._rows, self.undo, self.menu])
+
+    def _chosen(self, change: Any) -> None:
+        if change["new"]:
+            self.menu.value = ""
+            self.add(change["new"])
+
+    def add(self, kind: str, fields: dict[str, Any] | None = None) -> StageForm:
+        """Put a stage at the end. Raises ZImageError for one that cannot be had, and for fields that it refuses."""
+        form = StageForm(kind, self._texts, self._around, self._changed)
+        if fields:
+            form.value = fields
+        form.up.on_click(self._guard(lambda _: self.move(form, -1)))
+        form.down.on_click(self._guard(lambda _: self.move(form, 1)))
+        form.remove.on_click(self._guard(lambda _: self.remove(form)))
+        self.forms = [*self.forms, form]
+        self._arrange()
+        return form
+
+    def move(self, form: StageForm, by: int) -> None:
+        """One place up (-1) or down (1); at the end of the list it stays."""
+        if form not in self.forms:  # taken out by the click before
+            return
+        at = self.forms.index(form)
+        to = at + by
+        if 0 <= to < len(self.forms):
+            forms = list(self.forms)
+            forms.insert(to, forms.pop(at))
+            self.forms = forms
+            self._arrange()
+
+    def remove(self, form: StageForm) -> None:
+        """Take a stage out of the list; the last one taken out can be brought back, with all that stands in it."""
+        if form not in self.forms:
+            return
+        place = self.forms.index(form)
+        self.forms = [other for other in self.forms if other is not form]
+        self._arrange()
+        self._removed = place, form
+        self.undo.description = self._texts("stages.undo", stage=form.title)
+        _show(self.undo, True)
+
+    def bring_back(self) -> None:
+        """Undo the last removal."""
+        if self._removed is not None:
+            place, form = self._removed
+            self.forms = [*self.forms[:place], form, *self.forms[place:]]
+            self._arrange()
+
+    def _arrange(self) -> None:
+        self._removed = None
+        _show(self.undo, False)
+        self._rows.children = [form.box for form in self.forms]
+        for place, form in enumerate(self.forms):
+            form.up.disabled, form.down.disabled = place == 0, place == len(self.forms) - 1
+        self._changed()
+
+    def stages(self) -> list[Stage]:
+        """Those that are switched on. Raises BadRequest for the first whose fields cannot be."""
+        return [form.stage() for form in self.forms if form.on.value]
+
+    def set(self, stages: Sequence[StageData]) -> None:
+        """Show a recipe's stages. Raises ZImageError for one that cannot be had; then nothing is changed."""
+        known = self.forms
+        self.forms = []
+        try:
+            for data in stages:
+                self.add(data.kind, data.fields())
+        except Exception:
+            self.forms = known
+            raise
+        finally:
+            self._arrange()
+
+    def state(self) -> list[tuple[str, bool, bool, dict[str, Any]]]:
+        """What the list shows, to be shown again by `restore`, in another language perhaps."""
+        return [(form.kind, form.on.value, form.fold.value, form.value) for form in self.forms]
+
+    def restore(self, state: list[tuple[str, bool, bool, dict[str, Any]]]) -> None:
+        """Show what `state` told."""
+        for kind, on, unfolded, fields in state:
+            form = self.add(kind)
+            form.show(fields)
+            form.on.value, form.fold.value = on, unfolded
+
+    def surround(self, **around: Any) -> None:
+        """Tell the stages' own controls the size of the picture to be made, or the last picture."""
+        self._around = {**self._around, **around}
+        for form in self.forms:
+            form.surround(around)
+
+    def inputs(self) -> list[Any]:
+        """The controls whose values count."""
+        return [control for form in self.forms for control in form.inputs()]
+
+
+def _symbol(text: str, name: str) -> Any:
+    """A small button; its tooltip becomes its accessible name."""
+    return w.Button(description=text, tooltip=name).add_class("zk-symbol")
+
+
+def _show(box: Any, shown: bool) -> None:
+    box.remove_class("zk-hidden") if shown else box.add_class("zk-hidden")

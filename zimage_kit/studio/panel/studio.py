@@ -1,0 +1,414 @@
+"""The studio: the panel that people spend their day in. Form at the left, pictures at the right, one session behind it.
+
+Jobs are followed in threads that only set values of widgets, so the kernel is free while a picture is being made.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+
+from ...engine.events import Event
+from ...errors import BadRequest
+from ...recipe.artifact import Artifact, read
+from ...recipe.request import Request, random_seed
+from ...session.progress import seconds_left
+from ...stages.kinds import stages
+from ...text.units import duration, gigabytes
+from ..panes.compare.pane import ComparePane, TrayPane
+from ..panes.grid.pane import GridPane
+from ..translations import Language, Texts
+from ..translations import language as users_language
+from .bar import Bar
+from .error_box import ErrorBox
+from .form import Form
+from .jobs import Ears, Jobs
+from .plain_output import PlainOutput
+from .results import Result, Results
+from .status_line import StatusLine
+from .viewer import Viewer
+
+if TYPE_CHECKING:
+    from ...grid import Grid
+    from ...session.session import Session
+
+
+class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """The panel of a session. `artifacts` are its pictures, `artifact` the selected one, `request` what the form says.
+
+    `save`: each picture is saved in the outputs folder. `pictures`: so many of the latest also appear as plain output
+    beneath the panel, which a saved notebook keeps; once its page was loaded anew, show the panel in a cell again for
+    that. `language` is "en" or "zh", by default the user's.
+    """
+
+    def __init__(
+        self, session: Session, *, language: Language | None = None, save: bool = True, pictures: int = 8
+    ) -> None:
+        super().__init__()
+        self.add_class("zk-studio")
+        self._session = session
+        self._plain = PlainOutput(pictures)
+        self._saver = ThreadPoolExecutor(1, "zimage-save")
+        self._worker = ThreadPoolExecutor(1, "zimage-panel")
+        self._lock = threading.RLock()
+        self._results = Results()
+        self.jobs = Jobs(session, Ears(self._hear, self._add, self._running, self._ended, self._failed))
+        self._closed = False
+        self._parts: list[bytes] = []  # of a file that is being sent
+        self._save = w.Checkbox(value=save, indent=False)
+        self._build(Texts(language or users_language()))
+
+    def _build(self, texts: Texts) -> None:
+        """Make all parts in one language."""
+        self._texts = texts
+        self.form = Form(texts, self._session.models(), self._edited, self._guard)
+        self.bar = Bar(texts)
+        self.viewer = Viewer(texts)
+        self.problem = ErrorBox(texts)
+        self.compare = ComparePane(texts, self._results, self._later)
+        self.tray = TrayPane(texts)
+        self.gridpane = GridPane(texts, self._session, self.form.request, self._later, self._guard)
+        self._status = StatusLine(self._session.status, texts)
+        self._save.description = texts("panel.save")
+        self._save.tooltip = texts("panel.save_help")
+        self.bar.on_msg(lambda _, message, buffers: self._guarded(self._bar_says, message, buffers))
+        self.viewer.observe(lambda _: self._guarded(self._select, self.viewer.selected), "selected")
+        top = w.VBox([self.bar, self.problem.box, self.form.words]).add_class("zk-top")
+        rest = w.VBox([self.form.rest, self._save]).add_class("zk-rest")
+        side = w.VBox([self.viewer, self.compare.box, self.tray.box]).add_class("zk-side")
+        columns = w.Box([top, rest, side]).add_class("zk-columns")
+        self.children = [columns, self.gridpane.box, self._status.box]
+        self.viewer.progress = {"active": False, "value": 0, "max": 0, "text": ""}
+        self._edited()
+
+    @property
+    def artifacts(self) -> list[Artifact]:
+        """The pictures in the strip, oldest first."""
+        return [result.artifact for result in self._results]
+
+    @property
+    def artifact(self) -> Artifact | None:
+        """The selected picture."""
+        result = self._results.get(self.viewer.selected)
+        return None if result is None else result.artifact
+
+    @property
+    def request(self) -> Request:
+        """What the form says; set it to fill the form. Raises ZImageError for what cannot be."""
+        return self.form.request()
+
+    @request.setter
+    def request(self, request: Request) -> None:
+        self.form.set(request)
+
+    @property
+    def sent(self) -> list[Artifact]:
+        """The pictures that were sent to the grid."""
+        return [result.artifact for result in self.tray.chosen]
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid in the panel's pane; None before the first."""
+        return self.gridpane.grid
+
+    @property
+    def language(self) -> Language:
+        """Of the panel; set it to change it."""
+        return self._texts.language
+
+    @language.setter
+    def language(self, language: Language) -> None:
+        if language != self._texts.language:
+            self._rebuild(Texts(language))
+
+    def generate(self) -> None:
+        """Make what the form says, as the button does. Returns at once."""
+        self.problem.clear()
+        requests = self.form.requests()
+        self.jobs.make(requests)
+
+    def cancel(self) -> None:
+        """Cancel this panel's jobs, those that wait too."""
+        self.jobs.cancel()
+
+    def close(self) -> None:
+        """Close the panel, cancel its jobs and end its threads."""
+        with self._lock:
+            self._closed = True
+        self.cancel()
+        self._status.close()
+        self.gridpane.close()
+        for pool in (self._worker, self._saver):
+            pool.shutdown(wait=False)
+        for part in self.children:
+            _close_all(part)
+        super().close()
+
+    def __repr__(self) -> str:
+        return f"<Studio: {len(self._results)} pictures>"
+
+    def _ipython_display_(self) -> None:
+        """Show the panel, and beneath it the places for pictures that a saved notebook keeps."""
+        from IPython.display import display
+
+        shown = {**self._repr_mimebundle_(), "text/plain": self._texts("panel.saved")}
+        display(shown, raw=True)  # type: ignore[no-untyped-call]
+        self._plain.display()
+        for result in list(self._results)[-self._plain.count :]:  # of a panel that is shown again
+            self._plain.show(self._plainly(result))
+
+    # what the page says
+
+    def _bar_says(self, message: dict[str, Any], buffers: list[Any]) -> None:
+        if message.get("do") == "shown":
+            self._status.page_shown()
+            return
+        try:
+            self._take_over(message.get("values", ()))
+            self._do(message, buffers)
+        finally:
+            self.bar.send({"heard": True})
+
+    def _do(self, message: dict[str, Any], buffers: list[Any]) -> None:
+        match message:
+            case {"do": "generate"}:
+                self.generate()
+            case {"do": "cancel"}:
+                self.cancel()
+            case {"do": "grid_pane"}:
+                self.gridpane.open()
+            case {"do": "make_grid" | "make_all" as what}:
+                self.gridpane.make(sure=what == "make_all")
+            case {"do": "open", "name": str(name), "part": int(part), "parts": int(parts)}:
+                self._parts = [*(self._parts if part else []), bytes(buffers[0])]
+                if part == parts - 1:
+                    content, self._parts = b"".join(self._parts), []
+                    self._open(content, name)
+            case {"do": "refuse", "name": str(name), "bytes": int(size)}:
+                raise BadRequest(f"{name} has {gigabytes(size)}", expected="a PNG of at most 300 MB")
+            case {"do": "language", "to": "en" | "zh" as language}:
+                self.language = language
+            case {"do": str(action), "id": str(id_)} if (result := self._results.get(id_)) is not None:
+                self._do_with(result, action, message)
+
+    def _take_over(self, values: Sequence[Sequence[Any]]) -> None:
+        """What was changed in the page and has not come here yet, in its order: this kernel was busy with a cell."""
+        controls = {control.model_id: control for control in self._inputs()}
+        for model, attribute, value in values:
+            if model in controls and attribute in ("value", "index"):
+                setattr(controls[model], attribute, value)
+
+    def _do_with(self, result: Result, action: str, message: dict[str, Any]) -> None:
+        self.problem.clear()
+        artifact = result.artifact
+        match action:
+            case "use":
+                self.form.set(artifact.request)
+            case "vary":
+                self.jobs.make([artifact.request.but(seed=random_seed())])
+            case "upscale":
+                self.jobs.apply(artifact, stages.upscale())
+            case "compare":
+                self.compare.open(result)
+            case "grid":
+                self.tray.add(result)
+            case "download":
+                self._later(lambda: self._download(result, message.get("view", "")))
+            case "forget":
+                self._forget(result)
+
+    def _open(self, content: bytes, name: str) -> None:
+        """A picture that was dropped on the panel: its recipe fills the form, and it joins the strip."""
+        self.problem.clear()
+        artifact = read(content)
+        artifact._session = self._session
+        self.form.set(artifact.request)
+        self.viewer.following = True
+        self._add(artifact, save=False)
+        self._say(self._texts("panel.opened", name=name))
+
+    # what is heard of jobs, in the threads that follow them
+
+    def _running(self, count: int) -> None:
+        self.bar.busy = count > 0
+        self.bar.queue = self._texts("panel.jobs", count=count) if count else ""
+
+    def _ended(self, cancelled: bool) -> None:
+        self._say(self._texts("panel.cancelled" if cancelled else "panel.done"))
+
+    def _failed(self, error: BaseException, given_up: int = 0) -> None:
+        with self._lock:
+            self.problem.tell(error)
+            if not self.jobs:
+                self._say(self._texts("panel.given_up", count=given_up) if given_up else "")
+
+    def _hear(self, event: Event, number: int, count: int) -> None:
+        """One event of a job, as progress."""
+        t, value, most = self._texts, 0.0, 0.0
+        match event.kind:
+            case "queued":
+                text = t("panel.waiting", count=event.position) if event.position else t("panel.next")
+            case "loading":
+                value, most = event.bytes_done or 0, event.bytes_total or 0
+                text = event.message if t.language == "en" and event.message else t("panel.loading")
+                if most:
+                    text += f" ({gigabytes(int(value))} / {gigabytes(int(most))})"
+            case "step":
+                value, most = event.step or 0, event.steps or 0
+                text = t("panel.step", step=event.step, steps=event.steps, left=duration(seconds_left(event) or 0))
+            case "stage":
+                kind, colon, more = event.message.partition(":")
+                text = self.form.stages.titles.get(kind, kind) + colon + more
+            case _:
+                return
+        of = t("panel.of", number=number, count=count) + " · " if count > 1 else ""
+        with self.viewer.hold_sync():
+            if event.preview is not None:
+                self.viewer.preview = event.preview
+            self.viewer.progress = {"active": True, "value": value, "max": most, "text": of + text}
+
+    def _say(self, text: str) -> None:
+        """The last word on what was done; it is read out too."""
+        with self._lock:
+            active = len(self.jobs) > 0
+            if not active:
+                self.viewer.preview = b""
+            self.viewer.progress = {"active": active, "value": 0, "max": 0, "text": text, "said": text}
+
+    def _add(self, artifact: Artifact, save: bool = True) -> None:
+        """A finished picture: into the viewer, the strip and the notebook's own output, and then onto the disk."""
+        with self._lock:
+            if self._closed:
+                return
+            result, gone = self._results.add(artifact)
+            shown = [each for each in self.viewer.results if each["id"] not in gone]
+            with self.viewer.hold_sync():
+                self.viewer.results = [*shown, self._in_strip(result)]
+                self.viewer.preview = b""
+                self.viewer.progress = {**self.viewer.progress, "said": self._texts("panel.made", label=result.label())}
+                if self.viewer.following or self._results.get(self.viewer.selected) is None:
+                    self._show(result)
+            self._plain.show(self._plainly(result))
+            self.form.stages.surround(backdrop=result.jpeg)
+            self.compare.fill()
+            if save and self._save.value:
+                self._saver.submit(self._guarded, self._write, result)
+
+    def _plainly(self, result: Result) -> dict[str, Any]:
+        return {"image/jpeg": result.jpeg, "text/plain": repr(result.artifact)}
+
+    def _in_strip(self, result: Result) -> dict[str, Any]:
+        return {"id": result.id, "label": result.label(), "thumb": result.thumb}
+
+    def _show(self, result: Result) -> None:
+        self.viewer.selected = result.id
+        self.viewer.picture = result.jpeg
+        self.viewer.about = result.about(self._texts, self._possible(result))
+
+    def _possible(self, result: Result) -> list[str]:
+        """The actions that make sense for a result."""
+        request = result.artifact.request
+        can = ["download", "compare", "grid", "forget"]
+        if request.source is None and request.prompt:
+            can += ["use", "vary"]
+        return [*can, *(["upscale"] if "upscale" in self.form.stages.titles else [])]
+
+    def _select(self, id_: str) -> None:
+        with self._lock:
+            result = self._results.get(id_)
+            if result is not None and self.viewer.picture != result.jpeg:
+                with self.viewer.hold_sync():
+                    self._show(result)
+
+    def _forget(self, result: Result) -> None:
+        with self._lock:
+            self._results.remove(result.id)
+            self.tray.set([each for each in self.tray.chosen if each.id != result.id])
+            self.compare.fill()
+            left = list(self._results)
+            with self.viewer.hold_sync():
+                self.viewer.results = [each for each in self.viewer.results if each["id"] != result.id]
+                if left:
+                    self._show(left[-1])
+                else:
+                    self.viewer.selected, self.viewer.picture, self.viewer.about = "", b"", {}
+
+    def _write(self, result: Result) -> None:
+        result.artifact.save()
+        self._about_again(result)
+
+    def _download(self, result: Result, view: str) -> None:
+        path = result.artifact.path
+        name = path.name if path is not None else f"{result.label().partition(': ')[2][:40] or 'picture'}.png"
+        self.viewer.send({"file": name, "view": view}, [result.artifact.png_bytes()])
+
+    def _about_again(self, result: Result) -> None:
+        with self._lock:
+            if self.viewer.selected == result.id:
+                self.viewer.about = result.about(self._texts, self._possible(result))
+
+    # threads, and what goes wrong in them
+
+    def _later(self, work: Callable[[], None]) -> None:
+        """Off the kernel's thread, one after another."""
+        self._worker.submit(self._guarded, work)
+
+    def _guarded(self, work: Callable[..., None], *given: Any) -> None:
+        """Nothing that is raised in a callback or a thread is lost: the error box shows it."""
+        try:
+            work(*given)
+        except Exception as error:
+            self._failed(error)
+
+    def _guard(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        """A callback of a control, guarded like everything else."""
+        return lambda argument: self._guarded(callback, argument)
+
+    def _edited(self) -> None:
+        self.bar.inputs = [control.model_id for control in self._inputs()]
+        self.gridpane.follow()
+
+    def _inputs(self) -> list[Any]:
+        return [*self.form.inputs(), *self.gridpane.inputs()]
+
+    def _rebuild(self, texts: Texts) -> None:
+        """Everything in another language, with what stands in it."""
+        with self._lock:
+            form, selected, old, was = self.form.state(), self.viewer.selected, list(self.children), self._status
+            progress, chosen, preview = self.viewer.progress, self.tray.chosen, self.viewer.preview
+            error, panes, following = self.problem.error, (self.compare.state(), self.tray.shown), self.viewer.following
+            grid = self.gridpane.state()
+            self._build(texts)
+            self.form.restore(form)
+            self.form.count_tokens()
+            with self.viewer.hold_sync():
+                self.viewer.following = following
+                self.viewer.results = [self._in_strip(result) for result in self._results]
+                self.viewer.progress, self.viewer.preview = {**progress, "said": ""}, preview
+                if (result := self._results.get(selected)) is not None:
+                    self._show(result)
+                    self.form.stages.surround(backdrop=result.jpeg)
+            self.tray.set(chosen)
+            self.tray.show(panes[1])
+            self.compare.restore(panes[0])
+            self.gridpane.restore(grid)
+            if error is not None:
+                self.problem.tell(error)
+            self.jobs.tell()
+        was.close()
+        self._status.page_shown()
+        for part in old:
+            _close_all(part, keep=self._save)
+
+
+def _close_all(part: Any, keep: Any = None) -> None:
+    """Close a part of the panel with everything in it, so that the page forgets it."""
+    if keep is not None and part is keep:
+        return
+    for child in getattr(part, "children", ()):
+        _close_all(child, keep)
+    part.close()

@@ -1,0 +1,1 @@
+"""What opens beneath the picture."""

@@ -1,0 +1,1 @@
+"""Results compared: two with a slider, several side by side."""

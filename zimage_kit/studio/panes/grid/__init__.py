@@ -1,0 +1,1 @@
+"""The pane that makes grids of what is in the form."""

@@ -1,0 +1,242 @@
+"""The studio's pane for grids: what the form says with up to four axes, what that will cost, and then the grid."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+
+from ....errors import BadRequest, ZImageError
+from ....grid import Grid, plan
+from ....grid.axes import slots
+from ....grid.estimate import Estimate
+from ....grid.grid import prepare_grid
+from ....grid.plan import Role
+from ....grid.preparation import ASK_ABOVE
+from ....recipe.request import Request
+from ....text.units import duration, gigabytes
+from ...grid_view.names import Names
+from ...grid_view.view import GridView
+from ...panel.error_box import ErrorBox
+from ...panel.stage_list import Guard
+from ...translations import Texts
+from ..compare.pane import Pane
+
+if TYPE_CHECKING:
+    from ....session.session import Session
+
+NONE = ""
+"""What the menu of an axis holds for none."""
+WAIT_SECONDS = 0.4
+"""After the last letter that was typed, until what it will cost is found out."""
+_PLACES: dict[Role, str] = {
+    "rows": "gridpane.rows",
+    "columns": "gridpane.columns",
+    "pages": "gridpane.pages",
+    "inner": "gridpane.inner",
+}
+
+
+class GridPane(Pane):
+    """`request` gives what the form says, `later` runs a function off the kernel's thread. `grid` is the one shown."""
+
+    def __init__(
+        self,
+        texts: Texts,
+        session: Session,
+        request: Callable[[], Request],
+        later: Callable[[Callable[[], None]], None],
+        guard: Guard,
+    ) -> None:
+        self._texts, self._session, self._request, self._later = texts, session, request, later
+        self._names = Names(texts)
+        self._filling = False
+        self._timer: threading.Timer | None = None
+        self.view: GridView | None = None
+        self.problem = ErrorBox(texts)
+        self.fields, self.values = self._axes(guard)
+        self.told = w.HTML().add_class("zk-cost")
+        # the bar hears these clicks, and brings along what was typed and has not come here yet
+        self.make_button = w.Button(description=texts("gridpane.make"), tooltip=texts("gridpane.make_help"))
+        self.make_button.add_class("zk-primary").add_class("zk-asks").add_class("zk-asks-make_grid")
+        self.sure_button = w.Button(description="", tooltip=texts("gridpane.sure_help"))
+        self.sure_button.add_class("zk-asks").add_class("zk-asks-make_all").add_class("zk-hidden")
+        rows = [
+            w.Box([field, value]).add_class("zk-axis") for field, value in zip(self.fields, self.values, strict=True)
+        ]
+        self._holder = w.VBox()
+        help_ = w.HTML(f"<p>{html.escape(texts('gridpane.help'))}</p>").add_class("zk-cost")
+        buttons = w.HBox([self.make_button, self.sure_button, self.told]).add_class("zk-grid-buttons")
+        parts = (help_, *rows, buttons, self.problem.box, self._holder)
+        super().__init__(texts("gridpane.label"), texts("panel.close"), *parts)
+        self._edited(None)
+
+    def _axes(self, guard: Guard) -> tuple[list[Any], list[Any]]:
+        t = self._texts
+        fields, values = [], []
+        for key in _PLACES.values():
+            field = w.Dropdown(description=t(key), options=[(t("gridpane.none"), NONE)], value=NONE)
+            value = w.Textarea(description=t("gridpane.values"), placeholder=t("gridpane.values_hint"), rows=2)
+            for control in (field, value):
+                control.observe(guard(self._edited), "value")
+            fields.append(field)
+            values.append(value)
+        return fields, values
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid that is shown; None before the first."""
+        return None if self.view is None else self.view.grid
+
+    def inputs(self) -> list[Any]:
+        """The controls whose values count."""
+        return [*self.fields, *self.values]
+
+    def open(self) -> None:
+        """Show the pane, with the axes that the form has now."""
+        self.fill()
+        self.show()
+        self._tell_soon()
+
+    def fill(self) -> None:
+        """Offer the axes of what the form says; what was chosen stays chosen while it is there."""
+        try:
+            request = self._request()
+        except ZImageError:
+            return
+        choices = [(self._texts("gridpane.none"), NONE), *self._names.choices(request)]
+        known = {value for _, value in choices}
+        if tuple(self.fields[0].options) == tuple(choices):
+            return
+        self._filling = True
+        for field in self.fields:
+            was = field.value
+            field.options = choices
+            field.value = was if was in known else NONE
+        free = [field for field in self.fields if field.value == NONE]
+        chosen = {field.value for field in self.fields}
+        for name, field in zip([name for name in sorted(slots(request)) if name not in chosen], free, strict=False):
+            field.value = name
+        self._filling = False
+
+    def follow(self) -> None:
+        """The form has changed."""
+        if self.shown:
+            self.fill()
+            self._tell_soon()
+
+    def _edited(self, _: Any) -> None:
+        for field, value in zip(self.fields, self.values, strict=True):
+            value.add_class("zk-hidden") if field.value == NONE else value.remove_class("zk-hidden")
+        if self.shown and not self._filling:
+            self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(WAIT_SECONDS, lambda: self._later(self.tell))
+        self._timer.daemon = True
+        self._timer.name = "zimage-grid-cost"
+        self._timer.start()
+
+    def tell(self) -> None:
+        """Say what the grid will cost, or what is wrong with it."""
+        if not self.shown:
+            return
+        self.sure_button.add_class("zk-hidden")
+        try:
+            prepared = self._prepared()
+            self.told.value = html.escape(self.cost(prepared.estimate()) if prepared is not None else "")
+        except ZImageError as error:
+            self.told.value = f'<span class="zk-problem-line">{html.escape(str(error))}</span>'
+
+    def _prepared(self) -> Grid | None:
+        """The grid that the pane says, checked and not begun; None without an axis."""
+        axes = {field.value: value.value for field, value in zip(self.fields, self.values, strict=True) if field.value}
+        if not axes:
+            return None
+        for name, value in axes.items():
+            if not value.strip():
+                raise BadRequest(self._texts("gridpane.empty", axis=self._names.of(name)))
+        if len(axes) < sum(field.value != NONE for field in self.fields):
+            raise BadRequest(self._texts("gridpane.twice"))
+        places: dict[str, str] = {
+            place: field.value for place, field in zip(_PLACES, self.fields, strict=True) if field.value != NONE
+        }
+        if set(places) == {"rows"}:
+            places = {}  # one axis alone flows in lines
+        return prepare_grid(self._session, plan(self._request(), axes, layout=places))
+
+    def cost(self, estimate: Estimate) -> str:
+        """What a grid costs, in a sentence."""
+        t = self._texts
+        if not estimate.new:
+            return t("gridpane.all_there", count=estimate.cells)
+        time = t("gridpane.unknown") if estimate.seconds is None else duration(estimate.seconds)
+        return t("gridpane.cost", count=estimate.cells, new=estimate.new, time=time, disk=gigabytes(estimate.bytes))
+
+    def make(self, sure: bool = False) -> None:
+        """Make the grid, off the kernel's thread; above 200 new cells the second button is asked for first."""
+        self.problem.clear()
+        self._later(lambda: self._guarded(sure))
+
+    def _guarded(self, sure: bool) -> None:
+        try:
+            self._make(sure)
+        except Exception as error:
+            self.problem.tell(error)
+
+    def _make(self, sure: bool) -> None:
+        prepared = self._prepared()
+        if prepared is None:
+            raise BadRequest(self._texts("gridpane.no_axis"))
+        estimate = prepared.estimate()
+        self.told.value = html.escape(self.cost(estimate))
+        if estimate.new > ASK_ABOVE and not sure:
+            self.sure_button.description = self._texts("gridpane.sure", count=estimate.new)
+            self.sure_button.remove_class("zk-hidden")
+            return
+        self.sure_button.add_class("zk-hidden")
+        if estimate.new:
+            prepared.retry(yes=True)
+        self.show_grid(prepared)
+
+    def show_grid(self, grid: Grid) -> None:
+        """Put the view of a grid into the pane; one that is still being made for the view before it is stopped."""
+        old, self.view = self.view, GridView(grid, self._texts.language)
+        self._holder.children = [self.view]
+        if old is not None:
+            if old.grid is not grid:
+                old.grid.cancel()
+            old.close()
+
+    def state(self) -> tuple[bool, list[tuple[str, str]], Grid | None, BaseException | None]:
+        """What the pane shows, to be shown again by `restore`, in another language perhaps."""
+        axes = [(field.value, value.value) for field, value in zip(self.fields, self.values, strict=True)]
+        return self.shown, axes, self.grid, self.problem.error
+
+    def restore(self, state: tuple[bool, list[tuple[str, str]], Grid | None, BaseException | None]) -> None:
+        """Show what `state` told."""
+        shown, axes, grid, error = state
+        self.fill()
+        self._filling = True
+        for field, value, (name, text) in zip(self.fields, self.values, axes, strict=True):
+            if name in {known for _, known in field.options}:
+                field.value, value.value = name, text
+        self._filling = False
+        if grid is not None:
+            self.show_grid(grid)
+        if error is not None:
+            self.problem.tell(error)
+        self.show(shown)
+
+    def close(self) -> None:
+        """End what it has begun: the grid, and its threads."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.view is not None:
+            self.view.grid.cancel()
+            self.view.close()

@@ -1,0 +1,1 @@
+"""The studio as a web page, and who may open it."""

@@ -1,0 +1,135 @@
+"""Where the studio's page is served and who may open it: a port, a token, and the secret that both live on."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+import socket
+import threading
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+
+from ... import files
+from ...errors import BadRequest, ZImageError
+from ...session.shared import launch
+
+PORT = 7860
+TRIES = 100
+"""So many ports after the one asked for are tried by `next_port`."""
+SECRET = "page.key"  # beside the session's file, in a folder that is its user's alone
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What opens the page: the token, empty if none is asked for, and what signs the cookie that stands for it.
+
+    `once` opens it a single time: it is for the browser that is started, whose command line every user can read.
+    """
+
+    token: str
+    cookie_secret: bytes
+    once: str
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can reach `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def listen(host: str, port: int, next_port: bool = False) -> tuple[int, socket.socket]:
+    """Take a port of this machine: its number and its socket, so that nobody else can have it from here on.
+
+    Raises ZImageError if it is taken (with `next_port`: if the hundred after it are as well) and BadRequest for a host
+    that is not this machine.
+    """
+    for candidate in range(port, min(port + TRIES, 65535) + 1 if next_port else port + 1):
+        try:
+            family, *_, place = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
+            listening = socket.create_server(place, family=family)
+        except socket.gaierror as error:
+            raise _no_such_host(host, error.strerror or str(error)) from None
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                raise ZImageError(f"port {candidate} is not for this user", mend="Take one above 1023.") from None
+            if error.errno != errno.EADDRINUSE:  # another machine's address
+                raise _no_such_host(host, os.strerror(error.errno or 0)) from None
+        else:
+            listening.setblocking(False)
+            return candidate, listening
+    if next_port:
+        raise ZImageError(f"ports {port} to {candidate} are all taken", mend="Name another: --port N.")
+    raise ZImageError(
+        f"port {port} is taken by {holder(port)}",
+        mend=f"`zimage app --next-port` takes the next free one, `zimage app --port {port + 1}` that one.",
+        port=port,
+    )
+
+
+def _no_such_host(host: str, reason: str) -> BadRequest:
+    return BadRequest(f"--host {host} ({reason})", expected="127.0.0.1 or an address of this machine")
+
+
+def holder(port: int) -> str:
+    """Who listens there, as far as the system tells this user."""
+    try:
+        found = [each.pid for each in psutil.net_connections("tcp") if each.laddr and each.laddr.port == port]
+        pid = next(filter(None, found), None)
+        return f"{psutil.Process(pid).name()} (process {pid})" if pid else "another user's program"
+    except psutil.Error:  # a Mac tells root only; or the process has just ended
+        return "another program"
+
+
+def keys(host: str, token: str | None) -> Keys:
+    """`token`, or this user's own when it is None: kept, so that a browser that was let in once stays so.
+
+    Raises BadRequest for an empty token on an address that other machines reach.
+    """
+    if token == "" and not is_loopback(host):
+        raise BadRequest(
+            f"--host {host} without a token: whoever reaches it could use your session",
+            mend="Leave --token out, and one is made.",
+        )
+    secret = _secret(launch.private_folder(launch.state_folder()) / SECRET)
+    if token is None:
+        token = _derived(secret, "token").hex()[:32]
+    return Keys(token, _derived(secret, f"cookie {token}"), secrets.token_hex(16) if token else "")
+
+
+def url(host: str, port: int, token: str = "") -> str:
+    """What to open in a browser."""
+    if host in ("0.0.0.0", "::"):  # every address of this machine: name it
+        host = socket.gethostname()
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/" + (f"?token={quote(token, safe='')}" if token else "")
+
+
+def open_browser(host: str, port: int, keys: Keys) -> None:
+    """Open this user's browser there, without waiting for it: one in a terminal stays until it is left."""
+    place = url(host, port, keys.once)
+    threading.Thread(target=webbrowser.open, args=(place,), daemon=True).start()
+
+
+def _secret(path: Path) -> bytes:
+    try:
+        kept = path.read_bytes()
+    except FileNotFoundError:
+        kept = b""
+    if len(kept) < 32:
+        kept = secrets.token_bytes(32)
+        files.write_whole(path, kept, mode=0o600)
+    return kept
+
+
+def _derived(secret: bytes, use: str) -> bytes:
+    return hmac.new(secret, use.encode(), hashlib.sha256).digest()
