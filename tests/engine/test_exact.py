@@ -15,7 +15,8 @@ from transformers import AutoTokenizer
 
 import zimage_kit as zk
 from zimage_kit import Request, Session
-from zimage_kit.engine.pipeline import ResidentPipeline, schedule
+from zimage_kit.engine.denoise import schedule
+from zimage_kit.engine.pipeline import ResidentPipeline
 from zimage_kit.models.spec import resolve
 from zimage_kit.models.tokens import count_tokens
 

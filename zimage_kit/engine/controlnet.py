@@ -14,10 +14,13 @@ from typing import Any
 
 import diffusers
 import torch
+from PIL import Image
 from safetensors import safe_open
 
 from ..errors import BadRequest
+from ..files import content_digest
 from ..stages.stage import Control
+from .denoise import ControlCondition, encode
 
 CONFIG = "config.json"
 
@@ -30,26 +33,36 @@ class ControlNets:
         self._held: tuple[str, Any, str] | None = None
         self.bytes = 0
 
-    def pipeline(self, control: Control, steps: int) -> tuple[Any, str]:
-        """A diffusers pipeline in which this control acts, and a sentence about it for the trace.
+    def condition(self, control: Control, steps: int) -> tuple[ControlCondition, str]:
+        """The control as a condition of the denoising, and a sentence about it for the trace.
 
-        It is made of the very components of the resident one. Raises BadRequest for a file that is no ControlNet, or
-        is one for another model.
+        Raises BadRequest for a file that is no ControlNet, or is one for another model.
         """
         file = weights_file(control.weights)
-        key = identity(control.weights)
+        key = content_digest(file)
         if self._held is None or self._held[0] != key:
             self.release()  # before the next one is loaded
             network, about = self._load(file)
-            pipe = diffusers.ZImageControlNetPipeline(**self._pipe.components, controlnet=network)
-            pipe.set_progress_bar_config(disable=True)
-            pipe.controlnet = _Window(network)
+            network = diffusers.ZImageControlNetModel.from_transformer(network, self._pipe.transformer)
             self.bytes = sum(weight.nbytes for weight in network.parameters())
-            self._held = key, pipe, about
-        _, pipe, about = self._held
-        pipe.controlnet.begin(acting := control.acts_on(steps))
+            self._held = key, network, about
+        _, network, about = self._held
+        acting = control.acts_on(steps)
         when = f"steps {acting.start + 1} to {acting.stop} of {steps}" if acting else "no step"
-        return pipe, f"ControlNet {file.name}: scale {control.scale:g} on {when}; {about}"
+        condition = ControlCondition(network, self._hint(control.picture, network), control.scale, acting)
+        return condition, f"ControlNet {file.name}: scale {control.scale:g} on {when}; {about}"
+
+    def _hint(self, picture: Image.Image, network: Any) -> torch.Tensor:
+        """The control picture as the network reads it, [1, control_in_dim, 1, height / 8, width / 8]."""
+        vae = self._pipe.vae
+        pixels = self._pipe.image_processor.preprocess(picture, height=picture.height, width=picture.width)
+        # in diffusers' memory layout, since convolutions round differently in another one
+        hint = encode(vae, pixels.contiguous().to(vae.device, vae.dtype)).unsqueeze(2)
+        missing = network.config.control_in_dim - hint.shape[1]
+        if not missing:
+            return hint
+        zeros = torch.zeros((1, missing, *hint.shape[2:]), device=hint.device, dtype=hint.dtype)
+        return torch.cat([hint, zeros], dim=1)
 
     def release(self) -> None:
         """Give the ControlNet's memory back."""
@@ -85,36 +98,6 @@ class ControlNets:
         return network.eval().requires_grad_(False).to(self._device), about
 
 
-class _Window(torch.nn.Module):
-    """A ControlNet that answers on some steps only; on the others the transformer runs as if there were none."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network, self.config = network, network.config
-        self._step, self._acting = 0, range(0)
-
-    @property
-    def device(self) -> torch.device:
-        """Where it is; diffusers asks every part of a pipeline."""
-        device: torch.device = self.network.device
-        return device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """In which type it computes."""
-        dtype: torch.dtype = self.network.dtype
-        return dtype
-
-    def begin(self, acting: range) -> None:
-        """Count steps from zero again."""
-        self._step, self._acting = 0, acting
-
-    def forward(self, *arguments: Any, **named: Any) -> Any:
-        """What ZImageControlNetModel returns, or None; diffusers calls this once a step."""
-        step, self._step = self._step, self._step + 1
-        return self.network(*arguments, **named) if step in self._acting else None
-
-
 def weights_file(weights: Path) -> Path:
     """The .safetensors file itself. Raises BadRequest where there is none, or several."""
     files = [weights] if weights.is_file() else sorted(weights.glob("diffusion_pytorch_model*.safetensors"))
@@ -124,12 +107,6 @@ def weights_file(weights: Path) -> Path:
             expected="a .safetensors file, or a folder in diffusers' layout with one",
         )
     return files[0]
-
-
-def identity(weights: Path) -> str:
-    """What tells these weights from others: path, size and time of the file."""
-    stat = weights_file(weights).stat()
-    return f"{weights.resolve()} {stat.st_size} {stat.st_mtime_ns}"
 
 
 def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:

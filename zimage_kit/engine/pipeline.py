@@ -1,8 +1,7 @@
 """The resident pipeline: one model, loaded once, drawing one picture at a time. The only importer of diffusers.
 
-Text, noise, denoising and decoding go through diffusers' own ZImagePipeline with the arguments that make it exact:
-the schedule is handed over, the noise comes from a CPU generator of the picture's own seed. So the pixels are those
-of stock diffusers, bit for bit, and what is added around it is events, cancelling, measuring and a check for NaN.
+The networks are diffusers' own modules; the loop around them is `denoise`'s. The pixels are those of stock diffusers,
+bit for bit; events, cancelling, measuring and a check for NaN are added around it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers.pipelines.z_image.pipeline_z_image_img2img import calculate_shift
 from PIL import Image
 
 from ..errors import BadRequest, JobFailed, NotFinite
@@ -26,6 +24,7 @@ from ..models.directories import component_bytes, fingerprint, read_index
 from ..models.spec import ModelSpec
 from ..stages.stage import Call
 from .controlnet import ControlNets
+from .denoise import denoise, noise, noised, schedule, set_schedule
 from .lora import Loras
 from .memory import Profiler, free_memory, growth, out_of_memory, release
 from .placement import Machine, Placement
@@ -106,37 +105,26 @@ class ResidentPipeline:
                     f"{name}={side} after the stages", expected="a multiple of 16 within the model's limit"
                 )
         notes = self._loras.apply(call.loras)
-        pipe, more = self._pipe, {}
+        conditions = []
         if call.control is None and self._controls.bytes and free_memory(self.device) < _HEADROOM * self._weight_bytes:
             self._controls.release()
             release(self.device)
             notes.append("the ControlNet was unloaded to make room")
         if call.control is not None:
             with parts.part("control", lambda: self.device):
-                pipe, note = self._controls.pipeline(call.control, call.steps)
-            more = {"control_image": call.control.picture, "controlnet_conditioning_scale": call.control.scale}
+                condition, note = self._controls.condition(call.control, call.steps)
+            conditions.append(condition)
             notes.append(note)
         with parts.part("encode", lambda: self.device):
             prompt = self._embed(call.prompt)
             negative = self._embed(call.negative_prompt) if call.guidance > 0 else None
-            levels = schedule(call.steps, call.strength)
-            begin = self._noise(call) if call.image is None else self._noised(call, levels, prompt[0].dtype)
-        watch = StepWatch(self._pipe.scheduler, call.steps, begin, self._preview, on_step, self.not_finite)
+            begin = self._first_latents(call, schedule(call.steps, call.strength), prompt[0].dtype)
+        pipe = self._pipe
+        watch = StepWatch(pipe.scheduler, call.steps, begin, self._preview, on_step, self.not_finite)
         with parts.part("denoise", lambda: self.device):
-            latents = pipe(
-                prompt_embeds=prompt,
-                negative_prompt_embeds=negative,
-                latents=begin,
-                height=call.height,
-                width=call.width,
-                sigmas=levels,
-                num_inference_steps=call.steps,
-                guidance_scale=call.guidance,
-                output_type="latent",
-                callback_on_step_end=watch,
-                return_dict=False,
-                **more,
-            )[0]
+            latents = denoise(
+                pipe.transformer, pipe.scheduler, begin, prompt, negative, call.guidance, watch, conditions
+            )
             watch.finish()
         with parts.part("decode", lambda: self.device):
             image = self.decode(latents)
@@ -186,52 +174,16 @@ class ResidentPipeline:
                 self._embeddings.popitem(last=False)
         return list(self._embeddings[prompt])
 
-    def _noise(self, call: Call) -> torch.Tensor:
-        """The first latents. Drawn on the CPU from the picture's own seed: the same on every device."""
-        generator = torch.Generator("cpu").manual_seed(call.seed)
-        channels = self._pipe.transformer.config.in_channels
-        noise: torch.Tensor = self._pipe.prepare_latents(
-            1, channels, call.height, call.width, torch.float32, torch.device(self.device), generator
-        )
-        return noise
-
-    def _noised(self, call: Call, levels: list[float], dtype: torch.dtype) -> torch.Tensor:
-        """The latents of the call's picture with as much noise as the first level has.
-
-        Made by diffusers' own img2img code, with one generator of the picture's seed for both of its draws.
-        """
-        if call.image is None or call.image.mode != "RGB" or call.image.size != (call.width, call.height):
+    def _first_latents(self, call: Call, levels: list[float], dtype: torch.dtype) -> torch.Tensor:
+        """Noise, or the latents of the call's picture with the first level's noise in `dtype`."""
+        pipe, device = self._pipe, torch.device(self.device)
+        set_schedule(pipe.scheduler, levels, (call.height // 16) * (call.width // 16), device)
+        if call.image is None:
+            return noise(call.seed, call.height, call.width, pipe.transformer.config.in_channels, device)
+        if call.image.mode != "RGB" or call.image.size != (call.width, call.height):
             raise BadRequest("the picture to draw over", expected=f"RGB, {call.width}x{call.height}")
-        pipe, scheduler, device = self._pipe, self._pipe.scheduler, torch.device(self.device)
-        begun = diffusers.ZImageImg2ImgPipeline(**pipe.components)
-        tokens = (call.height // 16) * (call.width // 16)
-        shift = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
-        mu = calculate_shift(tokens, *(scheduler.config.get(name) for name in shift))
-        scheduler.set_timesteps(sigmas=levels, mu=mu, device=device)
-        noised: torch.Tensor = begun.prepare_latents(
-            begun.image_processor.preprocess(call.image).to(pipe.vae.dtype),
-            scheduler.timesteps[:1],
-            1,
-            pipe.transformer.config.in_channels,
-            call.height,
-            call.width,
-            dtype,
-            device,
-            torch.Generator("cpu").manual_seed(call.seed),
-        )
-        return noised
-
-
-def schedule(steps: int, strength: float = 1.0) -> list[float]:
-    """Noise levels before the scheduler's shift: 1 to 1/steps, so that each step is one evaluation of the model.
-
-    With a strength, from there down in as many equal steps: what diffusers' img2img runs at strength k/n of n steps is
-    the k steps of schedule(k, k/n), only that here every strength is exact instead of rounded to the next k/n.
-
-    diffusers 0.42's own default, in its float32 arithmetic; earlier versions end at 0, where the last evaluation is
-    lost (huggingface/diffusers #13730). Handed over explicitly, every version runs the same one.
-    """
-    return torch.linspace(strength, strength / steps, steps).tolist()
+        pixels = pipe.image_processor.preprocess(call.image).to(device, pipe.vae.dtype)
+        return noised(pipe.scheduler, pipe.vae, pixels, call.seed, dtype)
 
 
 def _load(spec: ModelSpec, directory: Path, placement: Placement, progress: Callable[[str, int, int], None]) -> Any:

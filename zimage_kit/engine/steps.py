@@ -50,9 +50,8 @@ class StepWatch:
         self._clock = _Clock(self._cuda)
         self.milliseconds: list[float] = []
 
-    def __call__(self, pipe: Any, index: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
-        """Note step `index`; diffusers calls this with the latents after it."""
-        latents = values["latents"]
+    def __call__(self, index: int, latents: torch.Tensor) -> None:
+        """Note step `index` (from 0) and the latents after it."""
         if not self._sigmas:
             self._sigmas = [float(sigma) for sigma in self._scheduler.sigmas]
         sigma, after = self._sigmas[index : index + 2]
@@ -69,7 +68,6 @@ class StepWatch:
             self.finish()
         elif previous is not None:
             self._report(previous)
-        return {}
 
     def finish(self) -> None:
         """Report the step that is still waiting to be."""

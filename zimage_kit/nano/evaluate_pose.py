@@ -22,7 +22,7 @@ from diffusers import ZImageControlNetModel, ZImageControlNetPipeline, ZImagePip
 from numpy.typing import NDArray
 from PIL import Image
 
-from zimage_kit.engine.pipeline import schedule
+from zimage_kit.engine.denoise import schedule
 from zimage_kit.nano import DIRECTORY, joints, judge, posed, scenes
 from zimage_kit.nano.evaluate import CARD, contact_sheet
 from zimage_kit.nano.score import right

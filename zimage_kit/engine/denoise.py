@@ -1,0 +1,131 @@
+"""From noise to latents: the schedule, the first latents, and the loop with one evaluation of the transformer a step.
+
+Bit-equal to diffusers' ZImagePipeline, its img2img and its ControlNet pipeline (diffusers 0.42). Latents are the
+scheduler's, float32 [1, 16, height / 8, width / 8]; a sigma is a noise level, 1 noise and 0 picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Embedding = list[Tensor]
+"""The text encoder's output for one prompt, as the transformer takes it: a list of one tensor [tokens, width]."""
+
+Samples = Mapping[int, Tensor]
+"""What a ControlNet adds to the transformer's hidden states: number of a block -> tensor."""
+
+
+def schedule(steps: int, strength: float = 1.0) -> list[float]:
+    """Noise levels before the scheduler's shift: `strength` (0, 1] down to strength / steps, in equal steps.
+
+    Each is one evaluation of the model. At strength 1 these are diffusers 0.42's own defaults, in its float32
+    arithmetic; earlier versions end at 0, where the last evaluation is lost (huggingface/diffusers #13730). What
+    diffusers' img2img runs at strength k/n of n steps is schedule(k, k/n); here every strength is exact.
+    """
+    return torch.linspace(strength, strength / steps, steps).tolist()
+
+
+def set_schedule(scheduler: Any, levels: list[float], tokens: int, device: torch.device) -> None:
+    """Give the scheduler its noise levels. `tokens`: of the picture, 16x16 pixels each, for a resolution's shift.
+
+    The shift is linear in the tokens between two sizes (Flux); schedulers without dynamic shifting ignore it.
+    """
+    config = scheduler.config
+    low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    low_shift, high_shift = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    slope = (high_shift - low_shift) / (high - low)
+    scheduler.set_timesteps(sigmas=levels, mu=tokens * slope + (low_shift - slope * low), device=device)
+    scheduler.set_begin_index(0)
+
+
+def noise(seed: int, height: int, width: int, channels: int, device: torch.device) -> Tensor:
+    """The first latents, for a picture of so many pixels. Drawn on the CPU: the same on every device."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randn((1, channels, height // 8, width // 8), generator=generator, dtype=torch.float32).to(device)
+
+
+def noised(scheduler: Any, vae: Any, pixels: Tensor, seed: int, dtype: torch.dtype) -> Tensor:
+    """The latents of a picture with as much noise as the scheduler's first level has, in the given dtype.
+
+    `pixels` [1, 3, height, width] in -1 … 1 on the VAE's device. One generator draws the VAE's sample, then the noise.
+    """
+    generator = torch.Generator("cpu").manual_seed(seed)
+    clean = encode(vae, pixels.to(dtype), generator)
+    drawn = torch.randn(clean.shape, generator=generator, dtype=dtype).to(clean.device)
+    latents: Tensor = scheduler.scale_noise(clean, scheduler.timesteps[:1], drawn)
+    return latents
+
+
+def encode(vae: Any, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """The scheduler's latents of pixels in -1 … 1: a sample of the VAE's distribution, or its mode."""
+    found = vae.encode(pixels).latent_dist
+    latents = found.mode() if generator is None else found.sample(generator)
+    scaled: Tensor = (latents - vae.config.shift_factor) * vae.config.scaling_factor
+    return scaled
+
+
+@dataclass(frozen=True)
+class ControlCondition:
+    """A ControlNet that acts with strength `scale` on the steps (from 0) in `steps`.
+
+    `hint` [1, width, 1, height / 8, width / 8]: the control picture's latents, padded with zeros to the width that the
+    network reads.
+    """
+
+    network: Any
+    hint: Tensor
+    scale: float
+    steps: range
+
+    def samples(self, step: int, latents: list[Tensor], time: Tensor, prompts: Embedding) -> Samples | None:
+        """What it adds in this step; None where it does not act."""
+        if step not in self.steps:
+            return None
+        # not repeated for one: a copy has another memory layout, and products round differently in it
+        hint = self.hint if len(latents) == 1 else self.hint.repeat(len(latents), 1, 1, 1, 1)
+        found: Samples = self.network(latents, time, prompts, hint, conditioning_scale=self.scale)
+        return found
+
+
+def denoise(
+    transformer: Any,
+    scheduler: Any,
+    latents: Tensor,
+    prompt: Embedding,
+    negative: Embedding | None,
+    guidance: float,
+    after_step: Callable[[int, Tensor], None],
+    conditions: Sequence[ControlCondition] = (),
+) -> Tensor:
+    """Denoise `latents` along the scheduler's levels; returns the last ones.
+
+    With `guidance` > 0 the model is also asked for `negative`, and the prediction is moved away from it: Z-Image's
+    cond + guidance * (cond - uncond). `after_step` is given the step (from 0) and its latents, and may raise to stop.
+    """
+    embeddings = prompt + negative if guidance > 0 and negative is not None else prompt
+    copies = len(embeddings)
+    for step, timestep in enumerate(scheduler.timesteps):
+        time = ((1000 - timestep.expand(1)) / 1000).repeat(copies)  # 0 noise, 1 picture
+        inputs = list(latents.to(transformer.dtype).repeat(copies, 1, 1, 1).unsqueeze(2).unbind(0))  # c 1 h w each
+        control = add([condition.samples(step, inputs, time, embeddings) for condition in conditions])
+        outputs = transformer(inputs, time, embeddings, controlnet_block_samples=control, return_dict=False)[0]
+        velocity = outputs[0].float()
+        if copies == 2:
+            velocity = velocity + guidance * (velocity - outputs[1].float())
+        latents = scheduler.step(-velocity.unsqueeze(0).squeeze(2), timestep, latents, return_dict=False)[0]
+        after_step(step, latents)
+    return latents
+
+
+def add(samples: Sequence[Samples | None]) -> Samples | None:
+    """What several ControlNets add together; None where none acts."""
+    total: dict[int, Tensor] = {}
+    for each in samples:
+        for block, tensor in (each or {}).items():
+            total[block] = total[block] + tensor if block in total else tensor
+    return total or None
