@@ -22,11 +22,12 @@ from .stages.stage import Call, Context, Stage, stage
 if TYPE_CHECKING:
     from .engine.events import Event
     from .grid import Grid
-    from .models.spec import ModelSpec
+    from .models.spec import ModelSpec, register_model
     from .recipe.artifact import Artifact, Trace, Verdict
     from .recipe.artifact import read as open
+    from .session.connect import connect
     from .session.job import Job
-    from .session.session import Session, connect
+    from .session.session import Session
     from .stages import contract
 
 __version__ = "0.1.0"
@@ -50,6 +51,7 @@ __all__ = [
     "connect",
     "contract",
     "open",
+    "register_model",
     "stage",
     "stages",
 ]
@@ -64,7 +66,8 @@ _LAZY = {
     "Trace": ("recipe.artifact", "Trace"),
     "Verdict": ("recipe.artifact", "Verdict"),
     "contract": ("stages.contract", ""),
-    "connect": ("session.session", "connect"),
+    "connect": ("session.connect", "connect"),
+    "register_model": ("models.spec", "register_model"),
     "open": ("recipe.artifact", "read"),
 }
 

@@ -89,7 +89,7 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True, mode: int =
 def _sweep(folder: Path) -> None:
     """Remove what a killed process left behind an hour ago or more."""
     for left in folder.glob("*".join(_TEMPORARY)):
-        with suppress(FileNotFoundError):  # another process has just finished with it
+        with suppress(OSError):  # another process has just finished with it, or it is another user's
             if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                 left.unlink()
 
@@ -109,6 +109,12 @@ def _rename_new(temporary: Path, path: Path) -> None:
 def _cannot_write(path: Path, error: OSError) -> CannotWrite:
     reason = error.strerror or str(error)
     return CannotWrite(f"{path} cannot be written ({reason})", mend="Choose another path.", path=str(path))
+
+
+def portable(path: str) -> str:
+    """A path as it may be handed on: "~/…" for one below the user's home, whose name is nobody's business."""
+    home = str(Path.home())
+    return f"~{path[len(home) :]}" if path.startswith(home + os.sep) and len(home) > 1 else path
 
 
 LARGEST_READ_WHOLE = 1 << 30

@@ -13,7 +13,8 @@ from pydantic import field_validator, model_validator
 
 from zimage_kit import Call, Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest, closest
-from zimage_kit.models.directories import file_fingerprint
+from zimage_kit.files import content_digest
+from zimage_kit.models.controlnets import weights_file
 from zimage_kit.models.spec import ModelSpec, controlnet, resolve
 from zimage_kit.stages.stage import Control
 
@@ -115,9 +116,14 @@ class Pose(Stage):
             return (f"pose.scale={self.scale:g} is outside of {low:g} to {high:g}, which this ControlNet was made for",)
         return ()
 
-    def cache_key(self) -> str:
-        """The weights' state counts too."""
-        return f"{super().cache_key()} {self.controlnet and _stamp(self.controlnet)}"
+    def depends(self, request: Request) -> dict[str, str]:
+        """The ControlNet, the model's own too; with a photograph, that and the detector that reads it."""
+        if not self.scale:
+            return {}
+        found = {**super().depends(request), "controlnet": content_digest(weights_file(self._weights(request)))}
+        if self.photo is not None:
+            found["detector"] = photo.identity(photo.weights_folder())
+        return found
 
     def before(self, call: Call, ctx: Context) -> Call:
         """The call with the skeleton as its control picture."""
@@ -181,11 +187,6 @@ def drawn(figures: tuple[Figure, ...], width: int, height: int) -> Image.Image:
 
 def _spec(request: Request) -> ModelSpec:
     return resolve(request.model or "nano")
-
-
-def _stamp(path: Path) -> str:
-    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-    return " ".join(file_fingerprint(file) for file in files)
 
 
 def _placing(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import numpy as np
 from PIL import Image
 
 from zimage_kit.errors import BadRequest
+from zimage_kit.files import content_digest
 from zimage_kit.models.extras import EXTRAS
+from zimage_kit.recipe.identity import digest
 
 from .openpose import Figure, figure_of
 from .skeleton import Points
@@ -74,6 +77,12 @@ def load_detector(folder: Path) -> Any:
         Hand(str(hand)) if hand.is_file() else None,
         Face(str(face)) if face.is_file() else None,
     )
+
+
+def identity(folder: Path) -> str:
+    """What tells this detector from another: its weights and the package that runs them."""
+    files = sorted(folder.glob("*.pth"))
+    return digest([version("controlnet-aux"), *(f"{file.name} {content_digest(file)}" for file in files)])
 
 
 def people_in(image: Image.Image, detector: Any) -> list[Figure]:

@@ -100,9 +100,11 @@ class Refine(Stage):
             return (f"refine: the picture's LoRAs are not used with {spec.name}",)
         return ()
 
-    def cache_key(self) -> str:
-        """The model's files count too."""
-        return f"{super().cache_key()} {fingerprint(require(self.model)) if self.model and self.strength else ''}"
+    def depends(self, request: Request) -> dict[str, str]:
+        """The model's files; the picture's LoRAs act here as well, and are in its identity already."""
+        if not self.model or not self.strength:
+            return {}
+        return {"model": fingerprint(require(self.model))}
 
     def after(self, image: Image.Image, ctx: Context) -> Image.Image:
         """The picture drawn over; its alpha channel is kept, enlarged with it."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
 from zimage_kit import Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest
-from zimage_kit.text import fonts
+from zimage_kit.files import content_digest
+from zimage_kit.recipe.identity import digest
 from zimage_kit.text.line_breaks import Piece, pieces
 
 from .compose import compose
@@ -140,12 +139,14 @@ class TextOverlay(Stage):
             return (f"text_overlay: {letters.main.family} has no bold, so it is {letters.main.weight:.0f}",)
         return ()
 
-    def cache_key(self) -> str:
-        """The fonts of this machine count too: which of them has a character decides how it looks."""
-        files = [*fonts.files(), *([Path(self.font).expanduser()] if self.font else [])]
-        found = ((path, path.stat()) for path in files if path.is_file())
-        listed = "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in found)
-        return f"{super().cache_key()} {hashlib.sha256(listed.encode()).hexdigest()}"
+    def depends(self, request: Request) -> dict[str, str]:
+        """The faces that the letters come from: the font asked for, and those that have what it lacks."""
+        text = fill(self.text, request)
+        if not text.strip():
+            return {}
+        letters, _ = self._shapes(text)
+        faces = [f"{content_digest(face.path)} {face.index} {face.weight:g}" for face in letters.used]
+        return {"font": digest(faces)}
 
     def after(self, image: Image.Image, ctx: Context) -> Image.Image:
         """A new picture of the same size and mode (RGB or RGBA) with the text on it; notes what was chosen."""

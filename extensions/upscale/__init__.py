@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zimage_kit import Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest
-from zimage_kit.models.directories import file_fingerprint
+from zimage_kit.files import content_digest
 from zimage_kit.models.spec import default_model, resolve
 
 from . import networks
@@ -35,7 +35,10 @@ class Upscale(Stage):
         "spandrel", description="what runs the network: spandrel, or the package realesrgan (the same picture)"
     )
     tile: int | None = Field(
-        None, ge=64, le=4096, description="side of a tile in pixels of the smaller picture [default: as memory allows]"
+        None,
+        ge=64,
+        le=4096,
+        description="side of a tile in pixels of the smaller picture [default: 512; smaller ones need less memory]",
     )
     precision: Literal["auto", "float32"] = Field(
         "auto", description="auto computes in float16 on CUDA where the architecture allows it; float32 always works"
@@ -64,13 +67,14 @@ class Upscale(Stage):
             return (f"upscale fetches {networks.X2PLUS} ({networks.X2PLUS_BYTES / 1e6:.0f} MB), once",)
         return ()
 
-    def cache_key(self) -> str:
-        """What the file holds counts too, wherever it lies; of x2plus it is known before it is fetched."""
+    def depends(self, request: Request) -> dict[str, str]:
+        """The network's file (what x2plus holds is known before it is fetched) and the engine that runs it."""
+        if self.factor == 1:
+            return {}
         weights = self.weights or "x2plus"
         file = networks.file_of(weights)
-        if weights == "x2plus":
-            return f"{super().cache_key()} {networks.X2PLUS_SHA256}"
-        return f"{super().cache_key()} {file_fingerprint(file) if file.is_file() else file}"
+        held = networks.X2PLUS_SHA256[:16] if weights == "x2plus" else content_digest(file) if file.is_file() else ""
+        return {"weights": held, "engine": f"{self.engine} {networks.engine_version(self.engine)}"}
 
     def after(self, image: Image.Image, ctx: Context) -> Image.Image:
         """The picture exactly `factor` times as large; an alpha channel is enlarged by interpolation."""

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
@@ -40,8 +41,6 @@ class Network:
     run: Callable[[Tensor], Tensor]
     half: bool
     about: str
-    appetite: dict[Any, float] = field(default_factory=dict)
-    """Bytes of working memory for each pixel of the smaller picture, by type of number, once measured."""
     error: dict[Any, float] = field(default_factory=dict)
     """How far a type of number is from float32, of 255, once measured."""
 
@@ -93,6 +92,14 @@ def checksum(file: Path) -> str:
 def _checksum(file: Path, size: int, changed: int) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()[:12]
+
+
+def engine_version(engine: str) -> str:
+    """The installed version of the package behind an engine; "" where it is not installed."""
+    try:
+        return version(engine)
+    except PackageNotFoundError:
+        return ""
 
 
 def load(file: Path, engine: str, device: str) -> Network:

@@ -1,6 +1,6 @@
 """Enlarging in tiles that overlap and are blended, so large pictures fit and no seam shows.
 
-When memory runs out the tiles become smaller; what was done with too little memory is never used.
+The outcome is a function of the picture, the network and the kind of device; free memory does not enter it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zimage_kit.engine.memory import free_memory, out_of_memory, release
-from zimage_kit.errors import BadRequest
+from zimage_kit.engine.memory import out_of_memory, release
+from zimage_kit.errors import BadRequest, OutOfMemory
 
 from .networks import Network
 
@@ -23,9 +23,11 @@ OVERLAP = 32
 GRID = 16
 SMALLEST = 64
 SAFE = 2.0
-"""Of 255. Half precision is used where it is not further than this from float32 at any pixel that was looked at."""
-LARGEST_SHARE, LARGEST_BYTES = 0.6, 2_000_000_000
-"""Of free memory, and bytes: what the work itself may take."""
+"""Of 255. Half precision is used where it is no further than this from float32 anywhere in a test pattern."""
+PATTERN = 128
+"""Pixels of that pattern's side."""
+TILE = 512
+"""Pixels of the smaller picture. Not by free memory: tiles are blended, so another size would be another picture."""
 
 
 def enlarge(
@@ -39,72 +41,45 @@ def enlarge(
 ) -> tuple[Image.Image, str]:
     """An RGB picture made `network.scale` times as large, and in words how: in which type, in how many tiles.
 
-    `tile` is the side of a tile in pixels of the smaller picture; None: as free memory allows. Raises OutOfMemory when
-    even the smallest tile does not fit.
+    `tile` is the side of a tile in pixels of the smaller picture; None: `TILE`. What is chosen here depends on the
+    network, the device and the picture alone, never on free memory. Raises OutOfMemory when a tile does not fit.
     """
     with torch.inference_mode():
         pixels = torch.from_numpy(np.asarray(image, np.uint8).copy()).permute(2, 0, 1)[None]
-        if dtype != torch.float32 and coarseness(network, pixels, device, dtype) > SAFE:
-            return enlarge(image, network, device, torch.float32, tile, check, told)
-        side = tile or fitting(network, pixels, device, dtype)
-        while True:
-            try:
-                made = _in_tiles(pixels, network, device, dtype, side, check, told)
-            except Exception as error:
-                problem = out_of_memory(error, device, f"enlarging tiles of {side} pixels")
-                if problem is None:
-                    raise
-                error.__traceback__ = None  # its frames hold what has to be freed
-            else:
-                break
+        if dtype != torch.float32 and coarseness(network, device, dtype) > SAFE:
+            dtype = torch.float32
+        try:
+            made = _in_tiles(pixels, network, device, dtype, tile or TILE, check, told)
+        except Exception as error:
+            problem = out_of_memory(error, device, f"enlarging tiles of {tile or TILE} pixels")
+            if problem is None:
+                raise
+            error.__traceback__ = None  # its frames hold what has to be freed
             release(device)
-            if side <= SMALLEST:
-                raise problem
-            side = max(SMALLEST, min(side, max(pixels.shape[-2:])) // 2)
-            told(f"out of memory; tiles of {side} pixels now")
+            mend = (
+                f"Set upscale.tile={max(SMALLEST, (tile or TILE) // 2)}, or close other programs that use this device."
+            )
+            raise OutOfMemory(problem.seen, mend=mend, **problem.facts) from None
         if made is None:
             if dtype == torch.float32:
                 raise BadRequest("the network gave NaN or infinity", mend="Check its file.")
             return enlarge(image, network, device, torch.float32, tile, check, told)
         result, count = made
     name = str(dtype).removeprefix("torch.")
+    side = tile or TILE
     return Image.fromarray(result.numpy()), f"{name}, " + (f"{count} tiles of {side} pixels" if count > 1 else "whole")
 
 
-def fitting(network: Network, pixels: Tensor, device: str, dtype: torch.dtype) -> int:
-    """The side of the largest tile that fits, by what a small one takes on this device: the whole picture, at best."""
-    allowed = min(LARGEST_SHARE * free_memory(device), LARGEST_BYTES)
-    if dtype not in network.appetite:
-        network.appetite[dtype] = bytes_per_pixel(network, device, dtype)
-    each = network.appetite[dtype]
-    height, width = pixels.shape[-2:]
-    if height * width * each <= allowed:
-        return int(max(height, width))
-    return int(max(SMALLEST, int((allowed / each) ** 0.5) // 16 * 16 - 2 * OVERLAP))
-
-
-def coarseness(network: Network, pixels: Tensor, device: str, dtype: torch.dtype) -> float:
-    """How far this type is from float32, of 255 and at most: measured on the middle of the first picture."""
+def coarseness(network: Network, device: str, dtype: torch.dtype) -> float:
+    """How far this type is from float32, of 255 and at most, on a test pattern: the same for whatever picture comes."""
     if dtype not in network.error:
-        top, left = (max(0, side // 2 - 64) // GRID * GRID for side in pixels.shape[-2:])
-        piece = pixels[..., top : top + 128, left : left + 128].to(device) / 255
-        exact = network.run(piece.float()).clamp(0, 1)
-        rough = network.run(piece.to(dtype)).float().clamp(0, 1)
+        ramp = torch.linspace(0, 1, PATTERN)
+        grain = torch.rand((1, 3, PATTERN, PATTERN), generator=torch.Generator().manual_seed(0))
+        pattern = (0.8 * ramp[None, None, :, None] * ramp + 0.2 * grain).to(device)  # 1 3 h w
+        exact = network.run(pattern).clamp(0, 1)
+        rough = network.run(pattern.to(dtype)).float().clamp(0, 1)
         network.error[dtype] = float((exact - rough).abs().max().nan_to_num(1.0)) * 255
     return network.error[dtype]
-
-
-def bytes_per_pixel(network: Network, device: str, dtype: torch.dtype) -> float:
-    """Working memory for each pixel of the smaller picture: measured on CUDA; elsewhere what a wide RRDBNet takes."""
-    if not device.startswith("cuda"):
-        return 64.0 * dtype.itemsize * network.scale**2 * 5
-    probe = torch.rand(1, 3, 128, 128, device=device, dtype=dtype)
-    network.run(probe)  # so that what is allocated once does not count
-    torch.cuda.synchronize(device)
-    before = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    network.run(probe)
-    return max(1.0, (torch.cuda.max_memory_allocated(device) - before) / (128 * 128))
 
 
 def _in_tiles(

@@ -183,11 +183,12 @@ def test_the_trace_says_what_it_took(session: Session, model: str) -> None:
 
 def test_the_resident_pipeline_refuses_a_size_that_a_stage_broke(model: str, model_directory: Path) -> None:
     from zimage_kit.engine.memory import Profiler
-    from zimage_kit.engine.placement import Placement
+    from zimage_kit.engine.plan import Plan
+    from zimage_kit.engine.residency import Residency
     from zimage_kit.stages.stage import Call
 
-    pipeline = ResidentPipeline(resolve(model), model_directory, Placement("cpu", "float32"))
+    pipeline = ResidentPipeline(resolve(model), model_directory, Plan("cpu", "float32"), Residency())
     call = Call(prompt="x", negative_prompt="", width=100, height=64, steps=1, guidance=0.0, seed=1)
     with pytest.raises(zk.ZImageError, match="width=100"):
         pipeline.draw(call, Profiler(), lambda step: None)
-    pipeline.unload()
+    pipeline.residency.clear()

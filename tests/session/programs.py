@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from zimage_kit import Session
+from zimage_kit.engine.settings import Settings
 from zimage_kit.session.job import Job
 from zimage_kit.session.shared import launch
 from zimage_kit.session.shared.shared_engine import SharedEngine
@@ -234,7 +235,8 @@ class Place:
 
     def session(self, **options: Any) -> Session:
         """A line of its own to the session, as a second notebook has one; left when the test is over."""
-        session = Session(SharedEngine.of_user(**options), "shared")
+        settings = {name: options.pop(name) for name in Settings.model_fields if name in options}
+        session = Session(SharedEngine.of_user(Settings(**settings), **options), "shared")
         self.sessions.append(session)
         return session
 

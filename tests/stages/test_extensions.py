@@ -128,12 +128,12 @@ def test_code_that_was_changed_is_imported_anew(root: Path) -> None:
     code = folder / "__init__.py"
     code.write_text(code.read_text() + "\nfrom .inner import DEPTH\n")
     assert zk.stages.test_frame().width == 4
-    stamp = extensions.code_stamp("test_frame")
+    stamp = extensions.code_digest_of("test_frame")
     code.write_text(code.read_text().replace("Field(4,", "Field(44,"))
     (folder / "inner.py").write_text("DEPTH = 22\n")
     assert zk.stages.test_frame().width == 44
     assert extensions.load_module("frames").DEPTH == 22
-    assert extensions.code_stamp("test_frame") != stamp, "or a picture made by the old code would be shown"
+    assert extensions.code_digest_of("test_frame") != stamp, "or a picture made by the old code would be shown"
 
 
 def test_an_extension_broken_by_a_change_is_told_and_mended_by_the_next(root: Path) -> None:

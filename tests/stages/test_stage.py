@@ -12,6 +12,7 @@ from PIL import Image
 
 from zimage_kit import Call, Context, Field, Request, Stage
 from zimage_kit.errors import BadRequest, ExtensionProblem
+from zimage_kit.recipe.identity import stage_identity
 from zimage_kit.stages.stage import Registry, build, registry, stage
 
 
@@ -129,14 +130,30 @@ def test_what_a_stage_overrides_says_what_it_does() -> None:
     assert (Frame.conditions(), Frame.transforms()) == (False, True)
 
 
-def test_the_cache_key_follows_the_version_and_the_files_that_fields_name(tmp_path: Path) -> None:
+def test_the_identity_follows_the_version_and_the_files_that_fields_name(tmp_path: Path) -> None:
     file = tmp_path / "pose.json"
     file.write_text("{}")
-    first = Frame(source=file).cache_key()
+    first = Frame(source=file).depends(Request())
     file.write_text('{"changed": true}')
-    assert Frame(source=file).cache_key() != first
+    assert Frame(source=file).depends(Request()) != first
     newer = type("Newer", (Frame,), {"version": 2})
-    assert newer().cache_key() != Frame().cache_key()
+    assert stage_identity(1, newer(), Request()) != stage_identity(1, Frame(), Request())
+    moved = tmp_path / "elsewhere.json"
+    moved.write_bytes(file.read_bytes())
+    assert stage_identity(1, Frame(source=moved), Request()) == stage_identity(1, Frame(source=file), Request())
+
+
+def test_a_stage_with_the_former_cache_key_is_refused_and_told_what_to_write() -> None:
+    with pytest.raises(ExtensionProblem, match=r"defines cache_key; expected depends\(request\)"):
+
+        @stage
+        class Old(Frame):
+            """As extensions were written before."""
+
+            kind = "test_old"
+
+            def cache_key(self) -> str:
+                return "old"
 
 
 def test_a_context_can_be_made_for_a_test_with_a_request_alone() -> None:

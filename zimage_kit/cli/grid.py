@@ -12,12 +12,15 @@ from . import console
 from .run import (
     AsJson,
     Device,
+    Dtype,
     Guidance,
     Inline,
     Loras,
+    Memory,
     Model,
     Negative,
     Size,
+    Speed,
     Stages,
     Steps,
     open_session,
@@ -70,6 +73,9 @@ def grid(
     title: Annotated[str, typer.Option(metavar="TEXT", help="Above the sheet.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many cells are new.")] = False,
     device: Device = None,
+    dtype: Dtype = None,
+    memory: Memory = None,
+    speed: Speed = None,
     inline: Inline = False,
     as_json: AsJson = False,
 ) -> None:
@@ -101,7 +107,7 @@ def grid(
         settings = {"--model": model, "--size": size, "--steps": steps, "--seed": seed, "--guidance": guidance,
                     "--negative": negative or None, "--lora": lora, "--stage": stage}  # fmt: skip
         one_grid(bool(prompt or axes or cells), [name for name, value in settings.items() if value not in (None, [])])
-    session = open_session(device, inline)
+    session = open_session(inline, device=device, dtype=dtype, memory=memory, speed=speed)
     with telling("nothing" if as_json else "line"):
         if reopen is not None:
             made = reopened(session, reopen, title, yes)

@@ -119,7 +119,7 @@ def app(
       zimage app --host 0.0.0.0
     """
     _installed("voila", "Voila")
-    from ..session.session import connect
+    from ..session.connect import connect
     from ..studio.web_app import address
 
     keys = address.keys(host, token)

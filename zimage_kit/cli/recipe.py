@@ -10,7 +10,7 @@ import typer
 
 from ..text.units import duration
 from . import console
-from .run import AsJson, Device, Inline
+from .run import AsJson, Device, Dtype, Inline, Memory, Speed
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The recipe inside a picture: show, rerun, diff.")
 
@@ -65,6 +65,9 @@ def rerun(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to [default: the outputs folder].")
     ] = None,
     device: Device = None,
+    dtype: Dtype = None,
+    memory: Memory = None,
+    speed: Speed = None,
     inline: Inline = False,
     as_json: AsJson = False,
 ) -> None:
@@ -82,7 +85,7 @@ def rerun(
     artifact = read(file)
     if output is not None:
         files.check_writable(output)
-    session = open_session(device, inline)
+    session = open_session(inline, device=device, dtype=dtype, memory=memory, speed=speed)
     if verify:
         with console.progress("making it again", quiet=as_json):
             verdict = artifact.verify(session)

@@ -41,6 +41,12 @@ Stages = Annotated[
     list[str] | None,
     typer.Option(metavar="KIND:KEY=VALUE,…", help="A stage to apply; may be given several times, in order."),
 ]
+Dtype = Annotated[str | None, typer.Option(metavar="NAME", help="float32 or bfloat16 [default: what the device has].")]
+Memory = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="The most a model may take there, such as 8GB [default: all]."),
+]
+Speed = Annotated[str | None, typer.Option(metavar="NAME", help="stock: diffusers' plain modules [default: auto].")]
 Device = Annotated[
     str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps [default: the best there is].")
 ]
@@ -68,6 +74,9 @@ def run(
         typer.Option("--output", "-o", metavar="FILE", help="A .png [default: dated, in the outputs folder]."),
     ] = None,
     device: Device = None,
+    dtype: Dtype = None,
+    memory: Memory = None,
+    speed: Speed = None,
     inline: Inline = False,
     as_json: AsJson = False,
 ) -> None:
@@ -105,7 +114,7 @@ def run(
     for path in paths:
         if path is not None:
             files.check_writable(path)
-    session = open_session(device, inline)
+    session = open_session(inline, device=device, dtype=dtype, memory=memory, speed=speed)
     saved = []
     for number, path in enumerate(paths):
         first = request.seed or 0
@@ -117,13 +126,13 @@ def run(
         finish(saved, as_json)
 
 
-def open_session(device: str | None, inline: bool) -> Session:
-    """The session that runs, or that $ZIMAGE_SESSION names; without one, this process."""
-    from ..session.session import connect
+def open_session(inline: bool, **settings: str | None) -> Session:
+    """The session that runs, or that $ZIMAGE_SESSION names; without one, or with settings of its own, this process."""
+    from ..session.connect import connect
     from ..session.shared import launch
 
-    if device or inline:
-        return connect("inline", device=device)
+    if inline or any(settings.values()):
+        return connect("inline", **settings)
     return connect() if os.environ.get("ZIMAGE_SESSION") or launch.runs() else connect("inline")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import console
+from .run import Dtype, Memory, Speed
 
 if TYPE_CHECKING:
     from ..session.shared.shared_engine import SharedEngine
@@ -20,7 +21,6 @@ app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda or mps [default: the best there is].")]
-Dtype = Annotated[str | None, typer.Option(metavar="NAME", help="float32 or bfloat16 [default: what the device has].")]
 File = Annotated[
     Path | None, typer.Option("--file", metavar="FILE", help="Another session's scheduler.json [default: your own].")
 ]
@@ -44,6 +44,8 @@ def start(
     port: Annotated[int, typer.Option(metavar="N", show_default=False, help="Port [default: a free one].")] = 0,
     device: Device = None,
     dtype: Dtype = None,
+    memory: Memory = None,
+    speed: Speed = None,
     idle_unload: Annotated[
         float | None,
         typer.Option(
@@ -66,12 +68,14 @@ def start(
       zimage session start --idle-unload 10
       zimage session start --listen 192.168.1.20
     """
+    from ..engine.settings import Settings
     from ..errors import SessionDied
     from ..session.shared import launch
     from ..session.shared import shared_engine as shared
 
     supported()
-    options = {"host": listen, "port": port, "device": device, "dtype": dtype}
+    settings = Settings(device=device, dtype=dtype, memory=memory, speed=speed)
+    options: dict[str, Any] = {"host": listen, "port": port}
     options["idle_unload"] = None if idle_unload is None else idle_unload * 60
     folder = launch.private_folder(launch.state_folder())
     file = folder / launch.FILE
@@ -81,8 +85,8 @@ def start(
         found.close()
         raise SessionDied(f"your session runs already, at {address}", mend="See `zimage session status` and `stop`.")
     if foreground:
-        raise typer.Exit(stay(launch.server_command("--file", str(file), **options)))
-    engine = shared.SharedEngine.of_user(**options)
+        raise typer.Exit(stay(launch.server_command("--file", str(file), **options, **settings.given())))
+    engine = shared.SharedEngine.of_user(settings, **options)
     address = engine.status().address
     engine.close()
     if as_json:
@@ -193,6 +197,8 @@ def worker(
     ] = None,
     device: Device = None,
     dtype: Dtype = None,
+    memory: Memory = None,
+    speed: Speed = None,
 ) -> None:
     """Let this machine's GPUs work for a session on another one, until Ctrl-C or the end of the session.
 
@@ -203,12 +209,14 @@ def worker(
     Example:
       zimage worker --join scheduler.json
     """
+    from ..engine.settings import Settings
     from ..session.shared import launch
 
     supported()
     session = launch.read_session_file(join)
     console.say(f"joining the session at {session.address}; Ctrl-C leaves it")
-    options = {"join": join.expanduser().absolute(), "host": host, "device": device, "dtype": dtype}
+    settings = Settings(device=device, dtype=dtype, memory=memory, speed=speed)
+    options = {"join": join.expanduser().absolute(), "host": host, **settings.given()}
     raise typer.Exit(stay(launch.server_command(**options)))
 
 

@@ -19,38 +19,45 @@ from safetensors import safe_open
 
 from ..errors import BadRequest
 from ..files import content_digest
+from ..models.controlnets import weights_file
 from ..stages.stage import Control
 from .denoise import ControlCondition, encode
+from .plan import Plan
+from .residency import Residency
 
-CONFIG = "config.json"
+CONFIG, NAME = "config.json", "controlnet"
 
 
 class ControlNets:
     """The ControlNet of one resident pipeline (`pipe` is diffusers'): at most one, the one asked for last."""
 
-    def __init__(self, pipe: Any, device: str, dtype: str) -> None:
-        self._pipe, self._device, self._dtype = pipe, device, getattr(torch, dtype)
-        self._held: tuple[str, Any, str] | None = None
-        self.bytes = 0
+    def __init__(self, pipe: Any, plan: Plan, residency: Residency) -> None:
+        self._pipe, self._device, self._dtype = pipe, plan.device, getattr(torch, plan.dtype)
+        self._residency = residency
 
-    def condition(self, control: Control, steps: int) -> tuple[ControlCondition, str]:
-        """The control as a condition of the denoising, and a sentence about it for the trace.
+    def load(self, control: Control, steps: int) -> tuple[Any, str]:
+        """The network of this control, and a sentence about it for the trace; another one goes first.
 
         Raises BadRequest for a file that is no ControlNet, or is one for another model.
         """
         file = weights_file(control.weights)
-        key = content_digest(file)
-        if self._held is None or self._held[0] != key:
-            self.release()  # before the next one is loaded
+        digest = content_digest(file)
+        held = self._residency.get(NAME)
+        if held is None or held[0] != digest:
+            self._residency.drop(NAME)
             network, about = self._load(file)
+            size = sum(weight.nbytes for weight in network.parameters())
             network = diffusers.ZImageControlNetModel.from_transformer(network, self._pipe.transformer)
-            self.bytes = sum(weight.nbytes for weight in network.parameters())
-            self._held = key, network, about
-        _, network, about = self._held
+            held = digest, network, about
+            self._residency.put(NAME, "controlnet", held, size)
+        _, network, about = held
         acting = control.acts_on(steps)
         when = f"steps {acting.start + 1} to {acting.stop} of {steps}" if acting else "no step"
-        condition = ControlCondition(network, self._hint(control.picture, network), control.scale, acting)
-        return condition, f"ControlNet {file.name}: scale {control.scale:g} on {when}; {about}"
+        return network, f"ControlNet {file.name}: scale {control.scale:g} on {when}; {about}"
+
+    def condition(self, control: Control, steps: int, network: Any) -> ControlCondition:
+        """The control as a condition of the denoising, by a network that `load` gave."""
+        return ControlCondition(network, self._hint(control.picture, network), control.scale, control.acts_on(steps))
 
     def _hint(self, picture: Image.Image, network: Any) -> torch.Tensor:
         """The control picture as the network reads it, [1, control_in_dim, 1, height / 8, width / 8]."""
@@ -63,10 +70,6 @@ class ControlNets:
             return hint
         zeros = torch.zeros((1, missing, *hint.shape[2:]), device=hint.device, dtype=hint.dtype)
         return torch.cat([hint, zeros], dim=1)
-
-    def release(self) -> None:
-        """Give the ControlNet's memory back."""
-        self._held, self.bytes = None, 0
 
     def _load(self, file: Path) -> tuple[Any, str]:
         """The network with its weights, on the device, not yet joined to the transformer; and what was read off it."""
@@ -96,17 +99,6 @@ class ControlNets:
             problem = " ".join(str(error).split())[:300]
             raise BadRequest(f"ControlNet {file} has other weights than its layout needs ({problem})") from None
         return network.eval().requires_grad_(False).to(self._device), about
-
-
-def weights_file(weights: Path) -> Path:
-    """The .safetensors file itself. Raises BadRequest where there is none, or several."""
-    files = [weights] if weights.is_file() else sorted(weights.glob("diffusion_pytorch_model*.safetensors"))
-    if len(files) != 1 or files[0].suffix != ".safetensors":
-        raise BadRequest(
-            f"ControlNet {weights}" + ("" if weights.exists() else " does not exist"),
-            expected="a .safetensors file, or a folder in diffusers' layout with one",
-        )
-    return files[0]
 
 
 def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:

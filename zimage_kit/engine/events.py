@@ -19,13 +19,14 @@ class Event:
     |---|---|
     | queued | position: jobs that are ahead (0: next); message when there is more to say |
     | loading | message; of a model bytes_done of bytes_total, measured in memory; seconds once it is loaded |
-    | step | step (1 … steps), steps, sigma after it (1 noise, 0 picture), preview, seconds since the job began |
+    | step | step (1 … steps), steps, sigma after it (1 noise, 0 picture), preview, seconds, drawing |
     | stage | step (1 … steps) of the recipe's stages, message: its kind or what it says; seconds once it is done |
     | done | seconds from begin to end; message: where a kept picture was saved |
     | failed, cancelled | message: one line |
 
     `preview` is a small JPEG (at most 40 KB) of where the picture is heading, or None for a model without a
-    latent-to-RGB matrix.
+    latent-to-RGB matrix. Of a step, `seconds` count from the job's beginning and `drawing` from the first step's, without
+    what was loaded before.
     """
 
     kind: EventKind
@@ -39,6 +40,7 @@ class Event:
     bytes_total: int | None = None
     message: str = ""
     seconds: float | None = None
+    drawing: float | None = None
 
 
 Listen = Callable[[Event], None]

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ExtensionProblem
+from ..files import content_digest
 from ..models.directories import fingerprint
 from ..models.loras import lora_file
 from ..recipe.artifact import Artifact, Trace, picture_digest
+from ..recipe.identity import Identity, identity, key, library_versions, stage_identity
 from ..recipe.request import Request
-from ..stages.extensions import build_stages, code_stamp
+from ..stages.extensions import build_stages, code_digest_of
 from ..stages.stage import Call, Context, Stage
 from .events import Event
-from .lora import adapter_name
-from .memory import Profiler, release
+from .memory import Profiler
 from .preflight import Checked
 from .task import Task
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from .pipeline import ResidentPipeline
-    from .placement import Placement
+    from .plan import Plan
     from .steps import Step
 
 _CACHE_BYTES = 256 << 20
@@ -34,19 +35,22 @@ _CACHE_BYTES = 256 << 20
 class Runtime:
     """What an engine offers to a running task: its pipeline (loaded on demand), cache, events and the way to stop.
 
-    `place` says where the pipeline is or will be, `device` where it is ("cpu" as long as torch is not there);
-    `pipeline` takes the name of a model, or none for the task's own; `held` is what stages keep on the device, by their
-    kind; `check` raises JobCancelled once somebody cancelled.
+    `plan` says where the task's model is or will be; `planned` is the same where it is known already, else None;
+    `device` where the model is ("cpu" as long as torch is not there); `pipeline` takes the name of a model, or none for
+    the task's own; `hold` gives what `load()` made under a name, now or earlier, and keeps it on the device;
+    `check_cancelled` raises JobCancelled once somebody cancelled.
     """
 
-    place: Callable[[], Placement]
+    plan: Callable[[], Plan]
+    planned: Callable[[], Plan | None]
     device: Callable[[], str]
     pipeline: Callable[..., ResidentPipeline]
     cache: PictureCache
     emit: Callable[[Event], None]
-    check: Callable[[], None]
+    check_cancelled: Callable[[], None]
     elapsed: Callable[[], float]
-    held: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    hold: Callable[[str, str, Callable[[], Any]], Any]
+    settings: dict[str, str] = field(default_factory=dict)
     parts: Profiler = field(default_factory=Profiler)
     notes: list[str] = field(default_factory=list)
 
@@ -60,15 +64,17 @@ class PictureCache:
 
     def get(self, key: str) -> tuple[Image.Image, Trace] | None:
         """The picture behind a recipe's prefix, and the trace of how it came about."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+        if key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        image, trace = self._kept[key]
+        return image.copy(), trace  # whoever gets it may paint on it
 
     def put(self, key: str, image: Image.Image, trace: Trace) -> None:
         """Keep a picture; the longest unused ones make runtime."""
         if key in self._kept:
             self._bytes -= _size(self._kept.pop(key)[0])
-        self._kept[key] = (image, trace)
+        self._kept[key] = (image.copy(), trace)
         self._bytes += _size(image)
         while self._bytes > self._limit and len(self._kept) > 1:
             self._bytes -= _size(self._kept.popitem(last=False)[1][0])
@@ -84,13 +90,11 @@ def _size(image: Image.Image) -> int:
 
 
 def execute(task: Task, runtime: Runtime) -> Artifact:
-    """Run one task in an engine's runtime. Raises what stages and the pipeline raise."""
+    """Run one task. Raises what stages and the pipeline raise."""
     run = _Run(task, runtime)
     with runtime.parts.part("total", runtime.device):
         image, trace = run.made(task.checked) if task.checked is not None else run.applied()
-    chosen = (
-        task.checked.notes if task.checked is not None else ()
-    )  # said of this request, wherever its picture is from
+    chosen = task.checked.notes if task.checked is not None else ()  # of this request, wherever its picture is from
     took = dict(runtime.parts.milliseconds)
     took["total"] += trace.milliseconds.get("total", 0.0)
     trace = trace.model_copy(
@@ -98,14 +102,21 @@ def execute(task: Task, runtime: Runtime) -> Artifact:
             "milliseconds": {**trace.milliseconds, **took},
             "peak_bytes": {**trace.peak_bytes, **runtime.parts.peak_bytes},
             "stage_versions": {stage.kind: stage.version for stage in run.stages},
+            "settings": runtime.settings,
             "notes": tuple(dict.fromkeys((*chosen, *trace.notes, *run.notes, *runtime.notes))),
         }
     )
     return Artifact(image, task.request, trace)
 
 
+def circumstances(plan: Plan | None) -> Identity:
+    """What pixels depend on beside the recipe and its files. None: of a process that has not looked for a device."""
+    found = {} if plan is None else {"device": plan.device_class, "dtype": plan.dtype, "speed": plan.speed}
+    return found | library_versions()
+
+
 class _Run:
-    """One task on its way through a runtime."""
+    """One task on its way through an engine."""
 
     def __init__(self, task: Task, runtime: Runtime) -> None:
         self.task, self.runtime = task, runtime
@@ -114,13 +125,13 @@ class _Run:
         self.models: dict[str, str] = {}
         self.context = Context(
             request=task.request,
-            placed=lambda: (runtime.place().device, runtime.place().dtype),
+            placed=lambda: (runtime.plan().device, runtime.plan().dtype),
             note=self.notes.append,
             progress=lambda text: self._say(message=text),
-            check=runtime.check,
+            check=runtime.check_cancelled,
             draw=self._draw_for_stage,
             pipeline=runtime.pipeline,
-            hold=self._hold,
+            hold=lambda name, load: runtime.hold(self.stage, name, load),
         )
         self.stage = ""
 
@@ -131,11 +142,24 @@ class _Run:
         image, trace = self.task.picture, self.task.trace
         for number in range(self.task.done + 1, len(self.stages) + 1):
             image, trace = self._after(number, image, trace)
-        return image, trace
+        return image, trace.model_copy(update={"identity": self._applied_identity()})
+
+    def _applied_identity(self) -> Identity:
+        """That of the picture, with the new stages; where they ran in other circumstances, those too."""
+        now = circumstances(self.runtime.planned())
+        then = self.task.trace.identity or {"source": self.task.request.source or "a picture"}
+        found = dict(then)
+        for number in range(self.task.done + 1, len(self.stages) + 1):
+            stage = self.stages[number - 1]
+            found |= stage_identity(number, stage, self.task.request, code_digest_of(stage.kind))
+            other = {f"stage {number} {stage.kind} {name}": value for name, value in now.items() if name in then}
+            found |= {name: value for name, value in other.items() if then[name.split()[-1]] != value}
+        return now | found
 
     def made(self, checked: Checked) -> tuple[Image.Image, Trace]:
         """The picture of a recipe: from the longest prefix of it in the cache, or from noise."""
-        keys = self._keys(checked)
+        identities = self._identities(checked)
+        keys = [f"{done} {key(each)}" for done, each in enumerate(identities)]
         hits = ((done, self.runtime.cache.get(keys[done])) for done in range(len(self.stages), -1, -1))
         done, found = (0, None) if self.task.fresh else next(((n, hit) for n, hit in hits if hit), (0, None))
         if found:
@@ -151,37 +175,41 @@ class _Run:
         for number in range(done + 1, len(self.stages) + 1):
             image, trace = self._after(number, image, trace)
             self.runtime.cache.put(keys[number], image, trace)
-        return image, trace
+        return image, trace.model_copy(update={"identity": identities[-1]})
 
-    def _keys(self, checked: Checked) -> list[str]:
-        """For each number of stages done, the key of the picture then: all that its pixels depend on.
-
-        That is the recipe with the stages done and those that condition, model and LoRA files, device, dtype, versions.
-        """
+    def _identities(self, checked: Checked) -> list[Identity]:
+        """For each number of stages done, what the picture then depends on: those done, and those that condition."""
         if checked.directory is None:
             raise ValueError("checked for another machine's disk; preflight.check says so for this one")
-        place = self.runtime.place()
-        circumstances = [fingerprint(checked.directory), place.device, place.dtype]
-        circumstances += [adapter_name(lora_file(lora, checked.spec)) for lora in checked.request.loras]
-        keys = []
+        request = checked.request
+        drawn = identity(
+            request,
+            (),
+            model=fingerprint(checked.directory),
+            loras=[content_digest(lora_file(lora, checked.spec)) for lora in request.loras],
+            circumstances=circumstances(self.runtime.plan()),
+        )
+        parts = [
+            stage_identity(number, stage, request, code_digest_of(stage.kind))
+            for number, stage in enumerate(self.stages, 1)
+        ]
+        found = []
         for done in range(len(self.stages) + 1):
-            kept = [stage for index, stage in enumerate(self.stages) if stage.conditions() or index < done]
-            recipe = checked.request.but(stages=[stage.data() for stage in kept])
-            code = (f"{stage.cache_key()} {code_stamp(stage.kind)}" for stage in kept)
-            keys.append("\0".join((recipe.digest, str(done), *circumstances, *code)))
-        return keys
+            kept = [part for i, part in enumerate(parts) if i < done or self.stages[i].conditions()]
+            found.append({name: value for part in (drawn, *kept) for name, value in part.items()})
+        return found
 
     def _drawn(self, checked: Checked) -> tuple[Image.Image, Trace]:
         """Condition, then denoise."""
-        pipeline = self.runtime.pipeline()
         call = _call(checked.request)
         for number, stage in enumerate(self.stages, 1):
-            self.runtime.check()
+            self.runtime.check_cancelled()
             if stage.conditions():
                 self.stage = stage.kind
                 with self.runtime.parts.part(f"stage {number} {stage.kind} before", self.runtime.device):
                     call = stage.before(call, self.context)
-        self.runtime.check()
+        self.runtime.check_cancelled()
+        pipeline = self.runtime.pipeline()  # only now: a stage may have drawn with another model
         drawn = pipeline.draw(call, self.runtime.parts, self._on_step)
         trace = Trace(
             model=pipeline.spec.name,
@@ -200,7 +228,7 @@ class _Run:
     def _after(self, number: int, image: Image.Image, trace: Trace) -> tuple[Image.Image, Trace]:
         """Stage `number` (from 1) on a copy of the picture, told and measured."""
         stage = self.stages[number - 1]
-        self.runtime.check()
+        self.runtime.check_cancelled()
         if not stage.transforms():
             return image, trace
         name, self.stage = f"stage {number} {stage.kind}", stage.kind
@@ -224,18 +252,10 @@ class _Run:
         self.notes += drawn.notes
         return drawn.image
 
-    def _hold(self, key: str, load: Callable[[], Any]) -> Any:
-        """What the running stage keeps on the device under this key; another key's goes first."""
-        if self.runtime.held.get(self.stage, ("",))[0] != key:
-            if self.runtime.held.pop(self.stage, None) is not None:
-                release(self.runtime.device())
-            self.runtime.held[self.stage] = key, load()
-        return self.runtime.held[self.stage][1]
-
     def _on_step(self, step: Step) -> None:
         seconds = self.runtime.elapsed()
         self.runtime.emit(Event(kind="step", job=self.task.id, seconds=seconds, **vars(step)))
-        self.runtime.check()
+        self.runtime.check_cancelled()
 
     def _say(self, **fields: Any) -> None:
         self.runtime.emit(Event(kind="stage", job=self.task.id, **fields))

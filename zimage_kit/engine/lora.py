@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadRequest
+from ..files import content_digest
 from ..models.loras import lora_file
 from ..models.spec import ModelSpec
 from ..recipe.request import Lora
+from .residency import Residency
 
 _PARTS = re.compile(r"\.(?:lora|lokr)_")
 _ENDING = ".safetensors"
 
 
 class Loras:
-    """The LoRAs of one resident pipeline (`pipe` is diffusers', `spec` the model's)."""
+    """The LoRAs of one resident pipeline (`pipe` is diffusers', `spec` the model's), each an adapter that stays."""
 
-    def __init__(self, pipe: Any, spec: ModelSpec) -> None:
-        self._pipe, self._spec = pipe, spec
-        self._layers: dict[str, tuple[int, list[str]]] = {}  # adapter name: layers that fit, layers that do not
+    def __init__(self, pipe: Any, spec: ModelSpec, residency: Residency) -> None:
+        self._pipe, self._spec, self._residency = pipe, spec, residency
 
-    def apply(self, loras: Sequence[Lora]) -> list[str]:
+    def apply(self, loras: Sequence[Lora], free: Callable[[], int]) -> list[str]:
         """Make exactly these LoRAs act on the transformer; returns a sentence about each for the trace.
 
         Weights are set on adapters beside the base weights (fusing them in would leave rounding behind), so without
-        LoRAs the model is the base model exactly. Raises BadRequest for a file of which no layer fits.
+        LoRAs the model is the base model exactly. Adapters that were not used for longest go where `free()` bytes are
+        too few for another one. Raises BadRequest for a file of which no layer fits.
         """
         if not loras:
-            if self._layers:
+            if self._names():
                 self._pipe.disable_lora()
             return []
         files = [lora_file(lora, self._spec) for lora in loras]
@@ -41,14 +43,22 @@ class Loras:
             raise BadRequest("the same LoRA is given twice", mend="Give it once, with the sum of the weights.")
         notes = []
         for lora, file, name in zip(loras, files, names, strict=True):
-            if name not in self._layers:
-                self._layers[name] = self._load(file, name)
-            fitting, strange = self._layers[name]
+            held = self._residency.get(name)
+            if held is None:
+                gone = self._residency.make_room(2 * file.stat().st_size, free, frozenset(names))
+                notes += [f"{each} was unloaded to make room" for each in gone]
+                held = self._load(file, name)
+                size = file.stat().st_size
+                self._residency.put(name, "lora", held, size, partial(self._pipe.delete_adapters, name))
+            fitting, strange = held
             note = f"lora {file.name}: weight {lora.weight:g}, {fitting} of its {fitting + len(strange)} layers applied"
             notes.append(note + (f"; this model has no {_some(strange)}" if strange else ""))
         self._pipe.enable_lora()
         self._pipe.set_adapters(names, [lora.weight for lora in loras])
         return notes
+
+    def _names(self) -> list[str]:
+        return [each.name for each in self._residency.entries if each.kind == "lora"]
 
     def _load(self, path: Path, name: str) -> tuple[int, list[str]]:
         """How many layers of the file the transformer has, and the names of those that it has not."""
@@ -80,10 +90,8 @@ class Loras:
 
 
 def adapter_name(file: Path) -> str:
-    """A name for the file as it is now: a file written anew gets another one."""
-    stamp = file.stat()
-    text = f"{file}\0{stamp.st_size}\0{stamp.st_mtime_ns}"
-    return "lora_" + hashlib.sha256(text.encode()).hexdigest()[:12]
+    """A name for what the file holds, wherever it lies."""
+    return f"lora_{content_digest(file)}"
 
 
 def _some(names: list[str]) -> str:

@@ -136,6 +136,15 @@ def growth(device: str, told: Callable[[int], None], seconds: float = 0.25) -> I
         thread.join()
 
 
+def device_fault(device: str) -> str:
+    """Why a GPU cannot be used any more by this process, or "": after a CUDA error that sticks every call fails."""
+    try:
+        synchronize(device)
+    except Exception as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return ""
+
+
 def release(device: str) -> None:
     """Give freed memory back to the system."""
     gc.collect()
@@ -153,7 +162,10 @@ def release(device: str) -> None:
         torch.mps.empty_cache()
 
 
-_CPU_ALLOCATOR = re.compile(r"allocat\w* memory|DefaultCPUAllocator|not enough memory", re.IGNORECASE)
+_MEMORY_RAN_OUT = re.compile(
+    r"allocat\w* memory|DefaultCPUAllocator|not enough memory|out of memory|CU\w+_STATUS_ALLOC_FAILED", re.IGNORECASE
+)
+"""Words of torch's allocators, CUDA, MPS, cuBLAS and cuDNN, of which not all raise OutOfMemoryError."""
 
 
 def out_of_memory(error: BaseException, device: str, request: str) -> OutOfMemory | None:
@@ -180,4 +192,4 @@ def _means_out_of_memory(error: BaseException) -> bool:
         return False
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or bool(_CPU_ALLOCATOR.search(str(error)))
+    return isinstance(error, torch.OutOfMemoryError) or bool(_MEMORY_RAN_OUT.search(str(error)))

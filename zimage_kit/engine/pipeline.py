@@ -21,18 +21,20 @@ from PIL import Image
 
 from ..errors import BadRequest, JobFailed, NotFinite
 from ..models.directories import component_bytes, fingerprint, read_index
+from ..models.loras import lora_file
 from ..models.spec import ModelSpec
 from ..stages.stage import Call
+from .controlnet import NAME as CONTROLNET
 from .controlnet import ControlNets
 from .denoise import denoise, noise, noised, schedule, set_schedule
-from .lora import Loras
-from .memory import Profiler, free_memory, growth, out_of_memory, release
-from .placement import Machine, Placement
+from .lora import Loras, adapter_name
+from .memory import Profiler, free_memory, growth, out_of_memory
+from .plan import WORKING_BYTES, Machine, Plan
 from .preview import Preview
+from .residency import Residency
 from .steps import Step, StepWatch
 
-_HEADROOM = 0.2
-"""Of the weights: what drawing takes beside them (2.6 of 20.5 GB at full size and 1024x1024), and some more."""
+MODEL = "model"
 _PROMPTS_KEPT = 64
 """Prompt embeddings in the cache; at full size one of 64 tokens has 330 kB."""
 
@@ -51,7 +53,8 @@ def machine() -> Machine:
     """What this machine offers, asked of torch."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     bfloat16 = count > 0 and torch.cuda.is_bf16_supported(including_emulation=False)
-    return Machine(count, bfloat16, torch.backends.mps.is_available())
+    capability = ".".join(map(str, torch.cuda.get_device_capability(0))) if count else ""
+    return Machine(count, bfloat16, torch.backends.mps.is_available(), capability)
 
 
 class ResidentPipeline:
@@ -61,7 +64,8 @@ class ResidentPipeline:
         self,
         spec: ModelSpec,
         directory: Path,
-        placement: Placement,
+        plan: Plan,
+        residency: Residency,
         progress: Callable[[str, int, int], None] = lambda component, done, total: None,
     ) -> None:
         """Load the model from its directory; raises OutOfMemory, or JobFailed when files are broken.
@@ -70,27 +74,23 @@ class ResidentPipeline:
         many; it is called from another thread too.
         """
         begin = time.perf_counter()
-        self.spec, self.directory, self.placement = spec, directory, placement
-        self.device, self.dtype = placement.device, placement.dtype
+        self.spec, self.directory, self.plan, self.residency = spec, directory, plan, residency
+        self.device, self.dtype = plan.device, plan.dtype
         self.fingerprint = fingerprint(directory)
-        self._pipe = _load(spec, directory, placement, progress)
-        self._loras = Loras(self._pipe, spec)
-        self._controls = ControlNets(self._pipe, self.device, self.dtype)
+        self._pipe: Any = _load(spec, directory, plan, progress)
+        self._loras = Loras(self._pipe, spec, residency)
+        self._controls = ControlNets(self._pipe, plan, residency)
         self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
         self._embeddings: OrderedDict[str, list[torch.Tensor]] = OrderedDict()
         networks = [part for part in self._pipe.components.values() if isinstance(part, torch.nn.Module)]
-        self._weight_bytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+        self.weight_bytes = sum(weight.nbytes for network in networks for weight in network.parameters())
+        residency.put(MODEL, "model", self, self.weight_bytes, self._free)
         self.load_seconds = time.perf_counter() - begin
 
     @property
     def diffusers_pipeline(self) -> Any:
         """The ZImagePipeline itself, for stages that build another pipeline from its components."""
         return self._pipe
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of all weights that it holds, a ControlNet's included."""
-        return self._weight_bytes + self._controls.bytes
 
     @torch.no_grad()
     def draw(self, call: Call, parts: Profiler, on_step: Callable[[Step], None]) -> Drawn:
@@ -104,21 +104,26 @@ class ResidentPipeline:
                 raise BadRequest(
                     f"{name}={side} after the stages", expected="a multiple of 16 within the model's limit"
                 )
-        notes = self._loras.apply(call.loras)
-        conditions = []
-        if call.control is None and self._controls.bytes and free_memory(self.device) < _HEADROOM * self._weight_bytes:
-            self._controls.release()
-            release(self.device)
-            notes.append("the ControlNet was unloaded to make room")
+        if self._pipe is None:
+            raise JobFailed(f"{self.spec.name} was unloaded", mend="Ask ctx.pipeline() for it again.")
+        notes = self._loras.apply(call.loras, lambda: free_memory(self.device))
+        keep = frozenset({CONTROLNET} if call.control is not None else ())
+        keep |= frozenset(adapter_name(lora_file(lora, self.spec)) for lora in call.loras)
+        needed = call.width * call.height * WORKING_BYTES * (2 if self.dtype == "float32" else 1)
+        gone = self.residency.make_room(needed, lambda: free_memory(self.device), keep)
+        notes += [f"{each} was unloaded to make room" for each in gone]
+        network = None
         if call.control is not None:
             with parts.part("control", lambda: self.device):
-                condition, note = self._controls.condition(call.control, call.steps)
-            conditions.append(condition)
+                network, note = self._controls.load(call.control, call.steps)
             notes.append(note)
+        conditions = []
         with parts.part("encode", lambda: self.device):
             prompt = self._embed(call.prompt)
             negative = self._embed(call.negative_prompt) if call.guidance > 0 else None
             begin = self._first_latents(call, schedule(call.steps, call.strength), prompt[0].dtype)
+            if call.control is not None:
+                conditions.append(self._controls.condition(call.control, call.steps, network))
         pipe = self._pipe
         watch = StepWatch(pipe.scheduler, call.steps, begin, self._preview, on_step, self.not_finite)
         with parts.part("denoise", lambda: self.device):
@@ -129,7 +134,7 @@ class ResidentPipeline:
         with parts.part("decode", lambda: self.device):
             image = self.decode(latents)
         sigmas = tuple(round(float(sigma), 6) for sigma in self._pipe.scheduler.sigmas[:-1])
-        return Drawn(image, sigmas, tuple(watch.milliseconds), (*self.placement.notes, *notes))
+        return Drawn(image, sigmas, tuple(watch.milliseconds), (*self.plan.notes, *notes))
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> Image.Image:
@@ -154,13 +159,11 @@ class ResidentPipeline:
             device=self.device,
         )
 
-    def unload(self) -> None:
-        """Give the memory back. The object is of no use afterwards."""
+    def _free(self) -> None:
+        """Let go of the model; the object is of no use afterwards, and says so."""
         self._embeddings.clear()
-        self._controls.release()
-        del self._pipe, self._loras, self._controls
-        self._preview = None
-        release(self.device)
+        self._pipe = self._preview = None
+        del self._loras, self._controls
 
     def _embed(self, prompt: str) -> list[torch.Tensor]:
         """The text encoder's output for one prompt, from the cache where it is there (bit-equal either way)."""
@@ -186,10 +189,10 @@ class ResidentPipeline:
         return noised(pipe.scheduler, pipe.vae, pixels, call.seed, dtype)
 
 
-def _load(spec: ModelSpec, directory: Path, placement: Placement, progress: Callable[[str, int, int], None]) -> Any:
+def _load(spec: ModelSpec, directory: Path, plan: Plan, progress: Callable[[str, int, int], None]) -> Any:
     """Component by component, each moved to the device before the next is read: the least host memory."""
-    dtype = getattr(torch, placement.dtype)
-    sizes = component_bytes(directory, placement.dtype)
+    dtype = getattr(torch, plan.dtype)
+    sizes = component_bytes(directory, plan.dtype)
     total, done, networks = sum(sizes.values()), 0, {}
     try:
         with _quiet():
@@ -199,13 +202,13 @@ def _load(spec: ModelSpec, directory: Path, placement: Placement, progress: Call
                     progress(name, before + min(grown, size), total)
 
                 told(0)
-                with growth(placement.device, told):
-                    networks[name] = _network(directory, name, dtype).to(placement.device)
+                with growth(plan.device, told):
+                    networks[name] = _network(directory, name, dtype).to(plan.device)
                 done += size
             progress("", done, total)
             pipe = diffusers.ZImagePipeline.from_pretrained(str(directory), local_files_only=True, **networks)
     except Exception as error:
-        memory = out_of_memory(error, placement.device, f"loading {spec.name}")
+        memory = out_of_memory(error, plan.device, f"loading {spec.name}")
         raise memory or JobFailed(
             f"the model in {directory} does not load ({type(error).__name__}: {error})",
             mend=f"Check its files: zimage models verify {spec.name}" if spec.checksums else "Check its files.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BadRequest, NoRecipe
+from ..files import content_digest
 from ..models.loras import lora_file
 from ..models.spec import ModelSpec, default_model, models_here, require, resolve
 from ..models.tokens import count_tokens
@@ -82,7 +83,25 @@ def _filled(request: Request, spec: ModelSpec, stages: Sequence[Stage]) -> tuple
         seed=random_seed() if request.seed is None else request.seed,
         loras=tuple(_found(lora, spec) for lora in request.loras),
     )
-    return resolved.but(stages=[stage.resolved(resolved).data() for stage in stages]), notes
+    return resolved.but(stages=[absolute(stage.resolved(resolved)).data() for stage in stages]), notes
+
+
+def absolute(stage: Stage) -> Stage:
+    """The stage with every path that a field holds made absolute: it will be read in another process's folder."""
+    paths = {name: value.expanduser().absolute() for name, value in dict(stage).items() if isinstance(value, Path)}
+    return stage.model_copy(update=paths) if paths else stage
+
+
+def named_files(request: Request, spec: ModelSpec | None) -> dict[str, tuple[Path, str]]:
+    """The files that a resolved recipe names, as it names them: their absolute paths here, and what they hold.
+
+    `spec` is its model's, None without one: then LoRAs, which are found with it, are left out.
+    """
+    found = {str(lora.path): lora_file(lora, spec) for lora in request.loras} if spec is not None else {}
+    for stage in build_stages(request.stages):
+        paths = [value for value in dict(stage).values() if isinstance(value, Path)]
+        found |= {str(path): path for path in paths if path.is_file()}
+    return {name: (path, content_digest(path)) for name, path in found.items()}
 
 
 def _found(lora: Lora, spec: ModelSpec) -> Lora:
@@ -184,5 +203,7 @@ def check_applied(request: Request, done: int, models: frozenset[str] | None = N
                 f"stage {stage.kind} conditions the generation and cannot change a finished picture",
                 mend="Use session.run(request.then(stage)).",
             )
-    request = request.but(stages=[*request.stages[:done], *(stage.resolved(request).data() for stage in built)])
+    request = request.but(
+        stages=[*request.stages[:done], *(absolute(stage.resolved(request)).data() for stage in built)]
+    )
     return request, [] if _elsewhere(models) else stage_notes(request, done)

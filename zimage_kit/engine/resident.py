@@ -1,6 +1,7 @@
 """The model that a process holds: where it goes, the pipeline that is loaded, the pictures between stages.
 
-torch and diffusers are imported with the first job that needs them. One thread runs jobs here, any may ask.
+torch and diffusers are imported with the first job that needs them. One thread runs jobs here, any may ask for the
+status.
 """
 
 from __future__ import annotations
@@ -10,37 +11,48 @@ import platform
 import time
 import traceback
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import JobCancelled, JobFailed, ZImageError
-from ..models.directories import fingerprint
+from ..errors import JobCancelled, JobFailed, OutOfMemory, ZImageError
+from ..models.directories import component_bytes, fingerprint
 from ..models.spec import ModelSpec, models_here, require, resolve
 from ..recipe.artifact import Artifact
 from .events import Event, Listen
 from .execute import PictureCache, Runtime, execute
-from .memory import allocated, out_of_memory, release
+from .memory import allocated, device_fault, out_of_memory, release
+from .plan import Plan, plan
+from .residency import Residency
+from .settings import Settings
 from .task import Task
 from .worker_status import WorkerStatus
 
 if TYPE_CHECKING:
     from .pipeline import ResidentPipeline
-    from .placement import Placement
+    from .plan import Machine
 
 
-class Resident:
-    """At most one model at a time. `device` and `dtype` None: chosen by `placement.choose`.
+class ResidentModel:
+    """At most one model at a time, and what belongs to it.
 
-    `loads` counts how often a model was loaded; `loading` is True while one is.
+    `loads` counts how often a model was loaded; `loading` is True while one is; `fault` says why this process cannot
+    use its device any more (a CUDA error that sticks), or is empty.
     """
 
-    def __init__(self, device: str | None = None, dtype: str | None = None) -> None:
-        self._wanted = (device, dtype)
-        self._placement: Placement | None = None
-        self.pipeline: ResidentPipeline | None = None
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.residency = Residency()
+        self._machine: Machine | None = None
+        self._plan: Plan | None = None  # of the last task that needed one
         self._cache = PictureCache()
-        self._held: dict[str, tuple[str, Any]] = {}
         self._peak = 0
-        self.loads, self.loading = 0, False
+        self.loads, self.loading, self.fault = 0, False, ""
+
+    @property
+    def pipeline(self) -> ResidentPipeline | None:
+        """The pipeline that is loaded."""
+        return next((each.value for each in self.residency.entries if each.kind == "model"), None)
 
     def run(self, task: Task, emit: Listen, stopped: Callable[[], bool]) -> tuple[Artifact | ZImageError, float]:
         """Run one task; its outcome and the seconds it took. Raises nothing, whatever the task does.
@@ -51,97 +63,113 @@ class Resident:
         outcome: Artifact | ZImageError
         try:
             outcome = self._execute(task, emit, stopped, begin)
+            self._peak = max(self._peak, *outcome.trace.peak_bytes.values())
         except ZImageError as error:
             outcome = error.with_traceback(None)
             outcome.__context__ = None
         except BaseException as error:  # a job must never take the thread with it
             outcome = self._as_ours(error, task)
-        seconds = time.perf_counter() - begin
         if isinstance(outcome, JobFailed):
+            self._recover()
+        return outcome, time.perf_counter() - begin
+
+    def _recover(self) -> None:
+        """Give back what a failed job left behind. A device that cannot even do that is of no use any more."""
+        try:
             release(self._device())
-        if isinstance(outcome, Artifact):
-            self._peak = max(self._peak, *outcome.trace.peak_bytes.values())
-        return outcome, seconds
+        except Exception as error:
+            self.fault = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        self.fault = self.fault or device_fault(self._device())
 
     def drop(self) -> None:
-        """Unload the model and forget the pictures; in the thread that runs jobs only."""
+        """Unload everything and forget the pictures; in the thread that runs jobs only."""
         self._cache.clear()
-        self._drop_model()
-
-    def _drop_model(self) -> None:
-        if self._held:
-            self._held.clear()
+        self._peak = 0
+        try:
+            self.residency.clear()
+        finally:
             release(self._device())
-        if self.pipeline is not None:
-            self.pipeline.unload()
-            self.pipeline, self._peak = None, 0
 
     def status(self, state: Literal["idle", "loading", "running", "closed"], running: str | None) -> WorkerStatus:
-        """How this process is; what it does is known to its engine."""
-        pipeline, placement = self.pipeline, self._placement
-        weights = pipeline.weight_bytes if pipeline is not None else 0
+        """How this process is; what it does is known to its engine. May be asked from any thread, at any time."""
+        held, placed = self.residency.entries, self._plan
+        model = next((each.value for each in held if each.kind == "model"), None)
+        given = self.settings.given()
         return WorkerStatus(
             name="inline",
             host=platform.node(),
             pid=os.getpid(),
             state=state,
-            device=placement.device if placement else self._wanted[0],
-            dtype=placement.dtype if placement else self._wanted[1],
-            model=pipeline.spec.name if pipeline else None,
-            placement="resident" if pipeline else None,
+            device=placed.device if placed else given.get("device"),
+            dtype=placed.dtype if placed else given.get("dtype"),
+            model=model.spec.name if model else None,
+            placement=placed.placement if placed and model else None,
             model_loads=self.loads,
-            load_seconds=pipeline.load_seconds if pipeline else None,
+            load_seconds=model.load_seconds if model else None,
             running=running,
-            resident_bytes=(allocated(placement.device) if placement else 0) or weights,
+            resident_bytes=(allocated(placed.device) if placed else 0) or sum(each.bytes for each in held),
             peak_bytes=self._peak,
+            held={each.name: each.bytes for each in held},
+            settings=given,
             models=tuple(sorted(models_here())),
         )
 
     def _device(self) -> str:
-        return self._placement.device if self._placement else "cpu"
+        return self._plan.device if self._plan else "cpu"
 
     def _execute(self, task: Task, emit: Listen, stopped: Callable[[], bool], begin: float) -> Artifact:
-        def check() -> None:
+        def check_cancelled() -> None:
             if stopped():
                 raise JobCancelled(f"job {task.id} was cancelled")
 
-        spec = task.checked.spec if task.checked else resolve(task.request.model or "nano")
-        runtime = Runtime(
-            place=lambda: self._place(task, runtime),
-            device=self._device,
-            pipeline=lambda model=None: self._loaded(resolve(model) if model else spec, task, runtime),
-            cache=self._cache,
-            held=self._held,
-            emit=emit,
-            check=check,
-            elapsed=lambda: time.perf_counter() - begin,
-        )
-        check()
-        return execute(task, runtime)
+        def own_model() -> ModelSpec:
+            return task.checked.spec if task.checked else resolve(task.request.model or "nano")
 
-    def _place(self, task: Task, runtime: Runtime) -> Placement:
+        runtime = Runtime(
+            plan=lambda: self._plan_for(task, runtime),
+            planned=lambda: self._plan,
+            device=self._device,
+            pipeline=lambda model=None: self._loaded(resolve(model) if model else own_model(), task, runtime),
+            cache=self._cache,
+            hold=self._hold,
+            emit=emit,
+            check_cancelled=check_cancelled,
+            elapsed=lambda: time.perf_counter() - begin,
+            settings=self.settings.given(),
+        )
+        check_cancelled()
+        with task.as_its_client():
+            return execute(task, runtime)
+
+    def _plan_for(self, task: Task, runtime: Runtime, spec: ModelSpec | None = None) -> Plan:
         """Where models go. The first question imports torch and diffusers, which takes seconds, and says so."""
-        if self._placement is None:
+        if self._machine is None:
             runtime.emit(Event(kind="loading", job=task.id, message="importing torch and diffusers"))
             with runtime.parts.part("import", runtime.device):
                 from .pipeline import machine
-                from .placement import choose
-            self._placement = choose(machine(), *self._wanted)
-        return self._placement
+            self._machine = machine()
+        spec = spec or (task.checked.spec if task.checked else None)
+        parameters = None if spec is None else _parameters(directory := require(spec.name), fingerprint(directory))
+        size = (task.request.width or 0, task.request.height or 0) if task.checked else (0, 0)
+        self._plan = plan(self._machine, parameters, size, self.settings)
+        return self._plan
 
     def _loaded(self, spec: ModelSpec, task: Task, runtime: Runtime) -> ResidentPipeline:
-        """The pipeline of this model as its files are now; another one makes room for it first."""
+        """The pipeline of this model as its files are now; another one goes first."""
         directory = require(spec.name)
         there = self.pipeline
         if there is not None and there.spec == spec and there.fingerprint == fingerprint(directory):
+            self.residency.get("model")
             return there
-        placement = self._place(task, runtime)
+        placed = self._plan_for(task, runtime, spec)
         from .pipeline import ResidentPipeline
 
         if there is not None:
             why = f"for {spec.name}" if there.spec != spec else "because its files have changed"
             runtime.notes.append(f"{there.spec.name} was unloaded {why}")
-            self._drop_model()
+            del there
+            self.residency.clear()
+            release(placed.device)
         runtime.emit(Event(kind="loading", job=task.id, message=f"loading {spec.name}"))
 
         def progress(component: str, done: int, total: int) -> None:
@@ -151,17 +179,36 @@ class Resident:
         self.loading = True
         try:
             with runtime.parts.part("load", runtime.device):
-                self.pipeline = ResidentPipeline(spec, directory, placement, progress)
+                pipeline = ResidentPipeline(spec, directory, placed, self.residency, progress)
         finally:
             self.loading = False
         self.loads += 1
-        message = f"loaded {spec.name} on {placement.device} in {placement.dtype}"
-        runtime.emit(Event(kind="loading", job=task.id, message=message, seconds=self.pipeline.load_seconds))
-        return self.pipeline
+        message = f"loaded {spec.name} on {placed.device} in {placed.dtype}"
+        runtime.emit(Event(kind="loading", job=task.id, message=message, seconds=pipeline.load_seconds))
+        return pipeline
+
+    def _hold(self, stage: str, key: str, load: Callable[[], Any]) -> Any:
+        """What a stage keeps on the device under this key; another key's goes first."""
+        name = f"{stage} network"
+        held = self.residency.get(name)
+        if held is not None and held[0] == key:
+            return held[1]
+        if self.residency.drop(name):
+            release(self._device())
+        before = allocated(self._device())
+        value = load()
+        size = max(0, allocated(self._device()) - before) or int(getattr(value, "bytes", 0))
+        self.residency.put(name, "stage", (key, value), size)
+        return value
 
     def _as_ours(self, error: BaseException, task: Task) -> ZImageError:
         r = task.request
-        memory = out_of_memory(error, self._device(), f"{r.width}x{r.height} with {r.model}")
+        memory: OutOfMemory | None
+        try:
+            memory = out_of_memory(error, self._device(), f"{r.width}x{r.height} with {r.model}")
+        except Exception as second:  # the device does not even say how much is free
+            self.fault = " ".join(f"{type(second).__name__}: {second}".split())[:300]
+            memory = None
         if memory is not None:
             return memory
         text = "".join(traceback.format_exception(error))
@@ -170,3 +217,9 @@ class Resident:
             mend="error.facts['traceback'] says where.",
             traceback=text,
         )
+
+
+@lru_cache(maxsize=16)
+def _parameters(directory: Path, state: str) -> dict[str, int]:
+    """Numbers in each network of a model whose files are in this state."""
+    return {name: size // 2 for name, size in component_bytes(directory, "bfloat16").items()}

@@ -17,12 +17,16 @@ from .preview import Preview, as_jpeg
 
 @dataclass(frozen=True)
 class Step:
-    """One evaluation of the transformer is done: `step` of `steps`, the noise level after it, a JPEG preview."""
+    """One evaluation of the transformer is done: `step` of `steps`, the noise level after it, a JPEG preview.
+
+    `drawing`: seconds since the first evaluation began, without what came before (loading, encoding).
+    """
 
     step: int
     steps: int
     sigma: float
     preview: bytes | None
+    drawing: float
 
 
 class StepWatch:
@@ -47,7 +51,7 @@ class StepWatch:
         self._cuda = noise.device.type == "cuda"
         self._before, self._sigmas = noise, []  # type: tuple[torch.Tensor, list[float]]
         self._waiting: _Reported | None = None
-        self._clock = _Clock(self._cuda)
+        self._clock, self._begin = _Clock(self._cuda), time.perf_counter()
         self.milliseconds: list[float] = []
 
     def __call__(self, index: int, latents: torch.Tensor) -> None:
@@ -80,7 +84,8 @@ class StepWatch:
         if not bool(step.finite):
             raise self._not_finite(step.number)
         preview = None if step.pixels is None else as_jpeg(step.pixels)
-        self._on_step(Step(step.number, self._steps, round(step.sigma, 6), preview))
+        drawing = round(time.perf_counter() - self._begin, 3)
+        self._on_step(Step(step.number, self._steps, round(step.sigma, 6), preview, drawing))
 
 
 @dataclass(frozen=True)

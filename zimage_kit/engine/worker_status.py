@@ -11,7 +11,8 @@ class WorkerStatus(BaseModel):
     """A process that holds a model.
 
     Memory in bytes: `resident_bytes` of the weights (on a GPU: all that torch holds), `peak_bytes` the most since the
-    model was loaded. `last_seen`: seconds since it was last heard of. `models`: names of those that lie on its disk;
+    model was loaded, `held` of each thing on the device by its name. `settings`: those that its user gave. `last_seen`:
+    seconds since it was last heard of. `models`: names of those that lie on its disk;
     `fingerprints`: what identifies their files, by name.
     """
 
@@ -30,6 +31,8 @@ class WorkerStatus(BaseModel):
     running: str | None = None
     resident_bytes: int = 0
     peak_bytes: int = 0
+    held: dict[str, int] = {}
+    settings: dict[str, str] = {}
     last_seen: float = 0.0
     models: tuple[str, ...] = ()
     fingerprints: dict[str, str] = {}

@@ -6,7 +6,6 @@ small JPEG for views of many, and what people said of it. Nothing else is kept: 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -19,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.preflight import Checked
 from ..errors import BadRequest, CannotWrite, ModelMissing, NoRecipe
-from ..files import write_whole
+from ..files import content_digest, write_whole
 from ..library.store import outputs_dir
-from ..models.directories import file_fingerprint, fingerprint
+from ..models.directories import fingerprint
 from ..models.loras import lora_file
 from ..recipe.artifact import Artifact, Trace, read, read_recipe
+from ..recipe.identity import digest, identity, key, stage_identity
 from ..recipe.request import Request
 from ..stages.extensions import build_stages
 from ..stages.stage import Stage
@@ -57,21 +57,23 @@ def model_fingerprint(checked: Checked, elsewhere: Fingerprints) -> str:
 def lora_fingerprints(checked: Checked) -> list[str]:
     """What identifies the files of a request's LoRAs, as far as they are on this disk."""
     if checked.directory is None:
-        return []
-    return [file_fingerprint(lora_file(lora, checked.spec)) for lora in checked.request.loras]
+        return [str(lora.path) for lora in checked.request.loras]
+    return [content_digest(lora_file(lora, checked.spec)) for lora in checked.request.loras]
 
 
 def key_of(request: Request, model: str, loras: list[str]) -> str:
     """The key of a resolved request, of the model's fingerprint and those of its LoRAs."""
-    stages = [_stage_key(stage) for stage in build_stages(request.stages)]
-    return hashlib.sha256("\0".join((request.digest, model, *loras, *stages)).encode()).hexdigest()[:40]
+    found = identity(request, (), model=model or str(request.model), loras=loras)
+    for number, stage in enumerate(build_stages(request.stages), 1):
+        found |= _stage_identity(number, stage, request)
+    return key(found)
 
 
-def _stage_key(stage: Stage) -> str:
+def _stage_identity(number: int, stage: Stage, request: Request) -> dict[str, str]:
     try:
-        return stage.cache_key()
+        return stage_identity(number, stage, request)
     except ModelMissing:  # it draws with a model that lies elsewhere, whose files its worker checks
-        return f"{stage.kind}:{stage.version}"
+        return {f"stage {number} {stage.kind}": digest(stage.data().fields()), "version": str(stage.version)}
 
 
 def is_key(text: object) -> bool:

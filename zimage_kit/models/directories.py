@@ -139,6 +139,20 @@ def _count_weights(path: Path) -> int:
     return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
 
 
+ORIGIN = ".zimage.json"
+"""Written beside a download: which repository the files came from."""
+
+
+def kept_origin(directory: Path) -> str:
+    """The hub id that a download kept, or ""."""
+    return str((_read_json(directory / ORIGIN) or {}).get("hub_id", ""))
+
+
+def scheduler_config(directory: Path) -> dict[str, object]:
+    """The scheduler's configuration; empty when it cannot be read."""
+    return _read_json(directory / "scheduler" / "scheduler_config.json") or {}
+
+
 def component_config(directory: Path, component: str) -> dict[str, object]:
     """A component's config.json; empty when it cannot be read."""
     return _read_json(directory / component / "config.json") or {}

@@ -7,7 +7,9 @@ hub reachable, is the disk large enough. Afterwards: is every file the one that 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BadRequest, DownloadFailed
+from ..files import write_whole
 from . import spec as models
+from .directories import ORIGIN
 from .extras import EXTRAS
 from .hub_sources import SOURCES, RemoteFile, Source, reachable
 
@@ -163,6 +167,11 @@ def fetch(
     except Exception as error:
         raise DownloadFailed(f"{hub.title} gave no list of {repository}: {_say(error)}", mend=again) from error
     wanted = [f for f in listed if (f.path in files if files else f.path.startswith(PARTS))]
+    if (outside := next((f.path for f in wanted if not _inside(f.path)), None)) is not None:
+        raise DownloadFailed(
+            f"{repository} on {hub.title} lists {outside!r}, which lies outside of its own folder",
+            mend="Do not use this repository.",
+        )
     if absent := sorted(set(files) - {f.path for f in wanted}):
         raise DownloadFailed(f"{repository} on {hub.title} has no {', '.join(absent)}", mend="Update zimage_kit.")
     if not files and not any(f.path == "model_index.json" for f in wanted):
@@ -190,6 +199,8 @@ def fetch(
         broken, newer = _compare(place, wanted, checksums)
         if not broken:
             meter.finished()
+            if folder is not None and not files:  # a hub's own cache says it by its folders' names
+                write_whole(folder / ORIGIN, json.dumps({"hub_id": repository, "hub": hub.name}).encode())
             return Download(place, total, repaired, newer)
         if attempt == 1:
             repaired = tuple(broken)
@@ -200,6 +211,12 @@ def fetch(
         mend="Something on the way changes the bytes (a proxy?) or the disk is failing; try the other --source.",
         files=list(broken),
     )
+
+
+def _inside(path: str) -> bool:
+    """Whether a path that a hub lists stays in the folder that it is put in, on every system."""
+    parts = re.split(r"[/\\]", path)
+    return bool(path) and ".." not in parts and "" not in parts and ":" not in parts[0]
 
 
 def verify(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
 
 from ..errors import BadRequest, closest
 from ..recipe.request import Lora
@@ -25,8 +29,23 @@ def lora_names(spec: ModelSpec) -> list[str]:
     return sorted({file.stem for folder in lora_folders(spec) for file in folder.glob(f"*{_ENDING}")})
 
 
+_known: ContextVar[Mapping[str, Path]] = ContextVar("known_loras", default=MappingProxyType({}))
+
+
+@contextmanager
+def knowing(files: Mapping[str, Path]) -> Iterator[None]:
+    """Meanwhile these names of a recipe stand for these files: those that a client found them to be."""
+    token = _known.set(files)
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
 def lora_file(lora: Lora, spec: ModelSpec) -> Path:
     """The .safetensors file of a LoRA, absolute. Asks no network. Raises BadRequest where there is not exactly one."""
+    if (given := _known.get().get(str(lora.path))) is not None:
+        return given
     path = lora.path.expanduser()
     places = [path.absolute()]
     if path.parent == Path() and not path.exists():

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,13 +21,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from .. import nano
 from ..errors import BadRequest, ModelMissing, UnknownModel, closest
 from ..text.tables import table
-from .directories import INDEX, candidates, component_config, fingerprint, missing_files, models_dir
+from .directories import (
+    INDEX,
+    candidates,
+    component_config,
+    fingerprint,
+    kept_origin,
+    missing_files,
+    models_dir,
+    read_index,
+    scheduler_config,
+)
 from .extras import EXTRAS
 from .published import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5
 
 __all__ = [
     "SPECS", "ModelList", "ModelSpec", "ModelState", "controlnet", "default_model", "default_notice",
-    "fingerprints_here", "list_models", "models_dir", "models_here", "require", "resolve",
+    "fingerprints_here", "list_models", "models_dir", "models_here", "register_model", "registered", "require",
+    "resolve",
 ]  # fmt: skip
 
 
@@ -150,21 +164,60 @@ NANO = ModelSpec(
 SPECS: dict[str, ModelSpec] = {spec.name: spec for spec in (NANO, TURBO, BASE)}
 """The models known by name, in the order in which they are shown."""
 
+_OURS = frozenset(SPECS)
+_LOCAL: dict[str, object] = {"hub_ids": {}, "checksums": {}, "download_bytes": 0}  # of a folder that nobody downloads
+_BASE_SHIFT = 4.5  # between turbo's 3 and the base model's 6
 _LARGE_DIM = 1024  # a transformer at least this wide is of Z-Image's size, a narrower one a miniature
 
 
-def resolve(name_or_path: str | os.PathLike[str]) -> ModelSpec:
-    """The spec of a name, or of a folder in diffusers' layout.
+_client_specs: ContextVar[Mapping[str, ModelSpec]] = ContextVar("client_specs", default=MappingProxyType({}))
 
-    A folder takes the limits of the family that its transformer's width and its name point to. Raises UnknownModel.
+
+def register_model(name: str, path: str | os.PathLike[str], *, like: str = "turbo", **changes: object) -> ModelSpec:
+    """Make a folder in diffusers' layout known by a name, here and in the sessions that this process asks.
+
+    It takes the limits and defaults of the model `like`; `changes` are other values of ModelSpec's fields, such as
+    steps=12. Registering a name again replaces it. Raises BadRequest and UnknownModel.
+    """
+    if name in _OURS:
+        raise BadRequest(f"a model called {name!r} comes with zimage_kit", mend="Give yours another name.")
+    unknown = next((field for field in changes if field not in ModelSpec.model_fields), None)
+    if unknown is not None:
+        raise BadRequest(f"unknown field {unknown}", mend=closest(unknown, ModelSpec.model_fields), field=unknown)
+    folder = resolve(os.fspath(path))
+    values = {**resolve(like).model_dump(), **_LOCAL, "name": name, "path": folder.path, "summary": f"like {like}"}
+    SPECS[name] = ModelSpec(**{**values, **changes})
+    return SPECS[name]
+
+
+def registered() -> tuple[ModelSpec, ...]:
+    """The specs that this process registered."""
+    return tuple(spec for name, spec in SPECS.items() if name not in _OURS)
+
+
+@contextmanager
+def knowing(specs: Iterable[ModelSpec]) -> Iterator[None]:
+    """Meanwhile these models are known too: those that the client registered whose task runs."""
+    token = _client_specs.set({spec.name: spec for spec in specs})
+    try:
+        yield
+    finally:
+        _client_specs.reset(token)
+
+
+def resolve(name_or_path: str | os.PathLike[str]) -> ModelSpec:
+    """The spec of a name, or of a folder in diffusers' layout, whose path becomes absolute.
+
+    A folder takes the limits of the family that its own files point to, see `family_of`. Raises UnknownModel.
     """
     name = os.fspath(name_or_path)
-    if name in SPECS:
-        return SPECS[name]
-    path = Path(name).expanduser()
+    known = {**SPECS, **_client_specs.get()}
+    if name in known:
+        return known[name]
+    path = Path(name).expanduser().absolute()
     if not path.is_dir():
-        hint = closest(name, SPECS) if path.name == name else "Give a folder in diffusers' layout."
-        raise UnknownModel(f"model {name!r}", expected=f"{', '.join(SPECS)} or a folder", mend=hint, model=name)
+        hint = closest(name, known) if Path(name).name == name else "Give a folder in diffusers' layout."
+        raise UnknownModel(f"model {name!r}", expected=f"{', '.join(known)} or a folder", mend=hint, model=name)
     if not (path / INDEX).is_file():
         raise UnknownModel(
             f"folder {path} has no {INDEX}",
@@ -172,20 +225,33 @@ def resolve(name_or_path: str | os.PathLike[str]) -> ModelSpec:
             mend="Give the folder that holds that file.",
             model=name,
         )
-    width = component_config(path, "transformer").get("dim")
-    if not isinstance(width, int):
-        width = 3840  # ZImageTransformer2DModel's default
-    family = NANO if width < _LARGE_DIM else BASE if path.resolve().name.lower() in ("z-image", "base") else TURBO
+    family = family_of(path)
     return family.model_copy(
         update={
             "name": str(path),
             "path": path,
             "summary": f"a local folder, used like {family.name}",
-            "hub_ids": {},
-            "checksums": {},
-            "download_bytes": 0,
+            **_LOCAL,
         }
     )
+
+
+def family_of(directory: Path) -> ModelSpec:
+    """nano, turbo or base, by what the model's own files say; its folder's name says nothing.
+
+    A narrow transformer is a miniature. Of the large ones, the hub id that a download kept, or that diffusers wrote
+    into model_index.json, names the model; else the scheduler tells: turbo was distilled with a shift of 3, the base
+    model has 6. Without any of these it is taken for turbo.
+    """
+    width = component_config(directory, "transformer").get("dim", 3840)  # ZImageTransformer2DModel's default
+    if isinstance(width, int) and width < _LARGE_DIM:
+        return NANO
+    origin = kept_origin(directory) or str(read_index(directory).get("_name_or_path", ""))
+    for spec in (TURBO, BASE):
+        if origin in spec.hub_ids.values():
+            return spec
+    shift = scheduler_config(directory).get("shift")
+    return BASE if isinstance(shift, int | float) and shift >= _BASE_SHIFT else TURBO
 
 
 def require(name: str) -> Path:

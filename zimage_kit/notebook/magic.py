@@ -18,7 +18,7 @@ from IPython.display import display
 from ..cli.run import numbered, parse_lora, parse_stage
 from ..errors import ZImageError
 from ..recipe.request import Request, parse_size, random_seed
-from ..session.session import connect
+from ..session.connect import connect
 
 
 class _Options(argparse.ArgumentParser):

@@ -9,9 +9,13 @@ import hashlib
 import io
 import json
 import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from functools import cached_property, lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import files
 from ..errors import BadRequest, NoRecipe, ZImageError
+from ..files import portable
 from . import png
+from .identity import differences, library_versions
 from .request import Request
 from .verdict import Difference, Verdict, compare, judge
 
@@ -27,6 +33,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["Artifact", "Difference", "Trace", "Verdict", "library_versions", "read"]
+
+
+LARGEST_PIXELS = 170_000_000
+"""Of a picture that is read: more than the largest that is made here (2048x2048, enlarged four times: 67 million)."""
 
 
 class Runs(Protocol):
@@ -37,20 +47,6 @@ class Runs(Protocol):
 
     def apply(self, picture: Any, *stages: Any) -> Artifact:
         """Run stages on a picture that is there already."""
-
-
-def library_versions() -> dict[str, str]:
-    """Installed versions of what decides the pixels, read from metadata (nothing is imported)."""
-    return {name: found for name in ("zimage-kit", "torch", "diffusers", "transformers") if (found := _version(name))}
-
-
-@lru_cache
-def _version(name: str) -> str:
-    """Empty for what is not installed (a checkout of ours: its version is in the Software chunk)."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 def _now() -> str:
@@ -87,6 +83,12 @@ class Trace(BaseModel):
     cached: bool = Field(False, description="the picture before the last stages came from the cache")
     notes: tuple[str, ...] = Field((), description="what the program chose for the user")
     versions: dict[str, str] = Field(default_factory=library_versions)
+    settings: dict[str, str] = Field(
+        default_factory=dict, description="what the user set: device, dtype, memory, speed"
+    )
+    identity: dict[str, str] = Field(
+        default_factory=dict, description="what the pixels depend on: name to digest; see recipe/identity.py"
+    )
 
 
 class Artifact:
@@ -113,13 +115,15 @@ class Artifact:
     @property
     def recipe(self) -> dict[str, Any]:
         """What the PNG's `zimage_kit` chunk holds: request and trace as JSON values."""
-        return {"request": self.request.model_dump(mode="json"), "trace": self.trace.model_dump(mode="json")}
+        trace = self.trace.model_dump(mode="json")
+        return {"request": shareable(self.request), "trace": {**trace, "model": portable(trace["model"])}}
 
     @cached_property
     def _png(self) -> bytes:
         software = f"zimage_kit {_own_version()}"
         recipe = json.dumps(self.recipe, ensure_ascii=False, separators=(",", ":"))
-        line = png.parameters_line(self.request, self.trace.fingerprint, software)
+        request = Request(**shareable(self.request))
+        line = png.parameters_line(request, self.trace.fingerprint, software)
         chunks = {png.RECIPE: recipe, png.PARAMETERS: line, png.SOFTWARE: software}
         return png.encode(self.image, chunks)
 
@@ -186,7 +190,7 @@ class Artifact:
         """
         session = session or self._connected()
         again: Artifact = session.run(self.request, fresh=True)
-        return judge(self.image, again.image, _circumstances(self.trace), _circumstances(again.trace))
+        return judge(self.image, again.image, differences(_known(self.trace), _known(again.trace)))
 
     def _connected(self) -> Runs:
         if self._session is None:
@@ -239,16 +243,23 @@ def _own_version() -> str:
     return __version__
 
 
-def _circumstances(trace: Trace) -> dict[str, str]:
-    """What can change pixels although the recipe is the same."""
-    kept = {
-        "model files": trace.fingerprint,
-        "device": trace.device,
-        "dtype": trace.dtype,
-        "placement": trace.placement,
-    }
-    kept |= {f"model {name}": fingerprint for name, fingerprint in trace.models.items()}
-    return kept | trace.versions | {f"stage {kind}": str(number) for kind, number in trace.stage_versions.items()}
+def shareable(request: Request) -> dict[str, Any]:
+    """A request as JSON values for a file that may be handed on: paths below the user's home begin with ~."""
+    data = request.model_dump(mode="json")
+    data["model"] = portable(data["model"]) if data["model"] else None
+    for lora in data["loras"]:
+        lora["path"] = portable(lora["path"])
+    for stage in data["stages"]:
+        paths = {name: value for name, value in stage.items() if isinstance(value, str) and value.startswith(os.sep)}
+        stage.update({name: portable(value) for name, value in paths.items() if Path(value).exists()})
+    return data
+
+
+def _known(trace: Trace) -> dict[str, str]:
+    """A picture's identity; of one that was made before traces had it, what there is of it."""
+    if trace.identity:
+        return trace.identity
+    return {"model": trace.fingerprint, "dtype": trace.dtype, **trace.versions}
 
 
 def read(path: str | os.PathLike[str] | bytes) -> Artifact:
@@ -257,17 +268,15 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
     Without our chunk an A1111 `parameters` line is read as far as it goes; what was left out stands in `trace.notes`.
     Raises NoRecipe for files that are no picture or do not say how they were made.
     """
-    from PIL import Image, UnidentifiedImageError
-
     source, path = (io.BytesIO(path), Path("the file")) if isinstance(path, bytes) else (None, Path(path).expanduser())
     try:
-        with Image.open(source or path) as file:
+        with _opened(source or path) as file:
             texts = {key: value for key, value in file.info.items() if isinstance(value, str)}
             sheet = png.GRID in texts or _marked(file.info.get("comment"))
             image = _plain(file)
     except FileNotFoundError:
         raise NoRecipe(f"there is no file {path}") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except _UNREADABLE as error:
         reason = "" if source else f" ({error})"
         raise NoRecipe(f"{path} is not a readable picture{reason}", mend="Give a PNG made by zimage_kit.") from None
     if sheet:
@@ -288,14 +297,46 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
     )
 
 
-def read_recipe(path: Path) -> tuple[Request, Trace, tuple[int, int]]:
-    """Request, trace and size (width, height) of a PNG of ours, without decoding its pixels. Raises NoRecipe."""
+def read_any(path: str | os.PathLike[str]) -> Artifact:
+    """`read`, or any other picture file as an artifact without a recipe. Raises NoRecipe for what is no picture."""
+    try:
+        return read(path)
+    except NoRecipe:
+        try:
+            with _opened(Path(path).expanduser()) as file:
+                return Artifact.from_image(file)
+        except _UNREADABLE:
+            pass  # the first error says it better
+        raise
+
+
+_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error, zlib.error, MemoryError)
+"""What Pillow raises for files that are cut off, foreign or hostile."""
+
+
+@contextmanager
+def _opened(file: io.BytesIO | Path) -> Iterator[Image.Image]:
+    """A picture file, once its size is one that we would read. Raises OSError for a larger one, before any pixel."""
     from PIL import Image
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is ours
+        try:
+            opened = Image.open(file)
+        except Image.DecompressionBombError as error:
+            raise OSError(f"too large to be a picture: {error}") from None
+    with opened:
+        if opened.width * opened.height > LARGEST_PIXELS:
+            raise OSError(f"{opened.width}x{opened.height} pixels; at most {LARGEST_PIXELS / 1e6:.0f} million are read")
+        yield opened
+
+
+def read_recipe(path: Path) -> tuple[Request, Trace, tuple[int, int]]:
+    """Request, trace and size (width, height) of a PNG of ours, without decoding its pixels. Raises NoRecipe."""
     try:
-        with Image.open(path) as file:
+        with _opened(path) as file:
             text, size = file.info.get(png.RECIPE), file.size
-    except (OSError, ValueError, SyntaxError) as error:
+    except _UNREADABLE as error:
         raise NoRecipe(f"{path} cannot be read ({error})") from None
     if not isinstance(text, str):
         raise NoRecipe(f"{path} carries no recipe of ours")
@@ -316,7 +357,7 @@ def _parse(path: Path, text: str) -> tuple[Request, Trace]:
     try:
         data = json.loads(text)
         return Request(**data["request"]), Trace(**data["trace"])
-    except (ValueError, TypeError, KeyError, ValidationError, ZImageError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, ValidationError, ZImageError) as error:
         reason = " ".join(str(error).split())
         raise NoRecipe(
             f"{path} carries a recipe that this version cannot read ({reason})", mend="Update zimage_kit."

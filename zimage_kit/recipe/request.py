@@ -106,6 +106,15 @@ class Request(BaseModel):
         except ValidationError as error:
             raise explain(error, type(self).model_fields) from None
 
+    @field_validator("prompt", "negative_prompt", "model", "source")
+    @classmethod
+    def _whole_characters(cls, text: str | None) -> str | None:
+        """Half of a surrogate pair is no character: no file, tokenizer or other program takes it."""
+        broken = next((char for char in text or "" if "\ud800" <= char <= "\udfff"), None)
+        if broken is not None:
+            raise ValueError(f"whole characters|Remove {broken!a}, half of a surrogate pair.")
+        return text
+
     @field_validator("width", "height")
     @classmethod
     def _multiple(cls, side: int | None) -> int | None:
@@ -119,7 +128,7 @@ class Request(BaseModel):
         """Read what `to_json` wrote. Raises BadRequest for anything else."""
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadRequest(f"the recipe is not JSON ({error})", mend="Pass what request.to_json() wrote.") from None
         if not isinstance(data, dict):
             raise BadRequest(f"the recipe is a JSON {type(data).__name__}", expected="an object with a prompt")

@@ -54,7 +54,7 @@ class Verdict:
         if self.state == "identical":
             return "identical"
         distance = "the sizes differ" if self.pixels is None else str(self.pixels)
-        why = "; ".join(self.reasons) or "the same model, versions and device: the file was changed after it was made"
+        why = "; ".join(self.reasons) or "all that it depends on is the same: the file was changed after it was made"
         return f"{self.state}: {distance}. {why}."
 
 
@@ -68,13 +68,8 @@ def compare(one: Image.Image, other: Image.Image) -> Pixels:
     return Pixels(int(gap.max()), float(gap.mean()), float((gap.max(axis=2) > 0).mean()))
 
 
-def judge(mine: Image.Image, again: Image.Image, then: dict[str, str], now: dict[str, str]) -> Verdict:
-    """The verdict on a rerun; `then` and `now` name what can change pixels although the recipe is the same."""
-    reasons = tuple(
-        f"{name} was {then.get(name) or 'not recorded'}, is {now.get(name) or 'absent'}"
-        for name in dict.fromkeys((*then, *now))
-        if then.get(name) != now.get(name)
-    )
+def judge(mine: Image.Image, again: Image.Image, reasons: tuple[str, ...]) -> Verdict:
+    """The verdict on a rerun; `reasons` are the differences of the two pictures' identities."""
     if mine.size != again.size:
         return Verdict("different", None, (f"size was {mine.size}, is {again.size}", *reasons))
     pixels = compare(mine, again)

@@ -36,8 +36,11 @@ class Engine(Protocol):
         Raises BadRequest when it is not there (any more).
         """
 
-    def cancel(self, task_id: str) -> bool:
-        """Ask for a task to stop, a running one before its next step. False: it is not there (any more)."""
+    def cancel(self, task_id: str, wait: bool = True) -> bool:
+        """Ask for a task to stop, a running one before its next step. False: it is not there (any more).
+
+        Raises SessionDied when nobody answers in time. `wait` False: only ask; from any thread.
+        """
 
     def status(self) -> Status:
         """How the engine is, within 2 seconds."""

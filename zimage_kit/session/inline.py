@@ -6,6 +6,7 @@ The model itself, and what runs with it, is `resident`'s.
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 import time
 from collections import deque
@@ -15,23 +16,28 @@ from typing import Literal
 
 from ..engine.events import Event, Listen
 from ..engine.gpus import list_gpus
-from ..engine.resident import Resident
+from ..engine.resident import ResidentModel
+from ..engine.settings import Settings
 from ..engine.task import Task
 from ..engine.worker_status import WorkerStatus
-from ..errors import BadRequest, JobCancelled, SessionDied
+from ..errors import BadRequest, JobCancelled, SessionDied, ZImageError
+from ..recipe.artifact import Artifact
 from ..recipe.request import Request
 from .engine import Finish, Status
 from .outcome import keep, last_event
 from .status import JobStatus
 
 _PATIENCE_SECONDS = 30.0
+_REOPEN = "zk.connect() opens a new one."
+_RESTART = "Restart this program or kernel: a CUDA error spoils the process that met it."
+_log = logging.getLogger("zimage_kit")
 
 
 @dataclass
 class _Job:
     task: Task
     tell: Listen
-    finish: Finish
+    report: Finish
     stop: threading.Event = field(default_factory=threading.Event)
     since: float = field(default_factory=time.monotonic)
     step: tuple[int | None, int | None] = (None, None)
@@ -40,7 +46,17 @@ class _Job:
         """Pass an event on, and remember how far the job is."""
         if event.kind == "step":
             self.step = event.step, event.steps
-        self.tell(event)
+        try:
+            self.tell(event)
+        except Exception:  # whoever listens; the picture is not to be lost over it
+            _log.exception("A listener of job %s failed", self.task.id)
+
+    def finish(self, outcome: Artifact | ZImageError, last: Event) -> None:
+        """Report the outcome, once."""
+        try:
+            self.report(outcome, last)
+        except Exception:
+            _log.exception("The outcome of job %s could not be reported", self.task.id)
 
 
 @dataclass
@@ -49,17 +65,28 @@ class _Errand:
 
     do: Callable[[], None]
     done: threading.Event = field(default_factory=threading.Event)
+    problem: BaseException | None = None
+
+    def run(self) -> None:
+        """Do it; what it raises is for whoever waits."""
+        try:
+            self.do()
+        except BaseException as error:
+            self.problem = error
+        self.done.set()
 
 
 class InlineEngine:
     """Jobs in the order in which they came, interactive ones before batch.
 
-    `device` and `dtype` None: chosen by `placement.choose`. A job that is to be kept is saved before it is told as
-    done; it ends with this process like any other.
+    A job that is to be kept is saved before it is reported as done; it ends with this process like any other. Every job
+    that was accepted ends in exactly one outcome. A CUDA error that sticks makes the process useless: then all jobs
+    fail, the engine closes, and `on_fault` is called with the reason.
     """
 
-    def __init__(self, device: str | None = None, dtype: str | None = None) -> None:
-        self._resident = Resident(device, dtype)
+    def __init__(self, settings: Settings | None = None, on_fault: Callable[[str], None] | None = None) -> None:
+        self._resident = ResidentModel(settings)
+        self._on_fault, self._reason = on_fault, ""
         self._queue: deque[_Job | _Errand] = deque()
         self._wake = threading.Condition()
         self._running: _Job | None = None
@@ -94,7 +121,7 @@ class InlineEngine:
     def models(self) -> None:
         """None: models are those on this machine's disk."""
 
-    def cancel(self, task_id: str) -> bool:
+    def cancel(self, task_id: str, wait: bool = True) -> bool:
         """Stop a task: a queued one at once, the running one before its next step."""
         with self._wake:
             if self._running is not None and self._running.task.id == task_id:
@@ -137,6 +164,9 @@ class InlineEngine:
         while not errand.done.wait(0.5):  # in short waits, so that an interrupt is heard on every system
             if not self._thread.is_alive():
                 raise SessionDied("the session was closed before it unloaded")
+        if errand.problem is not None:
+            reason = f"{type(errand.problem).__name__}: {errand.problem}"
+            raise SessionDied(f"the model could not be unloaded ({reason})", mend="Restart this program.")
 
     def restart(self) -> None:
         """Cancel everything, unload, and count model loads from zero."""
@@ -166,7 +196,7 @@ class InlineEngine:
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
-            raise SessionDied("this session is closed", mend="zk.connect() opens a new one.")
+            raise SessionDied(self._reason or "this session is closed", mend=_RESTART if self._reason else _REOPEN)
 
     def cancel_all(self) -> None:
         """Stop every job: those that wait at once, the running one before its next step."""
@@ -180,23 +210,33 @@ class InlineEngine:
             _finish_cancelled(job)
 
     def _work(self) -> None:
-        """The thread: one entry of the queue after the other until closed."""
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._queue or self._closed)
-                if self._closed and not self._queue:
-                    self._resident.drop()
+        """The thread: one entry of the queue after the other until closed. Whatever ends it, nobody waits for ever."""
+        try:
+            while (entry := self._next()) is not None:
+                if isinstance(entry, _Errand):
+                    entry.run()
+                else:
+                    self._run(entry)
+                if self._resident.fault:
+                    self._give_up(f"the device of this session failed ({self._resident.fault})")
                     return
-                entry = self._queue.popleft()
-                if isinstance(entry, _Job):
-                    self._running = entry
-                    for position, job in enumerate((job for job in self._queue if isinstance(job, _Job)), 1):
-                        job.listen(Event(kind="queued", job=job.task.id, position=position))
+            self._resident.drop()
+        except BaseException as error:  # a mistake of ours
+            _log.exception("The thread that draws ended")
+            self._give_up(f"the thread that draws ended with {type(error).__name__}: {error}")
+
+    def _next(self) -> _Job | _Errand | None:
+        """Wait for the next entry; None once closed."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._queue or self._closed)
+            if not self._queue:
+                return None
+            entry = self._queue.popleft()
             if isinstance(entry, _Job):
-                self._run(entry)
-            else:
-                entry.do()
-                entry.done.set()
+                self._running = entry
+                for position, job in enumerate((job for job in self._queue if isinstance(job, _Job)), 1):
+                    job.listen(Event(kind="queued", job=job.task.id, position=position))
+            return entry
 
     def _run(self, job: _Job) -> None:
         outcome, seconds = self._resident.run(job.task, job.listen, job.stop.is_set)
@@ -205,6 +245,23 @@ class InlineEngine:
         if job.task.keep:
             outcome = keep(job.task, outcome)
         job.finish(outcome, last_event(job.task.id, outcome, seconds))
+
+    def _give_up(self, reason: str) -> None:
+        """Take no more; every job that runs or waits fails."""
+        with self._wake:
+            self._closed, self._reason = True, reason
+            entries = [*([self._running] if self._running else []), *self._queue]
+            self._running = None
+            self._queue.clear()
+        for entry in entries:
+            if isinstance(entry, _Errand):
+                entry.problem = SessionDied(reason)
+                entry.done.set()
+            else:
+                error = SessionDied(f"job {entry.task.id} was not done: {reason}", mend=_RESTART)
+                entry.finish(error, last_event(entry.task.id, error))
+        if self._on_fault is not None:
+            self._on_fault(reason)
 
 
 def _is_batch(entry: _Job | _Errand) -> bool:

@@ -6,8 +6,8 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from ..engine.events import LAST, Event
@@ -63,8 +63,15 @@ class Job:
                 return
 
     def cancel(self) -> bool:
-        """Ask it to stop: before it begins, or before its next step. False: it is over already."""
+        """Ask it to stop: before it begins, or before its next step. False: it is over already.
+
+        Raises SessionDied when a session does not answer in time, so that nobody knows.
+        """
         return self._engine.cancel(self.id)
+
+    def abandon(self) -> None:
+        """Cancel without waiting for an answer: nobody is interested any more."""
+        self._engine.cancel(self.id, wait=False)
 
     def result(self, timeout: float | None = None) -> Artifact:
         """Wait for the artifact. Raises what went wrong, and TimeoutError after `timeout` seconds (the job goes on)."""
@@ -88,7 +95,8 @@ class Job:
                 pass
             return outcome.result()
         except asyncio.CancelledError:
-            self.cancel()
+            with suppress(ZImageError):
+                self.cancel()
             raise
 
     @contextmanager
@@ -97,7 +105,8 @@ class Job:
             yield
         except KeyboardInterrupt:
             if self._own:
-                self.cancel()
+                with suppress(ZImageError):  # the interrupt is what matters
+                    self.cancel()
             raise
 
     def __repr__(self) -> str:
@@ -119,9 +128,10 @@ class Job:
             self._news.notify_all()
 
     def finish(self, outcome: Artifact | ZImageError, last: Event) -> None:
-        """The engine tells the outcome, once, and the last event."""
-        if isinstance(outcome, ZImageError):
-            self._outcome.set_exception(outcome)
-        else:
-            self._outcome.set_result(outcome)
+        """The engine reports the last event and the outcome, once: whoever has the outcome sees the state it led to."""
         self.hear(last)
+        with suppress(InvalidStateError):  # whoever awaited it cancelled the future
+            if isinstance(outcome, ZImageError):
+                self._outcome.set_exception(outcome)
+            else:
+                self._outcome.set_result(outcome)

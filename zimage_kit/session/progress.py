@@ -97,9 +97,10 @@ def told(event: Event) -> tuple[float, float, str] | None:
 
 def seconds_left(event: Event) -> float | None:
     """Seconds until the last step, if they go on as they went so far; None where that cannot be said."""
-    if event.kind != "step" or not event.step or not event.steps or event.seconds is None:
+    seconds = event.seconds if event.drawing is None else event.drawing  # loading is no step, and comes once
+    if event.kind != "step" or not event.step or not event.steps or seconds is None:
         return None
-    return event.seconds / event.step * (event.steps - event.step)
+    return seconds / event.step * (event.steps - event.step)
 
 
 class Watcher(Protocol):

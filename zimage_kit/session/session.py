@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, overload
 from weakref import WeakValueDictionary
 
 from ..engine.events import Event
 from ..engine.preflight import Checked, check, check_applied
 from ..engine.task import Priority, Task
-from ..errors import BadRequest, NoRecipe, ZImageError
+from ..errors import BadRequest, ZImageError
 from ..library.store import outputs_dir
 from ..models.spec import ModelList, default_notice, list_models
-from ..recipe.artifact import Artifact, read
+from ..recipe.artifact import Artifact, picture_digest, read_any
 from ..recipe.request import Request
 from ..stages.stage import Stage
 from .engine import Engine, Status
-from .inline import InlineEngine
 from .job import Job
 from .progress import watcher
-from .shared import launch
+from .stream import Stream, seeds_for
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,7 +34,7 @@ if TYPE_CHECKING:
     from ..grid.plan import Labels
     from ..studio.panel.studio import Studio
 
-__all__ = ["Job", "Session", "connect"]
+__all__ = ["Job", "Session"]
 
 OnEvent = Callable[[Event], None]
 
@@ -117,13 +114,13 @@ class Session:
             with closing(watcher()) as watch:
                 return self._wait(job, on_event or watch.hear)
         requests = list(request)
-        seeds = _seeds(fields.pop("seed", None), len(requests))
+        seeds = seeds_for(fields.pop("seed", None), len(requests))
         checked = [
             self._checked(each, fields if seed is None else {**fields, "seed": seed})
             for each, seed in zip(requests, seeds, strict=True)
         ]
         jobs = [self._start(each, fresh, keep, priority or "batch") for each in checked]
-        return _Stream(jobs, self._wait, on_event)
+        return Stream(jobs, self._wait, on_event)
 
     def apply(
         self,
@@ -294,113 +291,17 @@ class Session:
         return artifact
 
 
-class _Stream(Iterator[Artifact]):
-    """Artifacts in the order of their jobs. Whoever stops listening (an error, an interrupt, close) stops the rest."""
-
-    def __init__(
-        self, jobs: Sequence[Job], wait: Callable[[Job, OnEvent | None], Artifact], on_event: OnEvent | None
-    ) -> None:
-        self._jobs, self._wait, self._on_event, self._count = list(jobs), wait, on_event, len(jobs)
-        self._watch = watcher()
-
-    def __next__(self) -> Artifact:
-        if not self._jobs:
-            self._watch.close()
-            raise StopIteration
-        of = f"picture {self._count - len(self._jobs) + 1} of {self._count}: "
-        try:
-            artifact = self._wait(self._jobs[0], self._on_event or (lambda event: self._watch.hear(event, of)))
-        except BaseException:
-            self.close()
-            raise
-        self._jobs.pop(0)
-        if not self._jobs:
-            self._watch.close()
-        return artifact
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def close(self) -> None:
-        """Cancel what is not done."""
-        for job in self._jobs:
-            job.cancel()
-        self._jobs.clear()
-        self._watch.close()
-
-
-def _seeds(seed: Any, count: int) -> Sequence[int | None]:
-    """One seed for each request: none, the same for all, or a sequence of as many."""
-    if seed is None or isinstance(seed, int):
-        return [seed] * count
-    seeds = list(seed)
-    if len(seeds) != count:
-        raise BadRequest(f"{len(seeds)} seeds for {count} requests", expected="one seed, or one for each request")
-    return seeds
-
-
 def _as_artifact(picture: Artifact | Image.Image | str | os.PathLike[str]) -> Artifact:
+    """The picture to apply stages to. One that this program did not make is known by its pixels from here on."""
     if isinstance(picture, Artifact):
-        return picture
-    if not isinstance(picture, str | os.PathLike):
-        return Artifact.from_image(picture)
-    try:
-        return read(picture)
-    except NoRecipe:
-        from PIL import Image
-
-        if not os.path.exists(picture):  # noqa: PTH110  `picture` may be any PathLike
-            raise
-        with Image.open(picture) as file:
-            return Artifact.from_image(file)
-
-
-_sessions: dict[tuple[str, str | None, str | None], Session] = {}
-_connecting = threading.Lock()
-
-
-def connect(
-    where: str | os.PathLike[str] | None = None, *, device: str | None = None, dtype: str | None = None
-) -> Session:
-    """The session to make pictures with. Connecting again gives the same one, with its model still loaded.
-
-    | where | which session |
-    |---|---|
-    | None | $ZIMAGE_SESSION if it is set (to one of the following), else "shared" |
-    | "shared" | your one session on this machine, for all notebooks and programs; it is started if there is none |
-    | a scheduler.json | the session that this file names, here or on another machine |
-    | "inline" | this process itself; the model goes when the process ends |
-
-    `device` is "cpu", "cuda:0" or "mps", `dtype` "float32" or "bfloat16"; left out, they are chosen. On native Windows
-    None means "inline", with a warning. Raises BadRequest, and SessionDied for a session that cannot be reached.
-    """
-    name = os.fspath(where or os.environ.get("ZIMAGE_SESSION") or "shared")
-    if name == "shared" and launch.WINDOWS:
-        if where == "shared":
-            raise BadRequest('connect("shared") on native Windows', mend=launch.WINDOWS_SAYS)
-        logging.getLogger("zimage_kit").warning(launch.WINDOWS_SAYS)
-        name = "inline"
-    if name not in ("shared", "inline") and not name.endswith(".json"):
-        raise BadRequest(
-            f"connect({name!r})",
-            expected='nothing, "shared", "inline" or the path of a scheduler.json',
-            mend="zk.connect() is what you want.",
-        )
-    if name.endswith(".json"):
-        name = str(Path(name).expanduser().absolute())
-        if device or dtype:
-            raise BadRequest("device and dtype with a session file", mend="Its workers say what they compute with.")
-    key = (str(launch.state_folder()) if name == "shared" else name, device, dtype)
-    with _connecting:
-        session = _sessions.get(key)
-        if session is None or session._engine.closed:
-            session = _sessions[key] = Session(_engine(name, device, dtype), name)
-        return session
-
-
-def _engine(name: str, device: str | None, dtype: str | None) -> Engine:
-    if name == "inline":
-        return InlineEngine(device, dtype)
-    from .shared.shared_engine import SharedEngine
-
-    return SharedEngine.of_user(device=device, dtype=dtype) if name == "shared" else SharedEngine.at(Path(name))
+        artifact = picture
+    elif isinstance(picture, str | os.PathLike):
+        artifact = read_any(picture)
+    else:
+        artifact = Artifact.from_image(picture)
+    if artifact.trace.fingerprint or artifact.request.source is not None:
+        return artifact
+    # its recipe was read from another program's line: run, it would give another picture than this one
+    known = Artifact(artifact.image, artifact.request.but(source=picture_digest(artifact.image)), artifact.trace)
+    known.path = artifact.path
+    return known

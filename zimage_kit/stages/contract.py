@@ -95,7 +95,7 @@ def _imports_no_torch(cls: type[Stage], fields: dict[str, Any]) -> list[str]:
     code = (
         "import json, sys; from zimage_kit import Request; from zimage_kit.stages import extensions;"
         "fields, roots = json.loads(sys.argv[1]);"
-        "from pathlib import Path; extensions.look_in(tuple(Path(root) for root in roots));"
+        "from pathlib import Path; extensions.looking_in(tuple(Path(root) for root in roots)).__enter__();"
         f"cls = extensions.stage_class({cls.kind!r}); stage = cls(**fields);"
         f"stage.resolved(Request(**json.loads(sys.argv[2])));"
         "print([name for name in ('torch', 'diffusers') if name in sys.modules])"

@@ -10,6 +10,8 @@ import importlib.util
 import os
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
@@ -81,13 +83,28 @@ class Failure:
 
 failures: dict[Path, Failure] = {}
 """By folder; what has been edited since is given another chance."""
-_told: tuple[Path, ...] = ()
+_client_roots: ContextVar[tuple[Path, ...] | None] = ContextVar("client_roots", default=None)
 
 
-def look_in(roots: tuple[Path, ...]) -> None:
-    """Look in these folders too, as in those of $ZIMAGE_EXTENSIONS: a worker is told its client's."""
-    global _told
-    _told = roots
+@contextmanager
+def looking_in(roots: tuple[Path, ...] | None) -> Iterator[None]:
+    """Meanwhile look in these folders instead of those of $ZIMAGE_EXTENSIONS: those of the client that asked.
+
+    None: in this process's own.
+    """
+    token = _client_roots.set(roots)
+    try:
+        yield
+    finally:
+        _client_roots.reset(token)
+
+
+def roots() -> tuple[Path, ...]:
+    """Every folder of extensions that is looked in now, in order, each once."""
+    ours = checkout()
+    client = _client_roots.get()
+    given = roots_given() if client is None else client
+    return tuple(dict.fromkeys([*([ours] if ours else []), *given]))
 
 
 def roots_given() -> tuple[Path, ...]:
@@ -114,7 +131,7 @@ def discover() -> tuple[Extension, ...]:
 def _places() -> Iterator[tuple[Path, str, str]]:
     """(folder, what it is imported as, version of the installed package that it came in or "")."""
     ours = checkout()
-    for place in dict.fromkeys([*([ours] if ours else []), *roots_given(), *_told]):
+    for place in roots():
         folders = (
             [place] if (place / MANIFEST).is_file() else sorted(path.parent for path in place.glob(f"*/{MANIFEST}"))
         )

@@ -9,13 +9,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 import traceback
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ..errors import ExtensionProblem, closest
+from ..files import content_digest
+from ..recipe.identity import code_digest, digest
 from ..recipe.request import StageData
 from .discovery import (
     MANIFEST,
@@ -25,33 +29,38 @@ from .discovery import (
     checkout,
     discover,
     failures,
-    look_in,
+    looking_in,
+    roots,
     roots_given,
     stamp,
 )
-from .stage import Stage, build, registry
+from .stage import Stage, build, origin, registry
 
 __all__ = [
-    "MANIFEST", "Extension", "build_stages", "checkout", "code_stamp", "discover", "kinds", "load", "load_module",
-    "look_in", "roots_given", "stage_class",
+    "MANIFEST", "Extension", "build_stages", "checkout", "code_digest_of", "discover", "kinds", "load", "load_module",
+    "looking_in", "roots_given", "stage_class",
 ]  # fmt: skip
 
 
 @dataclass
 class _Imported:
-    """An extension that was imported: the state of its code then, and the kinds it registered."""
+    """An extension that was imported: the state of its code then, its module, and its stages by kind."""
 
     stamp: tuple[Any, ...]
-    kinds: tuple[str, ...]
+    module: ModuleType
+    stages: dict[str, type[Stage]]
 
 
 _imported: dict[Path, _Imported] = {}
+_claims: dict[tuple[tuple[Path, ...], str], Path] = {}  # which folder brings a kind, for those who look in these roots
+_lock = threading.RLock()
 
 
 def load(extension: Extension) -> ModuleType:
-    """Import an extension, which registers its stages, or import it anew if its code has changed; returns its package.
+    """Import an extension, or import it anew if its code has changed; returns its package.
 
-    Raises ExtensionProblem; then none of its stages is registered.
+    Two projects may each have an extension with stages of one kind: whoever asks gets the one in its own folders.
+    Raises ExtensionProblem; then none of its stages can be used.
     """
     if extension.problem:
         raise ExtensionProblem(
@@ -63,41 +72,66 @@ def load(extension: Extension) -> ModuleType:
         raise ExtensionProblem(
             f"extension {extension.name} needs {', '.join(extension.missing)}", mend=f"Run: {extension.install}"
         )
-    now, there = stamp(extension.folder), _imported.get(extension.folder)
-    module = sys.modules.get(extension.module)
-    if module and there and there.stamp == now and all(registry.get(kind) for kind in there.kinds):
-        return module
-    _forget(extension)
-    before = registry.kinds()
-    try:
-        module = _import(extension)
-        absent = [kind for kind in extension.stages if registry.get(kind) is None]
-        if absent:
-            raise ExtensionProblem(f"{MANIFEST} names stage {absent[0]!r}, which the code does not define")
-    except (Exception, SystemExit) as error:  # whatever a foreign module does must not stop the rest
-        _imported[extension.folder] = _Imported(now, tuple(sorted(set(registry.kinds()) - set(before))))
+    with _lock:
+        now, there = stamp(extension.folder), _imported.get(extension.folder)
+        if there and there.stamp == now and sys.modules.get(there.module.__name__) is there.module:
+            return there.module
         _forget(extension)
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        failures[extension.folder] = Failure(now, reason, traceback.format_exc())
-        raise ExtensionProblem(
-            f"extension {extension.name} ({extension.folder}) does not load: {reason}",
-            mend="Repair or remove it.",
-            traceback=traceback.format_exc(),
-        ) from None
-    kinds = tuple(sorted(set(registry.kinds()) - set(before)))
-    for folder in [folder for folder, other in _imported.items() if set(other.kinds) & set(kinds)]:
-        del _imported[folder]  # it is gone, or nobody looks there any more
-    _imported[extension.folder] = _Imported(now, kinds)
-    return module
+        try:
+            with registry.collecting() as stages:
+                module = _import(extension)
+            _adopt(extension, stages)
+        except (Exception, SystemExit) as error:  # whatever a foreign module does must not stop the rest
+            _forget(extension)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            failures[extension.folder] = Failure(now, reason, traceback.format_exc())
+            raise ExtensionProblem(
+                f"extension {extension.name} ({extension.folder}) does not load: {reason}",
+                mend="Repair or remove it.",
+                traceback=traceback.format_exc(),
+            ) from None
+        _imported[extension.folder] = _Imported(now, module, stages)
+        return module
+
+
+def _adopt(extension: Extension, stages: dict[str, type[Stage]]) -> None:
+    """Complete the stages that were collected; raises ExtensionProblem for one that lacks or is there twice."""
+    for kind in dict.fromkeys((*stages, *extension.stages)):
+        defined = registry.get(kind)  # by a program that imported the package itself, or a notebook's own
+        if defined is None and kind in stages:
+            continue
+        if defined is not None and Path(origin(defined)[0]).is_relative_to(extension.folder):
+            stages.setdefault(kind, defined)
+        elif defined is not None:
+            where = f"{defined.__module__}.{defined.__qualname__}"
+            raise ExtensionProblem(
+                f"two stages of kind {kind!r}: {where} and extension {extension.name}",
+                mend="Recipes name stages by kind, so rename one of them or remove one extension.",
+                kind=kind,
+            )
+        else:
+            raise ExtensionProblem(f"{MANIFEST} names stage {kind!r}, which the code does not define")
 
 
 def _forget(extension: Extension) -> None:
     """Take an extension's stages and modules out, so that it can be imported anew."""
     there = _imported.pop(extension.folder, None)
-    for kind in there.kinds if there else ():
-        registry.remove(kind)
-    for name in [name for name in sys.modules if f"{name}.".startswith(f"{extension.module}.")]:
-        del sys.modules[name]
+    name = there.module.__name__ if there else _module_name(extension)
+    for each in [each for each in sys.modules if f"{each}.".startswith(f"{name}.")]:
+        del sys.modules[each]
+    for kind in there.stages if there else ():
+        defined = registry.get(kind)
+        if defined is not None and Path(origin(defined)[0]).is_relative_to(extension.folder):
+            registry.remove(kind)
+
+
+def _module_name(extension: Extension) -> str:
+    """What it is imported as; another name where a folder of the same name elsewhere has it already."""
+    taken = sys.modules.get(extension.module)
+    file = getattr(taken, "__file__", None)
+    if extension.installed or not file or Path(file).parent == extension.folder:
+        return extension.module
+    return f"{extension.module}_{digest(str(extension.folder))}"
 
 
 def _import(extension: Extension) -> ModuleType:
@@ -108,13 +142,14 @@ def _import(extension: Extension) -> ModuleType:
         above = ModuleType(PACKAGE)  # a namespace, as it is where zimage_kit is installed
         above.__path__ = []
         sys.modules[PACKAGE] = above
+    name = _module_name(extension)
     spec = importlib.util.spec_from_file_location(
-        extension.module, extension.folder / "__init__.py", submodule_search_locations=[str(extension.folder)]
+        name, extension.folder / "__init__.py", submodule_search_locations=[str(extension.folder)]
     )
     if spec is None or spec.loader is None or not (extension.folder / "__init__.py").is_file():
         raise ExtensionProblem(f"{extension.folder} has no __init__.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[extension.module] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
@@ -133,21 +168,36 @@ def stage_class(kind: str) -> type[Stage] | None:
 
     Raises ExtensionProblem when the extension that claims it does not load.
     """
-    folder = next((folder for folder, there in _imported.items() if kind in there.kinds), None)
-    current = registry.get(kind)
-    if current is not None and (folder is None or _imported[folder].stamp == stamp(folder)):
-        return current
-    for extension in discover():
-        if kind in extension.stages or extension.folder == folder:
-            load(extension)
-            break
-    return registry.get(kind)
+    with _lock:
+        place = roots(), kind
+        folder = _claims.get(place)
+        there = _imported.get(folder) if folder else None
+        if there is not None and folder is not None and there.stamp == stamp(folder):
+            return there.stages.get(kind)
+        for extension in discover():
+            if kind in extension.stages or (extension.folder == folder and not extension.problem):
+                load(extension)
+                _claims[place] = extension.folder
+                return _imported[extension.folder].stages.get(kind)
+        _claims.pop(place, None)
+        return registry.get(kind)
 
 
-def code_stamp(kind: str) -> str:
-    """Tells one state of the code behind a kind from another, within this process; "" for what is no extension's."""
-    found = next((there.stamp for there in _imported.values() if kind in there.kinds), ())
-    return repr(hash(found)) if found else ""
+def code_digest_of(kind: str) -> str:
+    """12 hexadecimal digits of the code behind a kind: of its extension's files, or of the class's own functions."""
+    folder = _claims.get((roots(), kind))
+    there = _imported.get(folder) if folder else None
+    if folder is not None and there is not None:
+        return _files_digest(folder, there.stamp)
+    cls = registry.get(kind)
+    return "" if cls is None else code_digest(cls)
+
+
+@lru_cache(maxsize=64)
+def _files_digest(folder: Path, stamp: tuple[Any, ...]) -> str:
+    """Of the files in a stamp, whatever their times: the same code elsewhere has the same digest."""
+    files = [Path(name) for name, *_ in stamp]
+    return digest({str(file.relative_to(folder)): content_digest(file) for file in files if file.is_file()})
 
 
 def kinds() -> tuple[str, ...]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get_origin
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..errors import BadRequest, ExtensionProblem, closest
+from ..files import content_digest
 from ..recipe.request import Lora, Request, StageData, explain
 
 if TYPE_CHECKING:
@@ -112,9 +115,10 @@ class Context:
 class Stage(BaseModel):
     """Base of all stages: frozen fields, a `kind`, and `before` or `after` (or both) overridden.
 
-    `version` goes up when the same fields start to give another picture; it is part of every cache key. `identity` are
-    fields with which the stage changes nothing at all. `finishing`: what this stage puts on the picture would suffer
-    from later stages (letters, a frame), so it belongs at the end, and another order is warned about.
+    `version` goes up when the same fields start to give another picture; it is part of a picture's identity.
+    `identity` are fields with which the stage changes nothing at all. `finishing`: what this stage
+    puts on the picture would suffer from later stages (letters, a frame), so it belongs at the end, and another order
+    is warned about.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -186,14 +190,15 @@ class Stage(BaseModel):
         """
         return None
 
-    def cache_key(self) -> str:
-        """What the outcome depends on beside the fields: the version, and the state of files that fields name."""
-        stamps = []
-        for value in dict(self).values():
-            if isinstance(value, Path) and value.exists():
-                stat = value.stat()
-                stamps.append(f"{stat.st_size}:{stat.st_mtime_ns}")
-        return " ".join((f"{self.kind}:{self.version}", *stamps))
+    def depends(self, request: Request) -> Mapping[str, str]:
+        """What the outcome depends on beside the fields: name -> digest, such as {"network": content_digest(file)}.
+
+        An entry that has a field's name stands for that field. By default every field that holds the path of a file
+        counts by what the file holds, wherever it lies. `request` is the whole resolved recipe. Overriding it, begin
+        with `super().depends(request)`. Must not import torch. May raise what `check` raises.
+        """
+        paths = {name: value.expanduser() for name, value in dict(self).items() if isinstance(value, Path)}
+        return {name: content_digest(path) for name, path in paths.items() if path.is_file()}
 
     def data(self) -> StageData:
         """The stage as it stands in a recipe: `{"kind": …, fields…}`."""
@@ -212,10 +217,24 @@ _KIND = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Registry:
-    """The stages that have been defined so far, by kind. A registration that raises leaves it unchanged."""
+    """The stages that this process defined itself, by kind; those of extensions are kept by `extensions`.
+
+    A registration that raises leaves it unchanged.
+    """
 
     def __init__(self) -> None:
         self._stages: dict[str, type[Stage]] = {}
+        self._collecting: ContextVar[dict[str, type[Stage]] | None] = ContextVar("collecting", default=None)
+
+    @contextmanager
+    def collecting(self) -> Iterator[dict[str, type[Stage]]]:
+        """Meanwhile stages that are defined go into the mapping given here, by kind: an extension is imported."""
+        found: dict[str, type[Stage]] = {}
+        token = self._collecting.set(found)
+        try:
+            yield found
+        finally:
+            self._collecting.reset(token)
 
     def add(self, cls: type[StageType]) -> type[StageType]:
         """Register a Stage class. Defining the same class anew (a notebook cell run twice) replaces it.
@@ -234,16 +253,24 @@ class Registry:
             )
         if not (cls.conditions() or cls.transforms()):
             raise ExtensionProblem(f"stage {cls.kind} ({where}) has neither before nor after", mend="Write one.")
+        if hasattr(cls, "cache_key"):
+            raise ExtensionProblem(
+                f"{where} defines cache_key",
+                expected="depends",
+                mend="Return a mapping of names to digests from depends.",
+            )
         if "kind" in cls.model_fields:
             raise ExtensionProblem(f"{where} annotates kind", mend='Write kind = "caption" without an annotation.')
-        there = self._stages.get(cls.kind)
-        if there is not None and _origin(there) != _origin(cls):
+        collected = self._collecting.get()
+        stages = self._stages if collected is None else collected
+        there = stages.get(cls.kind)
+        if there is not None and origin(there) != origin(cls):
             raise ExtensionProblem(
                 f"two stages of kind {cls.kind!r}: {there.__module__}.{there.__qualname__} and {where}",
                 mend="Recipes name stages by kind, so rename one of them or remove one extension.",
                 kind=cls.kind,
             )
-        self._stages[cls.kind] = cls
+        stages[cls.kind] = cls
         return cls
 
     def get(self, kind: str) -> type[Stage] | None:
@@ -259,7 +286,7 @@ class Registry:
         return tuple(sorted(self._stages))
 
 
-def _origin(cls: type[Stage]) -> tuple[str, str]:
+def origin(cls: type[Stage]) -> tuple[str, str]:
     """Where a class is written: its file (which may be imported under two names), else its module."""
     module = sys.modules.get(cls.__module__)
     return getattr(module, "__file__", None) or cls.__module__, cls.__qualname__

@@ -115,36 +115,38 @@ def test_tiles_leave_no_seam(weights: str, small_x2plus: Path) -> None:
         assert difference(whole, tiled) <= 1
 
 
-def test_the_tiles_are_chosen_from_free_memory(monkeypatch: pytest.MonkeyPatch, small_x2plus: Path) -> None:
-    network = networks.by_spandrel(small_x2plus, "cpu")
-    pixels = torch.zeros(1, 3, 600, 800, dtype=torch.uint8)
-    sides = []
-    for free in (64 << 30, 2 << 30, 500 << 20, 1 << 20):
-        monkeypatch.setattr(tiles, "free_memory", lambda device, free=free: free)
-        sides.append(tiles.fitting(network, pixels, "cpu", torch.float32))
-    assert sides == sorted(sides, reverse=True)
-    assert len(set(sides)) >= 3
-    assert sides[-1] == tiles.SMALLEST
+def test_neither_free_memory_nor_an_earlier_picture_changes_a_pixel(
+    small_x2plus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zimage_kit.engine import memory
+
+    image, made = picture(600, 560), []
+    for free, before in ((64 << 30, picture(64, 64, 1)), (1 << 20, picture(96, 64, 2))):
+        monkeypatch.setattr(memory, "free_memory", lambda device, free=free: free)
+        network = networks.by_spandrel(small_x2plus, "cpu")
+        tiles.enlarge(before, network, "cpu", torch.bfloat16)
+        made.append(tiles.enlarge(image, network, "cpu", torch.bfloat16))
+    (one, how), (other, how_other) = made
+    assert how == how_other
+    assert "4 tiles of 512 pixels" in how
+    assert one.tobytes() == other.tobytes()
 
 
-def test_out_of_memory_makes_the_tiles_smaller_and_the_picture_stays_right(small_x2plus: Path) -> None:
+def test_out_of_memory_is_an_error_that_names_smaller_tiles(small_x2plus: Path) -> None:
     network = networks.by_spandrel(small_x2plus, "cpu")
-    image, seen, said = picture(260, 200), [], []
 
     def short_of_memory(pixels: torch.Tensor) -> torch.Tensor:
-        seen.append(max(pixels.shape[-2:]))
-        if seen[-1] > 150:
+        if max(pixels.shape[-2:]) > 150:
             raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 123 bytes")
         return network.run(pixels)
 
     poor = networks.Network(2, short_of_memory, network.half, network.about)
-    tiled, how = tiles.enlarge(image, poor, "cpu", torch.float32, 4096, told=said.append)
-    whole, _ = tiles.enlarge(image, network, "cpu", torch.float32, 4096)
-    assert difference(whole, tiled) <= 1
-    assert "tiles of" in how
-    assert "out of memory; tiles of 130 pixels now" in said
-    with pytest.raises(OutOfMemory):
-        tiles.enlarge(image, networks.Network(2, _never, False, ""), "cpu", torch.float32)
+    with pytest.raises(OutOfMemory, match=r"Set upscale\.tile=256"):
+        tiles.enlarge(picture(260, 200), poor, "cpu", torch.float32)
+    tiled, _ = tiles.enlarge(picture(260, 200), poor, "cpu", torch.float32, 64)
+    assert tiled.size == (520, 400)
+    with pytest.raises(OutOfMemory, match=r"Set upscale\.tile=64"):
+        tiles.enlarge(picture(64, 64), networks.Network(2, _never, False, ""), "cpu", torch.float32, 64)
 
 
 def _never(pixels: torch.Tensor) -> torch.Tensor:
@@ -169,7 +171,7 @@ def test_half_precision_that_overflows_is_done_again_in_float32(
         out = network.run(pixels)
         return out * float("inf") if pixels.dtype == torch.bfloat16 else out
 
-    monkeypatch.setattr(tiles, "SAFE", 1000.0)  # it seemed safe where it was looked at
+    monkeypatch.setattr(tiles, "SAFE", 1000.0)  # it seemed safe on the test pattern
     made, how = tiles.enlarge(picture(64, 64), networks.Network(2, overflowing, True, ""), "cpu", torch.bfloat16)
     assert types == [torch.float32, torch.bfloat16, torch.bfloat16, torch.float32]
     assert how.startswith("float32")
@@ -330,9 +332,8 @@ def test_the_network_is_loaded_once_and_goes_with_unload(session: Session, monke
 def test_the_cache_tells_a_file_from_its_successor_and_from_none(small_x2plus: Path, tmp_path: Path) -> None:
     file = tmp_path / "net.pth"
     stage = zk.stages.upscale(weights=str(file))
-    keys = [stage.cache_key()]
+    keys = [stage.depends(REQUEST)["weights"]]
     for content in (b"one", b"another"):
         file.write_bytes(content)
-        keys.append(stage.cache_key())
+        keys.append(stage.depends(REQUEST)["weights"])
     assert len(set(keys)) == 3
-    assert all(key.startswith("upscale:1") for key in keys)

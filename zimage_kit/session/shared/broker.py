@@ -22,6 +22,7 @@ from distributed.core import Status as ServerStatus
 
 from zimage_kit import __version__
 
+from ...engine.settings import Settings
 from ...errors import JobCancelled, JobFailed, SessionDied, ZImageError
 from ..outcome import last_event
 from ..status import Status
@@ -73,13 +74,14 @@ class Broker(SchedulerPlugin):
 
     # clients
 
-    async def attach(self, comm: Any, label: str, name: str) -> ServerStatus:
+    async def attach(self, comm: Any, label: str, name: str, protocol: int = 1) -> ServerStatus:
         """Serve one process until its connection ends, in whatever way; then its jobs are cancelled."""
         client = Client(name, label, BatchedSend(interval="1ms", loop=self._scheduler.loop))
         client.stream.start(comm)
         self._state.clients.add(client)
-        settings = {name: dask.config.get(f"zimage.{name}", None) for name in ("device", "dtype")}
-        client.send(op="welcome", version=__version__, models=self._state.models(), settings=settings)
+        settings = {name: dask.config.get(f"zimage.{name}", None) for name in Settings.model_fields}
+        greeting = {"version": __version__, "protocol": wire.PROTOCOL, "models": self._state.models()}
+        client.send(op="welcome", settings=settings, **greeting)
         try:
             await self._scheduler.handle_stream(comm, extra={"client": client})
         finally:
@@ -95,7 +97,7 @@ class Broker(SchedulerPlugin):
             _log.exception("a job of %s", client.label)
             failed = JobFailed(f"the session cannot take this job ({type(error).__name__}: {error})")
             last = last_event(str(task.get("id")), failed)
-            client.send(op="outcome", outcome=wire.error_out(failed), event=wire.event_out(last))
+            client.send(op="outcome", job=last.job, outcome=wire.error_out(failed), event=wire.event_out(last))
         self._schedule_soon()
 
     def _ask(self, client: Client, number: int, what: str, **arguments: Any) -> None:
@@ -170,8 +172,10 @@ class Broker(SchedulerPlugin):
     async def _unload(self, client: Client | None = None) -> None:
         """Every worker gives its memory back once what it runs is done."""
         waiting = [self._question(slot, "zimage-unload") for slot in self._state.slots.values()]
-        if waiting:
-            await asyncio.wait(waiting)
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, ZImageError):
+                raise outcome
 
     async def _restart(self, client: Client) -> None:
         """Cancel everything and start the workers' processes anew."""
@@ -216,7 +220,14 @@ class Broker(SchedulerPlugin):
             self._end_job(queued, error)
         self._schedule_soon()
 
-    def _report(self, worker: str, number: int, worker_status: wire.Message, gpus: list[wire.Message]) -> None:
+    def _report(
+        self,
+        worker: str,
+        number: int,
+        worker_status: wire.Message,
+        gpus: list[wire.Message],
+        failed: wire.Message | None = None,
+    ) -> None:
         models, slot = self._state.models(), self._state.slots.get(worker)
         if slot is None:
             if worker not in self._scheduler.workers:
@@ -228,7 +239,10 @@ class Broker(SchedulerPlugin):
                 client.send(op="models", models=self._state.models())
         awaited = slot.awaited.pop(number, None)
         if awaited is not None and not awaited.done():
-            awaited.set_result(None)
+            if failed is None:
+                awaited.set_result(None)
+            else:
+                awaited.set_exception(wire.error_in(failed))
         self._schedule_soon()
 
     def _begun(self, worker: str, job: str) -> None:
@@ -236,7 +250,10 @@ class Broker(SchedulerPlugin):
         if queued is not None:
             queued.begun = True
 
-    def _event(self, worker: str, event: wire.Message) -> None:
+    def _event(self, worker: str, event: wire.Message, worker_status: wire.Message | None = None) -> None:
+        slot = self._state.slots.get(worker)
+        if slot is not None and worker_status is not None:
+            slot.reported = worker_status
         queued = self._state.jobs.get(event["job"])
         if queued is not None:
             queued.last = event
@@ -309,7 +326,7 @@ class Broker(SchedulerPlugin):
         """The job is over: tell everyone who listens."""
         self._state.close(queued, outcome, event)
         for client in queued.listeners:
-            client.send(op="outcome", outcome=outcome, event=event)
+            client.send(op="outcome", job=queued.id, outcome=outcome, event=event)
 
     def _no_worker(self) -> None:
         for queued in list(self._state.jobs.values()):
@@ -326,13 +343,19 @@ class Broker(SchedulerPlugin):
         return answered
 
     def _safely(self, handle: Callable[..., None]) -> Callable[..., None]:
-        """A handler whose failure is logged and does not cut the connection that it came from."""
+        """A handler whose failure is logged, ends the job that the message is about, and cuts no connection."""
 
         def handled(**message: Any) -> None:
             try:
                 handle(**message)
-            except Exception:
+            except Exception as error:
                 _log.exception("while handling a message")
+                job = message.get("job") or (message.get("event") or {}).get("job")
+                queued = self._state.jobs.get(str(job))
+                if queued is not None:
+                    reason = f"{type(error).__name__}: {error}"
+                    self._end_job(queued, JobFailed(f"the session lost track of job {job} ({reason})", mend=_LOG))
+                    self._schedule_soon()
 
         return handled
 

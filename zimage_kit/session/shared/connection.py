@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 import os
 import platform
 import sys
@@ -23,6 +24,7 @@ from . import wire
 from .launch import SessionFile
 
 CONNECT_SECONDS = 2.0
+_log = logging.getLogger("zimage_kit")
 
 OnMessage = Callable[[wire.Message], None]
 OnLost = Callable[[], None]
@@ -78,6 +80,11 @@ class Connection:
         finally:
             self._answers.pop(number, None)
 
+    def tell(self, what: str, **arguments: Any) -> None:
+        """Ask the broker for something without waiting for its answer; from any thread. Nothing if it is gone."""
+        with suppress(SessionDied):
+            self.send(op="zimage-ask", number=next(self._numbers), what=what, **arguments)
+
     def close(self) -> None:
         """End the connection; what was sent before is still delivered."""
         if self.open and threading.current_thread() is not self._thread:
@@ -113,7 +120,8 @@ class Connection:
             ) from None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await comm.write({"op": "zimage_attach", "label": label(), "name": uuid.uuid4().hex})
+                attach = {"op": "zimage_attach", "label": label(), "name": uuid.uuid4().hex}
+                await comm.write({**attach, "protocol": wire.PROTOCOL})
                 first = await comm.read()
         except (TimeoutError, OSError):
             comm.abort()
@@ -126,6 +134,13 @@ class Connection:
                 mend="Start its scheduler with --preload zimage_kit.session.shared.broker.",
             )
         self.welcome = messages[0]
+        if self.welcome.get("protocol") != wire.PROTOCOL:
+            comm.abort()
+            theirs = self.welcome.get("version", "an earlier version")
+            raise SessionDied(
+                f"the session at {self.file.address} runs zimage_kit {theirs}, which speaks another protocol than this",
+                mend="`zimage session stop` ends it; the next connect starts a new one.",
+            )
         self._comm = comm
         self._stream = BatchedSend(interval="1ms")
         self._stream.start(comm)
@@ -139,10 +154,13 @@ class Connection:
         try:
             while True:
                 for message in messages:
-                    if message["op"] == "answer":
-                        self._answered(message)
-                    else:
-                        self._on_message(message)
+                    try:
+                        if message["op"] == "answer":
+                            self._answered(message)
+                        else:
+                            self._on_message(message)
+                    except Exception:  # one message that cannot be read must not cost all the others
+                        _log.exception("A message of the session could not be read")
                 messages = await self._comm.read()
         except OSError:  # Dask's CommClosedError is one
             pass
@@ -160,7 +178,10 @@ class Connection:
         if answer is None:
             return  # whoever asked has stopped waiting
         if "failed" in message:
-            answer.set_exception(wire.error_in(message["failed"]))
+            try:
+                answer.set_exception(wire.error_in(message["failed"]))
+            except Exception as error:
+                answer.set_exception(SessionDied(f"the session's answer cannot be read ({error})"))
         else:
             answer.set_result(message["value"])
 

@@ -100,16 +100,28 @@ def private_folder(path: Path) -> Path:
 
 
 def read_session_file(path: Path) -> SessionFile:
-    """The session behind a file of ours or of Dask's own. Raises BadRequest for any other."""
+    """The session behind a file of ours or of Dask's own. Raises BadRequest for any other.
+
+    A file with a key in it that others may read is refused, as ssh does: whoever read it can run code as its user.
+    """
+    path = path.expanduser()
     try:
-        data = json.loads(path.expanduser().read_bytes())
+        data = json.loads(path.read_bytes())
         known = {name: data[name] for name in ("address", "certificate", "key", "host", "pid") if name in data}
         if not isinstance(known["address"], str):
             raise ValueError(f"address={known['address']!r}")
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if known.get("key") and not WINDOWS and mode & 0o077:
+            raise SessionDied(
+                f"{path} holds the session's key, and others may read it (mode {mode:04o})",
+                expected="a file that only you can read",
+                mend=f"Run: chmod 600 {path}. If somebody may have read it, stop the session and start a new one.",
+                path=str(path),
+            )
         return SessionFile(**known)
     except FileNotFoundError:
         raise BadRequest(f"there is no session file {path}", mend="`zimage session start` writes one.") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadRequest(f"{path} is no session file ({error})", expected="a scheduler.json") from None
 
 

@@ -24,6 +24,7 @@ from distributed.comm.core import connect
 from distributed.security import Security
 
 from ...engine.gpus import list_gpus
+from ...engine.settings import Settings
 from ...errors import ZImageError
 from . import connection as link
 from . import launch
@@ -62,11 +63,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--device", help="cpu, cuda or mps instead of the best there is")
     parser.add_argument("--dtype", help="float32 or bfloat16")
+    parser.add_argument("--memory", help="the most that a model may take on a device, such as 8GB")
+    parser.add_argument("--speed", help="stock: diffusers' plain modules")
     parser.add_argument("--idle-unload", type=float, help="seconds without a job, then unload")
     options = parser.parse_args()
     settings = {
-        "zimage.device": options.device,
-        "zimage.dtype": options.dtype,
+        **{f"zimage.{name}": getattr(options, name) for name in Settings.model_fields},
         "zimage.idle-unload": options.idle_unload,
     }
     # whatever is written here is this user's own; the pictures that workers keep are as the user's files are

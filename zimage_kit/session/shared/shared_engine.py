@@ -20,8 +20,9 @@ from typing import Any
 import zimage_kit
 
 from ...engine.events import Event, Listen
+from ...engine.settings import Settings
 from ...engine.task import Task
-from ...errors import BadRequest, JobCancelled, SessionDied, ZImageError
+from ...errors import BadRequest, JobCancelled, JobFailed, SessionDied, ZImageError
 from ...models.spec import models_here
 from ...recipe.artifact import read
 from ...recipe.request import Request
@@ -63,23 +64,22 @@ class SharedEngine:
         atexit.register(self.close)
 
     @classmethod
-    def of_user(cls, **options: Any) -> SharedEngine:
+    def of_user(cls, settings: Settings | None = None, **options: Any) -> SharedEngine:
         """The one session of this user on this machine.
 
-        `options` are for starting it: host, port, device, dtype, idle_unload. Raises BadRequest when one is there with
-        another device or dtype.
+        `settings` and the further `options` are for starting it: host, port, idle_unload. Raises BadRequest when one is
+        there with other settings than those given.
         """
         options.setdefault("idle_unload", launch.idle_unload_setting())
-        wanted = {name: options.get(name) for name in ("device", "dtype")}
+        settings = settings or Settings()
 
         def open_link(on_message: OnMessage, on_lost: OnLost) -> Connection:
-            link = find_or_start(options, on_message, on_lost)
-            there = {name: link.welcome["settings"][name] for name in wanted}
-            if any(value is not None and value != there[name] for name, value in wanted.items()):
+            link = find_or_start({**options, **settings.given()}, on_message, on_lost)
+            there = Settings(**link.welcome["settings"])
+            if any(getattr(there, name) != value for name, value in settings.given().items()):
                 link.close()
-                asked = ", ".join(f"{name}={value!r}" for name, value in wanted.items() if value)
                 raise BadRequest(
-                    f"{asked}, but your session runs with device={there['device']!r}, dtype={there['dtype']!r}",
+                    f"{settings}, but your session runs with {there}",
                     mend='Stop it (`zimage session stop`) and connect again, or use connect("inline", …).',
                 )
             return link
@@ -111,34 +111,48 @@ class SharedEngine:
         return cls(open_link, str(path), on_this_disk=False)
 
     def submit(self, task: Task, listen: Listen, finish: Finish) -> None:
-        """Send a task to the desk. A session that is gone is opened anew first."""
+        """Send a task to the broker. A session that is gone is opened anew first."""
+        message = wire.task_out(task)  # before anybody waits for it
         with self._lock:
             link = self._line()
             self._listeners[task.id] = [_Listener(listen, finish, task.keep)]
             request = task.request
-            link.send(op="zimage-submit", task=wire.task_out(task), prompt=request.prompt, model=request.model or "")
+            try:
+                link.send(op="zimage-submit", task=message, prompt=request.prompt, model=request.model or "")
+            except BaseException:
+                self._listeners.pop(task.id, None)
+                raise
 
     def follow(self, task_id: str, listen: Listen, finish: Finish) -> Request:
         """Hear of any process's job, from how it is now. A kept job that is done gives its picture from its file."""
-        listeners = _Listener(listen, finish)
+        listener = _Listener(listen, finish)
         with self._lock:
-            self._listeners.setdefault(task_id, []).append(listeners)
+            link = self._line()  # first: a connection that is opened anew has listeners of its own
+            self._listeners.setdefault(task_id, []).append(listener)
         try:
-            answer = self._line().ask("follow", STATUS_SECONDS, job=task_id)
+            answer = link.ask("follow", STATUS_SECONDS, job=task_id)
+            request = wire.request_in(answer["request"])
+            if "path" in answer:  # it is over
+                self._forget(task_id, listener)
+                finish(_finished(task_id, answer), wire.event_in(answer["event"]))
+            return request
+        except TimeoutError:
+            self._forget(task_id, listener)
+            raise _no_answer("where the job is") from None
         except BaseException:
-            self._forget(task_id, listeners)
+            self._forget(task_id, listener)
             raise
-        request = wire.request_in(answer["request"])
-        if "path" in answer:  # it is over
-            self._forget(task_id, listeners)
-            finish(_finished(task_id, answer), wire.event_in(answer["event"]))
-        return request
 
-    def cancel(self, task_id: str) -> bool:
-        """Ask the desk to stop a job, whoever's it is."""
+    def cancel(self, task_id: str, wait: bool = True) -> bool:
+        """Ask the broker to stop a job, whoever's it is. Raises NotAnswering when it does not say whether it did."""
+        if not wait:
+            self._link.tell("cancel", job=task_id)
+            return True
         try:
             return bool(self._link.ask("cancel", STATUS_SECONDS, job=task_id))
-        except (SessionDied, TimeoutError):
+        except TimeoutError:
+            raise _no_answer("whether the job was cancelled") from None
+        except SessionDied:
             return False  # with its session gone a job is over
 
     def status(self) -> Status:
@@ -213,13 +227,27 @@ class SharedEngine:
                 for job, position in message["positions"].items():
                     _tell(listeners, Event(kind="queued", job=job, position=position))
             case "outcome":
-                last = wire.event_in(message["event"])
-                with self._lock:
-                    told = listeners.pop(last.job, [])
-                for each in told:
-                    each.finish(wire.outcome_in(message["outcome"]), last)
+                self._finish(listeners, message)
             case "models":
                 self._models = frozenset(message["models"])
+
+    def _finish(self, listeners: _ListenersByJob, message: wire.Message) -> None:
+        """A job is over. An outcome that cannot be read is one too: nobody waits for ever."""
+        job = str(message.get("job") or message["event"]["job"])
+        with self._lock:
+            told = listeners.pop(job, [])
+        for each in told:
+            try:
+                outcome, last = wire.outcome_in(message["outcome"]), wire.event_in(message["event"])
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                mend = "Session and program may be of different versions: `zimage session stop`, then connect again."
+                outcome = JobFailed(f"what the session made of job {job} cannot be read ({reason})", mend=mend)
+                last = last_event(job, outcome)
+            try:
+                each.finish(outcome, last)
+            except Exception:
+                _log.exception("A listener of job %s failed", job)
 
     def _on_lost(self, listeners: _ListenersByJob) -> None:
         """The connection is gone, and so is what was asked for."""
@@ -259,8 +287,17 @@ def _end_quickly() -> None:
 
 
 def _tell(listeners: _ListenersByJob, event: Event) -> None:
-    for each in listeners.get(event.job, ()):
-        each.listen(event)
+    for each in tuple(listeners.get(event.job, ())):
+        try:
+            each.listen(event)
+        except Exception:
+            _log.exception("A listener of job %s failed", event.job)
+
+
+def _no_answer(what: str) -> NotAnswering:
+    return NotAnswering(
+        f"the session did not say within {STATUS_SECONDS:g} s {what}", mend="zimage session status says how it is."
+    )
 
 
 def find_or_start(options: dict[str, Any], on_message: OnMessage, on_lost: OnLost) -> Connection:

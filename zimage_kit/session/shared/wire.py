@@ -6,15 +6,21 @@ A task goes in; events and one outcome come back: an artifact as its pixels and 
 from __future__ import annotations
 
 import json
+import os
 import platform
+import uuid
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import errors
 from ...engine.events import Event
+from ...engine.preflight import named_files
 from ...engine.task import Task
-from ...errors import JobFailed, ZImageError
+from ...errors import BadRequest, JobFailed, ZImageError
+from ...files import content_digest
+from ...models.spec import ModelSpec, registered
 from ...recipe.artifact import Artifact, Trace
 from ...recipe.request import Request
 from ...stages.extensions import roots_given
@@ -25,8 +31,31 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 
 
+PROTOCOL = 2
+"""Goes up when what crosses changes; programs and sessions of different numbers refuse each other."""
+
+
+@cache
+def machine() -> str:
+    """What this process can only share with others that read the same disk: this boot of the machine, and its root.
+
+    Two containers or machines may well have one host name, but not one root folder.
+    """
+    root = os.stat("/")  # noqa: PTH116
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot = str(uuid.getnode())
+    return f"{platform.node()} {boot} {root.st_dev}:{root.st_ino}"
+
+
 def task_out(task: Task) -> Message:
-    """A task for the journey. What was checked here stays here: the worker checks against its own disk."""
+    """A task for the journey. What was checked here stays here: the worker checks against its own disk.
+
+    Files that the recipe names go along as absolute paths with what they hold. Raises what `named_files` raises.
+    """
+    here = task.checked is None or task.checked.directory is not None
+    files = named_files(task.request, task.checked.spec if task.checked else None) if here else {}
     return {
         "id": task.id,
         "request": task.request.model_dump_json(),
@@ -38,27 +67,44 @@ def task_out(task: Task) -> Message:
         "keep": task.keep,
         "priority": task.priority,
         "folder": None if task.folder is None else str(task.folder),
-        "host": platform.node(),
+        "machine": machine(),
         "extensions": [str(root) for root in roots_given()],
+        "files": {name: [str(path), held] for name, (path, held) in files.items()},
+        "models": [spec.model_dump_json() for spec in registered()],
     }
 
 
 def task_in(message: Message) -> Task:
-    """The task again, to be checked where it will run. A folder means something on its own machine only."""
-    folder = message["folder"] if message["host"] == platform.node() else None
+    """The task again, to be checked where it will run. Folders mean something on their own machine only.
+
+    Raises BadRequest for a file that is not the same here.
+    """
+    here = message["machine"] == machine()
+    folder = message["folder"] if here else None
     return Task(
         id=message["id"],
         request=request_in(message["request"]),
         picture=None if message["picture"] is None else _image(message["picture"]),
         trace=Trace(**json.loads(message["trace"])),
         folder=None if folder is None else Path(folder),
+        roots=tuple(Path(root) for root in message["extensions"]) if here else None,
+        files=dict(_files_in(message["files"])),
+        models=tuple(ModelSpec(**json.loads(spec)) for spec in message["models"]),
         **{name: message[name] for name in ("done", "fresh", "keep", "priority")},
     )
 
 
-def extensions_in(message: Message) -> tuple[Path, ...]:
-    """Where the client looks for extensions, as far as that means something on this machine."""
-    return tuple(Path(root) for root in message["extensions"]) if message["host"] == platform.node() else ()
+def _files_in(files: Message) -> Iterator[tuple[str, Path]]:
+    """The files that a recipe names, where they are the same here; a LoRA's bare name is looked up later."""
+    for name, (path, held) in files.items():
+        file = Path(path)
+        if file.is_file() and content_digest(file) == held:
+            yield name, file
+        elif Path(name).is_absolute():
+            seen = "holds something else" if file.is_file() else "is not there"
+            raise BadRequest(
+                f"{path} {seen} on the worker's machine", mend="Copy the file to the same place there.", path=path
+            )
 
 
 def request_in(text: str) -> Request:

@@ -1,0 +1,122 @@
+"""Identity: what a picture's pixels depend on, as an ordered mapping of names to digests. The only place that knows.
+
+The session's cache of pictures, a grid's cells, the trace and `verify` are views of it: two pictures with the same
+identity have the same pixels, and where they differ, the entries that differ say why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from types import CodeType
+from typing import Any, Protocol
+
+from .request import Request, StageData
+
+FIELDS = ("prompt", "negative_prompt", "width", "height", "steps", "guidance", "seed", "source")
+"""Of a request, as they stand. The model, LoRAs and stages are known by what their files hold."""
+
+CIRCUMSTANCES = ("device", "dtype", "speed", "zimage-kit", "torch", "diffusers", "transformers")
+"""Of the process that draws. They move single pixels by rounding, so a grid's cells leave them out."""
+
+Identity = dict[str, str]
+
+
+class Dependent(Protocol):
+    """What is asked of a stage."""
+
+    def data(self) -> StageData:
+        """Its kind and fields."""
+
+    def depends(self, request: Request) -> Mapping[str, str]:
+        """What its outcome depends on beside the fields: name -> digest; see `Stage.depends`."""
+
+
+def identity(
+    request: Request,
+    stages: Sequence[Dependent],
+    *,
+    model: str,
+    loras: Sequence[str] = (),
+    code: Sequence[str] = (),
+    circumstances: Mapping[str, str] | None = None,
+) -> Identity:
+    """What a resolved request's picture depends on.
+
+    `model` identifies the model's files, `loras` each LoRA's file, `code` the code behind each of the `stages`; those
+    left out of `circumstances` (a subset of CIRCUMSTANCES) are not part of the identity. A LoRA counts by what it holds
+    and its weight, whatever it is called; so does a file that a stage's field names.
+    """
+    found = {name: _short(getattr(request, name)) for name in FIELDS if getattr(request, name) not in (None, "")}
+    found["model"] = model
+    for number, (lora, digest) in enumerate(zip(request.loras, loras, strict=True), 1):
+        found[f"lora {number}"] = f"{digest} at {lora.weight:g}"
+    for number, stage in enumerate(stages, 1):
+        found |= stage_identity(number, stage, request, code[number - 1] if code else "")
+    return found | dict(circumstances or {})
+
+
+def stage_identity(number: int, stage: Dependent, request: Request, code: str = "") -> Identity:
+    """The entries of the recipe's stage `number` (from 1): its fields, version and code, and what it depends on."""
+    data, depends = stage.data(), dict(stage.depends(request))
+    name = f"stage {number} {data.kind}"
+    fields = {field: value for field, value in data.fields().items() if field not in depends}
+    found = {name: digest(fields), f"{name} version": str(getattr(stage, "version", 1))}
+    if code:
+        found[f"{name} code"] = code
+    return found | {f"{name} {what}": value for what, value in depends.items()}
+
+
+def key(of: Mapping[str, str]) -> str:
+    """An identity in 40 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:40]
+
+
+def digest(value: Any) -> str:
+    """12 hexadecimal digits of a JSON value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def code_digest(cls: type) -> str:
+    """12 hexadecimal digits of a class's own functions: a cell that was edited and run again has others."""
+
+    def parts(code: CodeType) -> list[Any]:
+        constants = [parts(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
+        return [code.co_code.hex(), list(code.co_names), constants]
+
+    functions = {name: getattr(value, "__func__", value) for name, value in vars(cls).items()}
+    codes = {name: function.__code__ for name, function in functions.items() if hasattr(function, "__code__")}
+    return digest({name: parts(code) for name, code in codes.items()})
+
+
+def differences(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+    """What differs between two identities, a sentence for each entry."""
+    return tuple(
+        f"{name} was {then.get(name) or 'not recorded'}, is {now.get(name) or 'absent'}"
+        for name in dict.fromkeys((*then, *now))
+        if then.get(name) != now.get(name)
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Installed versions of what decides the pixels, read from metadata (nothing is imported)."""
+    return {name: found for name in ("zimage-kit", "torch", "diffusers", "transformers") if (found := _version(name))}
+
+
+@lru_cache
+def _version(name: str) -> str:
+    """Empty for what is not installed (a checkout of ours: its version is in the Software chunk)."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _short(value: Any) -> str:
+    """A value that is read at a glance as it is, a longer one by its digest."""
+    text = str(value)
+    return text if len(text) <= 20 else f"{text[:12]}… ({digest(text)})"

@@ -1,0 +1,76 @@
+"""connect: which session a program gets. Asked again, it gives the same one, with its model still loaded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+from ..engine.settings import Settings
+from ..errors import BadRequest
+from .engine import Engine
+from .inline import InlineEngine
+from .session import Session
+from .shared import launch
+
+_sessions: dict[tuple[str, Settings], Session] = {}
+_connecting = threading.Lock()
+
+
+def connect(
+    where: str | os.PathLike[str] | None = None,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    memory: str | None = None,
+    speed: str | None = None,
+) -> Session:
+    """The session to make pictures with. Connecting again gives the same one, with its model still loaded.
+
+    | where | which session |
+    |---|---|
+    | None | $ZIMAGE_SESSION if it is set (to one of the following), else "shared" |
+    | "shared" | your one session on this machine, for all notebooks and programs; it is started if there is none |
+    | a scheduler.json | the session that this file names, here or on another machine |
+    | "inline" | this process itself; the model goes when the process ends |
+
+    The settings are "auto" where they are left out: `device` is "cpu", "cuda:0" or "mps", `dtype` "float32" or
+    "bfloat16", `memory` the most that the model may take on the device, such as "8GB", and `speed` "stock" for
+    diffusers' plain modules. On native Windows `where` None means "inline", with a warning. Attaching to a session
+    means trusting it: whoever runs it sees the requests and makes the pictures. Raises BadRequest, and SessionDied for
+    a session that cannot be reached.
+    """
+    settings = Settings(device=device, dtype=dtype, memory=memory, speed=speed)
+    name = os.fspath(where or os.environ.get("ZIMAGE_SESSION") or "shared")
+    if name == "shared" and launch.WINDOWS:
+        if where == "shared":
+            raise BadRequest('connect("shared") on native Windows', mend=launch.WINDOWS_SAYS)
+        logging.getLogger("zimage_kit").warning(launch.WINDOWS_SAYS)
+        name = "inline"
+    if name not in ("shared", "inline") and not name.endswith(".json"):
+        raise BadRequest(
+            f"connect({name!r})",
+            expected='nothing, "shared", "inline" or the path of a scheduler.json',
+            mend="zk.connect() is what you want.",
+        )
+    if name.endswith(".json"):
+        name = str(Path(name).expanduser().absolute())
+        if settings.given():
+            raise BadRequest(
+                f"{', '.join(settings.given())} with a session file", mend="Its workers say what they compute with."
+            )
+    key = (str(launch.state_folder()) if name == "shared" else name, settings)
+    with _connecting:
+        session = _sessions.get(key)
+        if session is None or session._engine.closed:
+            session = _sessions[key] = Session(_engine(name, settings), name)
+        return session
+
+
+def _engine(name: str, settings: Settings) -> Engine:
+    if name == "inline":
+        return InlineEngine(settings)
+    from .shared.shared_engine import SharedEngine
+
+    return SharedEngine.of_user(settings=settings) if name == "shared" else SharedEngine.at(Path(name))
