@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; the tests run on every core already
+for _name in [name for name in os.environ if name.startswith("ZIMAGE_")]:
+    del os.environ[_name]  # what the machine's owner has set is none of the tests' business; a test sets its own
+for _name in ("MODELSCOPE_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+    os.environ.pop(_name, None)
 
 from zimage_kit import Artifact, Request, Session, nano
 from zimage_kit.models.directories import missing_files
@@ -31,9 +35,6 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Col
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home: no model of the machine's owner is found, and nothing is written to their outputs."""
-    names = ("ZIMAGE_MODELS", "ZIMAGE_EXTENSIONS", "ZIMAGE_SESSION")
-    for name in (*names, "MODELSCOPE_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        monkeypatch.delenv(name, raising=False)
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -44,7 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A place for sessions of these tests' own. Whoever connects starts one there; it is ended with the tests."""
+    """The place of these tests' session; see `running`. Whoever connects earlier starts it; it ends with the tests."""
     from zimage_kit.session.shared import launch
 
     with pytest.MonkeyPatch.context() as patch:
@@ -53,6 +54,24 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
         if (folder / launch.FILE).exists():
             launch.kill(launch.read_session_file(folder / launch.FILE))
+
+
+@pytest.fixture(scope="session")
+def running(state_folder: Path) -> Path:
+    """The folder of the shared session that runs for all tests of a process: torch and the model are loaded once.
+
+    A test that ends, kills or unloads a session, or counts who is attached, has one of its own.
+    """
+    from zimage_kit.session.shared.shared_engine import SharedEngine
+
+    with pytest.MonkeyPatch.context() as patch:
+        home = state_folder / "home"
+        home.mkdir(exist_ok=True)
+        patch.setenv("HOME", str(home))
+        patch.setenv("HF_HOME", str(home / "huggingface"))
+        patch.setenv("ZIMAGE_OUTPUTS", str(home / "outputs"))
+        SharedEngine.of_user().close()
+    return state_folder
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def test_the_help_that_is_shown_is_the_real_one(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
-def test_the_python_examples_run_as_they_stand(name: str, tmp_path: Path) -> None:
+def test_the_python_examples_run_as_they_stand(name: str, running: Path, tmp_path: Path) -> None:
     code = "\n".join(re.findall(r"```python\n(.*?)```", page(name), re.DOTALL))
     environment = {**os.environ, "ZIMAGE_OUTPUTS": str(tmp_path / "outputs"), "PYTHONPATH": str(ROOT)}
     line = [sys.executable, "-c", code]
@@ -51,7 +51,7 @@ def test_the_python_examples_run_as_they_stand(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
+def test_the_commands_run_as_they_stand(running: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"```\n(zimage (?:run|grid) .*?)```", page("README.md"), re.DOTALL)
     assert len(blocks) == 3
     zimage = f'"{sys.executable}" -m zimage_kit'
