@@ -316,7 +316,9 @@ def test_any_two_are_compared(grid: GridPage) -> None:
 
 def test_what_is_asked_for_while_a_cell_runs_waits_and_says_so(notebook: OpenOne, tmp_path: Path) -> None:
     """In a page that has asked for nothing yet: after that, this JupyterLab lets a kernel's subshell answer at once."""
-    opened = notebook([f"{FINISHED}; {VIEW}", "grid = finished(seed=range(6))", "view = GridView(grid, 'en'); view"], fresh=True)
+    opened = notebook(
+        [f"{FINISHED}; {VIEW}", "grid = finished(seed=range(6))", "view = GridView(grid, 'en'); view"], fresh=True
+    )
     grid, done = GridPage(opened), tmp_path / "done"
     expect(grid.told).to_have_text("6 of 6")
     busy = f"import os, time\nprint('busy')\nwhile not os.path.exists({str(done)!r}): time.sleep(0.05)"

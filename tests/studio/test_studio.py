@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,13 @@ class Panel:
         """The picture that the page shows."""
         encoded = self.picture.evaluate(PIXELS)
         return Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
+
+    def shows(self, artifact: str) -> None:
+        """Until the page shows the picture of an artifact: JPEG of quality 90 against the picture itself."""
+        wanted, deadline = self.image(artifact), time.monotonic() + 30
+        while (shown := self.pixels()).size != wanted.size or difference(shown, wanted) >= 3:
+            assert time.monotonic() < deadline, f"the page does not show {artifact}"
+            self.page.wait_for_timeout(20)
 
     def image(self, artifact: str) -> Image.Image:
         """The picture of an artifact in the kernel."""
@@ -326,7 +334,7 @@ def test_what_can_be_done_with_a_result(panel: Panel, tmp_path: Path) -> None:
     assert panel.image("studio.artifact").size == (512, 512)
     panel.thumbs.first.click()
     panel.notebook.wait(f"studio.artifact.request.to_json() == {recipe!r}")
-    assert difference(panel.pixels(), panel.image("studio.artifacts[0]")) < 3
+    panel.shows("studio.artifacts[0]")
     panel.prompt.fill("something else")
     panel.button("Use this recipe").click()
     expect(panel.prompt).to_have_value(BALLOON)
