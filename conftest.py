@@ -11,20 +11,30 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; the tests run on every core already
+
+from zimage_kit import Artifact, Request, Session, nano
+from zimage_kit.models.directories import missing_files
+from zimage_kit.recipe.artifact import Trace
+
 for _name in [name for name in os.environ if name.startswith("ZIMAGE_")]:
     del os.environ[_name]  # what the machine's owner has set is none of the tests' business; a test sets its own
 for _name in ("MODELSCOPE_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
     os.environ.pop(_name, None)
 
-from zimage_kit import Artifact, Request, Session, nano
-from zimage_kit.models.directories import missing_files
-from zimage_kit.recipe.artifact import Trace
+
+LONG = {"studio", "session", "notebook", "house"}
+"""Folders whose tests start browsers, sessions and kernels."""
 
 
 def pytest_configure() -> None:
     """A shell's background job begins with Ctrl-C ignored, and so would every process whose Ctrl-C is tested here."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that at the end no processor waits while another has a whole one to do."""
+    items.sort(key=lambda item: not LONG.intersection(item.path.parts))
 
 
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -82,7 +92,7 @@ def need() -> Callable[[object, str], None]:
         if found:
             return
         if shutil.which("apt-get") and os.geteuid() == 0:
-            pytest.fail(f"not on this machine: {packages}. `make setup` installs it, or: apt-get install -y {packages}")
+            pytest.fail(f"not on this machine: {packages}. `make test` installs it, or: apt-get install -y {packages}")
         pytest.skip(f"not on this machine: {packages}")
 
     return check

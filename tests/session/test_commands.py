@@ -16,7 +16,7 @@ from PIL import Image
 from programs import Place, eventually
 
 import zimage_kit as zk
-from zimage_kit import Request, Session
+from zimage_kit import Session, cli
 from zimage_kit.session.shared import launch
 from zimage_kit.session.shared.shared_engine import SharedEngine
 
@@ -89,16 +89,16 @@ def test_run_uses_the_session_that_runs_and_loads_nothing_itself(started: Place,
     assert done.returncode == 0, done.stderr
     status = json.loads(zimage("session", "status", "--json").stdout)
     assert (status["model_loads"], status["clients"]) == (1, 1)
-    alone = zimage("run", "a cat", "--seed", 1, *size, "--inline", "--output", tmp_path / "two.png")
-    assert alone.returncode == 0, alone.stderr
+    alone = ("run", "a cat", "--seed", 1, *size, "--inline", "--output", tmp_path / "two.png")
+    assert cli.call([str(word) for word in alone]) == 0
     assert json.loads(zimage("session", "status", "--json").stdout)["model_loads"] == 1
     one, two = (Image.open(tmp_path / name).tobytes() for name in ("one.png", "two.png"))
     assert one == two
 
 
 def test_without_a_session_run_does_not_leave_one_behind(place: Place, model: str, tmp_path: Path) -> None:
-    done = zimage("run", "a cat", "--model", model, "--size", "64x64", "--steps", 1, "--output", tmp_path / "alone.png")
-    assert done.returncode == 0, done.stderr
+    words = ("run", "a cat", "--model", model, "--size", "64x64", "--steps", 1, "--output", tmp_path / "alone.png")
+    assert cli.call([str(word) for word in words]) == 0
     assert not place.file.exists()
     assert place.processes() == []
 
@@ -151,7 +151,7 @@ def test_what_cannot_be_joined_is_told_in_one_line(place: Place, tmp_path: Path)
         assert (gone.returncode, why in gone.stderr) == (status, True), gone.stderr
 
 
-def test_any_deployment_of_dask_will_do(place: Place, small: Request, tmp_path: Path) -> None:
+def test_any_deployment_of_dask_will_do(place: Place, picture: Image.Image, tmp_path: Path) -> None:
     file = tmp_path / "dask.json"
     base = [sys.executable, "-m", "dask"]
     scheduler = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
@@ -169,8 +169,9 @@ def test_any_deployment_of_dask_will_do(place: Place, small: Request, tmp_path: 
         session = Session(SharedEngine.at(file), "dask")
         place.sessions.append(session)
         eventually(lambda: session.status().workers, "the worker is there")
-        assert session.run(small).request == small.but(guidance=0.0)
-        assert session.status().model_loads == 1
+        touch = zk.stages.probe_touch()
+        assert session.apply(picture, touch).request.stages == (touch,)
+        assert session.status().workers[0].state == "idle"
     finally:
         for process in started:
             process.terminate()

@@ -133,14 +133,6 @@ def test_workers_say_what_identifies_their_models(shared: Session, base: Request
         assert worker.fingerprints["nano"] == grid[0].trace.fingerprint
 
 
-def test_a_grid_uses_every_machine(place: Place, shared: Session, base: Request) -> None:
-    place.second_machine()
-    eventually(lambda: len(shared.status().workers) == 2, "the second machine's worker is there")
-    grid = shared.grid(base.but(prompt="a {colour} house", steps=30), colour=COLOURS[:2], seed=range(4)).wait(120)
-    assert (grid.state, grid.computed, grid.drawn) == ("done", 8, 8)
-    assert [worker.model for worker in shared.status().workers] == [base.model] * 2
-
-
 def test_the_command_goes_on_where_it_was(place: Place, shared: Session, base: Request, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     command = [sys.executable, "-m", "zimage_kit", "grid", "a {colour} mushroom", "--model", base.model or "", "--size"]

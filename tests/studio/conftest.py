@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from lab import Lab
 from opened import OpenNotebook, OpenOne, Theme
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+expect.set_options(timeout=30_000)  # a state that comes late on a busy machine has come
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 

@@ -29,7 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 class Lab:
     """The server: `write` puts a notebook into it, `address` is where a browser finds that.
 
-    `state` is the folder of the session that its kernels attach to; without it they start one that ends with the server.
+    `state` is the folder of the session that its kernels attach to; without it they start their own.
     """
 
     def __init__(self, place: Path, state: Path | None = None) -> None:

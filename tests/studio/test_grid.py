@@ -147,7 +147,7 @@ def test_a_failed_cell_says_why_and_is_tried_again(notebook: OpenOne, tmp_path: 
     (extension / "__init__.py").write_text(STAGE)
     (extension / "storm").touch()
     cells = [
-        "import zimage_kit as zk; session = zk.connect('inline', device='cpu')",
+        CONNECT,
         "small = dict(model='nano', steps=2, width=64, height=64)\n"
         "base = zk.Request(prompt='a red boat', stages=[{'kind': 'moody'}], **small)\n"
         "grid = session.grid(base, {'stages.moody.mood': ['good', 'bad', 'fair']}, seed=[1, 2])\ngrid",

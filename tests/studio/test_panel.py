@@ -573,24 +573,24 @@ def used_texts() -> set[str]:
     literal = re.compile(rf"""["']((?:{"|".join(sections)})\.(?!js|css)[a-z_]+)["']""")
     used = {
         key
-        for path in FOLDER.glob("*.py")
+        for path in FOLDER.rglob("*.py")
         if path.name != "texts.py"
         for key in literal.findall(path.read_text("utf-8"))
     }
     for section in ("bar", "viewer"):
-        script = (FOLDER / f"{section}.js").read_text("utf-8")
+        script = (FOLDER / "panel" / f"{section}.js").read_text("utf-8")
         used |= {f"{section}.{key}" for key in re.findall(r'\btext\("([a-z_]+)"\)', script)}
-    board = "\n".join(path.read_text("utf-8") for path in FOLDER.glob("grid_*.js"))
+    board = "\n".join(path.read_text("utf-8") for path in FOLDER.rglob("grid_*.js"))
     used |= {f"board.{key}" for key in re.findall(r'\btext\("([a-z_]+)"\)', board)}
     chosen = {f"board.{key}" for key in re.findall(r'"([a-z_]+)"', board)}  # by a condition, or out of a list
     used |= chosen & set(catalogue(FOLDER / "texts", "en"))
     buttons = re.findall(r'this\.button\("(\w+)"', board)
     used |= {f"board.{name}{ending}" for name in buttons for ending in ("", "_help")}
-    listed = re.search(r"const ACTIONS = \[(.*?)\]", (FOLDER / "viewer.js").read_text("utf-8"))
+    listed = re.search(r"const ACTIONS = \[(.*?)\]", (FOLDER / "panel" / "viewer.js").read_text("utf-8"))
     assert listed is not None
     actions = re.findall(r'"(\w+)"', listed[1])
     used |= {f"viewer.{name}{ending}" for name in actions for ending in ("", "_help")}
-    script = (FOLDER / "compare.js").read_text("utf-8")
+    script = (FOLDER / "panes" / "compare" / "slider.js").read_text("utf-8")
     used |= {f"compare.{key}" for key in ("label", "position") if f"texts.{key}" in script}
     used |= {f"compare.{side}" for side in ("before", "after")}  # its two pictures, by their names
     used |= {f"state.{state}" for state in get_args(Status.model_fields["state"].annotation)}

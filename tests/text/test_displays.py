@@ -96,7 +96,11 @@ def test_progress_is_told_in_words_with_the_time_left() -> None:
     assert seconds_left(Event(kind="stage", job="j")) is None
 
 
-PROGRAM = "import sys, zimage_kit as zk\nwith zk.connect() as s: s.run('a cat', model=sys.argv[1], steps=12, seed=1, fresh=True)"
+PROGRAM = """
+import sys, zimage_kit as zk
+with zk.connect() as session:
+    session.run("a cat", model=sys.argv[1], steps=12, seed=1, fresh=True)
+"""
 
 
 def on_terminal(model: str) -> str:
