@@ -33,7 +33,7 @@ fonts:
 test-packages:
 	@PYTHON='$(PYTHON)' sh scripts/system_packages.sh fonts browser ocr
 
-$(VENV)/bin/python:
+$(VENV)/bin/python: | fonts
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'zimage_kit needs Python 3.11 or newer; $(PYTHON) is '"$$($(PYTHON) --version 2>&1)"'. Try: make PYTHON=python3.12 …' >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
