@@ -76,7 +76,8 @@ def test_the_same_recipe_gives_the_same_pixels_and_another_seed_others(session: 
 
 
 def test_a_run_of_several_is_each_alone(session: Session) -> None:
-    wanted = Request(prompt="a red boat", model="nano", steps=3, width=128, height=128).then(zk.stages.refine(strength=0.5))
+    boat = Request(prompt="a red boat", model="nano", steps=3, width=128, height=128)
+    wanted = boat.then(zk.stages.refine(strength=0.5))
     together = [artifact.image.tobytes() for artifact in session.run([wanted] * 3, seed=[4, 5, 6], fresh=True)]
     alone = [session.run(wanted, seed=seed, fresh=True).image.tobytes() for seed in (6, 5, 4)][::-1]
     assert together == alone
