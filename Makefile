@@ -1,37 +1,57 @@
 # The commands of this project. `make lab` and `make test` work on a bare machine: they set up $(VENV) first, and only
-# once. What is wanted is part of the stamp's name, so a second call does nothing, offline too.
+# once. What is wanted is part of the stamp's name, so a second call does nothing, offline too. `make lab` installs what
+# JupyterLab needs; what only tests need (a browser, a program that reads pictures, pytest) comes with `make test`.
 
 VENV     ?= .venv
 PYTHON   ?= python3
-EXTRAS   ?= notebook,dev
+EXTRAS   ?= notebook
 JOBS     ?= 2
 PROMPT   ?= a red hot-air balloon over the sea
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 
 WANTED    := $(shell (echo '$(EXTRAS)'; sed -n '/^\[build-system\]/,/^\[tool\./p' pyproject.toml) | cksum | cut -d' ' -f1)
-INSTALLED := $(VENV)/.installed-$(WANTED)
+FOR_LAB   := $(VENV)/.installed-$(WANTED)
+FOR_TESTS := $(VENV)/.installed-tests-$(WANTED)
 BIN       := $(VENV)/bin
+PIP       := $(BIN)/python -m pip --disable-pip-version-check install
 AXE       := tests/studio/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system first demo lab test test-training test-benches lint types notebooks check-notebooks clean
+.PHONY: help setup setup-tests fonts test-packages first demo lab test test-training test-benches lint types notebooks check-notebooks clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-setup: system $(INSTALLED) ## the environment, in $(VENV)
+setup: fonts $(FOR_LAB) ## the environment, in $(VENV)
 
-# Fonts, a browser: useful, not required; says so where it may not install them.
-system:
-	@PYTHON='$(PYTHON)' sh scripts/system_packages.sh
+setup-tests: test-packages $(FOR_TESTS) ## the same with what the tests need
 
-$(INSTALLED): | system
+# Useful, not required; it says so where it may not install them.
+fonts:
+	@PYTHON='$(PYTHON)' sh scripts/system_packages.sh fonts
+
+test-packages:
+	@PYTHON='$(PYTHON)' sh scripts/system_packages.sh fonts browser ocr
+
+$(VENV)/bin/python: | fonts
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'zimage_kit needs Python 3.11 or newer; $(PYTHON) is '"$$($(PYTHON) --version 2>&1)"'. Try: make PYTHON=python3.12 …' >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+
+# a venv that is there already is not made again because its folder has changed
+$(FOR_LAB): | fonts $(VENV)/bin/python
 	@echo 'Installing zimage_kit and what it needs into $(VENV) (about 6.4 GB with torch; once)'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
-	@rm -f $(VENV)/.installed-*
+	@$(PIP) -e '.[$(EXTRAS)]'
+	@find $(VENV) -maxdepth 1 -name '.installed-*' ! -name '*-$(WANTED)' -delete
+	@touch $@
+
+# The original Real-ESRGAN package builds on the machine, with torch. In pip's usual isolation that would be a second
+# download of torch, so it is built with the one that is there.
+$(FOR_TESTS): $(FOR_LAB) | test-packages
+	@echo 'Installing what the tests need into $(VENV) (1 of 2)'
+	@$(PIP) -e '.[$(EXTRAS),dev]'
+	@echo 'Building the original Real-ESRGAN package, which one engine of upscale uses (2 of 2)'
+	@$(PIP) --no-build-isolation -e '.[realesrgan]'
 	@touch $@
 
 first: setup
@@ -50,28 +70,28 @@ $(AXE): tests/studio/package.json
 	  echo 'Could not install axe-core; the tests that need it are skipped.' >&2; \
 	fi
 
-test: setup $(AXE) ## the tests that need no GPU, but for nano's training and the measuring scripts
+test: setup-tests $(AXE) ## the tests that need no GPU, but for nano's training and the measuring scripts
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-training: setup ## nano's training and quality, when nano has changed (about three minutes)
+test-training: setup-tests ## nano's training and quality, when nano has changed (about three minutes)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m training -n $(JOBS) --dist loadfile tests/nano
 	@$(BIN)/python scripts/nano_stamp.py --write
 
-test-benches: setup ## that the measuring scripts work, each run small (about three minutes)
+test-benches: setup-tests ## that the measuring scripts work, each run small (about three minutes)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m bench
 
-lint: setup ## ruff: rules and layout
+lint: setup-tests ## ruff: rules and layout
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: setup ## mypy, strict
+types: setup-tests ## mypy, strict
 	@$(BIN)/mypy
 
-check-notebooks: setup ## run every notebook top to bottom, in a kernel of its own
+check-notebooks: setup-tests ## run every notebook top to bottom, in a kernel of its own
 	@export ZIMAGE_OUTPUTS=$$(mktemp -d) ZIMAGE_STATE=$$(mktemp -d); trap '$(BIN)/zimage session stop' EXIT; \
 	  $(BIN)/python -m pytest -n $(JOBS) --nbmake --nbmake-timeout=300 $(NOTEBOOKS)
 
-notebooks: setup ## run every notebook and keep its pictures in it
+notebooks: setup-tests ## run every notebook and keep its pictures in it
 	@$(BIN)/python scripts/store_notebook_outputs.py $(NOTEBOOKS)
 
 clean: ## remove the environment and what the demonstration wrote

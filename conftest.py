@@ -16,11 +16,25 @@ from zimage_kit import Artifact, Request, Session, nano
 from zimage_kit.models.directories import missing_files
 from zimage_kit.recipe.artifact import Trace
 
+for _name in [name for name in os.environ if name.startswith("ZIMAGE_")]:
+    del os.environ[_name]  # what the machine's owner has set is none of the tests' business; a test sets its own
+for _name in ("MODELSCOPE_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+    os.environ.pop(_name, None)
+
+
+LONG = {"studio", "session", "notebook", "house"}
+"""Folders whose tests start browsers, sessions and kernels."""
+
 
 def pytest_configure() -> None:
     """A shell's background job begins with Ctrl-C ignored, and so would every process whose Ctrl-C is tested here."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that at the end no processor waits while another has a whole one to do."""
+    items.sort(key=lambda item: not LONG.intersection(item.path.parts))
 
 
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -31,9 +45,6 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Col
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home: no model of the machine's owner is found, and nothing is written to their outputs."""
-    names = ("ZIMAGE_MODELS", "ZIMAGE_EXTENSIONS", "ZIMAGE_SESSION")
-    for name in (*names, "MODELSCOPE_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        monkeypatch.delenv(name, raising=False)
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -44,7 +55,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A place for sessions of these tests' own. Whoever connects starts one there; it is ended with the tests."""
+    """The place of these tests' session; see `running`. Whoever connects earlier starts it; it ends with the tests."""
     from zimage_kit.session.shared import launch
 
     with pytest.MonkeyPatch.context() as patch:
@@ -56,6 +67,24 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def running(state_folder: Path) -> Path:
+    """The folder of the shared session that runs for all tests of a process: torch and the model are loaded once.
+
+    A test that ends, kills or unloads a session, or counts who is attached, has one of its own.
+    """
+    from zimage_kit.session.shared.shared_engine import SharedEngine
+
+    with pytest.MonkeyPatch.context() as patch:
+        home = state_folder / "home"
+        home.mkdir(exist_ok=True)
+        patch.setenv("HOME", str(home))
+        patch.setenv("HF_HOME", str(home / "huggingface"))
+        patch.setenv("ZIMAGE_OUTPUTS", str(home / "outputs"))
+        SharedEngine.of_user().close()
+    return state_folder
+
+
+@pytest.fixture(scope="session")
 def need() -> Callable[[object, str], None]:
     """`need(found, packages)`: where packages could have been installed, their absence is a failure, else a skip."""
 
@@ -63,7 +92,7 @@ def need() -> Callable[[object, str], None]:
         if found:
             return
         if shutil.which("apt-get") and os.geteuid() == 0:
-            pytest.fail(f"not on this machine: {packages}. `make setup` installs it, or: apt-get install -y {packages}")
+            pytest.fail(f"not on this machine: {packages}. `make test` installs it, or: apt-get install -y {packages}")
         pytest.skip(f"not on this machine: {packages}")
 
     return check

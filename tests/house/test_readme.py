@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,19 +25,24 @@ def words(text: str) -> list[str]:
     return re.sub(r"[\[\]{}<>]", " ", text).split()
 
 
+@cache
+def real_help(command: str) -> str:
+    """What the command shows; both pages show the same."""
+    line = [sys.executable, "-m", "zimage_kit", *command.split()[1:], "--help"]
+    return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_the_help_that_is_shown_is_the_real_one(name: str) -> None:
     blocks = HELP.findall(page(name))
     assert len(blocks) == page(name).count("<!-- help:"), "run: python scripts/embed_help.py " + name
     for command, shown in blocks:
-        line = [sys.executable, "-m", "zimage_kit", *command.split()[1:], "--help"]
-        real = subprocess.run(line, capture_output=True, text=True, check=True).stdout
-        assert words(shown) == words(real), f"stale: python scripts/embed_help.py {name}"
+        assert words(shown) == words(real_help(command)), f"stale: python scripts/embed_help.py {name}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
-def test_the_python_examples_run_as_they_stand(name: str, tmp_path: Path) -> None:
+def test_the_python_examples_run_as_they_stand(name: str, running: Path, tmp_path: Path) -> None:
     code = "\n".join(re.findall(r"```python\n(.*?)```", page(name), re.DOTALL))
     environment = {**os.environ, "ZIMAGE_OUTPUTS": str(tmp_path / "outputs"), "PYTHONPATH": str(ROOT)}
     line = [sys.executable, "-c", code]
@@ -51,7 +57,7 @@ def test_the_python_examples_run_as_they_stand(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
+def test_the_commands_run_as_they_stand(running: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"```\n(zimage (?:run|grid) .*?)```", page("README.md"), re.DOTALL)
     assert len(blocks) == 3
     zimage = f'"{sys.executable}" -m zimage_kit'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from nbclient import NotebookClient
 from PIL import Image
 
 import zimage_kit as zk
-from zimage_kit.session.shared import launch
 
 CELLS = {
     "load": "%load_ext zimage_kit",
@@ -33,9 +31,9 @@ CELLS = {
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def ran(tmp_path_factory: pytest.TempPathFactory, running: Path) -> dict[str, Any]:
     """Each cell's outputs, by its name, and the folder that the kernel ran in. Updates of a display are kept apart."""
-    folder, state = tmp_path_factory.mktemp("imagine"), tmp_path_factory.mktemp("state")
+    folder = tmp_path_factory.mktemp("imagine")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS.values()])
     updates: list[Any] = []
 
@@ -45,17 +43,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
                 updates.append((list(CELLS)[index], message["content"]["data"]))
             return super().process_message(message, cell, index)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZIMAGE_STATE", str(state))
-        patch.delenv("ZIMAGE_SESSION", raising=False)
-        Client(notebook, timeout=120, allow_errors=True, resources={"metadata": {"path": str(folder)}}).execute()
-    yield {
+    Client(notebook, timeout=120, allow_errors=True, resources={"metadata": {"path": str(folder)}}).execute()
+    return {
         "folder": folder,
         "updates": updates,
         **{name: cell.outputs for name, cell in zip(CELLS, notebook.cells, strict=True)},
     }
-    if (state / launch.FILE).exists():
-        launch.kill(launch.read_session_file(state / launch.FILE))
 
 
 def text(outputs: Any) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from jupyter_client.manager import start_new_async_kernel
 
 from zimage_kit import Session
@@ -20,16 +19,6 @@ CELLS = [
     ("for event in session.submit(base, steps=200).events(): pass", "KeyboardInterrupt"),
     ("session.submit(base, steps=200).result()", "KeyboardInterrupt"),
 ]
-
-
-@pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where the kernel's session is kept."""
-    monkeypatch.setenv("ZIMAGE_STATE", str(tmp_path / "state"))
-    yield tmp_path / "state"
-    file = tmp_path / "state" / launch.FILE
-    if file.exists():
-        launch.kill(launch.read_session_file(file))
 
 
 async def until(true: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
@@ -63,7 +52,7 @@ async def press_stop_in_each(model: str, state: Path) -> list[tuple[str, str, fl
     return seen
 
 
-def test_the_stop_button_cancels_the_job_of_a_cell(model: str, state: Path) -> None:
-    seen = asyncio.run(press_stop_in_each(model, state))
+def test_the_stop_button_cancels_the_job_of_a_cell(model: str, running: Path) -> None:
+    seen = asyncio.run(press_stop_in_each(model, running))
     assert [(cell, raised) for cell, raised, _ in seen] == CELLS
     assert max(seconds for *_, seconds in seen) < 4, f"a job went on: {seen}"  # 200 steps take five times as long

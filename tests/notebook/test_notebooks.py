@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +62,7 @@ def test_a_stored_notebook_shows_its_pictures_and_nothing_of_this_machine(path: 
 
 
 @pytest.fixture(scope="module")
-def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the notebooks' one session is kept; it ends with these tests."""
-    folder = tmp_path_factory.mktemp("notebooks")
-    yield folder
-    if (folder / launch.FILE).exists():
-        launch.kill(launch.read_session_file(folder / launch.FILE))
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory, session_folder: Path) -> Any:
+def ran(tmp_path_factory: pytest.TempPathFactory, running: Path) -> Any:
     """Runs a notebook once, in a kernel of its own, and keeps what came of it for the tests that ask."""
     kept: dict[Path, Any] = {}
 
@@ -85,8 +75,6 @@ def ran(tmp_path_factory: pytest.TempPathFactory, session_folder: Path) -> Any:
             place = {"metadata": {"path": str(path.parent)}}
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("ZIMAGE_OUTPUTS", str(tmp_path_factory.mktemp("outputs")))
-                patch.setenv("ZIMAGE_STATE", str(session_folder))
-                patch.delenv("ZIMAGE_SESSION", raising=False)
                 NotebookClient(notebook, timeout=300, resources=place).execute()
             kept[path] = notebook
         return kept[path]
@@ -128,10 +116,10 @@ def test_the_second_notebook_shows_two_kernels_on_one_session(ran: Any) -> None:
     assert "1 load · 0 queued" in text(last)
 
 
-def test_all_notebooks_together_load_one_model_once(ran: Any, session_folder: Path) -> None:
+def test_all_notebooks_together_load_one_model_once(ran: Any, running: Path) -> None:
     for path in NOTEBOOKS:
         ran(path)
-    engine = SharedEngine.at(session_folder / launch.FILE)
+    engine = SharedEngine.at(running / launch.FILE)
     status = engine.status()
     engine.close()
     assert status.model_loads == 1

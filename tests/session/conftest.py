@@ -37,8 +37,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.fixture(autouse=True)
 def home(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Instead of the other tests' home for each: the session's processes keep the one that they started in."""
-    for name in ("ZIMAGE_MODELS", "ZIMAGE_SESSION", "MODELSCOPE_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        monkeypatch.delenv(name, raising=False)
     for name, value in place.settings.items():
         monkeypatch.setenv(name, value)
     yield place.root / "home"

@@ -157,7 +157,7 @@ class Client:
         for reader in self._readers:
             reader.start()
 
-    def hears(self, first: str | None = None, seconds: float = 60.0) -> list[Any]:
+    def hears(self, first: str | None = None, seconds: float = 120.0) -> list[Any]:
         """The next line that it says; with `first`, the next one that begins so."""
         deadline = time.monotonic() + seconds
         while True:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import psutil
@@ -16,23 +18,31 @@ from PIL import Image
 from programs import Place, eventually
 
 import zimage_kit as zk
-from zimage_kit import Request, Session
+from zimage_kit import Session, cli
 from zimage_kit.session.shared import launch
 from zimage_kit.session.shared.shared_engine import SharedEngine
 
 
-def zimage(*words: object, **settings: str) -> subprocess.CompletedProcess[str]:
-    """A command, run to its end."""
+def typed(*words: object) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, run to its end."""
     command = [sys.executable, "-m", "zimage_kit", *map(str, words)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **settings}, timeout=60
-    )
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def zimage(*words: object, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A command in this process, which has imported all that it needs."""
+    command, out, err = [str(word) for word in words], io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        status = cli.call(command)
+    return subprocess.CompletedProcess(command, status, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
 def started(place: Place) -> Iterator[Place]:
     """A session that a command has started, and that is stopped afterwards."""
-    done = zimage("session", "start")
+    done = typed("session", "start")
     assert done.returncode == 0, done.stderr
     yield place
     if place.file.exists():
@@ -46,7 +56,7 @@ def test_a_session_is_started_seen_and_stopped(place: Place) -> None:
     assert zimage("session", "stop").stdout == "no session runs\n"
     assert "no session runs" in zimage("session", "unload").stderr
 
-    began = json.loads(zimage("session", "start", "--idle-unload", "5", "--json").stdout)
+    began = json.loads(typed("session", "start", "--idle-unload", "5", "--json").stdout)
     assert (began["file"], began["log"]) == (str(place.file), str(place.state / launch.LOG))
     again = zimage("session", "start")
     assert again.returncode == 1
@@ -64,7 +74,7 @@ def test_a_session_is_started_seen_and_stopped(place: Place) -> None:
     assert zimage("session", "unload").stdout == "unloaded\n"
     assert zimage("session", "stop").stdout == "the session is stopped\n"
     assert not place.file.exists()
-    assert place.processes() == []
+    eventually(lambda: place.processes() == [], "every process of the session is gone")
 
 
 def test_the_idle_time_out_is_one_setting(place: Place) -> None:
@@ -85,20 +95,20 @@ def test_the_idle_time_out_is_one_setting(place: Place) -> None:
 
 def test_run_uses_the_session_that_runs_and_loads_nothing_itself(started: Place, model: str, tmp_path: Path) -> None:
     size = ("--model", model, "--size", "64x64", "--steps", 1)
-    done = zimage("run", "a cat", "--seed", 1, *size, "--output", tmp_path / "one.png")
+    done = typed("run", "a cat", "--seed", 1, *size, "--output", tmp_path / "one.png")
     assert done.returncode == 0, done.stderr
     status = json.loads(zimage("session", "status", "--json").stdout)
     assert (status["model_loads"], status["clients"]) == (1, 1)
-    alone = zimage("run", "a cat", "--seed", 1, *size, "--inline", "--output", tmp_path / "two.png")
-    assert alone.returncode == 0, alone.stderr
+    alone = ("run", "a cat", "--seed", 1, *size, "--inline", "--output", tmp_path / "two.png")
+    assert cli.call([str(word) for word in alone]) == 0
     assert json.loads(zimage("session", "status", "--json").stdout)["model_loads"] == 1
     one, two = (Image.open(tmp_path / name).tobytes() for name in ("one.png", "two.png"))
     assert one == two
 
 
 def test_without_a_session_run_does_not_leave_one_behind(place: Place, model: str, tmp_path: Path) -> None:
-    done = zimage("run", "a cat", "--model", model, "--size", "64x64", "--steps", 1, "--output", tmp_path / "alone.png")
-    assert done.returncode == 0, done.stderr
+    words = ("run", "a cat", "--model", model, "--size", "64x64", "--steps", 1, "--output", tmp_path / "alone.png")
+    assert cli.call([str(word) for word in words]) == 0
     assert not place.file.exists()
     assert place.processes() == []
 
@@ -151,7 +161,7 @@ def test_what_cannot_be_joined_is_told_in_one_line(place: Place, tmp_path: Path)
         assert (gone.returncode, why in gone.stderr) == (status, True), gone.stderr
 
 
-def test_any_deployment_of_dask_will_do(place: Place, small: Request, tmp_path: Path) -> None:
+def test_any_deployment_of_dask_will_do(place: Place, picture: Image.Image, tmp_path: Path) -> None:
     file = tmp_path / "dask.json"
     base = [sys.executable, "-m", "dask"]
     scheduler = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
@@ -169,8 +179,9 @@ def test_any_deployment_of_dask_will_do(place: Place, small: Request, tmp_path: 
         session = Session(SharedEngine.at(file), "dask")
         place.sessions.append(session)
         eventually(lambda: session.status().workers, "the worker is there")
-        assert session.run(small).request == small.but(guidance=0.0)
-        assert session.status().model_loads == 1
+        made = session.apply(picture, zk.stages.probe_touch())
+        assert [stage.kind for stage in made.request.stages] == ["probe_touch"]
+        assert session.status().workers[0].state == "idle"
     finally:
         for process in started:
             process.terminate()
@@ -185,7 +196,9 @@ def test_a_dask_scheduler_without_our_desk_is_told_as_such(place: Place, tmp_pat
         scheduler = subprocess.Popen([*command, "--scheduler-file", str(file)], stdout=log, stderr=log)
     try:
         eventually(lambda: file.exists() and file.read_text().endswith("}"), "the scheduler has written its file")
-        with pytest.raises(zk.ZImageError, match=r"no session of zimage_kit.*--preload zimage_kit\.engines\.desk"):
+        with pytest.raises(
+            zk.ZImageError, match=r"no session of zimage_kit.*--preload zimage_kit\.session\.shared\.broker"
+        ):
             zk.connect(str(file))
     finally:
         scheduler.terminate()

@@ -78,6 +78,13 @@ def test_a_job_goes_where_its_model_is_and_elsewhere_only_when_that_one_is_busy(
     assert len(loaded()) == 2
 
 
+def test_a_grid_uses_every_machine(shared: Session, joined: subprocess.Popen[bytes], small: Request) -> None:
+    base = small.but(prompt="a {colour} house", steps=30, seed=None)
+    grid = shared.grid(base, colour=["red", "blue"], seed=range(4)).wait(120)
+    assert (grid.state, grid.computed, grid.drawn) == ("done", 8, 8)
+    assert [worker.model for worker in shared.status().workers] == [base.model] * 2
+
+
 def test_the_death_of_a_machine_loses_its_own_job_only(
     shared: Session, joined: subprocess.Popen[bytes], hold: Hold, apply: Submit
 ) -> None:

@@ -6,14 +6,16 @@ Not one browser for all: while Playwright runs, the thread's event loop is its o
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from lab import Lab
 from opened import OpenNotebook, OpenOne, Theme
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+expect.set_options(timeout=30_000)  # a state that comes late on a busy machine has come
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 
@@ -35,19 +37,37 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    lab = Lab(tmp_path_factory.mktemp("lab"))
+def lab(chromium: str, running: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    lab = Lab(tmp_path_factory.mktemp("lab"), running)
     yield lab
     lab.end()
 
 
-@pytest.fixture
-def notebook(browser: Browser, lab: Lab) -> Iterator[OpenOne]:
-    """Opens a notebook with these cells and runs them all. A cell that raises fails the test, unless it `raises`.
-
-    At the end an error of a widget's script that the test did not take out of `errors` fails the test.
-    """
+@pytest.fixture(scope="module")
+def reused(browser: Browser, lab: Lab) -> Iterator[Callable[[], OpenNotebook]]:
+    """The notebook that most tests of a module have one after the other; opened for the first of them."""
     opened: list[OpenNotebook] = []
+
+    def reused() -> OpenNotebook:
+        if not opened:
+            opened.append(OpenNotebook(browser, lab, lab.write([], None), "light", 1280, 900))
+        return opened[0]
+
+    yield reused
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def notebook(browser: Browser, lab: Lab, reused: Callable[[], OpenNotebook]) -> Iterator[OpenOne]:
+    """Gives a notebook with these cells and runs them all. A cell that raises fails the test, unless it `raises`.
+
+    The first one of a test is the module's, emptied; it is a new page with a new kernel where a test wants it `fresh`
+    or with an environment of its own. At the end an error of a widget's script that the test did not take out of
+    `errors` fails the test.
+    """
+    given: list[OpenNotebook] = []
+    own: list[OpenNotebook] = []
 
     def open_one(
         cells: list[str],
@@ -56,14 +76,20 @@ def notebook(browser: Browser, lab: Lab) -> Iterator[OpenOne]:
         height: int = 900,
         env: Mapping[str, str] | None = None,
         raises: bool = False,
+        fresh: bool = False,
     ) -> OpenNotebook:
-        one = OpenNotebook(browser, lab, lab.write(cells, env), theme, width, height)
-        opened.append(one)
+        if fresh or env or given:
+            one = OpenNotebook(browser, lab, lab.write(cells, env), theme, width, height)
+            own.append(one)
+        else:
+            one = reused()
+            one.renew(cells, theme, width, height)
+        given.append(one)
         assert one.run_all() != raises, f"the cells {'all ran' if raises else 'raised'}:\n{one.text()}"
         return one
 
     yield open_one
-    for one in opened:
+    errors = [error for one in given for error in one.errors]
+    for one in own:
         one.close()
-    errors = [error for one in opened for error in one.errors]
     assert not errors, "\n".join(errors)

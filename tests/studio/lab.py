@@ -1,4 +1,4 @@
-"""A JupyterLab server of the tests' own: its settings, workspaces, kernels and session are in one temporary folder."""
+"""A JupyterLab server of the tests' own: its settings, workspaces and kernels are in one temporary folder."""
 
 from __future__ import annotations
 
@@ -27,11 +27,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 class Lab:
-    """The server: `write` puts a notebook into it, `address` is where a browser finds that."""
+    """The server: `write` puts a notebook into it, `address` is where a browser finds that.
 
-    def __init__(self, place: Path) -> None:
+    `state` is the folder of the session that its kernels attach to; without it they start their own.
+    """
+
+    def __init__(self, place: Path, state: Path | None = None) -> None:
         self.place, self.token = place, secrets.token_hex(16)
-        self.notebooks, self.runtime, self.state = (self._folder(name) for name in ("notebooks", "runtime", "state"))
+        self.notebooks, self.runtime = (self._folder(name) for name in ("notebooks", "runtime"))
+        self._own_session = state is None
+        self.state = state or self._folder("state")
         self.outputs = self._folder("outputs")
         self._written = 0
         self._configure()
@@ -73,7 +78,7 @@ class Lab:
         return (self.place / "server.log").read_text(errors="replace")
 
     def end(self) -> None:
-        """The server, its kernels, and the session that they started."""
+        """The server, its kernels, and the session that they started where it is theirs."""
         self._process.terminate()
         try:
             self._process.wait(STOP_SECONDS)
@@ -81,7 +86,7 @@ class Lab:
             self._process.kill()
             self._process.wait()
         self._log.close()
-        if (self.state / launch.FILE).exists():
+        if self._own_session and (self.state / launch.FILE).exists():
             launch.kill(launch.read_session_file(self.state / launch.FILE))
 
     def _folder(self, *names: str) -> Path:

@@ -61,6 +61,20 @@ RESTART = """async () => {
     await kernel.restart();
     await kernel.info;
 }"""
+OTHER_CELLS = """(sources) => {
+    const model = jupyterapp.shell.currentWidget.content.model.sharedModel;
+    const cell = source => ({cell_type: "code", source, metadata: {}, outputs: [], execution_count: null});
+    model.transact(() => {
+        model.deleteCellRange(0, model.cells.length);
+        model.insertCells(0, sources.map(cell));
+    });
+}"""
+EMPTY_KERNEL = """
+import ipywidgets, zimage_kit
+ipywidgets.Widget.close_all()
+[each.close() for each in list(globals().values()) if isinstance(each, zimage_kit.Session)]
+get_ipython().reset()
+"""
 SEEN_BY_AXE = """async (selector) => {
     const found = await axe.run(selector, {resultTypes: ["violations"]});
     return found.violations
@@ -85,9 +99,16 @@ class OpenNotebook:
         self.page.wait_for_function(OPEN)
         self._kernel = self.page.evaluate(READY)
         self.page.evaluate(ROOM)
-        named = f"JupyterLab {theme.capitalize()}"
-        self.page.evaluate(THEME, named)
-        self.page.wait_for_function(THEMED, arg=named)
+        self._dress(theme)
+
+    def renew(self, cells: list[str], theme: Theme, width: int, height: int) -> None:
+        """Put other cells into it, before a kernel that has forgotten all: much sooner there than another notebook."""
+        self.errors.clear()
+        self.page.mouse.move(0, 0)
+        self.page.set_viewport_size({"width": width, "height": height})
+        self._dress(theme)
+        self.python(f"exec({EMPTY_KERNEL!r})")
+        self.page.evaluate(OTHER_CELLS, cells)
 
     def run_all(self) -> bool:
         """Run every cell and wait for the last; False when one raised."""
@@ -159,6 +180,12 @@ class OpenNotebook:
             self.lab.end_kernel(self._kernel)
             self._kernel = ""
 
+    def _dress(self, theme: Theme) -> None:
+        self.page.emulate_media(color_scheme=theme)
+        named = f"JupyterLab {theme.capitalize()}"
+        self.page.evaluate(THEME, named)
+        self.page.wait_for_function(THEMED, arg=named)
+
     def _attach(self) -> BlockingKernelClient:
         client = BlockingKernelClient(connection_file=str(self.lab.connection_file(self._kernel)))
         client.load_connection_file()
@@ -191,4 +218,5 @@ class OpenOne(Protocol):
         height: int = 900,
         env: Mapping[str, str] | None = None,
         raises: bool = False,
+        fresh: bool = False,
     ) -> OpenNotebook: ...

@@ -42,8 +42,8 @@ VIOLATION = """async () => {
 class App:
     """A running `zimage app`, as its user started it."""
 
-    def __init__(self, place: Path, *arguments: str, code: str = "", **settings: str) -> None:
-        self.state = place / "state"
+    def __init__(self, place: Path, state: Path, *arguments: str, code: str = "", **settings: str) -> None:
+        self.state = state
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ZIMAGE_", "JUPYTER"))}
         environment = {
             **inherited,
@@ -116,17 +116,14 @@ def eventually(true: Callable[[], bool], what: str, seconds: float = 30.0) -> No
 
 
 @pytest.fixture(scope="module")
-def place(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of the user whose page it is; their session ends with these tests."""
-    place = tmp_path_factory.mktemp("page")
-    yield place
-    if (place / "state" / launch.FILE).exists():
-        launch.kill(launch.read_session_file(place / "state" / launch.FILE))
+def place(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the user whose page it is."""
+    return tmp_path_factory.mktemp("page")
 
 
 @pytest.fixture(scope="module")
-def app(place: Path) -> Iterator[App]:
-    app = App(place, "--no-browser", "--theme", "dark")
+def app(place: Path, running: Path) -> Iterator[App]:
+    app = App(place, running, "--no-browser", "--theme", "dark")
     yield app
     app.end()
 
@@ -252,11 +249,11 @@ def test_two_tabs_have_two_kernels_and_one_session(app: App, tab: Callable[[], P
 
 
 def test_the_browser_that_is_opened_gets_in_once_and_ctrl_c_leaves_the_session(
-    place: Path, tmp_path: Path, tab: Callable[[], Page]
+    place: Path, running: Path, tmp_path: Path, tab: Callable[[], Page]
 ) -> None:
     opened, recorder = tmp_path / "opened", tmp_path / "record.py"
     recorder.write_text(RECORD)
-    app = App(place, BROWSER=f"{sys.executable} {recorder} {opened} %s")
+    app = App(place, running, BROWSER=f"{sys.executable} {recorder} {opened} %s")
     eventually(lambda: opened.exists() and opened.read_text() != "", "the browser was opened")
     url = opened.read_text()
     assert app.token not in url, "other users can read a browser's command line"
@@ -276,8 +273,8 @@ def test_the_browser_that_is_opened_gets_in_once_and_ctrl_c_leaves_the_session(
     assert launch.read_session_file(app.state / launch.FILE).alive()
 
 
-def test_the_kernel_of_a_page_that_was_lost_goes_too(place: Path, tab: Callable[[], Page]) -> None:
-    app = App(place, "--no-browser", code=IMPATIENT)
+def test_the_kernel_of_a_page_that_was_lost_goes_too(place: Path, running: Path, tab: Callable[[], Page]) -> None:
+    app = App(place, running, "--no-browser", code=IMPATIENT)
     try:
         kept, lost = tab(), tab()
         kept.goto(app.url)
@@ -293,8 +290,8 @@ def test_the_kernel_of_a_page_that_was_lost_goes_too(place: Path, tab: Callable[
         app.end()
 
 
-def test_a_page_without_a_token_is_open_to_this_machine(place: Path, tab: Callable[[], Page]) -> None:
-    app = App(place, "--no-browser", "--token", "")
+def test_a_page_without_a_token_is_open_to_this_machine(place: Path, running: Path, tab: Callable[[], Page]) -> None:
+    app = App(place, running, "--no-browser", "--token", "")
     try:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", app.url)
         page = tab()

@@ -147,7 +147,7 @@ def test_a_failed_cell_says_why_and_is_tried_again(notebook: OpenOne, tmp_path: 
     (extension / "__init__.py").write_text(STAGE)
     (extension / "storm").touch()
     cells = [
-        "import zimage_kit as zk; session = zk.connect('inline', device='cpu')",
+        CONNECT,
         "small = dict(model='nano', steps=2, width=64, height=64)\n"
         "base = zk.Request(prompt='a red boat', stages=[{'kind': 'moody'}], **small)\n"
         "grid = session.grid(base, {'stages.moody.mood': ['good', 'bad', 'fair']}, seed=[1, 2])\ngrid",
@@ -316,7 +316,9 @@ def test_any_two_are_compared(grid: GridPage) -> None:
 
 def test_what_is_asked_for_while_a_cell_runs_waits_and_says_so(notebook: OpenOne, tmp_path: Path) -> None:
     """In a page that has asked for nothing yet: after that, this JupyterLab lets a kernel's subshell answer at once."""
-    opened = notebook([f"{FINISHED}; {VIEW}", "grid = finished(seed=range(6))", "view = GridView(grid, 'en'); view"])
+    opened = notebook(
+        [f"{FINISHED}; {VIEW}", "grid = finished(seed=range(6))", "view = GridView(grid, 'en'); view"], fresh=True
+    )
     grid, done = GridPage(opened), tmp_path / "done"
     expect(grid.told).to_have_text("6 of 6")
     busy = f"import os, time\nprint('busy')\nwhile not os.path.exists({str(done)!r}): time.sleep(0.05)"

@@ -87,11 +87,12 @@ def test_a_widgets_script_runs_and_its_errors_are_noticed(notebook: OpenOne) -> 
 
 
 def test_a_kernel_has_the_environment_asked_for_and_goes_with_its_notebook(notebook: OpenOne, lab: Lab) -> None:
+    before = set(lab.kernels())
     nb = notebook([CONNECT, "import os; 1 / 0"], env={"ZIMAGE_LANG": "zh"}, raises=True)
     expect(nb.output(1)).to_contain_text("ZeroDivisionError")
     assert nb.python("os.environ['ZIMAGE_LANG']") == "zh"
     nb.wait("session.status().state == 'idle'", timeout=60)
     assert (lab.state / launch.FILE).is_file(), "the session is the tests' own"
-    (kernel,) = lab.kernels()
+    (kernel,) = set(lab.kernels()) - before
     nb.close()
     assert kernel not in lab.kernels()

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import zimage_kit as zk
-from zimage_kit import Artifact, Context, Field, Request, Session, Stage, errors
+from zimage_kit import Artifact, Context, Event, Field, Request, Session, Stage, errors
 from zimage_kit import studio as widgets
 from zimage_kit.engine.gpus import Gpu, Holder
 from zimage_kit.engine.worker_status import WorkerStatus
@@ -573,24 +573,24 @@ def used_texts() -> set[str]:
     literal = re.compile(rf"""["']((?:{"|".join(sections)})\.(?!js|css)[a-z_]+)["']""")
     used = {
         key
-        for path in FOLDER.glob("*.py")
+        for path in FOLDER.rglob("*.py")
         if path.name != "texts.py"
         for key in literal.findall(path.read_text("utf-8"))
     }
     for section in ("bar", "viewer"):
-        script = (FOLDER / f"{section}.js").read_text("utf-8")
+        script = (FOLDER / "panel" / f"{section}.js").read_text("utf-8")
         used |= {f"{section}.{key}" for key in re.findall(r'\btext\("([a-z_]+)"\)', script)}
-    board = "\n".join(path.read_text("utf-8") for path in FOLDER.glob("grid_*.js"))
+    board = "\n".join(path.read_text("utf-8") for path in FOLDER.rglob("grid_*.js"))
     used |= {f"board.{key}" for key in re.findall(r'\btext\("([a-z_]+)"\)', board)}
     chosen = {f"board.{key}" for key in re.findall(r'"([a-z_]+)"', board)}  # by a condition, or out of a list
     used |= chosen & set(catalogue(FOLDER / "texts", "en"))
     buttons = re.findall(r'this\.button\("(\w+)"', board)
     used |= {f"board.{name}{ending}" for name in buttons for ending in ("", "_help")}
-    listed = re.search(r"const ACTIONS = \[(.*?)\]", (FOLDER / "viewer.js").read_text("utf-8"))
+    listed = re.search(r"const ACTIONS = \[(.*?)\]", (FOLDER / "panel" / "viewer.js").read_text("utf-8"))
     assert listed is not None
     actions = re.findall(r'"(\w+)"', listed[1])
     used |= {f"viewer.{name}{ending}" for name in actions for ending in ("", "_help")}
-    script = (FOLDER / "compare.js").read_text("utf-8")
+    script = (FOLDER / "panes" / "compare" / "slider.js").read_text("utf-8")
     used |= {f"compare.{key}" for key in ("label", "position") if f"texts.{key}" in script}
     used |= {f"compare.{side}" for side in ("before", "after")}  # its two pictures, by their names
     used |= {f"state.{state}" for state in get_args(Status.model_fields["state"].annotation)}
@@ -1005,6 +1005,58 @@ def test_a_picture_is_used_varied_enlarged_and_sent_to_the_grid(studio: Studio, 
     ask("forget", "r1")
     assert len(studio.sent) == 1
     ask("grid", "nonsense")
+
+
+class ContendedLock:
+    """A lock that says when a thread has to wait for it."""
+
+    def __init__(self, waits: threading.Event) -> None:
+        self._lock, self._waits = threading.RLock(), waits
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._waits.set()
+            self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+def test_a_picture_chosen_while_an_event_is_sent_is_shown(
+    studio: Studio, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a lock ipywidgets forgot the picture: chosen in between, it was among what the event had sent."""
+    viewer, page = studio.viewer, dict[str, Any]()
+    chosen, told = threading.Event(), threading.Event()  # the picture is chosen, or that waits; the event is told
+    studio._lock = viewer._lock = ContendedLock(chosen)  # type: ignore[assignment]
+    other = Artifact(Image.new("RGB", artifact.image.size, "red"), artifact.request, artifact.trace)
+    studio._add(artifact)
+    studio._add(other)
+    wanted = studio._results.get("r1")
+    assert wanted is not None
+    click = threading.Thread(target=viewer.set_state, args=({"selected": "r1"},))
+    event = threading.Thread(target=studio._hear, args=(Event(kind="step", job="j", step=1, steps=8), 1, 1))
+
+    def send_state(key: Any = None) -> None:
+        names = {key} if isinstance(key, str) else set(key or ())
+        page.update({name: getattr(viewer, name) for name in names})
+        if threading.current_thread() is event:
+            click.start()
+            assert chosen.wait(30)
+
+    def picture_is_set(change: Any) -> None:
+        chosen.set()
+        assert told.wait(30)
+
+    monkeypatch.setattr(viewer, "send_state", send_state)
+    monkeypatch.setattr(viewer.comm, "kernel", object(), raising=False)  # somebody listens
+    viewer.observe(picture_is_set, "picture")
+    event.start()
+    event.join(30)
+    told.set()
+    click.join(30)
+    assert page["progress"]["text"].startswith("step 1 of 8")
+    assert viewer.selected == "r1" and page["picture"] == wanted.jpeg
 
 
 def test_a_new_language_keeps_pictures_selection_and_what_goes_on(studio: Studio, artifact: Artifact) -> None:

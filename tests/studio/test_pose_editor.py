@@ -397,6 +397,7 @@ def test_a_finger_drags_too(notebook: OpenOne) -> None:
         between = {"x": x + share * (to[0] - x), "y": y + share * (to[1] - y)}
         touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [between]})
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    touch.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
     nb.wait("'people' in editor.value")
     off = (9 / area["width"], 9 / area["height"])
     assert place(nb, WRIST)[:2] == pytest.approx((0.3 - off[0], 0.3 - off[1]), abs=0.01)

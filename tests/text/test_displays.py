@@ -96,9 +96,11 @@ def test_progress_is_told_in_words_with_the_time_left() -> None:
     assert seconds_left(Event(kind="stage", job="j")) is None
 
 
-PROGRAM = (
-    "import sys, zimage_kit as zk\nwith zk.connect('inline') as s: s.run('a cat', model=sys.argv[1], steps=12, seed=1)"
-)
+PROGRAM = """
+import sys, zimage_kit as zk
+with zk.connect() as session:
+    session.run("a cat", model=sys.argv[1], steps=12, seed=1, fresh=True)
+"""
 
 
 def on_terminal(model: str) -> str:
@@ -121,7 +123,7 @@ def on_terminal(model: str) -> str:
     return shown.decode()
 
 
-def test_a_program_on_a_terminal_shows_a_bar_and_a_pipe_shows_nothing(model: str, tmp_path: Path) -> None:
+def test_a_program_on_a_terminal_shows_a_bar_and_a_pipe_shows_nothing(model: str, running: Path) -> None:
     assert "of 12" in on_terminal(model)
     piped = subprocess.run([sys.executable, "-c", PROGRAM, model], capture_output=True, text=True, check=True)
     assert "step" not in piped.stdout + piped.stderr

@@ -16,7 +16,7 @@ from zimage_kit.errors import BadRequest, ModelMissing
 
 @pytest.fixture(scope="module")
 def draft(session: Session) -> Artifact:
-    return session.run("a red balloon over the sea", seed=7, model="nano")
+    return session.run("a red balloon over the sea", seed=7, model="nano", width=128, height=128)
 
 
 def difference(one: Image.Image, other: Image.Image) -> int:
@@ -76,14 +76,15 @@ def test_the_same_recipe_gives_the_same_pixels_and_another_seed_others(session: 
 
 
 def test_a_run_of_several_is_each_alone(session: Session) -> None:
-    wanted = Request(prompt="a red boat", model="nano", steps=3).then(zk.stages.refine(strength=0.5))
+    boat = Request(prompt="a red boat", model="nano", steps=3, width=128, height=128)
+    wanted = boat.then(zk.stages.refine(strength=0.5))
     together = [artifact.image.tobytes() for artifact in session.run([wanted] * 3, seed=[4, 5, 6], fresh=True)]
     alone = [session.run(wanted, seed=seed, fresh=True).image.tobytes() for seed in (6, 5, 4)][::-1]
     assert together == alone
 
 
 def test_larger_before_is_larger_after_in_multiples_of_sixteen(draft: Artifact) -> None:
-    assert draft.then(zk.stages.refine(strength=0.3, scale=1.3)).image.size == (336, 336)
+    assert draft.then(zk.stages.refine(strength=0.3, scale=1.3)).image.size == (160, 160)
 
 
 def test_alpha_is_kept(session: Session, draft: Artifact) -> None:
@@ -126,7 +127,8 @@ def test_what_cannot_work_is_told_before_anything_is_drawn(
 ) -> None:
     events: list[str] = []
     with pytest.raises(error, match=said.replace("?", r"\?")):
-        session.run(draft.request.then(zk.stages.refine(**fields)), on_event=lambda e: events.append(e.kind))
+        large = draft.request.but(width=256, height=256)
+        session.run(large.then(zk.stages.refine(**fields)), on_event=lambda e: events.append(e.kind))
     assert "step" not in events
 
 

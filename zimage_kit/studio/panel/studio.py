@@ -67,7 +67,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._texts = texts
         self.form = Form(texts, self._session.models(), self._edited, self._guard)
         self.bar = Bar(texts)
-        self.viewer = Viewer(texts)
+        self.viewer = Viewer(texts, self._lock)
         self.problem = ErrorBox(texts)
         self.compare = ComparePane(texts, self._results, self._later)
         self.tray = TrayPane(texts)
@@ -227,8 +227,9 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         artifact = read(content)
         artifact._session = self._session
         self.form.set(artifact.request)
-        self.viewer.following = True
-        self._add(artifact, save=False)
+        with self._lock:
+            self.viewer.following = True
+            self._add(artifact, save=False)
         self._say(self._texts("panel.opened", name=name))
 
     # what is heard of jobs, in the threads that follow them

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ class Viewer(anywidget.AnyWidget):
     text}; `results` are {id, label, thumb} from the oldest to the newest, `thumb` a JPEG; `about` has the selected
     one's caption, alt text, recipe (JSON text) and what can be done with it. A download is answered by a message
     {"file": name, "view": …} with the PNG's bytes. `following`: the latest result is shown as soon as it is there; not
-    while somebody looks at an earlier one.
+    while somebody looks at an earlier one. Threads that write here hold `lock`, the panel's.
     """
 
     _esm = FOLDER / "viewer.js"
@@ -35,5 +38,20 @@ class Viewer(anywidget.AnyWidget):
     following = t.Bool(True).tag(sync=True)
     about = t.Dict().tag(sync=True)
 
-    def __init__(self, texts: Texts, **traits: Any) -> None:
+    def __init__(self, texts: Texts, lock: threading.RLock | None = None, **traits: Any) -> None:
+        self._lock = lock or threading.RLock()  # before any trait is set
         super().__init__(texts=texts.section("viewer"), **traits)
+
+    # While one thread holds back what it changes, ipywidgets (seen in 8.1) gathers every thread's changes with it, and
+    # forgets those that come between its sending and its clearing: so one at a time, the page's own changes too.
+
+    @contextmanager
+    def hold_sync(self) -> Iterator[None]:
+        """Send what is changed inside all at once, and let no other thread change anything meanwhile."""
+        with self._lock, super().hold_sync():
+            yield
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what the page has changed."""
+        with self._lock:
+            super().set_state(sync_data)

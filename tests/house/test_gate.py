@@ -1,0 +1,24 @@
+"""What the tests rely on: whose warnings fail one, and that no setting of the machine's owner is in force."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import pytest
+
+
+@pytest.mark.parametrize("module", ["zimage_kit.recipe.request", "zimage_extensions.pose", "test_gate", "conftest"])
+def test_a_warning_from_our_modules_fails_a_test(module: str) -> None:
+    with pytest.raises(DeprecationWarning, match="old"):
+        warnings.warn_explicit("old", DeprecationWarning, "file.py", 1, module)
+
+
+def test_a_warning_from_a_dependency_fails_none() -> None:
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.warn_explicit("old", DeprecationWarning, "file.py", 1, "diffusers.utils")
+    assert [str(each.message) for each in heard] == ["old"]
+
+
+def test_no_setting_of_the_machines_owner_is_in_force() -> None:
+    assert {name for name in os.environ if name.startswith("ZIMAGE_")} == {"ZIMAGE_OUTPUTS", "ZIMAGE_STATE"}
