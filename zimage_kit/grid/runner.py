@@ -9,9 +9,11 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from bisect import insort
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -62,6 +64,12 @@ class Work:
     base: tuple[str, Checked] | None = None
     again: bool = False
 
+    @property
+    def weights(self) -> tuple[object, ...]:
+        """What has to be loaded for it: the model, then its LoRAs."""
+        request = self.checked.request
+        return request.model, tuple(sorted(str(lora.path) for lora in request.loras))
+
 
 def in_order(cells: Iterable[Cell], store: CellStore, elsewhere: Fingerprints) -> list[Work]:
     """What has to be made for these cells: each picture once, what is expensive to change changed least.
@@ -85,9 +93,8 @@ def in_order(cells: Iterable[Cell], store: CellStore, elsewhere: Fingerprints) -
 
     def rank(work: Work) -> tuple[int, ...]:
         request = work.checked.request
-        loras = tuple(sorted(str(lora.path) for lora in request.loras))
         drawn = bases[work.key][0] if work.key in bases else work.key
-        parts: Sequence[object] = (request.model, loras, (request.width, request.height), drawn)
+        parts = (*work.weights, (request.width, request.height), drawn)
         return tuple(groups.setdefault((depth, part), len(groups)) for depth, part in enumerate(parts))
 
     return sorted(works.values(), key=rank)
@@ -124,8 +131,10 @@ class Runner:
         ended: Callable[[], None],
     ) -> None:
         self._session, self._store, self._pace, self._tell, self._ended = session, store, pace, tell, ended
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # held from taking a work until its job is submitted, so jobs are in order
         self._waiting = deque(works)
+        self._position = {work.key: position for position, work in enumerate(works)}
+        self._unsubmitted: Counter[tuple[object, ...]] = Counter()  # works taken whose last job is still to come
         self._bases: dict[str, Future[str]] = {}  # key -> the key under which it lies in the store
         self._shared = {work.base[0] for work in works if work.base is not None}
         self._own = {work.key: work for work in works}
@@ -151,6 +160,7 @@ class Runner:
         with self._lock:
             self._stopped = True
             self._waiting.clear()
+            self._lock.notify_all()
             jobs = list(self._jobs.values())
         for job in jobs:
             job.cancel()
@@ -164,8 +174,8 @@ class Runner:
 
     def _work(self) -> None:
         try:
-            while (work := self._take()) is not None:
-                self._make(work)
+            while self._make_next():
+                pass
         finally:
             with self._lock:
                 self._left -= 1
@@ -175,16 +185,29 @@ class Runner:
                 self._pace.save()
                 self._ended()
 
-    def _take(self) -> Work | None:
-        with self._lock:
-            return self._waiting.popleft() if self._waiting and not self._stopped else None
+    def _make_next(self) -> bool:
+        """Take the next work and make its picture; False when there is none."""
+        with ExitStack() as turn:  # closed once the job is submitted, or there is none to submit yet
+            turn.enter_context(self._lock)
+            work = self._take()
+            if work is None:
+                return False
+            self._make(work, turn)
+        return True
 
-    def _make(self, work: Work) -> None:
+    def _take(self) -> Work | None:
+        """The next work. Another model or other LoRAs wait until every job of those before them is submitted."""
+        while self._waiting and self._unsubmitted.keys() - {self._waiting[0].weights}:
+            self._lock.wait()
+        return self._waiting.popleft() if self._waiting else None
+
+    def _make(self, work: Work, turn: ExitStack) -> None:
         try:
-            if work.key in self._shared:
-                self._base(work, work.key, work.checked)
-            elif not self._store.has(work.key):  # another notebook may have made it meanwhile
-                self._keep(work, self._made(work))
+            with turn:
+                if work.key in self._shared:
+                    self._base(work, work.key, work.checked, turn)
+                elif not self._store.has(work.key):  # another notebook may have made it meanwhile
+                    self._keep(work, self._made(work, turn))
             self._settle(work, "done")
         except JobCancelled:  # by us, or by somebody who wants this one not to be made now
             self._settle(work, "waiting")
@@ -197,12 +220,7 @@ class Runner:
             else:  # a worker died under it; it may have been somebody else's fault
                 work.again = True
                 self._settle(work, "waiting")
-                with self._lock:
-                    self._bases = {
-                        key: base for key, base in self._bases.items() if not base.done() or not base.exception()
-                    }
-                    if not self._stopped:
-                        self._waiting.appendleft(work)
+                self._put_back(work)
         except _CannotKeep as error:
             self._settle(work, "waiting")
             self._give_up(error.reason)
@@ -212,36 +230,61 @@ class Runner:
             self._settle(work, "waiting")
             self._give_up(error)
 
-    def _made(self, work: Work) -> Artifact:
-        if work.base is None:
-            return self._run(lambda: self._session.start(work.checked), work.cells)
-        base = self._store.read(self._base(work, *work.base))  # read by each: a long run would hold them all
-        if base is None:
-            raise JobFailed("the picture beneath is gone, or cannot be read", mend="grid.retry() makes it again.")
-        return self._run(lambda: self._session.extend(base, work.checked), work.cells, draws=False)
+    def _put_back(self, work: Work) -> None:
+        """Where it was in the order, whichever of several comes back first; with it go the bases that failed."""
+        with self._lock:
+            self._bases = {key: base for key, base in self._bases.items() if not base.done() or not base.exception()}
+            if not self._stopped:
+                insort(self._waiting, work, key=lambda each: self._position[each.key])
+                self._lock.notify_all()
 
-    def _base(self, work: Work, key: str, checked: Checked) -> str:
+    def _made(self, work: Work, turn: ExitStack) -> Artifact:
+        if work.base is None:
+            return self._picture(self._submit(lambda: self._session.start(work.checked), turn), work.cells)
+        with self._submits_later(work):
+            key = self._base(work, *work.base, turn)
+            turn.close()
+            base = self._store.read(key)  # read by each: a long run would hold them all
+            if base is None:
+                raise JobFailed("the picture beneath is gone, or cannot be read", mend="grid.retry() makes it again.")
+            job = self._submit(lambda: self._session.extend(base, work.checked), turn)
+        return self._picture(job, work.cells, draws=False)
+
+    @contextmanager
+    def _submits_later(self, work: Work) -> Iterator[None]:
+        """Meanwhile no job is submitted that needs other weights than this work."""
+        self._unsubmitted[work.weights] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._unsubmitted[work.weights] -= 1
+                self._unsubmitted += Counter()  # without those that are zero
+                self._lock.notify_all()
+
+    def _base(self, work: Work, key: str, checked: Checked, turn: ExitStack) -> str:
         """Key of a picture that several works are finishings of, once it lies in the store.
 
         It is there, is made by the first that asks, or is waited for. It may be a cell of its own as well.
         """
-        with self._lock:
-            first = key not in self._bases
-            promise = self._bases.setdefault(key, Future())
+        first = key not in self._bases  # in turn, so nobody else asks meanwhile
+        promise = self._bases.setdefault(key, Future())
         if first:
             try:
                 lies = key
                 if not self._store.readable(key):
                     own = self._own.get(key) or Work(key, checked, work.model)
-                    lies = self._keep(own, self._run(lambda: self._session.start(checked), work.cells))
+                    job = self._submit(lambda: self._session.start(checked), turn)
+                    lies = self._keep(own, self._picture(job, work.cells))
                 promise.set_result(lies)
             except BaseException as error:
                 promise.set_exception(error)
                 raise
+        turn.close()
         return promise.result()
 
-    def _run(self, submit: Callable[[], Job], cells: Sequence[Cell], draws: bool = True) -> Artifact:
-        """One job from its submission to its picture. `draws`: it denoises, unless its picture is still at hand."""
+    def _submit(self, submit: Callable[[], Job], turn: ExitStack) -> Job:
+        """One job, and the end of this thread's turn."""
         with self._lock:
             if self._stopped:
                 raise JobCancelled("the grid was stopped")
@@ -250,6 +293,11 @@ class Runner:
             job = submit()
             self._began = True
             self._jobs[job.id] = job
+        turn.close()
+        return job
+
+    def _picture(self, job: Job, cells: Sequence[Cell], draws: bool = True) -> Artifact:
+        """The picture of a submitted job. `draws`: it denoises, unless its picture is still at hand."""
         try:
             for event in job.events():
                 if event.kind in ("loading", "step", "stage"):
