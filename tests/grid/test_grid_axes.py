@@ -13,8 +13,8 @@ import zimage_kit as zk
 from zimage_kit import Request
 from zimage_kit.errors import BadRequest
 from zimage_kit.grid import Plan, plan
-from zimage_kit.grid.axes import label_of, parse_values, values_of
-from zimage_kit.grid.plan import GRID_SEED, relabelled
+from zimage_kit.grid.axis_values import label_of, parse_values, values_of
+from zimage_kit.grid.planning import GRID_SEED
 
 
 def requests(made: Plan) -> list[Request]:
@@ -376,7 +376,7 @@ def test_labels_say_what_differs() -> None:
 def test_labels_can_be_others_and_change_no_request() -> None:
     axes = {"seed": [1, 2]}
     assert plan("a", axes, labels={"seed": ["first", "第二"]}).labels_of("columns") == ("first", "第二")
-    made = relabelled(plan("a", axes), {"seed": {2: "second"}})
+    made = plan("a", axes).relabelled({"seed": {2: "second"}})
     assert made.labels_of("columns") == ("seed 1", "second")
     assert requests(made) == requests(plan("a", axes))
     with pytest.raises(BadRequest, match="3 labels"):

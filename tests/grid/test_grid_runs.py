@@ -397,7 +397,7 @@ def test_a_listener_that_breaks_hears_no_more_and_the_grid_goes_on(
     grid.listen(broken)
     grid.wait()
     assert (grid.state, len(grid.done), len(heard)) == ("done", 4, 1)
-    assert "a listener of a grid broke" in caplog.text
+    assert "a listener of a grid failed" in caplog.text
 
 
 def test_a_picture_that_is_finished_and_shown_as_it_is_is_drawn_and_measured_once(

@@ -15,8 +15,8 @@ from zimage_kit.engine.preflight import Checked
 from zimage_kit.errors import SessionDied
 from zimage_kit.grid.cell import Cell
 from zimage_kit.grid.cell_store import CellStore, cell_key
+from zimage_kit.grid.dimensions import Place
 from zimage_kit.grid.estimate import Pace
-from zimage_kit.grid.plan import Place
 from zimage_kit.grid.runner import Runner, in_order
 from zimage_kit.models.spec import require, resolve
 

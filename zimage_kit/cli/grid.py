@@ -88,7 +88,7 @@ def grid(
       zimage grid --reopen balloons.png --output balloons.csv
     """
     from ..errors import BadRequest
-    from ..grid.plan import table_of
+    from ..grid.axis_table import table_of
     from ..grid.preparation import telling
     from ..recipe.request import Request, parse_size
 

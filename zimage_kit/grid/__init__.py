@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .cell import Cell, Cells
 from .grid import Grid, make_grid
-from .plan import Plan, plan
+from .plan import Plan
+from .planning import plan
 
 __all__ = ["Cell", "Cells", "Grid", "Plan", "make_grid", "plan"]

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from ..errors import BadRequest, ZImageError
 from ..recipe.artifact import Artifact, Trace
 from ..recipe.request import Request
-from .axes import Point
 from .cell_store import CellStore, Mark
-from .plan import Place
+from .dimensions import Place, Point
 
 if TYPE_CHECKING:
     from ..engine.preflight import Checked

@@ -7,7 +7,6 @@ small JPEG for views of many, and what people said of it. Nothing else is kept: 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..engine.preflight import Checked
 from ..errors import BadRequest, CannotWrite, ModelMissing, NoRecipe
@@ -27,12 +26,8 @@ from ..recipe.artifact import Artifact, Trace, read, read_recipe
 from ..recipe.request import Request
 from ..stages.extensions import build_stages
 from ..stages.stage import Stage
+from .jpeg import small_jpeg
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-THUMB = 256
-"""Pixels of a small picture's longer side."""
 LARGEST_RATING = 5
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -145,7 +140,7 @@ class CellStore:
             return None
 
     def thumb(self, key: str) -> bytes | None:
-        """A JPEG of at most `THUMB` pixels a side; made again where it is missing. None as for `read`."""
+        """A JPEG of at most `THUMBNAIL_SIDE` pixels a side; made again where it is missing. None as for `read`."""
         path = self.path(key).with_suffix(".jpg")
         try:
             return path.read_bytes()
@@ -177,17 +172,3 @@ class CellStore:
             path.unlink(missing_ok=True)
         else:
             write_whole(path, json.dumps(vars(mark)).encode())
-
-
-def small_jpeg(image: Image.Image, side: int = THUMB, quality: int = 82) -> bytes:
-    """A picture as a JPEG of at most `side` pixels a side; transparent parts white."""
-    from PIL import Image
-
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if max(image.size) > side:
-        image = image.copy()
-        image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=quality)
-    return out.getvalue()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import BadRequest
 from .cell import Cell
-from .cell_store import THUMB, small_jpeg
+from .jpeg import THUMBNAIL_SIDE, small_jpeg
 
 _SMALLEST = 32  # pixels of a picture's longer side; less shows nothing
 _ONE_FOR_BOTH = 320  # pixels; up to here a picture is its own small one
@@ -95,7 +95,7 @@ def _encoded(cell: Cell, side: int, quality: int) -> _Pair:
         return None, None
     if min(side, max(artifact.image.size)) <= _ONE_FOR_BOTH:
         return _base64(small_jpeg(artifact.image, side, quality)), None
-    small = cell.thumb or small_jpeg(artifact.image, THUMB)
+    small = cell.thumb or small_jpeg(artifact.image, THUMBNAIL_SIDE)
     return _base64(small), _base64(small_jpeg(artifact.image, side, quality))
 
 

@@ -7,7 +7,6 @@ many segments of 64 KB as it takes; in a page as a script element of that name; 
 from __future__ import annotations
 
 import inspect
-import io
 import json
 import re
 import struct
@@ -21,21 +20,18 @@ from ..errors import BadRequest, CannotWrite, NoRecipe
 from ..files import write_whole
 from ..library.store import outputs_dir, slug_of
 from ..recipe import png
+from .jpeg import MARK, check_quality, comments, encode_jpeg, with_comments
 from .sheet import MEGAPIXELS, Fit, drawn, layouts_of
 from .table import to_csv
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from .grid import Grid
+    from .cell_array import CellArray
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-_SEGMENT = 65_000  # bytes of a comment; its length has to go into 16 bits
 _LARGEST_RECIPE = 256 * 2**20  # bytes that a compressed chunk may unfold to
-_MARK = png.GRID.encode()
 
 
-def save(grid: Grid, path: Path, **options: Any) -> list[Path]:
+def save(grid: CellArray, path: Path, **options: Any) -> list[Path]:
     """Write the grid into the kind of file that the ending says; returns the files. Those that are there are replaced.
 
     Several sheets become `name-1.png`, `name-2.png` … Raises CannotWrite for other endings and for what the disk says,
@@ -62,7 +58,7 @@ def save(grid: Grid, path: Path, **options: Any) -> list[Path]:
     return paths
 
 
-def dated_path(grid: Grid) -> Path:
+def dated_path(grid: CellArray) -> Path:
     """A free path in the outputs folder, by today's date and time: `YYYY-MM-DD/HHMMSS-grid-slug.png`."""
     now = datetime.now()
     stem = f"{now.strftime('%H%M%S')}-grid-{slug_of(grid.title or grid.plan.base.prompt) or 'sheet'}"
@@ -73,13 +69,13 @@ def dated_path(grid: Grid) -> Path:
     return path
 
 
-def recipe_text(grid: Grid) -> str:
+def recipe_text(grid: CellArray) -> str:
     """The grid's recipe as compact JSON."""
     return json.dumps(grid.recipe(), ensure_ascii=False, separators=(",", ":"))
 
 
 def _png_files(
-    grid: Grid,
+    grid: CellArray,
     cell: int | None = None,
     label_size: float | None = None,
     max_megapixels: float = MEGAPIXELS,
@@ -93,7 +89,7 @@ def _png_files(
 
 
 def _jpeg_files(
-    grid: Grid,
+    grid: CellArray,
     cell: int | None = None,
     label_size: float | None = None,
     max_megapixels: float = MEGAPIXELS,
@@ -103,32 +99,20 @@ def _jpeg_files(
     check_quality(quality)
     recipe = recipe_text(grid).encode()
     for layout in layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit):
-        yield _with_comments(_as_jpeg(drawn(layout), quality), recipe)
+        yield with_comments(encode_jpeg(drawn(layout), quality), recipe)
 
 
-def check_quality(quality: object) -> None:
-    """Raise BadRequest for what is no quality of a JPEG."""
-    if not isinstance(quality, int) or not 1 <= quality <= 100:
-        raise BadRequest(f"quality={quality!r}", expected="a whole number, 1 to 100")
-
-
-def _as_jpeg(sheet: Image.Image, quality: int) -> bytes:
-    out = io.BytesIO()
-    sheet.save(out, "JPEG", quality=quality, subsampling="4:4:4")  # thin letters would smear at half the colours
-    return out.getvalue()
-
-
-def _html_files(grid: Grid, max_bytes: int = 80_000_000, quality: int = 88) -> Iterator[bytes]:
+def _html_files(grid: CellArray, max_bytes: int = 80_000_000, quality: int = 88) -> Iterator[bytes]:
     from .web_page import draw_page
 
     yield draw_page(grid, max_bytes=max_bytes, quality=quality)
 
 
-def _csv_files(grid: Grid, only: str | Sequence[str] | None = None) -> Iterator[bytes]:
+def _csv_files(grid: CellArray, only: str | Sequence[str] | None = None) -> Iterator[bytes]:
     yield to_csv(grid, only).encode("utf-8-sig")  # the mark by which Excel knows that it is UTF-8
 
 
-def _json_files(grid: Grid) -> Iterator[bytes]:
+def _json_files(grid: CellArray) -> Iterator[bytes]:
     yield (json.dumps(grid.recipe(), ensure_ascii=False, indent=1) + "\n").encode()
 
 
@@ -153,11 +137,11 @@ def read_recipe_of_grid(path: Path) -> dict[str, Any]:
     if content.startswith(_PNG):
         text = _from_png(path, content)
     elif content.startswith(_JPEG):
-        text = b"".join(comment.removeprefix(_MARK) for comment in _comments(content))
+        text = b"".join(comment.removeprefix(MARK) for comment in comments(content))
     elif content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
         text = content
     else:
-        found = re.search(rb'<script type="application/json" id="%s">(.*?)</script>' % _MARK, content, re.DOTALL)
+        found = re.search(rb'<script type="application/json" id="%s">(.*?)</script>' % MARK, content, re.DOTALL)
         text = found[1] if found else b""
     if not text:
         csv = " A table has no layout: session.grid(base, path) reads its axes." if path.suffix == ".csv" else ""
@@ -183,7 +167,7 @@ def _from_png(path: Path, content: bytes) -> bytes:
     for kind, data in _chunks(content):
         if kind == b"iTXt":
             name, _, rest = data.partition(b"\0")
-            if name == _MARK:
+            if name == MARK:
                 text = rest[2:].split(b"\0", 2)[-1]
                 return _unfolded(text) if rest[:1] == b"\1" else text
             if name == png.RECIPE.encode():
@@ -206,22 +190,3 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         length, kind = struct.unpack(">I4s", content[at : at + 8])
         yield kind, content[at + 8 : at + 8 + length]
         at += 12 + length
-
-
-def _with_comments(jpeg: bytes, text: bytes) -> bytes:
-    """A JPEG with the text in comment segments, behind its first segment (JFIF's place)."""
-    end = 4 + struct.unpack(">H", jpeg[4:6])[0]
-    parts = [_MARK + text[start : start + _SEGMENT] for start in range(0, len(text), _SEGMENT)]
-    segments = b"".join(b"\xff\xfe" + struct.pack(">H", len(part) + 2) + part for part in parts)
-    return jpeg[:end] + segments + jpeg[end:]
-
-
-def _comments(jpeg: bytes) -> Iterator[bytes]:
-    """Our comments of a JPEG, in order; up to where the picture begins."""
-    at = 2
-    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] not in (0xDA, 0xD9):
-        length = struct.unpack(">H", jpeg[at + 2 : at + 4])[0]
-        segment = jpeg[at + 4 : at + 2 + length]
-        if jpeg[at + 1] == 0xFE and segment.startswith(_MARK):
-            yield segment
-        at += 2 + length

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .cell import Cell
+from .dimensions import Place
 from .labels import Footnotes, Label, Letters
-from .plan import Place
 from .sheet_content import Matter, Part
 
 _TITLE, _PROMPT, _PAGE, _SMALL = 1.9, 1.45, 1.25, 0.84  # sizes of letters, of the labels'

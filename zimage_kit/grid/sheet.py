@@ -19,7 +19,7 @@ from .layout import Layout, Slot, lay_out
 from .sheet_content import Matter, Part, matter
 
 if TYPE_CHECKING:
-    from .grid import Grid
+    from .cell_array import CellArray
 
 Fit = Literal["scale", "pages"]
 
@@ -53,7 +53,7 @@ class _Size:
 
 
 def draw_sheets(
-    grid: Grid,
+    grid: CellArray,
     *,
     cell: int | None = None,
     label_size: float | None = None,
@@ -72,7 +72,7 @@ def draw_sheets(
 
 
 def layouts_of(
-    grid: Grid,
+    grid: CellArray,
     *,
     cell: int | None = None,
     label_size: float | None = None,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from ..recipe.request import Request
 from .cell import Cell
+from .dimensions import ROLES, Place, Role
 from .labels import drawable
-from .plan import ROLES, Place, Role
 
 if TYPE_CHECKING:
-    from .grid import Grid
+    from .cell_array import CellArray
 
 _NAMES: dict[Role, str] = {"rows": "row", "columns": "column", "pages": "page", "inner": "picture"}
 
@@ -62,7 +62,7 @@ class Matter:
         return range(self.count(role))
 
 
-def matter(grid: Grid) -> Matter:
+def matter(grid: CellArray) -> Matter:
     """Everything that sheets of this grid need to know of it. Reads recipes, decodes no picture."""
     notes: list[str] = []
 
@@ -94,7 +94,7 @@ def _size(cell: Cell) -> tuple[int, int]:
     return (width, height) if width and height else (1, 1)
 
 
-def shared_settings(grid: Grid) -> str:
+def shared_settings(grid: CellArray) -> str:
     """What all pictures have in common, in a line."""
     requests = [cell.request for cell in grid.done] or [cell.request for cell in grid.cells]
     told: dict[str, Callable[[Request], object]] = {

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import BadRequest
-from .axes import canonical, values_of
-from .plan import Plan, Role
+from .axis_names import canonical
+from .axis_values import values_of
+from .dimensions import Role
+from .plan import Plan
 
 _SUCH = "Such as grid.rerun(column=2, steps=12)."
 

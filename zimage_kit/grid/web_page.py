@@ -20,13 +20,13 @@ from ..errors import BadRequest
 from ..text.catalogues import Language, Texts, language
 from ..text.units import duration, gigabytes
 from .cell import Cell
+from .dimensions import Place
 from .embedding import Embedded, embed
-from .files import check_quality
-from .plan import Place
+from .jpeg import check_quality
 from .sheet_content import shared_settings
 
 if TYPE_CHECKING:
-    from .grid import Grid
+    from .cell_array import CellArray
 
 MAX_BYTES = 80_000_000
 _FOLDER = Path(__file__).parent / "page"
@@ -34,7 +34,9 @@ _OVERVIEW, _MANY = (256, 160), 12  # pixels of a picture's longer side at first:
 _WORDS = {"failed": "failed", "done": "gone", "running": "running", "waiting": "waiting"}
 
 
-def draw_page(grid: Grid, *, max_bytes: int = MAX_BYTES, quality: int = 88, spoken: Language | None = None) -> bytes:
+def draw_page(
+    grid: CellArray, *, max_bytes: int = MAX_BYTES, quality: int = 88, spoken: Language | None = None
+) -> bytes:
     """The page as UTF-8. Pictures are JPEGs of `quality` 1 to 100, at their own size unless that is over `max_bytes`.
 
     `spoken`: its language, by default the user's. What was scaled stands at the page's foot and is logged. Raises
@@ -57,7 +59,7 @@ def draw_page(grid: Grid, *, max_bytes: int = MAX_BYTES, quality: int = 88, spok
 class _Page:
     """A page on its way: everything that comes from people is escaped where it is put in."""
 
-    def __init__(self, grid: Grid, texts: Texts) -> None:
+    def __init__(self, grid: CellArray, texts: Texts) -> None:
         self.grid, self.texts, self.plan = grid, texts, grid.plan
         self.t = texts.section("page")
         self.by_place = {cell.place: cell for cell in grid.cells}

@@ -14,7 +14,7 @@ import anywidget
 import traitlets as t
 
 from ...grid import Grid
-from ...grid.plan import ROLES
+from ...grid.dimensions import ROLES
 from ..panel.results import shown
 from ..translations import Texts
 from .names import Names, recipes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...grid.axes import slots
+from ...grid.axis_names import slots
 from ...grid.cell import Cell
 from ...recipe.request import Request
 from ...stages.extensions import stage_class

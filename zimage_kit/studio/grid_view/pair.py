@@ -14,8 +14,8 @@ from ...grid import Cell
 from ...recipe.artifact import Artifact
 from ...recipe.verdict import Pixels, compare
 from ..panel.results import differing, shown
-from ..panes.compare.pane import Pane
 from ..panes.compare.slider import Compare
+from ..panes.pane import Pane
 from ..translations import Texts
 from .names import Names
 from .word_diff import page

@@ -17,6 +17,7 @@ from ...grid import Cell, Grid
 from ...text.units import duration
 from ..panel.error_box import ErrorBox
 from ..panel.plain_output import PlainOutput
+from ..panel.widget_tree import close_tree
 from ..panes.compare.slider import jpeg
 from ..translations import Language, Texts
 from ..translations import language as users_language
@@ -88,7 +89,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._feed.close()
         self._worker.shutdown(wait=False, cancel_futures=True)
         for part in self.children:
-            _close_all(part)
+            close_tree(part)
         super().close()
 
     def __repr__(self) -> str:
@@ -255,9 +256,3 @@ def small_sheet(sheet: Image.Image, most: int = LARGEST_SHEET) -> bytes:
             if out.tell() <= most or max(image.size) <= 64:
                 return out.getvalue()
         image = image.resize((max(1, image.width * 4 // 5), max(1, image.height * 4 // 5)), Image.Resampling.LANCZOS)
-
-
-def _close_all(part: Any) -> None:
-    for child in getattr(part, "children", ()):
-        _close_all(child)
-    part.close()

@@ -16,9 +16,8 @@ from ...engine.events import Event
 from ...errors import BadRequest
 from ...recipe.artifact import Artifact, read
 from ...recipe.request import Request, random_seed
-from ...session.progress import seconds_left
 from ...stages.kinds import stages
-from ...text.units import duration, gigabytes
+from ...text.units import gigabytes
 from ..panes.compare.pane import ComparePane, TrayPane
 from ..panes.grid.pane import GridPane
 from ..translations import Language, Texts
@@ -26,11 +25,13 @@ from ..translations import language as users_language
 from .bar import Bar
 from .error_box import ErrorBox
 from .form import Form
+from .job_progress import progress_of
 from .jobs import Ears, Jobs
 from .plain_output import PlainOutput
 from .results import Result, Results
 from .status_line import StatusLine
 from .viewer import Viewer
+from .widget_tree import close_tree
 
 if TYPE_CHECKING:
     from ...grid import Grid
@@ -145,7 +146,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         for pool in (self._worker, self._saver):
             pool.shutdown(wait=False)
         for part in self.children:
-            _close_all(part)
+            close_tree(part)
         super().close()
 
     def __repr__(self) -> str:
@@ -248,28 +249,14 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _hear(self, event: Event, number: int, count: int) -> None:
         """One event of a job, as progress."""
-        t, value, most = self._texts, 0.0, 0.0
-        match event.kind:
-            case "queued":
-                text = t("panel.waiting", count=event.position) if event.position else t("panel.next")
-            case "loading":
-                value, most = event.bytes_done or 0, event.bytes_total or 0
-                text = event.message if t.language == "en" and event.message else t("panel.loading")
-                if most:
-                    text += f" ({gigabytes(int(value))} / {gigabytes(int(most))})"
-            case "step":
-                value, most = event.step or 0, event.steps or 0
-                text = t("panel.step", step=event.step, steps=event.steps, left=duration(seconds_left(event) or 0))
-            case "stage":
-                kind, colon, more = event.message.partition(":")
-                text = self.form.stages.titles.get(kind, kind) + colon + more
-            case _:
-                return
-        of = t("panel.of", number=number, count=count) + " · " if count > 1 else ""
+        progress = progress_of(event, self._texts, self.form.stages.titles)
+        if progress is None:
+            return
+        of = self._texts("panel.of", number=number, count=count) + " · " if count > 1 else ""
         with self.viewer.hold_sync():
             if event.preview is not None:
                 self.viewer.preview = event.preview
-            self.viewer.progress = {"active": True, "value": value, "max": most, "text": of + text}
+            self.viewer.progress = {"active": True, **progress, "text": f"{of}{progress['text']}"}
 
     def _say(self, text: str) -> None:
         """The last word on what was done; it is read out too."""
@@ -402,13 +389,4 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         was.close()
         self._status.page_shown()
         for part in old:
-            _close_all(part, keep=self._save)
-
-
-def _close_all(part: Any, keep: Any = None) -> None:
-    """Close a part of the panel with everything in it, so that the page forgets it."""
-    if keep is not None and part is keep:
-        return
-    for child in getattr(part, "children", ()):
-        _close_all(child, keep)
-    part.close()
+            close_tree(part, keep=self._save)

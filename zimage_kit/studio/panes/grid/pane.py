@@ -11,10 +11,10 @@ import ipywidgets as w
 
 from ....errors import BadRequest, ZImageError
 from ....grid import Grid, plan
-from ....grid.axes import slots
+from ....grid.axis_names import slots
+from ....grid.dimensions import Role
 from ....grid.estimate import Estimate
 from ....grid.grid import prepare_grid
-from ....grid.plan import Role
 from ....grid.preparation import ASK_ABOVE
 from ....recipe.request import Request
 from ....text.units import duration, gigabytes
@@ -23,7 +23,7 @@ from ...grid_view.view import GridView
 from ...panel.error_box import ErrorBox
 from ...panel.stage_list import Guard
 from ...translations import Texts
-from ..compare.pane import Pane
+from ..pane import Pane
 
 if TYPE_CHECKING:
     from ....session.session import Session

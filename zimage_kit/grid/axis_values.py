@@ -1,4 +1,4 @@
-"""Axes: what varies in a grid. Any field of a request or of a stage, or a `{slot}` in its texts, by name.
+"""Values of axes, and what they are called.
 
 Values come as Python values or as text ("1-9(+2)", one value a line) and leave as JSON values, in one normal form each,
 so that a grid can be written down and read again.
@@ -8,109 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, time
 from decimal import Decimal
 from numbers import Number
 from pathlib import Path, PurePath
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
-from ..errors import BadRequest, closest
-from ..recipe.request import Lora, Request, StageData, parse_size
-from ..stages.extensions import stage_class
-
-Point = Mapping[str, JsonValue]
-"""One place on a dimension of a grid: axis names with the values that hold there."""
+from ..errors import BadRequest
+from ..recipe.request import Lora, Request, parse_size
+from .axis_names import TEXT_FIELDS, field_type, number_type, stage_field
 
 LARGEST_AXIS = 10_000
-_TEXTS = ("prompt", "negative_prompt")
-_NUMBERS: dict[str, type] = {"seed": int, "steps": int, "width": int, "height": int, "guidance": float}
-_FIELDS = (*_TEXTS, "model", *_NUMBERS)
-_OWN = ("size", "lora")
-_ELSEWHERE = {
-    "num_inference_steps": "steps", "inference_steps": "steps", "sampling_steps": "steps", "cfg": "guidance",
-    "cfg_scale": "guidance", "guidance_scale": "guidance", "negative": "negative_prompt", "checkpoint": "model",
-    "resolution": "size", "loras": "lora", "sampler": "", "sampler_name": "", "scheduler": "", "sampling_method": "",
-}  # fmt: skip
-"""What fields are called in other programs, and here; empty: there is no such thing."""
-_SLOT = re.compile(r"\{\{|\}\}|\{(\w[\w -]*)\}")
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _RANGE = re.compile(rf"({_NUMBER})\s*-\s*({_NUMBER})\s*(?:\(\s*([+-]\s*(?:\d+\.?\d*|\.\d+))\s*\)|\[\s*(\d+)\s*\])?")
-
-
-def slots(request: Request) -> frozenset[str]:
-    """The names in braces in the request's prompts."""
-    return _slots_of(request.prompt) | _slots_of(request.negative_prompt)
-
-
-def _slots_of(text: str) -> frozenset[str]:
-    return frozenset(match[1] for match in _SLOT.finditer(text) if match[1])
-
-
-def canonical(name: str, request: Request, slot_names: frozenset[str]) -> str:
-    """The one name of an axis: "pose.scale" is "stages.pose.scale", "lora weight" is "lora.weight".
-
-    Raises BadRequest for a name that is neither a field nor a slot of the request.
-    """
-    name = name.strip()
-    if name in slot_names or name in _FIELDS or name in _OWN:
-        return name
-    if name.replace("_", " ") in ("lora weight", "loras weight") or name in ("lora.weight", "loras.weight"):
-        return "lora.weight"
-    head, dot, tail = name.partition(".")
-    if head in ("lora", "loras") and dot and tail:
-        return f"lora.{tail.removesuffix('.weight')}.weight"
-    if head == "stages" and tail:
-        return _stage_axis(tail, request)
-    if dot and any(stage.kind == head for stage in request.stages):
-        return _stage_axis(name, request)
-    known = [*slot_names, *_FIELDS, *_OWN, *(["lora.weight"] if request.loras else []), *_stage_fields(request)]
-    mend = closest(name, known)
-    if name.lower() in _ELSEWHERE:
-        here = _ELSEWHERE[name.lower()]
-        mend = f"It is called {here} here." if here else "There is none to choose: every model comes with its own."
-    elif name.isidentifier():
-        near = f"{mend} Else write" if mend.startswith("Did") else "Write"
-        mend = f"{near} {{{name}}} in the prompt, where its values belong."
-    raise BadRequest(
-        f"axis {name!r}",
-        expected="a field of the request, one of a stage (stages.KIND.FIELD) or a {slot} in the prompt",
-        mend=mend,
-        axis=name,
-    )
-
-
-def _stage_axis(tail: str, request: Request) -> str:
-    """`stages.kind`, `stages.kind.field` or `stages.kind.2.field`, checked against the request's stages."""
-    kind, _, rest = tail.partition(".")
-    number, _, field = rest.partition(".")
-    if not number.isdigit():
-        number, field = "1", rest
-    there = sum(stage.kind == kind for stage in request.stages)
-    if not 1 <= int(number) <= there:
-        has = ", ".join(stage.kind for stage in request.stages) or "none"
-        raise BadRequest(
-            f"axis stages.{tail}: the request has {f'only {there}' if there else 'no'} {kind} stage",
-            expected=f"one of its stages ({has})",
-            mend=f"Give the grid a request with it: request.then(zk.stages.{kind}(…)).",
-            axis=f"stages.{tail}",
-        )
-    cls = stage_class(kind)
-    if field and cls is not None and field not in cls.model_fields:
-        raise BadRequest(f"axis stages.{tail}", expected=f"a field of {kind}", mend=closest(field, cls.model_fields))
-    return ".".join(part for part in ("stages", kind, number if there > 1 else "", field) if part)
-
-
-def _stage_fields(request: Request) -> list[str]:
-    names = []
-    for stage in request.stages:
-        cls = stage_class(stage.kind)
-        names += [f"stages.{stage.kind}.{field}" for field in (cls.model_fields if cls else stage.fields())]
-    return names
 
 
 def values_of(name: str, given: Any, slot: bool = False) -> list[JsonValue]:
@@ -157,41 +71,6 @@ def _slot_text(name: str, value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else _plain(value)
 
 
-def number_type(name: str) -> type | None:
-    """Int or float for an axis of numbers, else None."""
-    if (name.startswith("lora.") and name.endswith(".weight")) or name == "lora.weight":
-        return float
-    field = _field_type(name)
-    return field if field in (int, float) else _NUMBERS.get(name)
-
-
-def _stage_field(name: str) -> str:
-    """The field of `stages.kind.field` or `stages.kind.2.field`; empty for an axis that is the stage itself."""
-    parts = [part for part in name.split(".")[2:] if not part.isdigit()]
-    return parts[0] if parts else ""
-
-
-def _field_type(name: str) -> type | None:
-    """int, float, str or bool of a stage's field; None for anything else, words to choose from too, and other axes."""
-    if not name.startswith("stages.") or not _stage_field(name):
-        return None
-    cls = stage_class(name.split(".")[1])
-    field = cls.model_fields.get(_stage_field(name)) if cls else None
-    found = set(_types(field.annotation)) if field else set()
-    return next((kind for kind in (bool, int, float, str) if kind in found), None)
-
-
-def _types(annotation: Any) -> Iterator[Any]:
-    """The alternatives of an annotation, and the types of numbers to choose from."""
-    if get_origin(annotation) is Literal:
-        yield from {type(value) for value in get_args(annotation)} - {str}
-    elif get_origin(annotation) in (Union, UnionType, Annotated):
-        for each in get_args(annotation):
-            yield from _types(each)
-    else:
-        yield annotation
-
-
 def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
     """One value a line; in one line `a; b`, and where a value has no commas of its own (not prompts) `a, b` as well.
 
@@ -206,7 +85,7 @@ def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
             raise not_utf8(f"axis {name}: {path}") from None
         except (OSError, ValueError) as error:
             raise BadRequest(f"axis {name}: {path} cannot be read ({error})", axis=name) from None
-    sentences = not slot and (name in _TEXTS or _field_type(name) is str)
+    sentences = not slot and (name in TEXT_FIELDS or field_type(name) is str)
     sentences |= name.startswith("stages.") and text.lstrip()[:1] in ("[", "{")  # JSON
     if not slot and number_type(name) is not None:  # no number has any of these
         text = re.sub("[,，；\n]", ";", text)
@@ -258,7 +137,7 @@ def _normal(name: str, value: Any) -> JsonValue:
     """One value in its normal form; None leaves the base as it is. Raises BadRequest."""
     if hasattr(value, "item") and not isinstance(value, str):  # numpy's own numbers
         value = value.item()
-    switched = name == "lora" or (name.startswith("stages.") and not _stage_field(name))
+    switched = name == "lora" or (name.startswith("stages.") and not stage_field(name))
     if value is None and not switched:
         return None
     number = number_type(name)
@@ -320,12 +199,12 @@ def _stage_value(name: str, value: Any) -> JsonValue:
     """A stage's field as JSON; of `stages.KIND` alone True (as it is), False (without it) or the fields to change."""
     try:
         value = _JSON.dump_python(value, mode="json")
-        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and _field_type(name) is not str:
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and field_type(name) is not str:
             value = json.loads(value)
     except ValueError as error:
         raise BadRequest(f"axis {name}: {short(value)}", expected=f"JSON ({error})", axis=name) from None
-    switched = not _stage_field(name)
-    if isinstance(value, str) and (switched or _field_type(name) is bool):
+    switched = not stage_field(name)
+    if isinstance(value, str) and (switched or field_type(name) is bool):
         value = _WORDS.get(value.strip().lower(), value)
     if not switched:
         return value  # type: ignore[no-any-return]
@@ -349,7 +228,7 @@ def label_of(name: str, value: JsonValue) -> str:
         pairs: Any = value
         names = [f"{Path(path).stem} {weight:g}" for path, weight in pairs]
         return " + ".join(names) or "no LoRA"
-    if (name.startswith("stages.") and not _stage_field(name)) or isinstance(value, Mapping):
+    if (name.startswith("stages.") and not stage_field(name)) or isinstance(value, Mapping):
         if isinstance(value, Mapping):
             return short + " " + ", ".join(f"{key} {_plain(each)}" for key, each in value.items())
         return short if value else f"no {short}"
@@ -370,98 +249,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return "none" if value is None else str(value)
-
-
-def changed(base: Request, point: Point, slot_names: frozenset[str]) -> Request:
-    """The base with the values of a point: fields first, then slots, since a prompt may bring slots of its own.
-
-    `slot_names` are the axes that are slots. Raises BadRequest for a slot without an axis and for what cannot be.
-    """
-    request = with_fields(base, {name: value for name, value in point.items() if name not in slot_names})
-    return _filled(request, {name: str(point[name]) for name in point if name in slot_names})
-
-
-def with_fields(base: Request, fields: Point) -> Request:
-    """The base with other fields, of its stages too; these are counted as they stand in the base. Raises BadRequest."""
-    request, stages = base, list[StageData | None](base.stages)
-    for name in sorted(fields, key=lambda name: ("." in name, name)):
-        if name.startswith("stages."):
-            _change_stage(stages, base.stages, name, fields[name])
-        else:
-            request = _with_field(request, name, fields[name])
-    return request.but(stages=[stage for stage in stages if stage is not None])
-
-
-def _with_field(request: Request, name: str, value: Any) -> Request:
-    if name == "size":
-        width, height = parse_size(value)
-        return request.but(width=width, height=height)
-    if name == "lora":
-        return request.but(loras=[(path, weight) for path, weight in value])
-    if name.startswith("lora."):
-        return request.but(loras=_weighted(request.loras, name, value))
-    return request.but(**{name: value})
-
-
-def _weighted(loras: Sequence[Lora], name: str, weight: float) -> list[Lora]:
-    which = name.removeprefix("lora.").removesuffix("weight").removesuffix(".")
-    chosen = [lora for lora in loras if not which or lora.path.stem == which or str(lora.path) == which]
-    if len(chosen) != 1:
-        known = [lora.path.stem for lora in loras]
-        seen = f"axis {name}: the request has {len(loras)} LoRAs" if not which else f"axis {name}"
-        mend = f"Name one: lora.{known[0]}.weight." if len(known) > 1 else "Give the request a LoRA."
-        raise BadRequest(seen, expected=f"one of its LoRAs ({', '.join(known) or 'none'})", mend=mend, axis=name)
-    return [Lora(path=lora.path, weight=weight) if lora is chosen[0] else lora for lora in loras]
-
-
-def _change_stage(stages: list[StageData | None], base: Sequence[StageData], name: str, value: Any) -> None:
-    """Change one of the stages, which keep the places that they have in the base; one taken away leaves None."""
-    parts = name.split(".")[1:]
-    kind, rest = parts[0], parts[1:]
-    number = int(rest.pop(0)) if rest and rest[0].isdigit() else 1
-    places = [place for place, stage in enumerate(base) if stage.kind == kind]
-    old = stages[places[number - 1]] if number <= len(places) else None
-    if old is None:
-        raise BadRequest(f"axis {name}: no {kind} stage is left here", mend="Another axis takes it away.", axis=name)
-    if rest:
-        stages[places[number - 1]] = StageData(kind=kind, **{**old.fields(), rest[0]: value})
-    elif value is False:
-        stages[places[number - 1]] = None
-    elif value is not True:
-        stages[places[number - 1]] = StageData(kind=kind, **{**old.fields(), **value})
-
-
-def _filled(request: Request, texts: Mapping[str, str]) -> Request:
-    """Slots filled in; in a stage's texts only those that have an axis, the rest is the stage's own business.
-
-    A text without a slot stays as it is, `{{` and all.
-    """
-
-    def fill(text: str, strict: bool) -> str:
-        if not _slots_of(text):
-            return text
-
-        def one(match: re.Match[str]) -> str:
-            if not match[1]:
-                return match[0][0] if strict else match[0]
-            if match[1] in texts:
-                return texts[match[1]]
-            if strict:
-                known = ", ".join(texts) or "none"
-                raise BadRequest(
-                    f"the prompt has a slot {match[0]} without an axis",
-                    expected=f"one of the axes ({known})",
-                    mend=f'Give it values ({match[1]}=[…]), or {match[1]}="{match[0]}" if the braces are meant.',
-                    axis=match[1],
-                )
-            return match[0]
-
-        return _SLOT.sub(one, text)
-
-    stages = [
-        StageData(kind=stage.kind, **{key: fill(each, False) if isinstance(each, str) else each
-                                      for key, each in stage.fields().items()})
-        for stage in request.stages
-    ] if texts else request.stages  # fmt: skip
-    prompts = {name: fill(getattr(request, name), True) for name in _TEXTS}
-    return request.but(**prompts, stages=stages)
