@@ -19,8 +19,7 @@ from zimage_kit import Context, Grid, Request, Session, Stage
 from zimage_kit.engine.events import Event
 from zimage_kit.engine.pipeline import ResidentPipeline
 from zimage_kit.errors import BadRequest, CannotWrite, JobFailed
-from zimage_kit.grid import Cell
-from zimage_kit.grid import preparation as making
+from zimage_kit.grid import Cell, preparation
 from zimage_kit.recipe.artifact import picture_digest
 from zimage_kit.stages.stage import registry
 
@@ -229,7 +228,7 @@ def test_above_two_hundred_new_cells_it_asks(
     monkeypatch.setattr("builtins.input", nobody)
     with pytest.raises(BadRequest, match="yes=True"):
         session.grid(base, colour=["red"], seed=range(201))
-    monkeypatch.setattr(making, "ASK_ABOVE", 2)
+    monkeypatch.setattr(preparation, "ASK_ABOVE", 2)
     monkeypatch.setattr("builtins.input", lambda text: "y")
     assert session.grid(base, colour=["red"], seed=range(3)).wait().computed == 3
     monkeypatch.setattr("builtins.input", nobody)
@@ -473,7 +472,7 @@ def test_a_no_changes_nothing(
     session: Session, base: Request, runs: Runs, moody: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid = session.grid(base.then(moody()), {"moody.mood": ["good", "bad"], "colour": ["red"]}).wait()
-    monkeypatch.setattr(making, "ASK_ABOVE", 0)
+    monkeypatch.setattr(preparation, "ASK_ABOVE", 0)
     monkeypatch.setattr("builtins.input", lambda *_: "n")
     with pytest.raises(BadRequest, match="nobody said yes"):
         grid.retry()

@@ -16,8 +16,8 @@ from zimage_kit.errors import SessionDied
 from zimage_kit.grid.cell import Cell
 from zimage_kit.grid.cell_store import CellStore, cell_key
 from zimage_kit.grid.dimensions import Place
-from zimage_kit.grid.estimate import Pace
-from zimage_kit.grid.runner import Runner, in_order
+from zimage_kit.grid.estimate import CostModel
+from zimage_kit.grid.runner import Runner, ordered_tasks
 from zimage_kit.models.spec import require, resolve
 
 SLOW_SECONDS = 0.3  # long enough for every other thread to overtake
@@ -57,10 +57,10 @@ class Recorder:
     def extend(self, base: Artifact, checked: Checked) -> Any:
         return self._job(f"{checked.request.prompt} {checked.request.stages[-1].fields()['text']}", checked)
 
-    def workers(self) -> int:
+    def worker_count(self) -> int:
         return 1
 
-    def gone(self) -> bool:
+    def closed(self) -> bool:
         return False
 
     def _job(self, name: str, checked: Checked) -> FinishedJob:
@@ -92,8 +92,8 @@ def cells_of(requests: Sequence[Request], store: CellStore) -> list[Cell]:
 
 def run(session: Recorder, requests: Sequence[Request], store: CellStore, tmp_path: Path) -> list[Cell]:
     cells, ended = cells_of(requests, store), threading.Event()
-    works = in_order(cells, store, {})
-    Runner(session, works, store, Pace(tmp_path / "pace.json"), lambda *_: None, ended.set).start()
+    tasks = ordered_tasks(cells, store, {})
+    Runner(session, tasks, store, CostModel(tmp_path / "pace.json"), lambda *_: None, ended.set).start()
     assert ended.wait(PATIENCE_SECONDS), session.submitted
     assert [cell.state for cell in cells] == ["done"] * len(cells)
     return cells

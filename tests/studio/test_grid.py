@@ -210,7 +210,7 @@ def opened(browser: Browser, lab: Lab) -> Iterator[GridPage]:
 def grid(opened: GridPage) -> Iterator[GridPage]:
     """The one finished grid of this module, 3 x 4 with a failed cell. An error of its scripts fails the test."""
     opened.python("[setattr(cell, 'rating', 0) for cell in grid.done] and grid.pick(None)")
-    opened.python("(view._feed.marked(), view.compare.show(False)) and None")
+    opened.python("(view._feed.send_marks(), view.pair_pane.show(False)) and None")
     opened.page.mouse.move(2, 2)
     expect(opened.told).to_have_text("11 of 12 · 1 failed")
     yield opened

@@ -89,7 +89,7 @@ def grid(
     """
     from ..errors import BadRequest
     from ..grid.axis_table import table_of
-    from ..grid.preparation import telling
+    from ..grid.preparation import cost_output
     from ..recipe.request import Request, parse_size
 
     targets: list[Path | None] = [checked(path) for path in output or ()] or [None]
@@ -102,7 +102,7 @@ def grid(
                     "--negative": negative or None, "--lora": lora, "--stage": stage}  # fmt: skip
         one_grid(bool(prompt or axes or cells), [name for name, value in settings.items() if value not in (None, [])])
     session = open_session(device, inline)
-    with telling("nothing" if as_json else "line"):
+    with cost_output("nothing" if as_json else "line"):
         if reopen is not None:
             made = reopened(session, reopen, title, yes)
         else:
@@ -204,7 +204,7 @@ def _seconds(cell: Cell) -> float:
 def finish(made: Grid, saved: list[Path], as_json: bool) -> None:
     """Say what was made and where it lies. Exit status 1 when a cell failed."""
     if as_json:
-        told = {
+        summary = {
             "files": [str(path) for path in saved],
             "cells": len(made),
             "computed": len(made.computed),
@@ -212,7 +212,7 @@ def finish(made: Grid, saved: list[Path], as_json: bool) -> None:
             "failed": [{"cell": cell.label, "error": str(cell.error)} for cell in made.failed],
             "rows": made.rows(),
         }
-        console.result_json(told)
+        console.result_json(summary)
     else:
         for cell in made.failed:
             console.say(f"failed: {cell.label}: {cell.error}")

@@ -14,8 +14,8 @@ from ..stages.extensions import stage_class
 TEXT_FIELDS = ("prompt", "negative_prompt")
 _NUMBERS: dict[str, type] = {"seed": int, "steps": int, "width": int, "height": int, "guidance": float}
 _FIELDS = (*TEXT_FIELDS, "model", *_NUMBERS)
-_OWN = ("size", "lora")
-_ELSEWHERE = {
+_COMBINED = ("size", "lora")
+_OTHER_PROGRAMS = {
     "num_inference_steps": "steps", "inference_steps": "steps", "sampling_steps": "steps", "cfg": "guidance",
     "cfg_scale": "guidance", "guidance_scale": "guidance", "negative": "negative_prompt", "checkpoint": "model",
     "resolution": "size", "loras": "lora", "sampler": "", "sampler_name": "", "scheduler": "", "sampling_method": "",
@@ -41,7 +41,7 @@ def canonical(name: str, request: Request, slot_names: frozenset[str]) -> str:
     Raises BadRequest for a name that is neither a field nor a slot of the request.
     """
     name = name.strip()
-    if name in slot_names or name in _FIELDS or name in _OWN:
+    if name in slot_names or name in _FIELDS or name in _COMBINED:
         return name
     if name.replace("_", " ") in ("lora weight", "loras weight") or name in ("lora.weight", "loras.weight"):
         return "lora.weight"
@@ -52,10 +52,10 @@ def canonical(name: str, request: Request, slot_names: frozenset[str]) -> str:
         return _stage_axis(tail, request)
     if dot and any(stage.kind == head for stage in request.stages):
         return _stage_axis(name, request)
-    known = [*slot_names, *_FIELDS, *_OWN, *(["lora.weight"] if request.loras else []), *_stage_fields(request)]
+    known = [*slot_names, *_FIELDS, *_COMBINED, *(["lora.weight"] if request.loras else []), *_stage_fields(request)]
     mend = closest(name, known)
-    if name.lower() in _ELSEWHERE:
-        here = _ELSEWHERE[name.lower()]
+    if name.lower() in _OTHER_PROGRAMS:
+        here = _OTHER_PROGRAMS[name.lower()]
         mend = f"It is called {here} here." if here else "There is none to choose: every model comes with its own."
     elif name.isidentifier():
         near = f"{mend} Else write" if mend.startswith("Did") else "Write"

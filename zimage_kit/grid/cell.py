@@ -32,7 +32,7 @@ class Cell:
         self.computed = False
         self.checked: Checked | None = None
         self._store = store
-        self._asked: Request | None = None
+        self._requested: Request | None = None
         self._recipe: tuple[Request, Trace, tuple[int, int]] | None = None
 
     @property
@@ -40,11 +40,11 @@ class Cell:
         """The recipe: resolved, but for a cell of a reopened grid that was never made."""
         if self.checked is not None:
             return self.checked.request
-        known = self._known()
+        known = self._stored_recipe()
         if known is not None:
             return known[0]
-        assert self._asked is not None  # a reopened grid gives it
-        return self._asked
+        assert self._requested is not None  # a reopened grid gives it
+        return self._requested
 
     @property
     def artifact(self) -> Artifact | None:
@@ -54,13 +54,13 @@ class Cell:
     @property
     def trace(self) -> Trace | None:
         """How the picture came about; None for a cell that is not done."""
-        known = self._known()
+        known = self._stored_recipe()
         return None if known is None else known[1]
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels: the picture's, or what is asked for."""
-        known = self._known()
+        known = self._stored_recipe()
         if known is not None:
             return known[2]
         return self.request.width or 0, self.request.height or 0
@@ -100,7 +100,7 @@ class Cell:
             raise BadRequest(f"cell {self.label!r} is {self.state}", expected="a picture", mend="Wait for it first.")
         return self._store.mark(self.key)
 
-    def _known(self) -> tuple[Request, Trace, tuple[int, int]] | None:
+    def _stored_recipe(self) -> tuple[Request, Trace, tuple[int, int]] | None:
         if self._recipe is None and self.state == "done":
             self._recipe = self._store.recipe(self.key)
         return self._recipe

@@ -135,12 +135,12 @@ class CellArray:
 
     def sheet(self, page: int = 0, **options: Any) -> Image.Image:
         """A contact sheet as a picture (RGB), the first unless another `page` is asked for; options as for `sheets`."""
-        from .sheet import drawn, layouts_of
+        from .sheet import layouts_of, render
 
         layouts = layouts_of(self, **options)
         if not 0 <= page < len(layouts):
             raise BadRequest(f"page={page}", expected=f"0 to {len(layouts) - 1}")
-        return drawn(layouts[page])
+        return render(layouts[page])
 
     def sheets(
         self,

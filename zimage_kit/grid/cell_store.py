@@ -35,18 +35,18 @@ Fingerprints = Mapping[str, str]
 """Of models that lie on other machines only, by name, as their workers tell them."""
 
 
-def cell_key(checked: Checked, elsewhere: Fingerprints) -> str:
+def cell_key(checked: Checked, remote: Fingerprints) -> str:
     """What a cell's picture depends on, as 40 hexadecimal digits.
 
     SHA-256 of the resolved request, the fingerprint of the model's files, that of each LoRA's file, and each stage's
     version with the state of the files that it names.
     """
-    return key_of(checked.request, model_fingerprint(checked, elsewhere), lora_fingerprints(checked))
+    return key_of(checked.request, model_fingerprint(checked, remote), lora_fingerprints(checked))
 
 
-def model_fingerprint(checked: Checked, elsewhere: Fingerprints) -> str:
+def model_fingerprint(checked: Checked, remote: Fingerprints) -> str:
     """What identifies the files of a request's model; empty where nobody has told it."""
-    return fingerprint(checked.directory) if checked.directory else elsewhere.get(checked.spec.name, "")
+    return fingerprint(checked.directory) if checked.directory else remote.get(checked.spec.name, "")
 
 
 def lora_fingerprints(checked: Checked) -> list[str]:

@@ -69,8 +69,8 @@ def _zip(names: Sequence[str], values: Mapping[str, list[JsonValue]]) -> tuple[P
     counts = {name: len(values[name]) for name in names}
     longest = max(counts.values())
     if any(count not in (1, longest) for count in counts.values()):
-        told = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise BadRequest(f"axes that go in step have different numbers of values ({told})", expected="as many each")
+        counted = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise BadRequest(f"axes that go in step have different numbers of values ({counted})", expected="as many each")
     rows = [{name: values[name][index if counts[name] > 1 else 0] for name in names} for index in range(longest)]
     # an empty cell of a table leaves the base as it is
     return tuple({name: value for name, value in row.items() if value is not None} for row in rows)

@@ -60,7 +60,7 @@ def kind_of(request: Request, model: str) -> str:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlannedPicture:
     """A picture to be made: its request, its model's fingerprint, and whether it is drawn or only finished."""
 
     request: Request
@@ -69,7 +69,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class _Took:
+class _Measured:
     """Seconds of drawing and of finishing (stages; None: unknown), and the bytes on the disk."""
 
     drawing: float
@@ -77,19 +77,19 @@ class _Took:
     bytes: float
 
 
-class Pace:
+class CostModel:
     """Measurements by kind. Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._kinds: dict[str, list[_Took]] = {}
+        self._kinds: dict[str, list[_Measured]] = {}
         try:
             data = json.loads(path.read_bytes())
-            self._kinds = {str(kind): [_Took(*map(float, row)) for row in rows] for kind, rows in data.items()}
+            self._kinds = {str(kind): [_Measured(*map(float, row)) for row in rows] for kind, rows in data.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             pass  # a cache: what cannot be read is learnt anew
 
-    def learn(self, request: Request, trace: Trace, size: int) -> None:
+    def record(self, request: Request, trace: Trace, size: int) -> None:
         """A picture was made: remember its seconds, without loading, and the bytes that it takes."""
         took = trace.milliseconds
         if trace.cached or "total" not in took:
@@ -98,7 +98,7 @@ class Pace:
         finishing = took["total"] - took.get("import", 0.0) - took.get("load", 0.0) - drawing
         with self._lock:
             kind = self._kinds.setdefault(kind_of(request, trace.fingerprint), [])
-            kind.append(_Took(drawing / 1000, max(0.0, finishing / 1000), size))
+            kind.append(_Measured(drawing / 1000, max(0.0, finishing / 1000), size))
             del kind[:-_KEPT]
 
     def save(self) -> None:
@@ -110,9 +110,9 @@ class Pace:
         except CannotWrite:
             return
 
-    def estimate(self, cells: int, new: int, asked: Sequence[Asked], workers: int) -> Estimate:
+    def estimate(self, cells: int, new: int, pictures: Sequence[PlannedPicture], workers: int) -> Estimate:
         """For the pictures to be made, those beneath others among them, spread over so many workers."""
-        found = [(each, self._of(each)) for each in asked]
+        found = [(each, self._of(each)) for each in pictures]
         known = [
             (took.drawing if each.drawn else 0.0) + (took.finishing or 0.0) for each, took in found if took is not None
         ]
@@ -123,11 +123,11 @@ class Pace:
             for (_, took), count in zip(found, pixels, strict=True)
         ]
         unknown = any(took is not None and took.finishing is None for _, took in found)
-        return Estimate(cells, new, sum(each.drawn for each in asked), seconds, int(sum(size)), unknown)
+        return Estimate(cells, new, sum(each.drawn for each in pictures), seconds, int(sum(size)), unknown)
 
-    def _of(self, asked: Asked) -> _Took | None:
+    def _of(self, picture: PlannedPicture) -> _Measured | None:
         """What a picture of this kind takes, or the nearest one by its work, rather with the same stages."""
-        wanted = kind_of(asked.request, asked.model)
+        wanted = kind_of(picture.request, picture.model)
         model, _, _, twice, stages = wanted.split("|")
         alike = [kind for kind in self._kinds if (parts := kind.split("|"))[0] == model and parts[3] == twice]
         same = [kind for kind in alike if kind.split("|")[4] == stages]
@@ -137,7 +137,7 @@ class Pace:
         kind = min(near, key=lambda kind: abs(_work(kind) - _work(wanted)))
         work, area = _work(wanted) / max(1, _work(kind)), _area(wanted) / max(1, _area(kind))
         rows = self._kinds[kind]
-        return _Took(
+        return _Measured(
             median(row.drawing for row in rows) * work,
             median(row.finishing or 0.0 for row in rows) * area if same else None,
             median(row.bytes for row in rows) * area,

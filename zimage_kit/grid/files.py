@@ -21,7 +21,7 @@ from ..files import write_whole
 from ..library.store import outputs_dir, slug_of
 from ..recipe import png
 from .jpeg import MARK, check_quality, comments, encode_jpeg, with_comments
-from .sheet import MEGAPIXELS, Fit, drawn, layouts_of
+from .sheet import MEGAPIXELS, Fit, layouts_of, render
 from .table import to_csv
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _png_files(
 
     chunks = {png.GRID: recipe_text(grid), png.SOFTWARE: f"zimage_kit {__version__}"}
     for layout in layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit):
-        yield png.encode(drawn(layout), chunks)
+        yield png.encode(render(layout), chunks)
 
 
 def _jpeg_files(
@@ -99,13 +99,13 @@ def _jpeg_files(
     check_quality(quality)
     recipe = recipe_text(grid).encode()
     for layout in layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit):
-        yield with_comments(encode_jpeg(drawn(layout), quality), recipe)
+        yield with_comments(encode_jpeg(render(layout), quality), recipe)
 
 
 def _html_files(grid: CellArray, max_bytes: int = 80_000_000, quality: int = 88) -> Iterator[bytes]:
-    from .web_page import draw_page
+    from .web_page import render_web_page
 
-    yield draw_page(grid, max_bytes=max_bytes, quality=quality)
+    yield render_web_page(grid, max_bytes=max_bytes, quality=quality)
 
 
 def _csv_files(grid: CellArray, only: str | Sequence[str] | None = None) -> Iterator[bytes]:

@@ -17,9 +17,9 @@ from .cell_store import CellStore, Fingerprints, is_key
 from .estimate import Estimate
 from .grid_run import GridRun, Listener, OnProgress
 from .plan import Labels, Plan
-from .preparation import ASK_ABOVE, Bench, check_cells, cost, elsewhere_of, pace_of, tell_cost
-from .runner import in_order
-from .variants import line_of, with_again, without
+from .preparation import ASK_ABOVE, SessionJobs, check_cells, confirm_cost, cost, cost_model_of, remote_fingerprints_of
+from .runner import ordered_tasks
+from .variants import line_of, with_line_repeated, without_line
 
 if TYPE_CHECKING:
     from ..session.session import Session
@@ -39,7 +39,7 @@ class Grid(CellArray):
         super().__init__(plan, cells)
         self.store = store
         self._session = session
-        self._elsewhere: Fingerprints = {}
+        self._remote_fingerprints: Fingerprints = {}
         self._run = GridRun(self.cells)
         self._retrying = threading.Lock()
         for cell in self.cells:
@@ -63,7 +63,7 @@ class Grid(CellArray):
         cells = []
         for index, (place, key) in enumerate(zip(places, keys, strict=True)):
             cell = Cell(index, place, plan.point(place), plan.where(place), str(key), store)
-            cell._asked = plan.request(place)
+            cell._requested = plan.request(place)
             cells.append(cell)
         return cls(plan, cells, store, session)
 
@@ -159,13 +159,12 @@ class Grid(CellArray):
 
         `grid.rerun(column=2, steps=12)`; names are those of axes. Raises BadRequest.
         """
-        return make_grid(
-            self._connected(), with_again(self.plan, *line_of(self.plan, row, column), changes), yes=True, quiet=True
-        )
+        plan = with_line_repeated(self.plan, *line_of(self.plan, row, column), changes)
+        return make_grid(self._connected(), plan, yes=True, quiet=True)
 
     def without(self, row: int | None = None, column: int | None = None) -> Grid:
         """The grid without one row or column; nothing is made or lost."""
-        return self._like(without(self.plan, *line_of(self.plan, row, column)))
+        return self._like(without_line(self.plan, *line_of(self.plan, row, column)))
 
     def _like(self, plan: Plan) -> Grid:
         """A grid of cells that this one has, under another plan. Raises BadRequest while they are being made."""
@@ -177,10 +176,10 @@ class Grid(CellArray):
             point = plan.point(place)
             old = mine[_frozen(point)]
             cell = Cell(index, place, point, plan.where(place), old.key, self.store)
-            cell.checked, cell._asked, cell.error, cell.state = old.checked, old._asked, old.error, old.state
+            cell.checked, cell._requested, cell.error, cell.state = old.checked, old._requested, old.error, old.state
             cells.append(cell)
         grid = Grid(plan, cells, self.store, self._session)
-        grid._elsewhere = self._elsewhere
+        grid._remote_fingerprints = self._remote_fingerprints
         return grid
 
     def estimate(self) -> Estimate:
@@ -188,11 +187,11 @@ class Grid(CellArray):
         session = self._connected()
         missing = [cell for cell in self.cells if cell.state != "done"]
         self._check(session, missing)
-        return cost(session, self.store, in_order(missing, self.store, self._elsewhere), len(self))
+        return cost(session, self.store, ordered_tasks(missing, self.store, self._remote_fingerprints), len(self))
 
     def _check(self, session: Session, cells: Sequence[Cell]) -> None:
-        self._elsewhere = self._elsewhere or elsewhere_of(session)
-        check_cells(session, cells, self._elsewhere, self.plan)
+        self._remote_fingerprints = self._remote_fingerprints or remote_fingerprints_of(session)
+        check_cells(session, cells, self._remote_fingerprints, self.plan)
 
     def _connected(self) -> Session:
         if self._session is None:
@@ -204,11 +203,11 @@ class Grid(CellArray):
     # making it
 
     def _begin(self, cells: Sequence[Cell], yes: bool, quiet: bool = False) -> None:
-        works = in_order(cells, self.store, self._elsewhere)
-        if works and (not quiet or len(works) > ASK_ABOVE):
-            tell_cost(cost(self._connected(), self.store, works, len(self)), len(works), yes)
+        tasks = ordered_tasks(cells, self.store, self._remote_fingerprints)
+        if tasks and (not quiet or len(tasks) > ASK_ABOVE):
+            confirm_cost(cost(self._connected(), self.store, tasks, len(self)), len(tasks), yes)
         self._run.reset()
-        if not works:
+        if not tasks:
             return
         for cell in cells:
             # what cannot be read goes; what another notebook has made in the meantime stays
@@ -216,7 +215,7 @@ class Grid(CellArray):
                 self.store.forget(cell.key)
             cell.state, cell.error = "waiting", None
             self._run.notify(cell, None)
-        self._run.start(Bench(self._connected()), works, self.store, pace_of(self.store))
+        self._run.start(SessionJobs(self._connected()), tasks, self.store, cost_model_of(self.store))
 
     def _ipython_display_(self) -> None:
         """In a notebook the view that fills, or the contact sheet where there are no widgets; elsewhere the line."""
@@ -256,10 +255,10 @@ def prepare_grid(session: Session, plan: Plan) -> Grid:
     cells = [
         Cell(index, place, plan.point(place), plan.where(place), "", store) for index, place in enumerate(plan.places())
     ]
-    elsewhere = elsewhere_of(session)
-    check_cells(session, cells, elsewhere, plan)
+    remote_fingerprints = remote_fingerprints_of(session)
+    check_cells(session, cells, remote_fingerprints, plan)
     grid = Grid(plan, cells, store, session)
-    grid._elsewhere = elsewhere
+    grid._remote_fingerprints = remote_fingerprints
     return grid
 
 

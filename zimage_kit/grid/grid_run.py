@@ -14,8 +14,8 @@ from ..session.progress import counter
 from ..text.units import duration
 from .cell import Cell, Cells
 from .cell_store import CellStore
-from .estimate import Pace
-from .runner import Makes, Runner, Work
+from .estimate import CostModel
+from .runner import JobSource, PictureTask, Runner
 
 _HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is noticed on every system
 _GLANCE_SECONDS = 0.02
@@ -55,9 +55,9 @@ class GridRun:
         """Forget how the last run ended."""
         self._finished_at, self.problem, self._cancelled = [], None, False
 
-    def start(self, session: Makes, works: Sequence[Work], store: CellStore, pace: Pace) -> None:
+    def start(self, session: JobSource, tasks: Sequence[PictureTask], store: CellStore, cost_model: CostModel) -> None:
         """Make these works. Returns at once."""
-        self._runner = Runner(session, works, store, pace, self.notify, self._end)
+        self._runner = Runner(session, tasks, store, cost_model, self.notify, self._end)
         self._runner.start()
 
     def cancel(self) -> None:

@@ -16,7 +16,7 @@ from ..errors import BadRequest
 from .cell import Cell
 from .labels import Letters
 from .layout import Layout, Slot, lay_out
-from .sheet_content import Matter, Part, matter
+from .sheet_content import Part, SheetContent, sheet_content
 
 if TYPE_CHECKING:
     from .cell_array import CellArray
@@ -68,7 +68,7 @@ def draw_sheets(
     BadRequest for values that cannot be.
     """
     layouts = layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit)
-    return [drawn(layout) for layout in layouts]
+    return [render(layout) for layout in layouts]
 
 
 def layouts_of(
@@ -88,24 +88,24 @@ def layouts_of(
         raise BadRequest(f"label_size={label_size!r}", expected="6 to 400 pixels")
     if not (isinstance(max_megapixels, int | float) and 0.01 <= max_megapixels <= 2000):
         raise BadRequest(f"max_megapixels={max_megapixels!r}", expected="0.01 to 2000")
-    told = matter(grid)
-    for note in told.notes:
+    content = sheet_content(grid)
+    for note in content.notes:
         logging.getLogger("zimage_kit").warning(note)
-    own = max((max(size) for size in told.sizes.values()), default=1)
+    own = max((max(size) for size in content.sizes.values()), default=1)
     wanted = _Size(cell or max(SMALLEST_CELL, min(own, LARGEST_CELL)), label_size)
-    return _fitted(told, wanted, max_megapixels, fit)
+    return _fitted(content, wanted, max_megapixels, fit)
 
 
-def _fitted(told: Matter, wanted: _Size, most: float, fit: Fit) -> list[Layout]:
+def _fitted(content: SheetContent, wanted: _Size, most: float, fit: Fit) -> list[Layout]:
     """Layouts that keep to the limits: as wanted, or scaled, or spread; says what was done."""
 
     def fits(layout: Layout) -> bool:
         return layout.megapixels <= most and max(layout.width, layout.height) <= LARGEST_SIDE
 
     def laid(part: Part, size: _Size) -> Layout:
-        return lay_out(told, part, size.cell, size.letters)
+        return lay_out(content, part, size.cell, size.letters)
 
-    pages = told.pages()
+    pages = content.pages()
     layouts = [laid(part, wanted) for part in pages]
     if all(map(fits, layouts)):
         return layouts
@@ -152,7 +152,7 @@ def _portions(numbers: Sequence[int], count: int) -> list[Sequence[int]]:
     return [numbers[start:end] for start, end in pairwise(ends) if end > start]
 
 
-def drawn(layout: Layout) -> Image.Image:
+def render(layout: Layout) -> Image.Image:
     """A sheet as a picture (RGB)."""
     sheet = Image.new("RGB", (layout.width, layout.height), PAPER)
     pen = ImageDraw.Draw(sheet)

@@ -30,7 +30,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Matter:
+class SheetContent:
     """`labels` of the dimensions that the grid has; `settings` is what all pictures share; sizes in pixels.
 
     `flows`: there are columns only, so cells follow each other in lines.
@@ -62,7 +62,7 @@ class Matter:
         return range(self.count(role))
 
 
-def matter(grid: CellArray) -> Matter:
+def sheet_content(grid: CellArray) -> SheetContent:
     """Everything that sheets of this grid need to know of it. Reads recipes, decodes no picture."""
     notes: list[str] = []
 
@@ -76,7 +76,7 @@ def matter(grid: CellArray) -> Matter:
     prompt = "" if "prompt" in grid.axes or base.prompt == grid.title else base.prompt
     cells = {cell.place: cell for cell in grid.cells}
     there = {place: cell for place, cell in cells.items() if cell.state == "done"}
-    return Matter(
+    return SheetContent(
         title=own([grid.title], "title")[0],
         prompt=own([prompt], "prompt")[0],
         settings=own([shared_settings(grid)], "settings")[0],
@@ -97,7 +97,7 @@ def _size(cell: Cell) -> tuple[int, int]:
 def shared_settings(grid: CellArray) -> str:
     """What all pictures have in common, in a line."""
     requests = [cell.request for cell in grid.done] or [cell.request for cell in grid.cells]
-    told: dict[str, Callable[[Request], object]] = {
+    texts_of: dict[str, Callable[[Request], object]] = {
         "model": lambda r: r.model and (Path(r.model).name if "/" in r.model else r.model),
         "steps": lambda r: r.steps and f"{r.steps} steps",
         "size": lambda r: r.width and r.height and f"{r.width} × {r.height}",
@@ -111,8 +111,8 @@ def shared_settings(grid: CellArray) -> str:
         {"size"} if {"width", "height"} & set(grid.axes) else set()
     )
     found = []
-    for name, tell in told.items():
-        texts = {tell(request) for request in requests}
+    for name, text_of in texts_of.items():
+        texts = {text_of(request) for request in requests}
         text = texts.pop() if len(texts) == 1 else None
         if text and name not in varied:
             found.append(str(text))

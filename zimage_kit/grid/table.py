@@ -40,13 +40,13 @@ def rows(grid: CellArray) -> list[dict[str, JsonValue]]:
     own = _own_columns(grid)
     found = []
     for cell in grid.cells:
-        told = _told(grid, cell)
+        values = _cell_row(grid, cell)
         axes = {name: cell.values.get(name) for name in grid.axes}
-        found.append({**axes, **{name: told[key] for key, name in own.items()}})
+        found.append({**axes, **{name: values[key] for key, name in own.items()}})
     return found
 
 
-def _told(grid: CellArray, cell: Cell) -> dict[str, JsonValue]:
+def _cell_row(grid: CellArray, cell: Cell) -> dict[str, JsonValue]:
     place, request, trace = cell.place, cell.request, cell.trace
     numbers = {"page": place.page, "row": place.row, "column": place.column, "inner": place.inner}
     labels = {"page": "pages", "row": "rows", "column": "columns", "inner": "inner"}

@@ -28,7 +28,7 @@ def line_of(plan: Plan, row: int | None, column: int | None) -> tuple[Role, int]
     return role, number
 
 
-def with_again(plan: Plan, role: Role, number: int, changes: Mapping[str, Any]) -> Plan:
+def with_line_repeated(plan: Plan, role: Role, number: int, changes: Mapping[str, Any]) -> Plan:
     """The plan with a line twice, the second time with changes, beside the first. Raises BadRequest."""
     if not changes:
         raise BadRequest("rerun without changes", mend=_SUCH)
@@ -44,7 +44,7 @@ def with_again(plan: Plan, role: Role, number: int, changes: Mapping[str, Any]) 
     return plan.with_points(role, points)
 
 
-def without(plan: Plan, role: Role, number: int) -> Plan:
+def without_line(plan: Plan, role: Role, number: int) -> Plan:
     """The plan without a line. Raises BadRequest for the last one."""
     points = [point for index, point in enumerate(plan.points(role)) if index != number]
     if not points:

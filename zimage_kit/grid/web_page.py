@@ -34,7 +34,7 @@ _OVERVIEW, _MANY = (256, 160), 12  # pixels of a picture's longer side at first:
 _WORDS = {"failed": "failed", "done": "gone", "running": "running", "waiting": "waiting"}
 
 
-def draw_page(
+def render_web_page(
     grid: CellArray, *, max_bytes: int = MAX_BYTES, quality: int = 88, spoken: Language | None = None
 ) -> bytes:
     """The page as UTF-8. Pictures are JPEGs of `quality` 1 to 100, at their own size unless that is over `max_bytes`.
@@ -46,7 +46,7 @@ def draw_page(
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
         raise BadRequest(f"max_bytes={max_bytes!r}", expected="a whole number")
     texts = Texts(spoken or language(), _FOLDER)
-    page = _Page(grid, texts)
+    page = _WebPage(grid, texts)
     embedded = embed(grid.cells, max_bytes - page.bytes_without_pictures(), quality, max_bytes)
     if embedded.percent < 100:
         logging.getLogger("zimage_kit").warning(
@@ -56,7 +56,7 @@ def draw_page(
     return page.whole(embedded, max_bytes)
 
 
-class _Page:
+class _WebPage:
     """A page on its way: everything that comes from people is escaped where it is put in."""
 
     def __init__(self, grid: CellArray, texts: Texts) -> None:

@@ -9,8 +9,8 @@ from ...grid.axis_names import slots
 from ...grid.cell import Cell
 from ...recipe.request import Request
 from ...stages.extensions import stage_class
-from ..panel.fields import Wording
-from ..panel.results import flat, shown
+from ..panel.fields import StageLabels
+from ..panel.results import flat_recipe, value_text
 from ..translations import Texts
 
 _FORM = {
@@ -35,7 +35,7 @@ class Names:
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
-        self._stages = Wording.of_all(texts.language)
+        self._stages = StageLabels.of_all(texts.language)
 
     def of(self, name: str) -> str:
         """An axis or a flat field, such as `pose.scale`; one that nobody has named otherwise keeps its name."""
@@ -76,17 +76,17 @@ def recipes(cells: Sequence[Cell], names: Names) -> dict[str, Any]:
 
     `vary` is {field: {values, of}}, `of` the number of the value for each cell. `labels` are the names of the fields.
     """
-    all_flat: list[Mapping[str, Any]] = [flat(cell.request) for cell in cells]
+    all_flat: list[Mapping[str, Any]] = [flat_recipe(cell.request) for cell in cells]
     fields = list(dict.fromkeys(name for each in all_flat for name in each))
     same: dict[str, str] = {}
     vary: dict[str, dict[str, Any]] = {}
     for field in fields:
         numbers: dict[str, int] = {}
-        of = [numbers.setdefault(shown(each.get(field)), len(numbers)) for each in all_flat]
+        of = [numbers.setdefault(value_text(each.get(field)), len(numbers)) for each in all_flat]
         if len(numbers) == 1:
             same[field] = next(iter(numbers))
         else:
             vary[field] = {"values": list(numbers), "of": of}
-    told = {field: value for field, value in same.items() if value}
-    labels = {field: names.of(field) for field in fields if field in told or field in vary}
-    return {"same": told, "vary": vary, "labels": labels}
+    shared = {field: value for field, value in same.items() if value}
+    labels = {field: names.of(field) for field in fields if field in shared or field in vary}
+    return {"same": shared, "vary": vary, "labels": labels}

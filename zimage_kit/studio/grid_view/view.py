@@ -21,7 +21,7 @@ from ..panel.widget_tree import close_tree
 from ..panes.compare.slider import jpeg
 from ..translations import Language, Texts
 from ..translations import language as users_language
-from .board import Board, described, short
+from .board import Board, plan_data, short_key
 from .feed import Feed
 from .names import Names
 from .pair import PairPane
@@ -53,9 +53,9 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._feed: Feed
         self.board = Board(self._texts)
         self.problem = ErrorBox(self._texts)
-        self.compare = PairPane(self._texts, self._names)
-        self.board.on_msg(lambda _, message, buffers: self._guarded(self._asked, message))
-        self.children = [self.problem.box, self.board, self.compare.box]
+        self.pair_pane = PairPane(self._texts, self._names)
+        self.board.on_msg(lambda _, message, buffers: self._run_catching(self._on_message, message))
+        self.children = [self.problem.box, self.board, self.pair_pane.box]
         self._show(grid)
 
     @property
@@ -74,8 +74,8 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if not self._past:
             return
         grid, made = self._past.pop()
-        self._leave(self.grid)
-        self._settle(grid)
+        self._stop(self.grid)
+        self._wait_until_stopped(grid)
         for cell in grid.cells:  # what the other one has made meanwhile
             if cell.state == "waiting" and cell.key and grid.store.has(cell.key):
                 cell.state = "done"
@@ -103,7 +103,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         display({**self._repr_mimebundle_(), "text/plain": repr(self.grid)}, raw=True)  # type: ignore[no-untyped-call]
         self._plain.display()
         if self.grid.state != "running":
-            self._later(self._keep_sheet)
+            self._in_background(self._keep_sheet)
 
     # which grid
 
@@ -112,22 +112,22 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._feed.close()
         if grid not in self._grids:
             self._grids.append(grid)
-        feed = Feed(grid, self.board, self._texts, lambda: self._later(self._ended), self._failed)
+        feed = Feed(grid, self.board, self._texts, lambda: self._in_background(self._on_end), self._on_error)
         self._feed = feed
         board = self.board
         with board.hold_sync():
             board.undoable = bool(self._past)
-            board.keys_of = [short(cell.key) for cell in grid.cells]
+            board.keys_of = [short_key(cell.key) for cell in grid.cells]
             board.states = "".join(cell.state[0] for cell in grid.cells)
             board.running, board.errors = {}, {}
-            board.plan = described(grid, self._grids.index(grid), self._names)
+            board.plan = plan_data(grid, self._grids.index(grid), self._names)
         feed.begin()
 
     def _replace(self, change: Callable[[], Grid]) -> None:
         """Show what a change of today's grid gives; that one is made instead of it from now on."""
         old = self.grid
         made = old.state == "running"
-        self._leave(old)
+        self._stop(old)
         try:
             new = change()
         except BaseException:
@@ -139,21 +139,21 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             new.retry(*[cell for cell in new.cells if cell.state == "waiting"], yes=True)
         self._show(new)
 
-    def _leave(self, grid: Grid) -> None:
+    def _stop(self, grid: Grid) -> None:
         grid.cancel()
-        self._settle(grid)
+        self._wait_until_stopped(grid)
 
-    def _settle(self, grid: Grid) -> None:
+    def _wait_until_stopped(self, grid: Grid) -> None:
         """Until it is not being made any more. A cancelled job ends before its next step."""
         end = time.monotonic() + STOP_SECONDS
         while grid.state == "running" and time.monotonic() < end:
             time.sleep(0.02)
 
-    def _ended(self) -> None:
+    def _on_end(self) -> None:
         """The grid has stopped being made, one way or the other."""
         problem = self.grid.problem
         if problem is not None:
-            self.problem.tell(problem)
+            self.problem.show(problem)
         self._keep_sheet()
 
     def _keep_sheet(self) -> None:
@@ -166,13 +166,13 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     # what the page asks for
 
-    def _asked(self, message: dict[str, Any]) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         """In the kernel's main thread, or a subshell's: what may take a moment goes to a thread of the view's own."""
         number = message.get("of", 0)
         grid = self._grids[number] if number in range(len(self._grids)) else self.grid
-        self._later(lambda: self._do(message, grid))
+        self._in_background(lambda: self._handle(message, grid))
 
-    def _do(self, message: dict[str, Any], grid: Grid) -> None:
+    def _handle(self, message: dict[str, Any], grid: Grid) -> None:
         if message.get("do") != "full":
             self.problem.clear()
         try:
@@ -181,12 +181,12 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                     self._send_full(grid.cells[index])
                 case {"do": "rate", "cell": int(index), "rating": int(rating)}:
                     grid.cells[index].rating = rating
-                    self._feed.marked()
+                    self._feed.send_marks()
                 case {"do": "pick", "cell": index}:
                     grid.pick(None if index is None else grid.cells[index])
-                    self._feed.marked()
+                    self._feed.send_marks()
                 case {"do": "compare", "cells": [int(one), int(other)]}:
-                    self.compare.show_pair(grid.cells[one], grid.cells[other])
+                    self.pair_pane.show_pair(grid.cells[one], grid.cells[other])
                 case {"do": "undo"}:
                     self.undo()
                 case {"do": "stop"}:
@@ -213,7 +213,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._replace(lambda: grid.rerun(**changes))
 
     def _go_on(self, grid: Grid, *cells: Cell) -> None:
-        self._settle(grid)
+        self._wait_until_stopped(grid)
         grid.retry(*cells, yes=True)
         if grid is self.grid:
             self._feed.restart()
@@ -221,28 +221,28 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _send_full(self, cell: Cell) -> None:
         artifact = cell.artifact
         if artifact is None:
-            self.board.send({"full": short(cell.key), "about": self._texts("board.gone")}, [b""])
+            self.board.send({"full": short_key(cell.key), "about": self._texts("board.gone")}, [b""])
             return
         parts = [f"{artifact.image.width} × {artifact.image.height}"]
         if took := artifact.trace.milliseconds.get("total"):
             parts.append(duration(took / 1000))
-        self.board.send({"full": short(cell.key), "about": " · ".join(parts)}, [jpeg(artifact)])
+        self.board.send({"full": short_key(cell.key), "about": " · ".join(parts)}, [jpeg(artifact)])
 
     # threads, and what goes wrong in them
 
-    def _later(self, work: Callable[[], None]) -> None:
+    def _in_background(self, work: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # closed meanwhile
-            self._worker.submit(self._guarded, work)
+            self._worker.submit(self._run_catching, work)
 
-    def _guarded(self, work: Callable[..., None], *given: Any) -> None:
+    def _run_catching(self, work: Callable[..., None], *given: Any) -> None:
         try:
             work(*given)
         except Exception as error:
-            self._failed(error)
+            self._on_error(error)
 
-    def _failed(self, error: BaseException) -> None:
+    def _on_error(self, error: BaseException) -> None:
         if not self._closed:
-            self.problem.tell(error)
+            self.problem.show(error)
 
 
 def small_sheet(sheet: Image.Image, most: int = LARGEST_SHEET) -> bytes:

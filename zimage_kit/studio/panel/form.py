@@ -14,7 +14,7 @@ from ...models.spec import SPECS, ModelList, ModelSpec, resolve
 from ...models.tokens import count_tokens
 from ...recipe.request import LARGEST_SEED, SIDE_MULTIPLE, Lora, Request, random_seed
 from ..translations import Texts
-from .stage_list import Guard, StageList, same
+from .stage_list import CatchErrors, StageList, without_catching
 
 RATIOS = ((1, 1), (3, 4), (4, 3), (9, 16), (16, 9))
 MOST_PICTURES = 64
@@ -38,7 +38,9 @@ class Form:
     `changed` is called after each change of one of them; `models` are the session's.
     """
 
-    def __init__(self, texts: Texts, models: ModelList, changed: Callable[[], None], guard: Guard = same) -> None:
+    def __init__(
+        self, texts: Texts, models: ModelList, changed: Callable[[], None], catch_errors: CatchErrors = without_catching
+    ) -> None:
         self._texts, self._changed_hook = texts, changed
         self._models, self._quiet = models, True  # until all controls are there
         self.last_seed: int | None = None
@@ -62,15 +64,15 @@ class Form:
         self.last = w.Button(description=t("form.last_seed"), tooltip=t("form.last_seed_help"), disabled=True)
         self.count = w.BoundedIntText(description=t("form.count"), min=1, max=MOST_PICTURES, value=1)
         self.loras = LoraList(texts, self._changed)
-        self.stages = StageList(texts, self._changed, guard)
+        self.stages = StageList(texts, self._changed, catch_errors)
         self.dice.on_click(lambda _: setattr(self.seed, "value", random_seed()))
-        self.last.on_click(guard(self._use_last_seed))
-        self.model.observe(guard(self._model_changed), "value")
-        self.ratio.observe(guard(self._ratio_changed), "value")
+        self.last.on_click(catch_errors(self._use_last_seed))
+        self.model.observe(catch_errors(self._model_changed), "value")
+        self.ratio.observe(catch_errors(self._ratio_changed), "value")
         self.seed.observe(self._seed_changed, "value")
         for side in (self.width, self.height):
-            side.observe(guard(self._side_changed), "value")
-        self.prompt.observe(guard(lambda _: self.count_tokens()), "value")
+            side.observe(catch_errors(self._side_changed), "value")
+        self.prompt.observe(catch_errors(lambda _: self.count_tokens()), "value")
         for control in self._own_inputs():
             control.observe(lambda _: self._changed(), "value")
         self.model.value = self._default = next(model.name for model in models if model.default)

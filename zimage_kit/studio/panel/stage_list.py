@@ -13,7 +13,7 @@ from ...recipe.request import StageData
 from ...stages.extensions import kinds, stage_class
 from ...stages.stage import Stage, build
 from ..translations import Texts
-from .fields import Entry, Wording, entry
+from .fields import Entry, StageLabels, entry_for
 
 SHOWN = 6
 """Fields of a stage that are always shown; the others fold out."""
@@ -23,11 +23,11 @@ Surroundings = dict[str, Any]
 """What a stage's own control may like to know: see `Stage.control`."""
 
 
-Guard = Callable[[Callable[[Any], None]], Callable[[Any], None]]
+CatchErrors = Callable[[Callable[[Any], None]], Callable[[Any], None]]
 """Makes a callback tell its errors to the user: what a control's callback raises shows nowhere else."""
 
 
-def same(callback: Callable[[Any], None]) -> Callable[[Any], None]:
+def without_catching(callback: Callable[[Any], None]) -> Callable[[Any], None]:
     """No guard, for code that hears of errors itself."""
     return callback
 
@@ -41,12 +41,12 @@ class StageForm:
             build(StageData(kind=kind), None, kinds())
             raise AssertionError("build raises for an unknown kind")
         self.kind, self.cls, self._texts, self._changed = kind, cls, texts, changed
-        words = Wording.of(kind, texts.language)
+        words = StageLabels.of(kind, texts.language)
         self.title = words.title
         self.control = cls.control()
         stands_for = getattr(self.control, "edits", ())
         names = [name for name in cls.model_fields if name not in stands_for]
-        self._entries: list[Entry] = [entry(cls, name, words, texts("stages.automatic")) for name in names]
+        self._entries: list[Entry] = [entry_for(cls, name, words, texts("stages.automatic")) for name in names]
         required = {name for name, info in cls.model_fields.items() if info.is_required()}
         self._defaults = {each.name: each.value for each in self._entries if each.name not in required}
         self.problem = w.HTML()
@@ -95,8 +95,8 @@ class StageForm:
     def value(self) -> dict[str, Any]:
         """The fields that were set, as JSON values."""
         own = dict(self.control.value) if self.control is not None else {}
-        told = {each.name: each.value for each in self._entries}
-        return {**{name: value for name, value in told.items() if value != self._defaults.get(name, _UNSET)}, **own}
+        values = {each.name: each.value for each in self._entries}
+        return {**{name: value for name, value in values.items() if value != self._defaults.get(name, _UNSET)}, **own}
 
     @value.setter
     def value(self, fields: dict[str, Any]) -> None:
@@ -142,20 +142,20 @@ class StageForm:
 class StageList:
     """All stages of the form, in order."""
 
-    def __init__(self, texts: Texts, changed: Callable[[], None], guard: Guard = same) -> None:
-        self._texts, self._changed, self._guard = texts, changed, guard
+    def __init__(self, texts: Texts, changed: Callable[[], None], catch_errors: CatchErrors = without_catching) -> None:
+        self._texts, self._changed, self._catch_errors = texts, changed, catch_errors
         self._around: Surroundings = {}
         self.forms: list[StageForm] = []
         self._rows = w.VBox()
-        self.titles = {kind: words.title for kind, words in Wording.of_all(texts.language).items()}
+        self.titles = {kind: words.title for kind, words in StageLabels.of_all(texts.language).items()}
         names = [(title, kind) for kind, title in self.titles.items()]
         self.menu = w.Dropdown(
             options=[(texts("stages.choose"), ""), *names], value="", description=texts("stages.add")
         )
-        self.menu.observe(guard(self._chosen), "value")
+        self.menu.observe(catch_errors(self._chosen), "value")
         self._removed: tuple[int, StageForm] | None = None
         self.undo = w.Button().add_class("zk-link").add_class("zk-undo").add_class("zk-hidden")
-        self.undo.on_click(guard(lambda _: self.bring_back()))
+        self.undo.on_click(catch_errors(lambda _: self.bring_back()))
         self.box = w.VBox([self._rows, self.undo, self.menu])
 
     def _chosen(self, change: Any) -> None:
@@ -168,9 +168,9 @@ class StageList:
         form = StageForm(kind, self._texts, self._around, self._changed)
         if fields:
             form.value = fields
-        form.up.on_click(self._guard(lambda _: self.move(form, -1)))
-        form.down.on_click(self._guard(lambda _: self.move(form, 1)))
-        form.remove.on_click(self._guard(lambda _: self.remove(form)))
+        form.up.on_click(self._catch_errors(lambda _: self.move(form, -1)))
+        form.down.on_click(self._catch_errors(lambda _: self.move(form, 1)))
+        form.remove.on_click(self._catch_errors(lambda _: self.remove(form)))
         self.forms = [*self.forms, form]
         self._arrange()
         return form

@@ -48,13 +48,13 @@ class StatusLine:
                     self._looking = False
                     return
             try:
-                self.box.value = line(self._look(), self._texts)
+                self.box.value = status_html(self._look(), self._texts)
             except Exception as error:  # it stands where the status would, until the session answers again
                 self.box.value = html.escape(f"{type(error).__name__}: {error}")
             time.sleep(LOOK_SECONDS)
 
 
-def line(status: Status, texts: Texts) -> str:
+def status_html(status: Status, texts: Texts) -> str:
     """The status as an HTML list; everything that comes from outside is escaped."""
     return "<ul>" + "".join(f"<li>{item}</li>" for item in _items(status, texts)) + "</ul>"
 
@@ -70,11 +70,11 @@ def _items(status: Status, t: Texts) -> Iterator[str]:
         yield html.escape(t("status.no_model"))
     for gpu in status.gpus:
         share = gpu.used / gpu.total if gpu.total else 0.0
-        told = t("status.memory", used=gigabytes(gpu.used), total=gigabytes(gpu.total))
-        name = html.escape(f"{gpu.name}: {told}", quote=True)
+        memory = t("status.memory", used=gigabytes(gpu.used), total=gigabytes(gpu.total))
+        name = html.escape(f"{gpu.name}: {memory}", quote=True)
         yield (
             f'{html.escape(gpu.name)} <meter min="0" max="1" high="0.92" value="{share:.3f}" '
-            f'aria-label="{name}"></meter> {html.escape(told)}'
+            f'aria-label="{name}"></meter> {html.escape(memory)}'
         )
         if gpu.temperature is not None:
             yield html.escape(t("status.heat", degrees=gpu.temperature))

@@ -26,7 +26,7 @@ from .bar import Bar
 from .error_box import ErrorBox
 from .form import Form
 from .job_progress import progress_of
-from .jobs import Ears, Jobs
+from .jobs import JobCallbacks, Jobs
 from .plain_output import PlainOutput
 from .results import Result, Results
 from .status_line import StatusLine
@@ -57,7 +57,9 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._worker = ThreadPoolExecutor(1, "zimage-panel")
         self._lock = threading.RLock()
         self._results = Results()
-        self.jobs = Jobs(session, Ears(self._hear, self._add, self._running, self._ended, self._failed))
+        self.jobs = Jobs(
+            session, JobCallbacks(self._on_event, self._add, self._on_running_count, self._on_end, self._on_error)
+        )
         self._closed = False
         self._parts: list[bytes] = []  # of a file that is being sent
         self._save = w.Checkbox(value=save, indent=False)
@@ -66,25 +68,25 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _build(self, texts: Texts) -> None:
         """Make all parts in one language."""
         self._texts = texts
-        self.form = Form(texts, self._session.models(), self._edited, self._guard)
+        self.form = Form(texts, self._session.models(), self._on_edit, self._catch_errors)
         self.bar = Bar(texts)
         self.viewer = Viewer(texts)
         self.problem = ErrorBox(texts)
-        self.compare = ComparePane(texts, self._results, self._later)
+        self.compare = ComparePane(texts, self._results, self._in_background)
         self.tray = TrayPane(texts)
-        self.gridpane = GridPane(texts, self._session, self.form.request, self._later, self._guard)
+        self.grid_pane = GridPane(texts, self._session, self.form.request, self._in_background, self._catch_errors)
         self._status = StatusLine(self._session.status, texts)
         self._save.description = texts("panel.save")
         self._save.tooltip = texts("panel.save_help")
-        self.bar.on_msg(lambda _, message, buffers: self._guarded(self._bar_says, message, buffers))
-        self.viewer.observe(lambda _: self._guarded(self._select, self.viewer.selected), "selected")
+        self.bar.on_msg(lambda _, message, buffers: self._run_catching(self._on_bar_message, message, buffers))
+        self.viewer.observe(lambda _: self._run_catching(self._select, self.viewer.selected), "selected")
         top = w.VBox([self.bar, self.problem.box, self.form.words]).add_class("zk-top")
         rest = w.VBox([self.form.rest, self._save]).add_class("zk-rest")
         side = w.VBox([self.viewer, self.compare.box, self.tray.box]).add_class("zk-side")
         columns = w.Box([top, rest, side]).add_class("zk-columns")
-        self.children = [columns, self.gridpane.box, self._status.box]
+        self.children = [columns, self.grid_pane.box, self._status.box]
         self.viewer.progress = {"active": False, "value": 0, "max": 0, "text": ""}
-        self._edited()
+        self._on_edit()
 
     @property
     def artifacts(self) -> list[Artifact]:
@@ -114,7 +116,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     @property
     def grid(self) -> Grid | None:
         """The grid in the panel's pane; None before the first."""
-        return self.gridpane.grid
+        return self.grid_pane.grid
 
     @property
     def language(self) -> Language:
@@ -142,7 +144,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._closed = True
         self.cancel()
         self._status.close()
-        self.gridpane.close()
+        self.grid_pane.close()
         for pool in (self._worker, self._saver):
             pool.shutdown(wait=False)
         for part in self.children:
@@ -160,16 +162,16 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         display(shown, raw=True)  # type: ignore[no-untyped-call]
         self._plain.display()
         for result in list(self._results)[-self._plain.count :]:  # of a panel that is shown again
-            self._plain.show(self._plainly(result))
+            self._plain.show(self._plain_bundle(result))
 
     # what the page says
 
-    def _bar_says(self, message: dict[str, Any], buffers: list[Any]) -> None:
+    def _on_bar_message(self, message: dict[str, Any], buffers: list[Any]) -> None:
         if message.get("do") == "shown":
             self._status.page_shown()
             return
         try:
-            self._take_over(message.get("values", ()))
+            self._apply_pending_values(message.get("values", ()))
             self._do(message, buffers)
         finally:
             self.bar.send({"heard": True})
@@ -181,9 +183,9 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             case {"do": "cancel"}:
                 self.cancel()
             case {"do": "grid_pane"}:
-                self.gridpane.open()
+                self.grid_pane.open()
             case {"do": "make_grid" | "make_all" as what}:
-                self.gridpane.make(sure=what == "make_all")
+                self.grid_pane.make(sure=what == "make_all")
             case {"do": "open", "name": str(name), "part": int(part), "parts": int(parts)}:
                 self._parts = [*(self._parts if part else []), bytes(buffers[0])]
                 if part == parts - 1:
@@ -196,7 +198,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             case {"do": str(action), "id": str(id_)} if (result := self._results.get(id_)) is not None:
                 self._do_with(result, action, message)
 
-    def _take_over(self, values: Sequence[Sequence[Any]]) -> None:
+    def _apply_pending_values(self, values: Sequence[Sequence[Any]]) -> None:
         """What was changed in the page and has not come here yet, in its order: this kernel was busy with a cell."""
         controls = {control.model_id: control for control in self._inputs()}
         for model, attribute, value in values:
@@ -218,7 +220,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             case "grid":
                 self.tray.add(result)
             case "download":
-                self._later(lambda: self._download(result, message.get("view", "")))
+                self._in_background(lambda: self._download(result, message.get("view", "")))
             case "forget":
                 self._forget(result)
 
@@ -230,24 +232,24 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.form.set(artifact.request)
         self.viewer.following = True
         self._add(artifact, save=False)
-        self._say(self._texts("panel.opened", name=name))
+        self._announce(self._texts("panel.opened", name=name))
 
     # what is heard of jobs, in the threads that follow them
 
-    def _running(self, count: int) -> None:
+    def _on_running_count(self, count: int) -> None:
         self.bar.busy = count > 0
         self.bar.queue = self._texts("panel.jobs", count=count) if count else ""
 
-    def _ended(self, cancelled: bool) -> None:
-        self._say(self._texts("panel.cancelled" if cancelled else "panel.done"))
+    def _on_end(self, cancelled: bool) -> None:
+        self._announce(self._texts("panel.cancelled" if cancelled else "panel.done"))
 
-    def _failed(self, error: BaseException, given_up: int = 0) -> None:
+    def _on_error(self, error: BaseException, given_up: int = 0) -> None:
         with self._lock:
-            self.problem.tell(error)
+            self.problem.show(error)
             if not self.jobs:
-                self._say(self._texts("panel.given_up", count=given_up) if given_up else "")
+                self._announce(self._texts("panel.given_up", count=given_up) if given_up else "")
 
-    def _hear(self, event: Event, number: int, count: int) -> None:
+    def _on_event(self, event: Event, number: int, count: int) -> None:
         """One event of a job, as progress."""
         progress = progress_of(event, self._texts, self.form.stages.titles)
         if progress is None:
@@ -258,7 +260,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self.viewer.preview = event.preview
             self.viewer.progress = {"active": True, **progress, "text": f"{of}{progress['text']}"}
 
-    def _say(self, text: str) -> None:
+    def _announce(self, text: str) -> None:
         """The last word on what was done; it is read out too."""
         with self._lock:
             active = len(self.jobs) > 0
@@ -279,13 +281,13 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self.viewer.progress = {**self.viewer.progress, "said": self._texts("panel.made", label=result.label())}
                 if self.viewer.following or self._results.get(self.viewer.selected) is None:
                     self._show(result)
-            self._plain.show(self._plainly(result))
+            self._plain.show(self._plain_bundle(result))
             self.form.stages.surround(backdrop=result.jpeg)
-            self.compare.fill()
+            self.compare.offer_results()
             if save and self._save.value:
-                self._saver.submit(self._guarded, self._write, result)
+                self._saver.submit(self._run_catching, self._write, result)
 
-    def _plainly(self, result: Result) -> dict[str, Any]:
+    def _plain_bundle(self, result: Result) -> dict[str, Any]:
         return {"image/jpeg": result.jpeg, "text/plain": repr(result.artifact)}
 
     def _in_strip(self, result: Result) -> dict[str, Any]:
@@ -294,9 +296,9 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _show(self, result: Result) -> None:
         self.viewer.selected = result.id
         self.viewer.picture = result.jpeg
-        self.viewer.about = result.about(self._texts, self._possible(result))
+        self.viewer.about = result.about(self._texts, self._actions_for(result))
 
-    def _possible(self, result: Result) -> list[str]:
+    def _actions_for(self, result: Result) -> list[str]:
         """The actions that make sense for a result."""
         request = result.artifact.request
         can = ["download", "compare", "grid", "forget"]
@@ -315,7 +317,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         with self._lock:
             self._results.remove(result.id)
             self.tray.set([each for each in self.tray.chosen if each.id != result.id])
-            self.compare.fill()
+            self.compare.offer_results()
             left = list(self._results)
             with self.viewer.hold_sync():
                 self.viewer.results = [each for each in self.viewer.results if each["id"] != result.id]
@@ -326,49 +328,53 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _write(self, result: Result) -> None:
         result.artifact.save()
-        self._about_again(result)
+        self._update_about(result)
 
     def _download(self, result: Result, view: str) -> None:
         path = result.artifact.path
         name = path.name if path is not None else f"{result.label().partition(': ')[2][:40] or 'picture'}.png"
         self.viewer.send({"file": name, "view": view}, [result.artifact.png_bytes()])
 
-    def _about_again(self, result: Result) -> None:
+    def _update_about(self, result: Result) -> None:
         with self._lock:
             if self.viewer.selected == result.id:
-                self.viewer.about = result.about(self._texts, self._possible(result))
+                self.viewer.about = result.about(self._texts, self._actions_for(result))
 
     # threads, and what goes wrong in them
 
-    def _later(self, work: Callable[[], None]) -> None:
+    def _in_background(self, work: Callable[[], None]) -> None:
         """Off the kernel's thread, one after another."""
-        self._worker.submit(self._guarded, work)
+        self._worker.submit(self._run_catching, work)
 
-    def _guarded(self, work: Callable[..., None], *given: Any) -> None:
+    def _run_catching(self, work: Callable[..., None], *given: Any) -> None:
         """Nothing that is raised in a callback or a thread is lost: the error box shows it."""
         try:
             work(*given)
         except Exception as error:
-            self._failed(error)
+            self._on_error(error)
 
-    def _guard(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _catch_errors(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         """A callback of a control, guarded like everything else."""
-        return lambda argument: self._guarded(callback, argument)
+        return lambda argument: self._run_catching(callback, argument)
 
-    def _edited(self) -> None:
+    def _on_edit(self) -> None:
         self.bar.inputs = [control.model_id for control in self._inputs()]
-        self.gridpane.follow()
+        self.grid_pane.form_changed()
 
     def _inputs(self) -> list[Any]:
-        return [*self.form.inputs(), *self.gridpane.inputs()]
+        return [*self.form.inputs(), *self.grid_pane.inputs()]
 
     def _rebuild(self, texts: Texts) -> None:
         """Everything in another language, with what stands in it."""
         with self._lock:
             form, selected, old, was = self.form.state(), self.viewer.selected, list(self.children), self._status
             progress, chosen, preview = self.viewer.progress, self.tray.chosen, self.viewer.preview
-            error, panes, following = self.problem.error, (self.compare.state(), self.tray.shown), self.viewer.following
-            grid = self.gridpane.state()
+            error, panes, following = (
+                self.problem.error,
+                (self.compare.state(), self.tray.is_open),
+                self.viewer.following,
+            )
+            grid = self.grid_pane.state()
             self._build(texts)
             self.form.restore(form)
             self.form.count_tokens()
@@ -382,10 +388,10 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.tray.set(chosen)
             self.tray.show(panes[1])
             self.compare.restore(panes[0])
-            self.gridpane.restore(grid)
+            self.grid_pane.restore(grid)
             if error is not None:
-                self.problem.tell(error)
-            self.jobs.tell()
+                self.problem.show(error)
+            self.jobs.report_running()
         was.close()
         self._status.page_shown()
         for part in old:

@@ -16,10 +16,10 @@ class Pane:
         button = w.Button(description=close, tooltip=f"{close}: {title}")
         button.on_click(lambda _: self.show(False))
         head = w.HBox([heading, button]).add_class("zk-pane-head")
-        self.shown = False
+        self.is_open = False
         self.box = w.VBox([head, *parts]).add_class("zk-pane").add_class("zk-hidden")
 
-    def show(self, shown: bool = True) -> None:
+    def show(self, open_: bool = True) -> None:
         """Open or close it."""
-        self.shown = shown
-        self.box.remove_class("zk-hidden") if shown else self.box.add_class("zk-hidden")
+        self.is_open = open_
+        self.box.remove_class("zk-hidden") if open_ else self.box.add_class("zk-hidden")

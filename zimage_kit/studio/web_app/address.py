@@ -31,12 +31,12 @@ SECRET = "page.key"  # beside the session's file, in a folder that is its user's
 class Keys:
     """What opens the page: the token, empty if none is asked for, and what signs the cookie that stands for it.
 
-    `once` opens it a single time: it is for the browser that is started, whose command line every user can read.
+    `one_time_key` opens it once. The browser that we start gets it, since every user can read its command line.
     """
 
     token: str
     cookie_secret: bytes
-    once: str
+    one_time_key: str
 
 
 def is_loopback(host: str) -> bool:
@@ -116,7 +116,7 @@ def url(host: str, port: int, token: str = "") -> str:
 
 def open_browser(host: str, port: int, keys: Keys) -> None:
     """Open this user's browser there, without waiting for it: one in a terminal stays until it is left."""
-    place = url(host, port, keys.once)
+    place = url(host, port, keys.one_time_key)
     threading.Thread(target=webbrowser.open, args=(place,), daemon=True).start()
 
 

@@ -33,9 +33,9 @@ Theme = Literal["light", "dark"]
 
 NOTEBOOK = Path(__file__).parent / "studio.ipynb"
 TEMPLATES = Path(__file__).parent / "page"
-AWAY_SECONDS = 600
+PAGE_LOST_SECONDS = 600
 """So long a kernel waits for its page to come back: a computer that slept, a network that was gone."""
-LOOK_SECONDS = 30
+CULL_SECONDS = 30
 """Between two looks for such kernels."""
 HEADERS = {
     # the browser itself refuses what would leave this machine; widgets' scripts are blobs, their pictures data
@@ -48,19 +48,19 @@ HEADERS = {
 }
 
 
-class OwnPython(KernelSpecManager):
+class ThisPythonOnly(KernelSpecManager):
     """Kernels are of the Python that runs this, whatever else is called python3 on the machine."""
 
     kernel_dirs: list[str] = List([])  # type: ignore[assignment]
 
 
-class Kernels(AsyncMappingKernelManager):
+class PageKernels(AsyncMappingKernelManager):
     """One for each page. It starts where the command was given, and ends a while after its page has gone.
 
     A page that is closed says so; this is about those that could not: a crash, a lost network.
     """
 
-    cull_idle_timeout, cull_interval = AWAY_SECONDS, LOOK_SECONDS
+    cull_idle_timeout, cull_interval = PAGE_LOST_SECONDS, CULL_SECONDS
 
     def cwd_for_path(self, path: str, **_: Any) -> str:
         """The folder of the command, not that of the notebook in the package."""
@@ -73,7 +73,7 @@ class Kernels(AsyncMappingKernelManager):
             self.get_kernel(kernel_id).last_activity = datetime.now(UTC)  # type: ignore[attr-defined]
 
 
-class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila has no types
+class StudioPage(TornadoVoilaHandler):  # type: ignore[misc]  # Voila has no types
     """The page. A token goes out of the address bar, and so out of bookmarks and history, once its cookie is set."""
 
     @authenticated
@@ -85,7 +85,7 @@ class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila has no types
             await super().get(path)
 
 
-class Closed(VoilaShutdownKernelHandler):  # type: ignore[misc]
+class PageClosed(VoilaShutdownKernelHandler):  # type: ignore[misc]
     """A page says that it is being closed: its kernel ends.
 
     It says so by a beacon, which cannot carry the secret that keeps foreign sites from posting here; but every browser
@@ -98,16 +98,16 @@ class Closed(VoilaShutdownKernelHandler):  # type: ignore[misc]
             raise HTTPError(403)
 
 
-class Doorkeeper(PasswordIdentityProvider):
+class TokenLogin(PasswordIdentityProvider):
     """Takes the token, and once the key of the browser that the command opens."""
 
-    once = ""
+    one_time_key = ""
 
     def get_token(self, handler: RequestHandler) -> str | None:
         """What a request brings, with the token in place of that key."""
         given = super().get_token(handler)
-        if self.once and given and hmac.compare_digest(given.encode(), self.once.encode()):
-            self.once = ""
+        if self.one_time_key and given and hmac.compare_digest(given.encode(), self.one_time_key.encode()):
+            self.one_time_key = ""
             return self.token
         return given
 
@@ -117,9 +117,9 @@ class Server(Voila):  # type: ignore[misc]
 
     def __init__(self, listening: socket.socket, keys: Keys, when_up: Callable[[], None], **settings: Any) -> None:
         super().__init__(
-            token=keys.token, cookie_secret=keys.cookie_secret, identity_provider_class=Doorkeeper, **settings
+            token=keys.token, cookie_secret=keys.cookie_secret, identity_provider_class=TokenLogin, **settings
         )
-        self._listening, self._once, self._when_up = listening, keys.once, when_up
+        self._listening, self._one_time_key, self._when_up = listening, keys.one_time_key, when_up
 
     def setup_template_dirs(self) -> None:
         """Our page comes before Voila's own, and extends it."""
@@ -129,14 +129,14 @@ class Server(Voila):  # type: ignore[misc]
     def init_settings(self) -> dict[str, Any]:
         """Our page for logging in, too."""
         settings: dict[str, Any] = super().init_settings()
-        self.identity_provider.once = self._once
+        self.identity_provider.one_time_key = self._one_time_key
         loader = settings["jinja2_env"].loader
         loader.searchpath.insert(0, str(TEMPLATES))
         return settings
 
     def init_handlers(self) -> list[Any]:
         """Ours in place of Voila's own."""
-        ours = {TornadoVoilaHandler: Page, VoilaShutdownKernelHandler: Closed}
+        ours = {TornadoVoilaHandler: StudioPage, VoilaShutdownKernelHandler: PageClosed}
         return [(path, ours.get(handler, handler), *rest) for path, handler, *rest in super().init_handlers()]
 
     def listen(self) -> None:
@@ -174,13 +174,13 @@ def serve(
         allow_theme_override="NO",
         allow_template_override="NO",
         show_tracebacks=True,  # whoever sees the page is its user
-        multi_kernel_manager_class=Kernels,
-        kernel_spec_manager_class=OwnPython,
+        multi_kernel_manager_class=PageKernels,
+        kernel_spec_manager_class=ThisPythonOnly,
     )
-    elsewhere: dict[str, Any] = {}
+    kernel_settings: dict[str, Any] = {}
     if not launch.WINDOWS:  # sockets in a private folder; TCP ports are any local user's
         config.KernelManager = Config(transport="ipc")
-        elsewhere["connection_dir_root"] = "/tmp"  # a socket's path may have some hundred letters, $TMPDIR be long
+        kernel_settings["connection_dir_root"] = "/tmp"  # a socket's path is limited to about 100 bytes
     server = Server(
         listening,
         keys,
@@ -193,14 +193,14 @@ def serve(
         tornado_settings={
             "allow_remote_access": not is_loopback(host),
             "headers": HEADERS,
-            "log_function": _say_nothing,
+            "log_function": _log_nothing,
             "ws_ping_timeout": 30_000,
         },
-        **elsewhere,
+        **kernel_settings,
     )
     server.initialize([str(notebook)])
     server.start()
 
 
-def _say_nothing(_: Any) -> None:
+def _log_nothing(_: Any) -> None:
     """About requests: a refused one has been told to whoever made it."""

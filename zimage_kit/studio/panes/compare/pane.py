@@ -10,23 +10,26 @@ from typing import Any
 import ipywidgets as w
 
 from ....recipe.artifact import Artifact
-from ...panel.results import Result, Results, differing, shown
+from ...panel.results import Result, Results, differing_fields, value_text
 from ...translations import Texts
 from ..pane import Pane
 from .slider import Compare
 
 
 class ComparePane(Pane):
-    """Any two results, or one before and after its last stage. `later` runs a function off the kernel's thread."""
+    """Any two results, or one before and after its last stage.
 
-    def __init__(self, texts: Texts, results: Results, later: Callable[[Callable[[], None]], None]) -> None:
-        self._texts, self._results, self._later = texts, results, later
+    `in_background` runs a function off the kernel's main thread.
+    """
+
+    def __init__(self, texts: Texts, results: Results, in_background: Callable[[Callable[[], None]], None]) -> None:
+        self._texts, self._results, self._in_background = texts, results, in_background
         self.left = w.Dropdown(description=texts("compare.left"))
         self.right = w.Dropdown(description=texts("compare.right"))
         self.slider = Compare(language=texts.language)
         self._filling = False
         for choice in (self.left, self.right):
-            choice.observe(self._chosen, "value")
+            choice.observe(self._on_choice, "value")
         choices = w.Box([self.left, self.right]).add_class("zk-grid")
         super().__init__(texts("compare.label"), texts("panel.close"), choices, self.slider)
 
@@ -38,21 +41,21 @@ class ComparePane(Pane):
         else:
             earlier = [other for other in others if other.number < result.number] or others
             pair = (earlier[-1].id if earlier else result.id, result.id)
-        self.fill()
+        self.offer_results()
         self._filling = True
         self.left.value, self.right.value = pair
         self._filling = False
         self.show()
-        self._later(self._compare)
+        self._in_background(self._compare)
 
     def state(self) -> tuple[bool, str | None, str | None]:
         """Whether it is open, and what is compared, to be shown again by `restore`."""
-        return self.shown, self.left.value, self.right.value
+        return self.is_open, self.left.value, self.right.value
 
     def restore(self, state: tuple[bool, str | None, str | None]) -> None:
         """Show what `state` told."""
         shown, left, right = state
-        self.fill()
+        self.offer_results()
         known = {value for _, value in self.left.options}
         if left in known and right in known:
             self._filling = True
@@ -60,9 +63,9 @@ class ComparePane(Pane):
             self._filling = False
         self.show(shown)
         if shown:
-            self._later(self._compare)
+            self._in_background(self._compare)
 
-    def fill(self) -> None:
+    def offer_results(self) -> None:
         """Offer the results that there are now; what was chosen stays chosen while it is there."""
         options: list[tuple[str, str]] = []
         for result in self._results:
@@ -77,9 +80,9 @@ class ComparePane(Pane):
             choice.value = was if was in known else (options[-1][1] if options else None)
         self._filling = False
 
-    def _chosen(self, _: Any) -> None:
+    def _on_choice(self, _: Any) -> None:
         if not self._filling:
-            self._later(self._compare)
+            self._in_background(self._compare)
 
     def _compare(self) -> None:
         pictures = [self._picture(choice.value) for choice in (self.left, self.right)]
@@ -119,7 +122,7 @@ class TrayPane(Pane):
         """Show exactly these."""
         self.chosen = list(results)
         figures = []
-        for result, fields in zip(self.chosen, differing([one.artifact for one in self.chosen]), strict=True):
+        for result, fields in zip(self.chosen, differing_fields([one.artifact for one in self.chosen]), strict=True):
             rows = "".join(
                 f"<div><b>{html.escape(name)}</b> {html.escape(_value(value))}</div>" for name, value in fields.items()
             )
@@ -129,10 +132,10 @@ class TrayPane(Pane):
                 f'<figure><img src="data:image/jpeg;base64,{source}" alt="{alt}">'
                 f"<figcaption>{html.escape(result.label())}{rows}</figcaption></figure>"
             )
-        told = self._texts("tray.empty") if not figures else self._texts("tray.code")
-        self._content.value = f'<div class="zk-tray">{"".join(figures)}</div><p>{html.escape(told)}</p>'
+        hint = self._texts("tray.empty") if not figures else self._texts("tray.code")
+        self._content.value = f'<div class="zk-tray">{"".join(figures)}</div><p>{html.escape(hint)}</p>'
 
 
 def _value(value: Any) -> str:
-    text = shown(value)
+    text = value_text(value)
     return text if len(text) <= 120 else text[:119] + "…"
