@@ -495,7 +495,7 @@ def test_a_large_grid_is_not_asked_about_where_nobody_answers(
         told = capsys.readouterr()
         assert told.out == ""
         assert "201 cells, all new" in told.err
-        assert "nobody said yes. Give yes=True (--yes)" in told.err
+        assert "which was not confirmed. Give yes=True (--yes)" in told.err
 
 
 def test_a_question_is_no_part_of_the_answer(
@@ -506,7 +506,7 @@ def test_a_question_is_no_part_of_the_answer(
     preparation.confirm_cost(estimate, 300, yes=False)
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", f"{estimate}. Make them? [y/N] ")
-    with preparation.cost_output("line"), pytest.raises(BadRequest, match="nobody said yes"):
+    with preparation.cost_output("line"), pytest.raises(BadRequest, match="which was not confirmed"):
         preparation.confirm_cost(estimate, 300, yes=False)
     with preparation.cost_output("line"):
         preparation.confirm_cost(estimate, 300, yes=True)

@@ -68,9 +68,9 @@ def test_lines_of_a_file_are_values(tmp_path: Path) -> None:
 
 def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
     (tmp_path / "gbk.csv").write_bytes("prompt\n海上的红色热气球\n".encode("gbk"))
-    with pytest.raises(BadRequest, match=r"gbk.csv is not UTF-8; expected .*Save it anew"):
+    with pytest.raises(BadRequest, match=r"gbk.csv is not UTF-8; expected .*Save it again"):
         parse_values("prompt", f"@{tmp_path / 'gbk.csv'}")
-    with pytest.raises(BadRequest, match=r"gbk.csv is not UTF-8; expected .*Save it anew"):
+    with pytest.raises(BadRequest, match=r"gbk.csv is not UTF-8; expected .*Save it again"):
         plan("-", tmp_path / "gbk.csv")
 
 
@@ -224,7 +224,7 @@ def test_a_wrong_name_is_told_with_the_nearest_one() -> None:
         assert "in the prompt, where" not in str(caught.value)
     with pytest.raises(BadRequest, match="without axes"):
         plan(base, {})
-    with pytest.raises(BadRequest, match="two axes of one name"):
+    with pytest.raises(BadRequest, match="two axes with the same name"):
         plan(base, {"upscale.factor": [2], "stages.upscale.factor": [4]})
 
 
@@ -298,7 +298,7 @@ def test_a_single_value_by_keyword_is_a_setting_and_no_axis() -> None:
     for options in ({"layout": {"rows": "steps"}}, {"labels": {"steps": ["four"]}}, {"zipped": ("seed", "steps")}):
         with pytest.raises(BadRequest, match=r"steps has one value; expected an axis.*steps=\[4\]"):
             plan("a", None, two, **options)  # type: ignore[arg-type]
-    with pytest.raises(BadRequest, match="two axes of one name, seed"):
+    with pytest.raises(BadRequest, match="two axes with the same name, seed"):
         plan("a", frame, {"seed": [3]})
 
 

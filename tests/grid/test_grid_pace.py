@@ -49,7 +49,7 @@ def test_other_sizes_and_steps_are_scaled(cost_model: CostModel) -> None:
 def test_what_was_never_measured_is_not_made_up(cost_model: CostModel) -> None:
     other = estimate(cost_model, PlannedPicture(BASE, "another model"), PlannedPicture(BASE, MODEL))
     assert other.seconds is None
-    assert "time not known yet" in str(other)
+    assert "time unknown" in str(other)
     lettered = BASE.then({"kind": "text_overlay", "text": "x"})
     some = estimate(cost_model, PlannedPicture(lettered, MODEL))
     assert (some.seconds, some.at_least) == (2.0, True)

@@ -217,7 +217,7 @@ def test_above_two_hundred_new_cells_it_asks(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
-    with pytest.raises(BadRequest, match="nobody said yes"):
+    with pytest.raises(BadRequest, match="which was not confirmed"):
         session.grid(base, colour=["red"], seed=range(201))
     assert "201 cells, all new" in asked[0]
     assert runs() == 0
@@ -242,7 +242,7 @@ def test_what_it_costs_is_known_from_what_was_measured(session: Session, base: R
     fresh = session.grid(base, colour=["blue"], seed=range(3)).wait()
     cost = session.grid(base, colour=["blue"], seed=range(3)).estimate()
     assert (cost.cells, cost.new) == (3, 0)
-    assert str(cost) == "3 cells, all there already"
+    assert str(cost) == "3 cells, all made already"
     fresh.cells[0].path.unlink()  # type: ignore[union-attr]
     again = Grid(fresh.plan, fresh.cells, fresh.store, session)
     for cell in again.cells:
@@ -474,7 +474,7 @@ def test_a_no_changes_nothing(
     grid = session.grid(base.then(moody()), {"moody.mood": ["good", "bad"], "colour": ["red"]}).wait()
     monkeypatch.setattr(preparation, "ASK_ABOVE", 0)
     monkeypatch.setattr("builtins.input", lambda *_: "n")
-    with pytest.raises(BadRequest, match="nobody said yes"):
+    with pytest.raises(BadRequest, match="which was not confirmed"):
         grid.retry()
     assert grid.state == "failed"
     assert "not today" in str(grid.failed[0].error)

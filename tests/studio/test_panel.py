@@ -355,7 +355,7 @@ def test_words_that_the_model_never_met_are_named(form: Form) -> None:
     assert "never met" not in form.tokens.value
     form.prompt.value = "a red zeppelin and a 龙 & <b>"
     words = Words(form.tokens.value)
-    assert "nano has never met: zeppelin" in words.text and "龙" in words.text and "b" not in words.tags
+    assert "Words nano was not trained on: zeppelin" in words.text and "龙" in words.text and "b" not in words.tags
 
 
 # fields of stages
@@ -503,7 +503,7 @@ def test_a_removed_stage_comes_back_in_its_place_with_what_stood_in_it(stages: S
     assert hidden(stages.undo)
     stages.forms[1].remove.click()
     assert kinds_of(stages) == ["pose", "upscale", "text_overlay"]
-    assert not hidden(stages.undo) and stages.undo.description == "Bring back Refine"
+    assert not hidden(stages.undo) and stages.undo.description == "Restore Refine"
     stages.undo.click()
     assert stages.stages() == before and hidden(stages.undo)
     stages.bring_back()
@@ -689,15 +689,15 @@ def test_the_status_line_says_how_the_card_is_and_who_holds_it() -> None:
     assert "drawing" in words.text and "<b>mine" in words.text and "/models" not in words.text
     assert "cuda:0, bfloat16, resident" in words.text and "20.5 GB" in words.text
     assert "12.0 GB of 24.0 GB" in words.text and 'value="0.500"' in shown and "61 °C" in words.text
-    assert "this session holds 8.0 GB" in words.text and "<script> (pid 9) holds 2.0 GB" in words.text
-    assert "<i>x.ipynb: step 2/8" in words.text and "2 waiting" in words.text and "2 attached" in words.text
+    assert "this session uses 8.0 GB" in words.text and "<script> (pid 9) uses 2.0 GB" in words.text
+    assert "<i>x.ipynb: step 2/8" in words.text and "2 queued" in words.text and "2 clients" in words.text
     assert html.escape('RTX "4090": 12.0 GB', quote=True) in shown, "the bar's name"
 
 
 def test_the_status_line_without_a_model_a_card_or_company() -> None:
     words = Words(status_html(Status(engine="inline", state="idle"), EN))
-    assert "ready" in words.text and "no model loaded" in words.text and "0 waiting" in words.text
-    assert "attached" not in words.text and "meter" not in words.tags
+    assert "ready" in words.text and "no model loaded" in words.text and "0 queued" in words.text
+    assert "clients" not in words.text and "meter" not in words.tags
 
 
 # results

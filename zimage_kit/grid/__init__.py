@@ -1,4 +1,4 @@
-"""Grids: pictures side by side, with what varies as axes. Each cell is kept by what it depends on, and made once.
+"""Grids: pictures side by side, with what varies as axes. Each cell is stored by what it depends on, and made once.
 
 `axes` names and reads what varies, `plan` lays it out, `cells` keeps the pictures, `cell` is one of them, `run` makes
 what is missing, `pace` says beforehand what that costs, and `grid` is what users hold. How one leaves: `sheet` draws a

@@ -20,7 +20,7 @@ _OTHER_PROGRAMS = {
     "cfg_scale": "guidance", "guidance_scale": "guidance", "negative": "negative_prompt", "checkpoint": "model",
     "resolution": "size", "loras": "lora", "sampler": "", "sampler_name": "", "scheduler": "", "sampling_method": "",
 }  # fmt: skip
-"""What fields are called in other programs, and here; empty: there is no such thing."""
+"""Names of fields in other programs -> ours; empty: there is no counterpart."""
 
 SLOT = re.compile(r"\{\{|\}\}|\{(\w[\w -]*)\}")
 
@@ -56,7 +56,7 @@ def canonical(name: str, request: Request, slot_names: frozenset[str]) -> str:
     mend = closest(name, known)
     if name.lower() in _OTHER_PROGRAMS:
         here = _OTHER_PROGRAMS[name.lower()]
-        mend = f"It is called {here} here." if here else "There is none to choose: every model comes with its own."
+        mend = f"Use {here}." if here else "It cannot be chosen: every model comes with its own."
     elif name.isidentifier():
         near = f"{mend} Else write" if mend.startswith("Did") else "Write"
         mend = f"{near} {{{name}}} in the prompt, where its values belong."

@@ -18,7 +18,7 @@ COLUMNS = (
 )  # fmt: skip
 """Behind the axes. Labels of the place; `size` is asked for, `pixels` the picture's; `recipe` is a request as JSON."""
 
-FIELD_COLUMNS = ("seed", "model", "size")  # where one of these is an axis, the axis says it already
+FIELD_COLUMNS = ("seed", "model", "size")  # left out where they are axes themselves
 _FORMULA = re.compile(r"[=+\-@\t\r＝＋－＠]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
@@ -36,7 +36,7 @@ def axes_among(names: Sequence[str]) -> list[str]:
 
 
 def table_of(axes: Any) -> dict[str, list[Any]] | None:
-    """A table's columns, empty cells as None; None for what is no table. Of a grid's own table only the axes."""
+    """Columns of a table by name, empty cells as None; None if it is no table. A grid's own table gives its axes."""
     if isinstance(axes, str | Path):
         names, rows = _read_csv(Path(axes).expanduser())
     elif hasattr(axes, "to_dict") and hasattr(axes, "columns"):  # pandas
@@ -53,7 +53,7 @@ def table_of(axes: Any) -> dict[str, list[Any]] | None:
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[str | None]]]:
-    """Names and rows; a row of empty values is one, a blank line is none."""
+    """Column names and rows. Blank lines are skipped, rows of empty values are kept."""
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError:
@@ -76,11 +76,11 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str | None]]]:
 
 
 def escape_formula(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: with an apostrophe where it begins like one. Numbers stay."""
+    """Prefix an apostrophe to a text that a spreadsheet would take for a formula. Numbers stay as they are."""
     behind = text.lstrip("'")
     return f"'{text}" if _FORMULA.match(behind) and not _NUMBER.fullmatch(text) else text
 
 
 def unescape_formula(text: str) -> str:
-    """What `escape_formula` was given."""
+    """The inverse of `escape_formula`."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text.lstrip("'")) else text

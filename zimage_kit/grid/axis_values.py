@@ -44,14 +44,14 @@ def values_of(name: str, given: Any, slot: bool = False) -> list[JsonValue]:
     else:
         found = [given]
     if not found:
-        raise BadRequest(f"axis {name} has no values", mend="Give it one at least.", axis=name)
+        raise BadRequest(f"axis {name} has no values", mend="Give it at least one.", axis=name)
     if len(found) > LARGEST_AXIS:
         raise BadRequest(f"axis {name} has {len(found)} values", expected=f"at most {LARGEST_AXIS}", axis=name)
     return [_slot_text(name, value) if slot else _normal(name, value) for value in found]
 
 
 def is_one_value(name: str, given: Any, values: Sequence[JsonValue]) -> bool:
-    """Whether a value was given as such, and not as a list of one."""
+    """Whether a single value was given, not a list of one."""
     several = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping | BaseModel)
     return len(values) == 1 and (not several or _is_one(name, given) or getattr(given, "ndim", 1) == 0)
 
@@ -87,12 +87,12 @@ def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
             raise BadRequest(f"axis {name}: {path} cannot be read ({error})", axis=name) from None
     sentences = not slot and (name in TEXT_FIELDS or field_type(name) is str)
     sentences |= name.startswith("stages.") and text.lstrip()[:1] in ("[", "{")  # JSON
-    if not slot and number_type(name) is not None:  # no number has any of these
+    if not slot and number_type(name) is not None:  # separators that no number contains
         text = re.sub("[,，；\n]", ";", text)
     separator = "\n" if "\n" in text else ";" if ";" in text or "；" in text else None if sentences else ","
     text = text.replace("；", ";") if separator == ";" else text.replace("，", ",") if separator == "," else text
     parts = [part.strip() for part in (text.split(separator) if separator else [text])]
-    if slot and separator == ";":  # "; ink; oil" begins with nothing at all
+    if slot and separator == ";":  # "; ink; oil" begins with an empty value
         parts = parts[:-1] if len(parts) > 1 and not parts[-1] else parts
     elif separator in ("\n", ";"):
         parts = [part for part in parts if part] or parts[:1]
@@ -103,12 +103,12 @@ def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
 
 
 def not_utf8(seen: str) -> BadRequest:
-    """What to say of a file of another encoding, such as GBK."""
-    return BadRequest(f"{seen} is not UTF-8", expected="text in UTF-8", mend='Save it anew, with the encoding "UTF-8".')
+    """The error for a file in another encoding, such as GBK."""
+    return BadRequest(f"{seen} is not UTF-8", expected="text in UTF-8", mend="Save it again as UTF-8.")
 
 
 def _range(name: str, text: str, number: type | None) -> list[str]:
-    """The values of a range, empty for a text that is none. Decimal, so that 0.1 steps stay what they say."""
+    """The values of a range; empty if the text is no range. Decimal, so that steps of 0.1 stay exact."""
     match = _RANGE.fullmatch(text)
     if match is None or not (number or match[3] or match[4]):
         return []
@@ -220,7 +220,7 @@ _WORDS = {"on": True, "yes": True, "true": True, "off": False, "no": False, "non
 
 
 def label_of(name: str, value: JsonValue) -> str:
-    """What a value is called on a sheet: texts as they are, others with their name."""
+    """A value's label on a sheet: texts as they are, other values with the axis name."""
     short = name.removesuffix(".weight").split(".")[-1].replace("_", " ") if name != "lora.weight" else "LoRA"
     if name == "size":
         return str(value).replace("x", " × ")
@@ -238,7 +238,7 @@ def label_of(name: str, value: JsonValue) -> str:
 
 
 def short(value: Any) -> str:
-    """A value in an error, long ones cut."""
+    """A value for an error message, cut at 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…"
 

@@ -1,4 +1,4 @@
-"""Cell: one place of a grid, with what stands there, how it came about, and what was said of it."""
+"""Cell: one place of a grid, with its picture, trace, rating and state."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Cell:
 
     @property
     def request(self) -> Request:
-        """The recipe: resolved, but for a cell of a reopened grid that was never made."""
+        """The resolved recipe; unresolved for a cell of a reopened grid that was never made."""
         if self.checked is not None:
             return self.checked.request
         known = self._stored_recipe()
@@ -53,7 +53,7 @@ class Cell:
 
     @property
     def trace(self) -> Trace | None:
-        """How the picture came about; None for a cell that is not done."""
+        """The picture's trace; None for a cell that is not done."""
         known = self._stored_recipe()
         return None if known is None else known[1]
 
@@ -116,7 +116,7 @@ class Cell:
 
 
 class Cells(Sequence[Cell]):
-    """Some of a grid's cells. Equal to a number when there are so many: `grid.computed == 20`."""
+    """Some of a grid's cells. Compares equal to their number: `grid.computed == 20`."""
 
     def __init__(self, cells: Sequence[Cell] = ()) -> None:
         self._cells = tuple(cells)

@@ -1,4 +1,4 @@
-"""CellArray: the cells of a grid by place and by value, what came of them, and the files that they are written to."""
+"""CellArray: the cells of a grid by place and by value, their results, and export to files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CellArray:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How many rows, columns, pages and inner places, as far as it has them."""
+        """Number of rows, columns, pages and inner places, for the dimensions that it has."""
         return self.plan.shape
 
     @property
@@ -44,7 +44,7 @@ class CellArray:
         return self.plan.axes
 
     def labels(self, role: Role) -> tuple[str, ...]:
-        """What the rows, columns, pages or inner places are called; empty where there are none."""
+        """Labels of the rows, columns, pages or inner places; empty if it has none."""
         return self.plan.labels_of(role)
 
     @property

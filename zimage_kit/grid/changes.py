@@ -62,7 +62,7 @@ def _change_stage(stages: list[StageData | None], base: Sequence[StageData], nam
     places = [place for place, stage in enumerate(base) if stage.kind == kind]
     old = stages[places[number - 1]] if number <= len(places) else None
     if old is None:
-        raise BadRequest(f"axis {name}: no {kind} stage is left here", mend="Another axis takes it away.", axis=name)
+        raise BadRequest(f"axis {name}: no {kind} stage is left here", mend="Another axis removes it.", axis=name)
     if rest:
         stages[places[number - 1]] = StageData(kind=kind, **{**old.fields(), rest[0]: value})
     elif value is False:
@@ -72,7 +72,7 @@ def _change_stage(stages: list[StageData | None], base: Sequence[StageData], nam
 
 
 def _with_slots_filled(request: Request, texts: Mapping[str, str]) -> Request:
-    """Slots filled in; in a stage's texts only those that have an axis, the rest is the stage's own business.
+    """Fill in slots. In a stage's texts only those that are axes; other braces belong to the stage.
 
     A text without a slot stays as it is, `{{` and all.
     """
@@ -91,7 +91,7 @@ def _with_slots_filled(request: Request, texts: Mapping[str, str]) -> Request:
                 raise BadRequest(
                     f"the prompt has a slot {match[0]} without an axis",
                     expected=f"one of the axes ({known})",
-                    mend=f'Give it values ({match[1]}=[…]), or {match[1]}="{match[0]}" if the braces are meant.',
+                    mend=f'Give it values ({match[1]}=[…]), or {match[1]}="{match[0]}" for literal braces.',
                     axis=match[1],
                 )
             return match[0]

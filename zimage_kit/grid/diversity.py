@@ -1,4 +1,4 @@
-"""Diversity: how much pictures differ that only differ in their seed, or in any other axis, as one number.
+"""Diversity: how much pictures differ along an axis, such as the seed, as one number.
 
 The mean colour difference (CIE 1976) of all pairs. Two pictures are reduced to 32 x 32 areas, the mean of each area is
 taken to CIELAB, and the distance is the mean of ΔE*ab over the areas: it sees where things are and what colour they

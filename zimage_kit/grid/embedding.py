@@ -1,4 +1,4 @@
-"""Embedding: a grid's pictures as JPEGs inside of a page, each once, and small enough together."""
+"""Embedding: a grid's pictures as JPEGs inside a page, each once, within a total size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import BadRequest
 from .cell import Cell
 from .jpeg import THUMBNAIL_SIDE, small_jpeg
 
-_SMALLEST = 32  # pixels of a picture's longer side; less shows nothing
+_SMALLEST = 32  # pixels of a picture's longer side
 _ONE_FOR_BOTH = 320  # pixels; up to here a picture is its own small one
 _SAMPLE = 12  # pictures from which the bytes of all are estimated
 

@@ -1,4 +1,4 @@
-"""Files: how a grid is written down and read again. Every kind but the table holds the grid's recipe, and reopens.
+"""Files: how a grid is saved and opened. Every kind but the table contains the grid's recipe and can be reopened.
 
 The recipe is JSON: in a PNG as the text chunk `zimage_kit_grid`; in a JPEG as comments that begin with that name, in as
 many segments of 64 KB as it takes; in a page as a script element of that name; in a .json by itself.
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from .cell_array import CellArray
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-_LARGEST_RECIPE = 256 * 2**20  # bytes that a compressed chunk may unfold to
+_LARGEST_RECIPE = 256 * 2**20  # bytes of a decompressed chunk
 
 
 def save(grid: CellArray, path: Path, **options: Any) -> list[Path]:
-    """Write the grid into the kind of file that the ending says; returns the files. Those that are there are replaced.
+    """Write the grid in the format of the path's extension; returns the files. Existing files are replaced.
 
-    Several sheets become `name-1.png`, `name-2.png` … Raises CannotWrite for other endings and for what the disk says,
-    BadRequest for an option that this kind does not have.
+    Several sheets become `name-1.png`, `name-2.png` … Raises CannotWrite for other extensions and for errors of the
+    disk, BadRequest for an option that this format does not have.
     """
     path = path.expanduser()
     write = WRITERS.get(path.suffix.lower())
@@ -109,7 +109,7 @@ def _html_files(grid: CellArray, max_bytes: int = 80_000_000, quality: int = 88)
 
 
 def _csv_files(grid: CellArray, only: str | Sequence[str] | None = None) -> Iterator[bytes]:
-    yield to_csv(grid, only).encode("utf-8-sig")  # the mark by which Excel knows that it is UTF-8
+    yield to_csv(grid, only).encode("utf-8-sig")  # with a byte order mark, by which Excel recognises UTF-8
 
 
 def _json_files(grid: CellArray) -> Iterator[bytes]:
@@ -120,13 +120,13 @@ WRITERS: dict[str, Callable[..., Iterator[bytes]]] = {
     ".png": _png_files, ".jpg": _jpeg_files, ".jpeg": _jpeg_files, ".html": _html_files, ".csv": _csv_files,
     ".json": _json_files,
 }  # fmt: skip
-"""What each ending stands for; the parameters behind the grid are its options."""
+"""Writer by extension; its parameters after `grid` are the options."""
 
 
 def read_recipe_of_grid(path: Path) -> dict[str, Any]:
-    """The recipe that `save` put into a file, which is known by its content and not by its name.
+    """The recipe in a file that `save` wrote; the format is recognised by content, not by name.
 
-    Raises NoRecipe for files that hold none, and BadRequest for one that holds something else under its name.
+    Raises NoRecipe for files without one, and BadRequest for a damaged one.
     """
     try:
         content = path.read_bytes()
@@ -148,7 +148,7 @@ def read_recipe_of_grid(path: Path) -> dict[str, Any]:
         raise NoRecipe(
             f"{path} holds no grid",
             expected="a .json, .png, .jpg or .html that grid.save wrote",
-            mend=csv or "Sheets lose their grid when they are edited, screenshot or sent through most messengers.",
+            mend=csv or "Editors, screenshots and most messengers strip the grid from a sheet.",
         )
     try:
         data = json.loads(text)
@@ -158,7 +158,7 @@ def read_recipe_of_grid(path: Path) -> dict[str, Any]:
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise ValueError("its cells are no names")
     except ValueError as error:
-        raise BadRequest(f"{path} holds no grid of ours ({error})", mend="Give a file that grid.save wrote.") from None
+        raise BadRequest(f"{path} is not a saved grid ({error})", mend="Give a file that grid.save wrote.") from None
     return data
 
 
@@ -176,7 +176,7 @@ def _from_png(path: Path, content: bytes) -> bytes:
 
 
 def _unfolded(text: bytes) -> bytes:
-    """Of a chunk that another program has compressed; empty where it is damaged."""
+    """A compressed text, as other programs write it; empty if it is damaged."""
     try:
         return zlib.decompressobj().decompress(text, _LARGEST_RECIPE)
     except zlib.error:

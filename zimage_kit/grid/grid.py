@@ -1,4 +1,4 @@
-"""Grid: a labelled array of pictures, of which only those are made that are not there yet."""
+"""Grid: a labelled array of pictures; only those that do not exist yet are made."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Grid(CellArray):
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], session: Session | None = None) -> Grid:
-        """A grid again from a file that `save` wrote (JSON, PNG, JPEG, HTML), with those pictures that are there.
+        """Open a grid from a file that `save` wrote (JSON, PNG, JPEG, HTML), with the pictures that exist.
 
-        `retry()` makes those that are missing, on `session` or on `zk.connect()`. Raises BadRequest for other files.
+        `retry()` makes the missing ones, on `session` or on `zk.connect()`. Raises BadRequest for other files.
         """
         from .files import read_recipe_of_grid
 
@@ -85,7 +85,7 @@ class Grid(CellArray):
 
     @property
     def problem(self) -> BaseException | None:
-        """What ended it before its time, such as a full disk; None when nothing did, or while it runs."""
+        """What ended it early, such as a full disk; None if nothing did, or while it runs."""
         return self._run.problem
 
     def listen(self, hear: Listener) -> Callable[[], None]:
@@ -93,11 +93,11 @@ class Grid(CellArray):
         return self._run.listen(hear)
 
     def wait(self, timeout: float | None = None, on_progress: OnProgress | None = None) -> Grid:
-        """Until nothing is left to be made; returns the grid, failed cells and all.
+        """Wait until nothing is being made; returns the grid, even with failed cells.
 
-        It shows how far it is, unless `on_progress` is told: cells that are over, cells in all, a sentence. An
-        interrupt stops the grid; what was made stays. Raises what ended it before its time (a full disk, a session
-        that was stopped), and TimeoutError after `timeout` seconds, which leaves it running.
+        Shows a progress bar, or calls `on_progress` with finished cells, all cells and a sentence. An interrupt
+        stops the grid; finished cells stay. Raises what ended it early (a full disk, a stopped session), and
+        TimeoutError after `timeout` seconds, which leaves it running.
         """
         self._run.wait(timeout, on_progress)
         return self
@@ -115,7 +115,7 @@ class Grid(CellArray):
         return self._run.progress()
 
     def cancel(self) -> None:
-        """Stop making cells. What was made stays, and `retry()` goes on."""
+        """Stop making cells. Finished ones stay, and `retry()` continues."""
         self._run.cancel()
 
     def retry(self, *cells: Cell, yes: bool = False) -> Grid:

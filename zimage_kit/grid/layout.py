@@ -1,4 +1,4 @@
-"""Layout: where everything of one contact sheet stands, before anything is drawn. Pixels, origin top left."""
+"""Layout: positions of everything on one contact sheet, before it is drawn. Pixels, origin top left."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def lay_out(content: SheetContent, part: Part, cell: int, letters: float) -> Lay
 
 
 class _Setting:
-    """One sheet on its way from top to bottom."""
+    """Lays out one sheet from top to bottom."""
 
     def __init__(self, content: SheetContent, part: Part, cell: int, size: float) -> None:
         self.content, self.part, self.cell = content, part, cell

@@ -71,7 +71,7 @@ class Plan:
         return values_of(name, [value], name in self.slot_names)[0]
 
     def label(self, name: str, value: JsonValue) -> str:
-        """What a value is called."""
+        """The label of a value."""
         own = self.labels.get(name, {}).get(json_text(value))
         return own or (str(value) or f"no {name}" if name in self.slot_names else label_of(name, value))
 
@@ -87,7 +87,7 @@ class Plan:
             yield Place(row, column, page, inner)
 
     def point(self, place: Place) -> Point:
-        """All changes that hold at a place."""
+        """All axis values at a place."""
         numbers = {"rows": place.row, "columns": place.column, "pages": place.page, "inner": place.inner}
         return {key: value for role in ROLES for key, value in self.points(role)[numbers[role]].items()}
 
@@ -96,7 +96,7 @@ class Plan:
         return request_with(self.base, self.point(place), self.slot_names)
 
     def where(self, place: Place) -> str:
-        """A cell's name for people: its labels."""
+        """A cell's label: those of its points, joined."""
         numbers = {"rows": place.row, "columns": place.column, "pages": place.page, "inner": place.inner}
         return ", ".join(self.labels_of(role)[numbers[role]] for role in ROLES if role in self.dimensions)
 
@@ -159,9 +159,9 @@ class Plan:
                 )
             dimensions = {role: tuple(dict(point) for point in data["dimensions"][role]) for role in data["dimensions"]}
             if not dimensions or not set(dimensions) <= set(ROLES) or not all(dimensions.values()):
-                raise ValueError("dimensions that are not known, or empty")
+                raise ValueError("unknown or empty dimensions")
             if not all(isinstance(labels, dict) for labels in (data["labels"], *data["labels"].values())):
-                raise ValueError("labels that are no names")
+                raise ValueError("labels are not mappings")
             found = cls(
                 base=Request(**data["base"]),
                 dimensions=dimensions,
@@ -171,7 +171,7 @@ class Plan:
                 notes=tuple(map(str, data["notes"])),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadRequest(f"this is no grid of ours ({error})", mend="Give a file that grid.save wrote.") from None
+            raise BadRequest(f"this is not a saved grid ({error})", mend="Give a file that grid.save wrote.") from None
         check_size(found)
         return found
 

@@ -17,7 +17,7 @@ from .dimensions import dimensions_of
 from .plan import Labels, Plan, check_size, labels_by_value
 
 GRID_SEED = 42
-"""Of every cell where neither the base nor an axis names one: the same grid is the same pictures."""
+"""Seed of every cell if neither the base nor an axis names one, so that a grid is reproducible."""
 _OPTIONS = ("rows", "columns", "pages", "inner", "zip", "labels", "title", "yes")
 """Of `Session.grid`."""
 
@@ -44,7 +44,7 @@ def plan(
     columns = table_of(axes)
     both = sorted(set(axes if columns is None else columns).intersection(more or ())) if axes is not None else []
     if both:
-        raise BadRequest(f"two axes of one name, {both[0]}", expected="each once")
+        raise BadRequest(f"two axes with the same name, {both[0]}", expected="each once")
     if columns is not None:
         given, zipped = {**columns, **(more or {})}, tuple(columns) if zipped is False else zipped
     else:
@@ -59,7 +59,7 @@ def plan(
     _no_options(slot_names - set(given), title)
     names = {given_name: canonical(given_name, request, slot_names) for given_name in given}
     if len(set(names.values())) < len(names):
-        raise BadRequest("two axes of one name", expected=f"each once ({', '.join(given)})")
+        raise BadRequest("two axes with the same name", expected=f"each once ({', '.join(given)})")
     own_slots = frozenset(names.values()) & slot_names
     sides = [name for name in ("width", "height") if name in names.values()]
     if "size" in names.values() and sides and not own_slots & {"size", *sides}:
@@ -77,7 +77,7 @@ def plan(
     if request.seed is None:
         request = request.but(seed=GRID_SEED)
         if "seed" in own_slots or None in values.get("seed", [None]):
-            notes = (f"no seed was given: {GRID_SEED}, so that the same grid is the same pictures",)
+            notes = (f"no seed was given: {GRID_SEED}, so that the grid is reproducible",)
     dimensions = dimensions_of(values, names, layout or {}, zipped)
     found = Plan(request, dimensions, own_slots, labels_by_value(labels or {}, names, values, own_slots), title, notes)
     check_size(found)

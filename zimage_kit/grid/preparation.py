@@ -1,4 +1,4 @@
-"""Before a grid is made: its cells are checked against the session, and what it will cost is told."""
+"""Before a grid is made: its cells are checked against the session, and its cost is shown and confirmed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..session.session import Session
 
 ASK_ABOVE = 200
-"""New cells."""
+"""New cells; above this the user is asked."""
 
 
 class SessionJobs:
@@ -42,7 +42,7 @@ class SessionJobs:
         return self._session._extend(base, checked.request, checked.notes, "batch")
 
     def worker_count(self) -> int:
-        """How many of them work for the session."""
+        """Number of the session's workers."""
         return len(self._session.status().workers)
 
     def closed(self) -> bool:
@@ -51,12 +51,12 @@ class SessionJobs:
 
 
 def cost_model_of(store: CellStore) -> CostModel:
-    """What was measured of pictures in this store."""
+    """The cost model measured on pictures of this store."""
     return CostModel(store.folder.parent / "pace.json")
 
 
 def cost(session: Session, store: CellStore, tasks: Sequence[PictureTask], cells: int) -> Estimate:
-    """What it costs to make these works, of a grid of so many cells."""
+    """What these tasks cost, for a grid with `cells` cells in all."""
     own = {task.key for task in tasks}
     bases = {task.base[0]: task for task in tasks if task.base is not None and task.base[0] not in own}
     pictures = [PlannedPicture(task.checked.request, task.model, drawn=task.base is None) for task in tasks]
@@ -69,7 +69,7 @@ def cost(session: Session, store: CellStore, tasks: Sequence[PictureTask], cells
 
 
 def remote_fingerprints_of(session: Session) -> Fingerprints:
-    """Fingerprints of models that are not on this disk, as the session's workers tell them."""
+    """Fingerprints of the models on the session's workers, by name."""
     found: dict[str, set[str]] = {}
     for worker in session.status().workers:
         for name, digest in worker.fingerprints.items():
@@ -78,7 +78,7 @@ def remote_fingerprints_of(session: Session) -> Fingerprints:
 
 
 def check_cells(session: Session, cells: Sequence[Cell], remote_fingerprints: Fingerprints, plan: Plan) -> None:
-    """Resolve every cell and give it its key. Raises the first problem with the cell's name, and how many have one."""
+    """Resolve every cell and compute its key. Raises the first error, with the cell's label and their number."""
     problems: list[tuple[Cell, ZImageError]] = []
     for cell in cells:
         try:
@@ -103,9 +103,9 @@ def _short(text: str) -> str:
 
 
 def confirm_cost(estimate: Estimate, new: int, yes: bool) -> None:
-    """Say what a grid will cost, and ask when it is much. Raises BadRequest for a no, or where nobody can be asked.
+    """Print what a grid will cost, and ask above `ASK_ABOVE`. Raises BadRequest for a no, or if no one can answer.
 
-    Nothing of it goes to stdout, unless this is a notebook.
+    Prints to stderr, in a notebook to stdout.
     """
     how, at_terminal = _cost_output.get(), sys.stderr is not None and sys.stderr.isatty()
     if new <= ASK_ABOVE or yes:
@@ -123,12 +123,12 @@ def confirm_cost(estimate: Estimate, new: int, yes: bool) -> None:
         ):  # no terminal; nobody at a notebook
             answer = input(f"{estimate}. Make them? [y/N] ")
     if answer.strip().lower() not in ("y", "yes", "是", "好"):
-        raise BadRequest(f"{estimate}, and nobody said yes", mend="Give yes=True (--yes), or fewer values.")
+        raise BadRequest(f"{estimate}, which was not confirmed", mend="Give yes=True (--yes), or fewer values.")
 
 
 @contextmanager
 def cost_output(how: Literal["line", "nothing"]) -> Iterator[None]:
-    """Meanwhile the cost of a grid is a line on stderr, terminal or not, or it is not told; a file is not asked."""
+    """Meanwhile a grid's cost is printed to stderr even without a terminal ("line"), or not at all ("nothing")."""
     token = _cost_output.set(how)
     try:
         yield

@@ -1,7 +1,7 @@
-"""Runner: makes the cells of a grid that are not there, in the order that spares the model most.
+"""Runner: makes a grid's missing cells in the order that changes models and LoRAs least.
 
-A few threads submit jobs of low priority, so that whoever works beside the grid goes first, and keep each picture as
-soon as it is there. Nothing is remembered but files: whatever ends this process, the next run goes on behind it.
+A few threads submit jobs of low priority, so that other work in the session goes first, and store each picture as soon
+as it is done. The only state is files: after a crash the next run continues where this one ended.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class JobSource(Protocol):
         """The same from a picture that has the request's first stages already."""
 
     def worker_count(self) -> int:
-        """How many of them work for the session."""
+        """Number of the session's workers."""
 
     def closed(self) -> bool:
         """Whether the session itself has ended."""
@@ -51,10 +51,10 @@ class JobSource(Protocol):
 
 @dataclass
 class PictureTask:
-    """A picture to be made, and the cells that wait for it.
+    """A picture to be made, and the cells that show it.
 
-    `model`: the fingerprint of its files, as far as it is known. `base`: what it is the finishing of; others may share
-    that.
+    `model`: the fingerprint of the model's files, empty if unknown. `base`: key and request of the picture that its
+    last stages work on, where other tasks may share that one. `retried`: a worker died under it once.
     """
 
     key: str
@@ -72,9 +72,9 @@ class PictureTask:
 
 
 def ordered_tasks(cells: Iterable[Cell], store: CellStore, remote: Fingerprints) -> list[PictureTask]:
-    """What has to be made for these cells: each picture once, what is expensive to change changed least.
+    """The pictures to be made for these cells, each once, ordered so that what is expensive to change changes least.
 
-    Model first, then LoRAs, then size, then what the picture is drawn from; within, the order of the grid.
+    By model, then LoRAs, then size, then base picture; within these in the grid's order.
     """
     tasks: dict[str, PictureTask] = {}
     for cell in cells:
@@ -101,7 +101,7 @@ def ordered_tasks(cells: Iterable[Cell], store: CellStore, remote: Fingerprints)
 
 
 def _base_of(checked: Checked, remote: Fingerprints) -> tuple[str, Checked] | None:
-    """Key and request of the picture before its last stages, those that work on a finished one; None without any."""
+    """Key and request of the picture before the last stages that only have an `after`; None if there are none."""
     stages = checked.request.stages
     kept = len(stages)
     while kept and (cls := stage_class(stages[kept - 1].kind)) is not None and not cls.conditions():
@@ -116,9 +116,9 @@ def _base_of(checked: Checked, remote: Fingerprints) -> tuple[str, Checked] | No
 
 
 class Runner:
-    """One run over some works. `notify` hears of each change of a cell, in the thread that made it.
+    """One run over some tasks. `notify` is called for each change of a cell, in the thread that follows its job.
 
-    `problem` is what ended the run before its time, such as a full disk. `drawn` counts how often the model drew.
+    `problem` is what ended the run early, such as a full disk. `drawn` counts the denoising runs.
     """
 
     def __init__(
@@ -132,11 +132,11 @@ class Runner:
     ) -> None:
         self._session, self._store, self._cost_model = session, store, cost_model
         self._notify, self._ended = notify, ended
-        self._lock = threading.Condition()  # held from taking a work until its job is submitted, so jobs are in order
+        self._lock = threading.Condition()  # held from taking a task until its job is submitted: keeps the order
         self._waiting = deque(tasks)
         self._position = {task.key: position for position, task in enumerate(tasks)}
-        self._unsubmitted: Counter[tuple[object, ...]] = Counter()  # works taken whose last job is still to come
-        self._bases: dict[str, Future[str]] = {}  # key -> the key under which it lies in the store
+        self._unsubmitted: Counter[tuple[object, ...]] = Counter()  # taken, the last job not submitted
+        self._bases: dict[str, Future[str]] = {}  # key -> the key under which it is stored
         self._base_keys = {task.base[0] for task in tasks if task.base is not None}
         self._tasks = {task.key: task for task in tasks}
         self._jobs: dict[str, Job] = {}
@@ -146,7 +146,7 @@ class Runner:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Begin. Twice as many jobs as workers are under way, so that none waits for us, and one more."""
+        """Begin. One job more than twice the workers is in flight, so that no worker waits for this process."""
         atexit.register(self._shut_down)  # a thread still at work while the interpreter exits would crash the process
         count = min(2 * max(1, self._session.worker_count()) + 1, MOST_THREADS, len(self._waiting))
         self._threads = [
@@ -158,7 +158,7 @@ class Runner:
             thread.start()
 
     def stop(self) -> None:
-        """Make nothing more; what runs ends before its next step."""
+        """Submit nothing more, and cancel running jobs before their next step."""
         with self._lock:
             self._stopped = True
             self._waiting.clear()
@@ -168,7 +168,7 @@ class Runner:
             job.cancel()
 
     def _shut_down(self) -> None:
-        """The process ends: what was made stays, and the threads end before it does."""
+        """At exit: stop, and wait for the threads, which must end before the interpreter."""
         self.stop()
         deadline = time.monotonic() + _SHUT_DOWN_SECONDS
         for thread in self._threads:
@@ -188,7 +188,7 @@ class Runner:
                 self._ended()
 
     def _make_next(self) -> bool:
-        """Take the next work and make its picture; False when there is none."""
+        """Take the next task and make its picture; False when there is none."""
         with ExitStack() as turn:  # closed once the job is submitted, or there is none to submit yet
             turn.enter_context(self._lock)
             task = self._take()
@@ -198,7 +198,7 @@ class Runner:
         return True
 
     def _take(self) -> PictureTask | None:
-        """The next work. Another model or other LoRAs wait until every job of those before them is submitted."""
+        """The next task. One with other weights waits until every job of the tasks before it is submitted."""
         while self._waiting and self._unsubmitted.keys() - {self._waiting[0].weights}:
             self._lock.wait()
         return self._waiting.popleft() if self._waiting else None
@@ -211,7 +211,7 @@ class Runner:
                 elif not self._store.has(task.key):  # another notebook may have made it meanwhile
                     self._store_picture(task, self._produce(task, turn))
             self._set_state(task, "done")
-        except JobCancelled:  # by us, or by somebody who wants this one not to be made now
+        except JobCancelled:  # by `stop`, or by another client
             self._set_state(task, "waiting")
         except SessionDied as error:
             if self._session_ended():
@@ -219,7 +219,7 @@ class Runner:
                 self._give_up(error)
             elif task.retried:
                 self._set_state(task, "failed", error)
-            else:  # a worker died under it; it may have been somebody else's fault
+            else:  # a worker died under it; another job may be to blame
                 task.retried = True
                 self._set_state(task, "waiting")
                 self._put_back(task)
@@ -228,12 +228,12 @@ class Runner:
             self._give_up(error.reason)
         except ZImageError as error:
             self._set_state(task, "failed", error)
-        except Exception as error:  # a mistake of ours must not look like a grid that is done
+        except Exception as error:  # a bug must not look like a finished grid
             self._set_state(task, "waiting")
             self._give_up(error)
 
     def _put_back(self, task: PictureTask) -> None:
-        """Where it was in the order, whichever of several comes back first; with it go the bases that failed."""
+        """Queue a task again at its place in the order, and forget bases that failed."""
         with self._lock:
             self._bases = {key: base for key, base in self._bases.items() if not base.done() or not base.exception()}
             if not self._stopped:
@@ -246,15 +246,15 @@ class Runner:
         with self._submits_later(task):
             key = self._shared_base(task, *task.base, turn)
             turn.close()
-            base = self._store.read(key)  # read by each: a long run would hold them all
+            base = self._store.read(key)  # read by each task: kept in memory they would add up
             if base is None:
-                raise JobFailed("the picture beneath is gone, or cannot be read", mend="grid.retry() makes it again.")
+                raise JobFailed("the base picture is missing or unreadable", mend="grid.retry() makes it again.")
             job = self._submit(lambda: self._session.extend(base, task.checked), turn)
         return self._picture(job, task.cells, draws=False)
 
     @contextmanager
     def _submits_later(self, task: PictureTask) -> Iterator[None]:
-        """Meanwhile no job is submitted that needs other weights than this work."""
+        """Meanwhile no job is submitted that needs other weights than this task."""
         self._unsubmitted[task.weights] += 1
         try:
             yield
@@ -265,11 +265,11 @@ class Runner:
                 self._lock.notify_all()
 
     def _shared_base(self, task: PictureTask, key: str, checked: Checked, turn: ExitStack) -> str:
-        """Key of a picture that several works are finishings of, once it lies in the store.
+        """Key of a picture that several tasks are based on, once it is stored.
 
-        It is there, is made by the first that asks, or is waited for. It may be a cell of its own as well.
+        The first task that asks makes it, the others wait for it. It may be a cell of the grid itself.
         """
-        first = key not in self._bases  # in turn, so nobody else asks meanwhile
+        first = key not in self._bases  # the lock is held, so no other thread asks meanwhile
         promise = self._bases.setdefault(key, Future())
         if first:
             try:
@@ -286,12 +286,12 @@ class Runner:
         return promise.result()
 
     def _submit(self, submit: Callable[[], Job], turn: ExitStack) -> Job:
-        """One job, and the end of this thread's turn."""
+        """Submit one job and end this thread's turn."""
         with self._lock:
             if self._stopped:
                 raise JobCancelled("the grid was stopped")
-            if self._began and self._session.closed():  # the next job would start one that nobody has asked for
-                raise SessionDied("the session ended before the grid was done", mend="grid.retry() goes on with it.")
+            if self._began and self._session.closed():  # submitting would start a new session
+                raise SessionDied("the session ended before the grid was done", mend="grid.retry() continues it.")
             job = submit()
             self._began = True
             self._jobs[job.id] = job
@@ -299,7 +299,7 @@ class Runner:
         return job
 
     def _picture(self, job: Job, cells: Sequence[Cell], draws: bool = True) -> Artifact:
-        """The picture of a submitted job. `draws`: it denoises, unless its picture is still at hand."""
+        """Follow a submitted job to its picture. `draws`: the job denoises unless the picture is cached."""
         try:
             for event in job.events():
                 if event.kind in ("loading", "step", "stage"):
@@ -316,7 +316,7 @@ class Runner:
         return artifact
 
     def _store_picture(self, task: PictureTask, artifact: Artifact) -> str:
-        """Write a picture down; returns its key, which is another one where a worker has other files."""
+        """Store a picture; returns its key, which differs if the worker has other model files than expected."""
         key, drew = task.key, artifact.trace.fingerprint
         if task.model and drew and drew not in task.model.split("+"):  # it is not the picture of this key
             key = key_of(task.checked.request, drew, lora_fingerprints(task.checked))
@@ -336,7 +336,7 @@ class Runner:
             self._notify(cell, None)
 
     def _session_ended(self) -> bool:
-        """Whether the session has ended, or only a worker has died: of both one hears of the lost job first."""
+        """Whether the session ended, not only a worker died. The lost job is reported first, so wait a moment."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self._session.closed() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -349,7 +349,7 @@ class Runner:
 
 
 class _CannotStore(Exception):
-    """A picture was made and cannot be written down."""
+    """A picture was made and cannot be stored."""
 
     def __init__(self, reason: ZImageError) -> None:
         super().__init__(str(reason))

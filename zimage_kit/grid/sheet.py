@@ -1,4 +1,4 @@
-"""Sheet: a grid as a picture to print, to send or to hang on a wall. Labels around, pictures as they are."""
+"""Sheet: a grid as a contact sheet, pictures with their labels around them, to print or to send."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 Fit = Literal["scale", "pages"]
 
 LARGEST_CELL = 1024
-"""Pixels of a picture's longer side, where nothing else is said; smaller pictures keep their own."""
+"""Pixels of a picture's longer side by default; smaller pictures keep their own size."""
 SMALLEST_CELL = 48
-"""Pixels; a sheet that would need smaller ones is spread over several."""
+"""Pixels; a sheet that would need smaller cells is split into several."""
 LARGEST_SIDE = 65_500
-"""Pixels. libjpeg's limit; many programs open no other picture that is larger, either."""
+"""Pixels: libjpeg's limit, and that of many viewers."""
 MEGAPIXELS = 40.0
 
 PAPER, LINE = "#faf8f4", "#e3ded4"
@@ -40,7 +40,7 @@ _LETTERS = (14.0, 52.0)  # smallest and largest by themselves, pixels
 
 @dataclass(frozen=True)
 class _Size:
-    """What is tried: pixels of a picture's longer side, and of the labels' letters where somebody named them."""
+    """A candidate size: pixels of a picture's longer side, and of the labels' letters if they were given."""
 
     cell: int
     label_size: float | None
@@ -147,7 +147,7 @@ def _spread(part: Part, laid: Callable[[Part], Layout], fits: Callable[[Layout],
 
 
 def _portions(numbers: Sequence[int], count: int) -> list[Sequence[int]]:
-    """In order, in so many parts that differ by one at most."""
+    """Split into `count` consecutive parts whose lengths differ by at most one."""
     ends = [round(index * len(numbers) / count) for index in range(count + 1)]
     return [numbers[start:end] for start, end in pairwise(ends) if end > start]
 
@@ -212,11 +212,11 @@ def _star(side: int) -> Image.Image:
 
 
 def why_empty(cell: Cell) -> tuple[str, str]:
-    """What a cell without a picture says: a word, and a sentence about it."""
+    """Why a cell has no picture: a word, and a sentence."""
     if cell.state == "failed":
         return "failed", " ".join(str(cell.error or "").split())
     if cell.state == "done":
-        return "gone", "the picture is not in the cells' folder any more"
+        return "gone", "the picture's file is missing"
     return ("being made", "") if cell.state == "running" else ("not made", "")
 
 

@@ -1,4 +1,4 @@
-"""Matter: what the sheets of a grid say, in words that can be drawn, and which cells stand on which of them."""
+"""SheetContent: what the sheets of a grid show: title and labels in drawable characters, and the cells of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMES: dict[Role, str] = {"rows": "row", "columns": "column", "pages": "page", 
 
 @dataclass(frozen=True)
 class Part:
-    """What stands on one sheet. `number` of `count`, where what belongs together is spread over several."""
+    """What one sheet shows. It is sheet `number` of `count` where a page is split into several."""
 
     page: int
     rows: Sequence[int]
@@ -47,7 +47,7 @@ class SheetContent:
     notes: tuple[str, ...]
 
     def count(self, role: Role) -> int:
-        """How many there are of them, one for a dimension that the grid does not have."""
+        """Length of a dimension, 1 for one that the grid does not have."""
         return len(self.labels.get(role, ())) or 1
 
     def pages(self) -> list[Part]:
@@ -63,7 +63,7 @@ class SheetContent:
 
 
 def sheet_content(grid: CellArray) -> SheetContent:
-    """Everything that sheets of this grid need to know of it. Reads recipes, decodes no picture."""
+    """Everything that this grid's sheets show but the pixels. Reads recipes, decodes no picture."""
     notes: list[str] = []
 
     def own(texts: Sequence[str], name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Table: a grid as rows, one for each cell: what varied, what it cost, what was said of it, and the recipe."""
+"""Table: a grid as rows, one per cell: axis values, timings, rating and recipe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _own_columns(grid: CellArray) -> dict[str, str]:
 
 
 def rows(grid: CellArray) -> list[dict[str, JsonValue]]:
-    """One row for each cell, in reading order, as JSON values; None where a cell has nothing to say.
+    """One row for each cell, in reading order, as JSON values; None where a cell has no value.
 
     Seconds and bytes are those of the run that made the picture, which may have been another grid's.
     """

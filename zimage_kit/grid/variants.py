@@ -1,4 +1,4 @@
-"""Variants of a plan: one line more or less. Cells that stay the same stay the same pictures."""
+"""Variants of a plan: one row or column more or less. Unchanged cells keep their pictures."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SUCH = "Such as grid.rerun(column=2, steps=12)."
 
 
 def line_of(plan: Plan, row: int | None, column: int | None) -> tuple[Role, int]:
-    """Which row or column is meant. Raises BadRequest for none, for both, and for one that is not there."""
+    """The row or column that is meant. Raises BadRequest for none, both, or one out of range."""
     role: Role = "columns" if row is None else "rows"
     number = column if row is None else row
     if (row is None) == (column is None) or number is None:
-        raise BadRequest("one row or one column is meant", mend=_SUCH)
+        raise BadRequest("give a row or a column", mend=_SUCH)
     count = len(plan.dimensions.get(role, ()))
     if not 0 <= number < count:
         raise BadRequest(
@@ -29,7 +29,7 @@ def line_of(plan: Plan, row: int | None, column: int | None) -> tuple[Role, int]
 
 
 def with_line_repeated(plan: Plan, role: Role, number: int, changes: Mapping[str, Any]) -> Plan:
-    """The plan with a line twice, the second time with changes, beside the first. Raises BadRequest."""
+    """The plan with a row or column repeated beside itself, with changes. Raises BadRequest."""
     if not changes:
         raise BadRequest("rerun without changes", mend=_SUCH)
     points = list(plan.points(role))
@@ -45,7 +45,7 @@ def with_line_repeated(plan: Plan, role: Role, number: int, changes: Mapping[str
 
 
 def without_line(plan: Plan, role: Role, number: int) -> Plan:
-    """The plan without a line. Raises BadRequest for the last one."""
+    """The plan without a row or column. Raises BadRequest for the last one."""
     points = [point for index, point in enumerate(plan.points(role)) if index != number]
     if not points:
         raise BadRequest(f"a grid without its last {role.removesuffix('s')}")

@@ -1,7 +1,7 @@
-"""Page: a grid as one HTML file that needs nothing but a browser: pictures, recipes, filter and zoom are inside.
+"""Web page: a grid as one self-contained HTML file with pictures, recipes, filter and zoom.
 
-Its content security policy lets nothing be fetched and no script run but its own, whose hash it names; so a prompt is
-text and nothing else, wherever it stands. The files of the page lie in `page/`.
+Its content security policy allows no requests and only its own script, by hash, so that a prompt cannot inject code.
+The page's template, style and script are in `page/`.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def render_web_page(
     embedded = embed(grid.cells, max_bytes - page.bytes_without_pictures(), quality, max_bytes)
     if embedded.percent < 100:
         logging.getLogger("zimage_kit").warning(
-            "The pictures in the page are %d %% as wide as they are, so that it stays below %s.",
+            "Pictures in the page are scaled to %d %% of their width to keep it below %s.",
             embedded.percent, gigabytes(max_bytes),
         )  # fmt: skip
     return page.whole(embedded, max_bytes)
 
 
 class _WebPage:
-    """A page on its way: everything that comes from people is escaped where it is put in."""
+    """Builds a page. User text is escaped where it is inserted."""
 
     def __init__(self, grid: CellArray, texts: Texts) -> None:
         self.grid, self.texts, self.plan = grid, texts, grid.plan
@@ -78,7 +78,7 @@ class _WebPage:
         return list(found.values())
 
     def bytes_without_pictures(self) -> int:
-        """As many as the page takes at least."""
+        """Size of the page before pictures."""
         return len(self.whole(Embedded.none(len(self.grid.cells)), 0))
 
     def whole(self, embedded: Embedded, max_bytes: int) -> bytes:
