@@ -1,4 +1,4 @@
-"""Enlarging in tiles that overlap and are blended, so large pictures fit and no seam shows.
+"""Enlarging in overlapping, blended tiles, so that large pictures fit into memory without visible seams.
 
 When memory runs out the tiles become smaller; what was done with too little memory is never used.
 """
@@ -61,10 +61,10 @@ def enlarge(
             if side <= SMALLEST:
                 raise problem
             side = max(SMALLEST, min(side, max(pixels.shape[-2:])) // 2)
-            told(f"out of memory; tiles of {side} pixels now")
+            told(f"out of memory; retrying with tiles of {side} pixels")
         if made is None:
             if dtype == torch.float32:
-                raise BadRequest("the network gave NaN or infinity", mend="Check its file.")
+                raise BadRequest("the network produced NaN or infinite values", mend="Check its file.")
             return enlarge(image, network, device, torch.float32, tile, check, told)
         result, count = made
     name = str(dtype).removeprefix("torch.")

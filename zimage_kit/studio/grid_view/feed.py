@@ -1,4 +1,4 @@
-"""The feed: follows a grid and keeps a board up to date, from a thread of its own and a few times a second at most."""
+"""The feed: follows a grid and updates its board, in a thread of its own, at most five times a second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACK = 48
 class Feed:
     """From `begin` to `close`. `on_end`: the grid is not being made any more; `on_error`: what went wrong.
 
-    Its thread lives while there is something to tell.
+    Its thread lives while there are changes to send.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Feed:
         self._unlisten: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
-        """Tell the board all that there is, and what happens from now on."""
+        """Send the grid's state to the board, and every change from now on."""
         self._unlisten = self.grid.listen(self._on_change)
         self.restart()
 
@@ -56,19 +56,19 @@ class Feed:
         self.wake()
 
     def close(self) -> None:
-        """Follow it no more: the board is another's from now on."""
+        """Stop updating the board."""
         self._unlisten()
         with self._lock, self._writing:
             self._closed = True
 
     def send_marks(self) -> None:
-        """Ratings or the winner have changed: tell it at once."""
+        """Send ratings and the winner now."""
         with self._writing, self._board.hold_sync():
             self._marks.clear()
             self._send_marks("".join(cell.state[0] for cell in self.grid.cells))
 
     def wake(self) -> None:
-        """There is news."""
+        """Something has changed."""
         with self._lock:
             self._changed = True
             if self._updating or self._closed:
@@ -77,7 +77,7 @@ class Feed:
         threading.Thread(target=self._update_board, name="zimage-grid-view", daemon=True).start()
 
     def _on_change(self, cell: Cell, event: Event | None) -> None:
-        """Of the grid, in the thread that makes the cell."""
+        """Listener of the grid, called in the thread that follows the cell's job."""
         with self._lock:
             if event is None:
                 self._steps.pop(cell.index, None)
@@ -104,7 +104,7 @@ class Feed:
     def flush(self) -> None:
         """Bring the board up to date."""
         board, cells = self._board, self.grid.cells
-        running = self.grid.state == "running"  # before the cells are looked at: what ends meanwhile is news again
+        running = self.grid.state == "running"  # read before the cells: an end meanwhile triggers another update
         keys = [short_key(cell.key) for cell in cells]
         states = "".join(cell.state[0] for cell in cells)
         unsent = [
@@ -189,6 +189,6 @@ class Feed:
 
 
 def _error_text(error: ZImageError) -> str:
-    """What a failed cell shows: what was seen, what was expected, what to do."""
+    """The text of a failed cell: what was seen, what was expected, what to do."""
     seen = f"{error.seen}; expected {error.expected}" if error.expected else error.seen
     return f"{seen}\n{error.mend}" if error.mend else str(seen)

@@ -1,4 +1,4 @@
-"""What the axes and the recipes of grids are called in the user's language, and the axes that a request may have."""
+"""Names of axes and recipe fields in the user's language, and the axes that a request may have."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _OFFERED = ("prompt", "seed", "steps", "size", "model", "guidance", "negative_pr
 
 
 class Names:
-    """Names of axes and of a recipe's fields. Finds out once which stages there are."""
+    """Names of axes and recipe fields. Discovers stages once."""
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
         self._stages = StageLabels.of_all(texts.language)
 
     def of(self, name: str) -> str:
-        """An axis or a flat field, such as `pose.scale`; one that nobody has named otherwise keeps its name."""
+        """An axis or a flat field, such as `pose.scale`; unknown ones keep their name."""
         if name in _FORM:
             return self._texts(_FORM[name])
         if name == "lora.weight":
@@ -72,7 +72,7 @@ class Names:
 
 
 def recipes(cells: Sequence[Cell], names: Names) -> dict[str, Any]:
-    """All recipes of a grid, each thing once: `same` for every cell, and of what varies the values and whose is which.
+    """All recipes of a grid without repetition: `same` holds for every cell, `vary` has the values that differ.
 
     `vary` is {field: {values, of}}, `of` the number of the value for each cell. `labels` are the names of the fields.
     """

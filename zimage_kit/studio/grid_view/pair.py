@@ -27,7 +27,7 @@ _TEXTS = ("prompt", "negative_prompt")
 
 
 class PairPane(Pane):
-    """Beneath the grid; `show_pair` opens it."""
+    """The comparison below the grid; `show_pair` opens it."""
 
     def __init__(self, texts: Texts, names: Names) -> None:
         self._texts, self._names = texts, names
@@ -38,7 +38,7 @@ class PairPane(Pane):
         super().__init__(texts("grid.pair"), texts("panel.close"), pictures, self.recipes)
 
     def show_pair(self, one: Cell, other: Cell) -> None:
-        """Compare two cells; those whose pictures are not there (any more) leave it as it is."""
+        """Compare two cells. Does nothing if one has no picture."""
         left, right = one.artifact, other.artifact
         if left is None or right is None:
             return
@@ -95,7 +95,7 @@ class PairPane(Pane):
 
 
 def same_size(one: Image.Image, other: Image.Image) -> tuple[Image.Image, Image.Image] | None:
-    """Both in the size of the smaller one; None for pictures of another shape."""
+    """Both at the size of the smaller one; None if their aspect ratios differ by more than 2 %."""
     if one.size == other.size:
         return one, other
     if abs(one.width / one.height / (other.width / other.height) - 1) > SAME_SHAPE:
@@ -106,7 +106,7 @@ def same_size(one: Image.Image, other: Image.Image) -> tuple[Image.Image, Image.
 
 
 def difference(one: Image.Image, other: Image.Image) -> tuple[Pixels, Image.Image, int]:
-    """Figures of two pictures of one size, a picture of where they differ, and how often it was amplified.
+    """Figures of two pictures of one size, a picture of their difference, and its gain.
 
     The picture is the difference of each channel, black where there is none; the gain is a power of two, such that
     all but the largest hundredth stays below white.

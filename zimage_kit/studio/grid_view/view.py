@@ -1,4 +1,4 @@
-"""The view of a grid: the board that fills, two cells compared, and what went wrong. Threads only set values."""
+"""The view of a grid: the board, the comparison of two cells, and the error box. Threads only set widget values."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ STOP_SECONDS = 60.0
 
 
 class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """A grid in the page: it fills, and its cells are looked at, rated, compared and made again.
+    """A grid in the page, updated while it is made. Its cells can be enlarged, rated, compared and retried.
 
-    `grid` is the one that is shown now: rows and columns that were added or removed give another one, and undo brings
-    the former back. `selected` is the cell that has the focus. `language` is "en" or "zh", by default the user's.
+    `grid` is the current one: adding or removing a row or column replaces it, and undo restores the previous one.
+    `selected` is the cell that has the focus. `language` is "en" or "zh", by default the user's.
     """
 
     def __init__(self, grid: Grid, language: Language | None = None) -> None:
@@ -47,8 +47,8 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._names = Names(self._texts)
         self._worker = ThreadPoolExecutor(1, "zimage-grid-view")
         self._plain = PlainOutput(1)
-        self._grids: list[Grid] = []  # all that were shown; the page names them by their place here
-        self._past: list[tuple[Grid, bool]] = []  # what undo brings back, and whether it was being made
+        self._grids: list[Grid] = []  # all that were shown; the page refers to them by index
+        self._past: list[tuple[Grid, bool]] = []  # for undo: the grid, and whether it was being made
         self._closed = False
         self._feed: Feed
         self.board = Board(self._texts)
@@ -65,18 +65,18 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     @property
     def selected(self) -> Cell:
-        """The cell that has the focus, or had it last."""
+        """The cell that has the focus or had it last."""
         cells = self.grid.cells
         return cells[min(self.board.selected, len(cells) - 1)]
 
     def undo(self) -> None:
-        """The grid as it was before a row or a column was added or removed."""
+        """Restore the grid before the last row or column was added or removed."""
         if not self._past:
             return
         grid, made = self._past.pop()
         self._stop(self.grid)
         self._wait_until_stopped(grid)
-        for cell in grid.cells:  # what the other one has made meanwhile
+        for cell in grid.cells:  # made by the other grid meanwhile
             if cell.state == "waiting" and cell.key and grid.store.has(cell.key):
                 cell.state = "done"
         if made and any(cell.state == "waiting" for cell in grid.cells):
@@ -84,7 +84,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._show(grid)
 
     def close(self) -> None:
-        """Close the view and end its threads. The grid goes on."""
+        """Close the view and end its threads. The grid continues."""
         self._closed = True
         self._feed.close()
         self._worker.shutdown(wait=False, cancel_futures=True)
@@ -124,7 +124,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         feed.begin()
 
     def _replace(self, change: Callable[[], Grid]) -> None:
-        """Show what a change of today's grid gives; that one is made instead of it from now on."""
+        """Replace the current grid by the result of `change`; if it was being made, the new one is."""
         old = self.grid
         made = old.state == "running"
         self._stop(old)
@@ -144,30 +144,30 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._wait_until_stopped(grid)
 
     def _wait_until_stopped(self, grid: Grid) -> None:
-        """Until it is not being made any more. A cancelled job ends before its next step."""
+        """Wait until the grid is not being made any more. A cancelled job ends before its next step."""
         end = time.monotonic() + STOP_SECONDS
         while grid.state == "running" and time.monotonic() < end:
             time.sleep(0.02)
 
     def _on_end(self) -> None:
-        """The grid has stopped being made, one way or the other."""
+        """The grid is done or was stopped."""
         problem = self.grid.problem
         if problem is not None:
             self.problem.show(problem)
         self._keep_sheet()
 
     def _keep_sheet(self) -> None:
-        """The contact sheet into the cell's plain output."""
+        """Put the contact sheet into the cell's plain output."""
         grid = self.grid
         if self._closed or not self._plain.displayed or not grid.done:
             return
         side = int(max(SMALLEST_CELL, min(LARGEST_CELL, (SHEET_PIXELS / len(grid)) ** 0.5)))
         self._plain.show({"image/jpeg": small_sheet(grid.sheet(cell=side)), "text/plain": repr(grid)})
 
-    # what the page asks for
+    # messages from the page
 
     def _on_message(self, message: dict[str, Any]) -> None:
-        """In the kernel's main thread, or a subshell's: what may take a moment goes to a thread of the view's own."""
+        """Runs in the kernel's main thread or a subshell's, so the work is handed to the view's own thread."""
         number = message.get("of", 0)
         grid = self._grids[number] if number in range(len(self._grids)) else self.grid
         self._in_background(lambda: self._handle(message, grid))
@@ -209,7 +209,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         name, value = str(message["name"]), str(message["value"])
         changes: dict[str, Any] = {**line, name: value}
         if not value.strip():
-            raise BadRequest(f"no value for {self._names.of(name)}", mend="Say what it is to be instead.")
+            raise BadRequest(f"no value for {self._names.of(name)}", mend="Enter a value.")
         self._replace(lambda: grid.rerun(**changes))
 
     def _go_on(self, grid: Grid, *cells: Cell) -> None:
@@ -228,7 +228,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             parts.append(duration(took / 1000))
         self.board.send({"full": short_key(cell.key), "about": " · ".join(parts)}, [jpeg(artifact)])
 
-    # threads, and what goes wrong in them
+    # threads and errors
 
     def _in_background(self, work: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # closed meanwhile
@@ -246,7 +246,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
 
 def small_sheet(sheet: Image.Image, most: int = LARGEST_SHEET) -> bytes:
-    """A contact sheet as a JPEG of at most so many bytes."""
+    """A contact sheet as a JPEG of at most `most` bytes."""
     image = sheet.convert("RGB")
     image.thumbnail((1600, 4000), Image.Resampling.LANCZOS)
     while True:

@@ -1,4 +1,4 @@
-"""The error box: what went wrong, what to do about it, and the traceback for those who open it."""
+"""The error box: what went wrong, what to do about it, and the folded traceback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..translations import Texts
 
 
 class ErrorBox:
-    """Hidden until `show` is called. A callback's exception shows nowhere else in a notebook."""
+    """Hidden until `show` is called. Exceptions in callbacks are not visible anywhere else in a notebook."""
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts

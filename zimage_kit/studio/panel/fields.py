@@ -20,12 +20,12 @@ from ...stages.stage import Stage, registry
 from ..translations import FOLDER, Language, Texts
 
 OPEN = "\0"
-"""What a menu holds for None: with None itself ipywidgets shows an empty line."""
+"""A menu's value for None: ipywidgets would show None itself as an empty line."""
 
 
 @dataclass
 class Entry:
-    """One field: its control, and what is read from it and shown in it as JSON values."""
+    """One field: its control, and the conversions between the control's value and the JSON value."""
 
     name: str
     widget: Any
@@ -46,19 +46,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class StageLabels:
-    """What a stage and its fields are called, out of its extension's catalogues, else made of the names in the code."""
+    """Labels of a stage and its fields, from its extension's catalogues, else derived from the names in the code."""
 
     kind: str
     texts: Texts
 
     @classmethod
     def of(cls, kind: str, language: Language) -> StageLabels:
-        """The wording of a kind; an extension's own are in the folder `texts` beside its code."""
+        """The labels of a kind; an extension's catalogues are in the folder `texts` beside its code."""
         return cls._in(kind, language, discover())
 
     @classmethod
     def of_all(cls, language: Language) -> dict[str, StageLabels]:
-        """The wording of every kind that can be used, sorted by kind; finds out only once what there is."""
+        """The labels of every usable kind, sorted by kind; discovers extensions once."""
         found = discover()
         ready = {kind for extension in found if extension.state == "ready" for kind in extension.stages}
         return {kind: cls._in(kind, language, found) for kind in sorted(ready | set(registry.kinds()))}
@@ -139,7 +139,7 @@ def _line(value: Any) -> str:
 
 
 def _as_number(text: str) -> Any:
-    """A number, or the text as it is: the stage's own check says what was wrong with it."""
+    """A number, or the text as it is, which the stage's validation then reports."""
     text = text.strip()
     if not text:
         return None

@@ -35,19 +35,19 @@ class JobCallbacks:
 
 
 class Jobs:
-    """What this panel has asked of the session and waits for."""
+    """The jobs that this panel has submitted and follows."""
 
     def __init__(self, session: Session, callbacks: JobCallbacks) -> None:
         self._session, self._callbacks = session, callbacks
         self._lock = threading.Lock()
         self._running: dict[str, None] = {}
-        self._stops: set[threading.Event] = set()  # of what is being submitted or followed
+        self._stops: set[threading.Event] = set()  # one for each batch being submitted or followed
 
     def __len__(self) -> int:
         return len(self._running)
 
     def make(self, requests: Sequence[Request]) -> None:
-        """Make a picture of each. Returns at once; the first is interactive, those behind it let others go first."""
+        """Make a picture of each. Returns at once. The first has interactive priority, the others batch priority."""
         self._spawn(lambda stop: self._make(requests, stop))
 
     def apply(self, artifact: Artifact, *stages: Stage) -> None:
@@ -55,7 +55,7 @@ class Jobs:
         self._spawn(lambda stop: self._apply(artifact, stages, stop))
 
     def cancel(self) -> None:
-        """Cancel all of them, those that wait too."""
+        """Cancel all of them, queued ones too."""
         with self._lock:
             jobs = list(self._running)
             for stop in self._stops:
@@ -64,7 +64,7 @@ class Jobs:
             self._session.cancel(job)
 
     def report_running(self) -> None:
-        """Say again how many are under way."""
+        """Call `on_running_count` again."""
         with self._lock:
             self._callbacks.on_running_count(len(self._running))
 
@@ -101,7 +101,7 @@ class Jobs:
                 done += 1
                 self._follow(job, done, len(jobs), stop)
             return stop.is_set()
-        except Exception as error:  # what was asked for together with it is not wanted any more
+        except Exception as error:  # cancel the rest of the batch
             left = len(jobs) - done
             self._drop(jobs)
             raise _GivenUp(error, left) from error
@@ -112,7 +112,7 @@ class Jobs:
             self._job_ended(job.id)
 
     def _follow(self, job: Job, number: int, count: int, stop: threading.Event) -> None:
-        """Until it is over. Raises what went wrong; a cancel is none, whoever asked for it."""
+        """Follow a job to its end. Raises its error, unless it was cancelled."""
         try:
             for event in job.events():
                 self._callbacks.on_event(event, number, count)
@@ -158,7 +158,7 @@ class Jobs:
 
 
 class _GivenUp(Exception):
-    """An error of one picture, and how many behind it were not made."""
+    """The error of one picture, and the number of pictures after it that were not made."""
 
     def __init__(self, reason: Exception, count: int) -> None:
         super().__init__(str(reason))

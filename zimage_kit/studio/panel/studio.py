@@ -1,6 +1,6 @@
-"""The studio: the panel that people spend their day in. Form at the left, pictures at the right, one session behind it.
+"""The studio panel: form on the left, pictures on the right, connected to one session.
 
-Jobs are followed in threads that only set values of widgets, so the kernel is free while a picture is being made.
+Jobs are followed in threads that only set widget values, so the kernel stays free while pictures are made.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """The panel of a session. `artifacts` are its pictures, `artifact` the selected one, `request` what the form says.
 
-    `save`: each picture is saved in the outputs folder. `pictures`: so many of the latest also appear as plain output
-    beneath the panel, which a saved notebook keeps; once its page was loaded anew, show the panel in a cell again for
-    that. `language` is "en" or "zh", by default the user's.
+    `save`: save each picture in the outputs folder. `pictures`: the number of latest pictures that also appear as plain
+    output below the panel, which a saved notebook keeps; after reloading the page, show the panel again for that.
+    `language` is "en" or "zh", by default the user's.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             session, JobCallbacks(self._on_event, self._add, self._on_running_count, self._on_end, self._on_error)
         )
         self._closed = False
-        self._parts: list[bytes] = []  # of a file that is being sent
+        self._parts: list[bytes] = []  # of a file that is being uploaded
         self._save = w.Checkbox(value=save, indent=False)
         self._build(Texts(language or users_language()))
 
     def _build(self, texts: Texts) -> None:
-        """Make all parts in one language."""
+        """Build all parts in one language."""
         self._texts = texts
         self.form = Form(texts, self._session.models(), self._on_edit, self._catch_errors)
         self.bar = Bar(texts)
@@ -101,7 +101,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     @property
     def request(self) -> Request:
-        """What the form says; set it to fill the form. Raises ZImageError for what cannot be."""
+        """The form's request; set it to fill the form. Raises ZImageError for invalid settings."""
         return self.form.request()
 
     @request.setter
@@ -115,12 +115,12 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     @property
     def grid(self) -> Grid | None:
-        """The grid in the panel's pane; None before the first."""
+        """The grid in the grid pane; None before the first."""
         return self.grid_pane.grid
 
     @property
     def language(self) -> Language:
-        """Of the panel; set it to change it."""
+        """The panel's language; may be set."""
         return self._texts.language
 
     @language.setter
@@ -129,13 +129,13 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._rebuild(Texts(language))
 
     def generate(self) -> None:
-        """Make what the form says, as the button does. Returns at once."""
+        """Make the form's pictures, as the Generate button does. Returns at once."""
         self.problem.clear()
         requests = self.form.requests()
         self.jobs.make(requests)
 
     def cancel(self) -> None:
-        """Cancel this panel's jobs, those that wait too."""
+        """Cancel this panel's jobs, queued ones too."""
         self.jobs.cancel()
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         for result in list(self._results)[-self._plain.count :]:  # of a panel that is shown again
             self._plain.show(self._plain_bundle(result))
 
-    # what the page says
+    # messages from the page
 
     def _on_bar_message(self, message: dict[str, Any], buffers: list[Any]) -> None:
         if message.get("do") == "shown":
@@ -199,7 +199,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self._do_with(result, action, message)
 
     def _apply_pending_values(self, values: Sequence[Sequence[Any]]) -> None:
-        """What was changed in the page and has not come here yet, in its order: this kernel was busy with a cell."""
+        """Changes made in the page while the kernel was busy with a cell, in their order."""
         controls = {control.model_id: control for control in self._inputs()}
         for model, attribute, value in values:
             if model in controls and attribute in ("value", "index"):
@@ -225,7 +225,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self._forget(result)
 
     def _open(self, content: bytes, name: str) -> None:
-        """A picture that was dropped on the panel: its recipe fills the form, and it joins the strip."""
+        """A PNG that was dropped on the panel: fill the form with its recipe and add it to the strip."""
         self.problem.clear()
         artifact = read(content)
         artifact._session = self._session
@@ -234,7 +234,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._add(artifact, save=False)
         self._announce(self._texts("panel.opened", name=name))
 
-    # what is heard of jobs, in the threads that follow them
+    # callbacks of jobs, in the threads that follow them
 
     def _on_running_count(self, count: int) -> None:
         self.bar.busy = count > 0
@@ -261,7 +261,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.viewer.progress = {"active": True, **progress, "text": f"{of}{progress['text']}"}
 
     def _announce(self, text: str) -> None:
-        """The last word on what was done; it is read out too."""
+        """Show a message in the progress line; screen readers read it out."""
         with self._lock:
             active = len(self.jobs) > 0
             if not active:
@@ -269,7 +269,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.viewer.progress = {"active": active, "value": 0, "max": 0, "text": text, "said": text}
 
     def _add(self, artifact: Artifact, save: bool = True) -> None:
-        """A finished picture: into the viewer, the strip and the notebook's own output, and then onto the disk."""
+        """Add a finished picture to the viewer, the strip and the plain output, then save it."""
         with self._lock:
             if self._closed:
                 return
@@ -299,7 +299,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.viewer.about = result.about(self._texts, self._actions_for(result))
 
     def _actions_for(self, result: Result) -> list[str]:
-        """The actions that make sense for a result."""
+        """Names of the actions that apply to a result."""
         request = result.artifact.request
         can = ["download", "compare", "grid", "forget"]
         if request.source is None and request.prompt:
@@ -340,21 +340,21 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             if self.viewer.selected == result.id:
                 self.viewer.about = result.about(self._texts, self._actions_for(result))
 
-    # threads, and what goes wrong in them
+    # threads and errors
 
     def _in_background(self, work: Callable[[], None]) -> None:
-        """Off the kernel's thread, one after another."""
+        """Run `work` in the panel's worker thread, one after another."""
         self._worker.submit(self._run_catching, work)
 
     def _run_catching(self, work: Callable[..., None], *given: Any) -> None:
-        """Nothing that is raised in a callback or a thread is lost: the error box shows it."""
+        """Run `work` and show any exception in the error box; elsewhere it would be lost."""
         try:
             work(*given)
         except Exception as error:
             self._on_error(error)
 
     def _catch_errors(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
-        """A callback of a control, guarded like everything else."""
+        """Wrap a control's callback so that its exceptions are shown."""
         return lambda argument: self._run_catching(callback, argument)
 
     def _on_edit(self) -> None:
@@ -365,7 +365,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return [*self.form.inputs(), *self.grid_pane.inputs()]
 
     def _rebuild(self, texts: Texts) -> None:
-        """Everything in another language, with what stands in it."""
+        """Rebuild the panel in another language and restore its state."""
         with self._lock:
             form, selected, old, was = self.form.state(), self.viewer.selected, list(self.children), self._status
             progress, chosen, preview = self.viewer.progress, self.tray.chosen, self.viewer.preview

@@ -1,4 +1,4 @@
-"""What opens beneath the picture when it is asked for: two results compared, and those that were put side by side."""
+"""Panes below the picture: two results compared, and several side by side."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ComparePane(Pane):
         super().__init__(texts("compare.label"), texts("panel.close"), choices, self.slider)
 
     def open(self, result: Result) -> None:
-        """Show one: before and after its last stage, or beside the result that came before it."""
+        """Compare a result: before and after its last stage, or with the previous result."""
         others = [other for other in self._results if other.id != result.id]
         if result.artifact.request.stages:
             pair = (f"{result.id}:before", result.id)
@@ -49,7 +49,7 @@ class ComparePane(Pane):
         self._in_background(self._compare)
 
     def state(self) -> tuple[bool, str | None, str | None]:
-        """Whether it is open, and what is compared, to be shown again by `restore`."""
+        """Whether it is open and what is compared, for `restore`."""
         return self.is_open, self.left.value, self.right.value
 
     def restore(self, state: tuple[bool, str | None, str | None]) -> None:
@@ -66,7 +66,7 @@ class ComparePane(Pane):
             self._in_background(self._compare)
 
     def offer_results(self) -> None:
-        """Offer the results that there are now; what was chosen stays chosen while it is there."""
+        """Offer the current results; the chosen ones are kept if they still exist."""
         options: list[tuple[str, str]] = []
         for result in self._results:
             options.append((result.label(), result.id))
@@ -103,7 +103,7 @@ class ComparePane(Pane):
 
 
 class TrayPane(Pane):
-    """Results that were sent to the grid: side by side, with what their recipes differ in."""
+    """Results side by side, with the differences between their recipes."""
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
@@ -114,7 +114,7 @@ class TrayPane(Pane):
         super().__init__(texts("tray.label"), texts("panel.close"), self._content, clear)
 
     def add(self, result: Result) -> None:
-        """One more; the same one again changes nothing."""
+        """Add a result. Adding it again moves it to the end."""
         self.set([*(other for other in self.chosen if other.id != result.id), result])
         self.show()
 

@@ -1,4 +1,4 @@
-"""The studio's pane for grids: what the form says with up to four axes, what that will cost, and then the grid."""
+"""The studio's grid pane: the form's request with up to four axes, the cost, and then the grid."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from ....session.session import Session
 
 NONE = ""
-"""What the menu of an axis holds for none."""
+"""An axis menu's value for no axis."""
 WAIT_SECONDS = 0.4
-"""After the last letter that was typed, until what it will cost is found out."""
+"""Delay from the last key to the cost estimate."""
 _PLACES: dict[Role, str] = {
     "rows": "gridpane.rows",
     "columns": "gridpane.columns",
@@ -63,7 +63,7 @@ class GridPane(Pane):
         self.problem = ErrorBox(texts)
         self.fields, self.values = self._axes(catch_errors)
         self.cost_line = w.HTML().add_class("zk-cost")
-        # the bar hears these clicks, and brings along what was typed and has not come here yet
+        # the bar handles these clicks and sends pending input along
         self.make_button = w.Button(description=texts("gridpane.make"), tooltip=texts("gridpane.make_help"))
         self.make_button.add_class("zk-primary").add_class("zk-asks").add_class("zk-asks-make_grid")
         self.sure_button = w.Button(description="", tooltip=texts("gridpane.sure_help"))
@@ -100,13 +100,13 @@ class GridPane(Pane):
         return [*self.fields, *self.values]
 
     def open(self) -> None:
-        """Show the pane, with the axes that the form has now."""
+        """Show the pane with the axes of the current form."""
         self.offer_axes()
         self.show()
         self._show_cost_soon()
 
     def offer_axes(self) -> None:
-        """Offer the axes of what the form says; what was chosen stays chosen while it is there."""
+        """Offer the axes of the form's request; chosen axes are kept if they still exist."""
         try:
             request = self._request()
         except ZImageError:
@@ -147,7 +147,7 @@ class GridPane(Pane):
         self._timer.start()
 
     def show_cost(self) -> None:
-        """Say what the grid will cost, or what is wrong with it."""
+        """Show what the grid will cost, or its error."""
         if not self.is_open:
             return
         self.sure_button.add_class("zk-hidden")
@@ -158,7 +158,7 @@ class GridPane(Pane):
             self.cost_line.value = f'<span class="zk-problem-line">{html.escape(str(error))}</span>'
 
     def _prepare(self) -> Grid | None:
-        """The grid that the pane says, checked and not begun; None without an axis."""
+        """The pane's grid, checked but not started; None without an axis."""
         axes = {field.value: value.value for field, value in zip(self.fields, self.values, strict=True) if field.value}
         if not axes:
             return None
@@ -175,7 +175,7 @@ class GridPane(Pane):
         return prepare_grid(self._session, plan(self._request(), axes, layout=places))
 
     def cost(self, estimate: Estimate) -> str:
-        """What a grid costs, in a sentence."""
+        """The cost as a sentence."""
         t = self._texts
         if not estimate.new:
             return t("gridpane.all_there", count=estimate.cells)
@@ -183,7 +183,7 @@ class GridPane(Pane):
         return t("gridpane.cost", count=estimate.cells, new=estimate.new, time=time, disk=gigabytes(estimate.bytes))
 
     def make(self, sure: bool = False) -> None:
-        """Make the grid, off the kernel's thread; above 200 new cells the second button is asked for first."""
+        """Make the grid in the background; above 200 new cells only after the second button was clicked (`sure`)."""
         self.problem.clear()
         self._in_background(lambda: self._run_catching(sure))
 
@@ -209,7 +209,7 @@ class GridPane(Pane):
         self.show_grid(prepared)
 
     def show_grid(self, grid: Grid) -> None:
-        """Put the view of a grid into the pane; one that is still being made for the view before it is stopped."""
+        """Show a grid in the pane. A previous grid that is still being made is cancelled."""
         old, self.view = self.view, GridView(grid, self._texts.language)
         self._holder.children = [self.view]
         if old is not None:
@@ -218,7 +218,7 @@ class GridPane(Pane):
             old.close()
 
     def state(self) -> tuple[bool, list[tuple[str, str]], Grid | None, BaseException | None]:
-        """What the pane shows, to be shown again by `restore`, in another language perhaps."""
+        """The pane's content, for `restore`."""
         axes = [(field.value, value.value) for field, value in zip(self.fields, self.values, strict=True)]
         return self.is_open, axes, self.grid, self.problem.error
 
@@ -238,7 +238,7 @@ class GridPane(Pane):
         self.show(shown)
 
     def close(self) -> None:
-        """End what it has begun: the grid, and its threads."""
+        """Cancel the grid and end the threads."""
         if self._timer is not None:
             self._timer.cancel()
         if self.view is not None:
