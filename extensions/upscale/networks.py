@@ -55,14 +55,14 @@ def file_of(weights: str) -> Path:
     return Path(weights).expanduser().absolute()
 
 
-def fetched(weights: str, told: Callable[[str], None]) -> Path:
+def fetched(weights: str, report: Callable[[str], None]) -> Path:
     """The file, downloaded first if it is Real-ESRGAN's x2plus and not here. Raises DownloadFailed and BadRequest."""
     file = file_of(weights)
     if file.is_file():
         return file
     if weights != "x2plus":
         raise BadRequest(f"upscale.weights={weights} does not exist", expected="nano, x2plus or a file with a network")
-    told(f"downloading {X2PLUS} ({X2PLUS_BYTES / 1e6:.0f} MB, once)")
+    report(f"downloading {X2PLUS} ({X2PLUS_BYTES / 1e6:.0f} MB, once)")
     download(X2PLUS_URL, file, X2PLUS_SHA256)
     return file
 

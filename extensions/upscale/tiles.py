@@ -35,7 +35,7 @@ def enlarge(
     dtype: torch.dtype,
     tile: int | None = None,
     check: Callable[[], None] = lambda: None,
-    told: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> tuple[Image.Image, str]:
     """An RGB picture made `network.scale` times as large, and in words how: in which type, in how many tiles.
 
@@ -45,11 +45,11 @@ def enlarge(
     with torch.inference_mode():
         pixels = torch.from_numpy(np.asarray(image, np.uint8).copy()).permute(2, 0, 1)[None]
         if dtype != torch.float32 and coarseness(network, pixels, device, dtype) > SAFE:
-            return enlarge(image, network, device, torch.float32, tile, check, told)
+            return enlarge(image, network, device, torch.float32, tile, check, report)
         side = tile or fitting(network, pixels, device, dtype)
         while True:
             try:
-                made = _in_tiles(pixels, network, device, dtype, side, check, told)
+                made = _in_tiles(pixels, network, device, dtype, side, check, report)
             except Exception as error:
                 problem = out_of_memory(error, device, f"enlarging tiles of {side} pixels")
                 if problem is None:
@@ -61,11 +61,11 @@ def enlarge(
             if side <= SMALLEST:
                 raise problem
             side = max(SMALLEST, min(side, max(pixels.shape[-2:])) // 2)
-            told(f"out of memory; retrying with tiles of {side} pixels")
+            report(f"out of memory; retrying with tiles of {side} pixels")
         if made is None:
             if dtype == torch.float32:
                 raise BadRequest("the network produced NaN or infinite values", mend="Check its file.")
-            return enlarge(image, network, device, torch.float32, tile, check, told)
+            return enlarge(image, network, device, torch.float32, tile, check, report)
         result, count = made
     name = str(dtype).removeprefix("torch.")
     return Image.fromarray(result.numpy()), f"{name}, " + (f"{count} tiles of {side} pixels" if count > 1 else "whole")
@@ -114,7 +114,7 @@ def _in_tiles(
     dtype: torch.dtype,
     side: int,
     check: Callable[[], None],
-    told: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> tuple[Tensor, int] | None:
     """(height, width, 3) uint8 on the CPU and the number of tiles; None where a value is not finite."""
     scale, (height, width) = network.scale, pixels.shape[-2:]
@@ -131,7 +131,7 @@ def _in_tiles(
         for left, right in columns:
             check()
             done += 1
-            told(f"tile {done} of {count}")
+            report(f"tile {done} of {count}")
             out = network.run(pixels[..., top:bottom, left:right].to(device, dtype) / 255)[0].float().cpu()
             if not bool(torch.isfinite(out).all()):
                 return None

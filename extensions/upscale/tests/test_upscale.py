@@ -138,7 +138,7 @@ def test_out_of_memory_makes_the_tiles_smaller_and_the_picture_stays_right(small
         return network.run(pixels)
 
     poor = networks.Network(2, short_of_memory, network.half, network.about)
-    tiled, how = tiles.enlarge(image, poor, "cpu", torch.float32, 4096, told=said.append)
+    tiled, how = tiles.enlarge(image, poor, "cpu", torch.float32, 4096, report=said.append)
     whole, _ = tiles.enlarge(image, network, "cpu", torch.float32, 4096)
     assert difference(whole, tiled) <= 1
     assert "tiles of" in how
