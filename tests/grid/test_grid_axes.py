@@ -216,8 +216,8 @@ def test_a_wrong_name_is_told_with_the_nearest_one() -> None:
         with pytest.raises(BadRequest, match=mend):
             plan(base, {wrong: [1]})
     for elsewhere, here in (
-        ("num_inference_steps", "called steps here"), ("cfg_scale", "called guidance here"),
-        ("guidance_scale", "called guidance here"), ("sampler", "none to choose"), ("Sampler", "none to choose"),
+        ("num_inference_steps", "Use steps"), ("cfg_scale", "Use guidance"),
+        ("guidance_scale", "Use guidance"), ("sampler", "cannot be chosen"), ("Sampler", "cannot be chosen"),
     ):  # fmt: skip
         with pytest.raises(BadRequest, match=f"axis '{elsewhere}'.*{here}") as caught:
             plan(base, {elsewhere: [1]})

@@ -152,9 +152,9 @@ def test_the_cap_scales_every_picture_alike_and_the_page_says_so(most: int, capl
     with caplog.at_level(logging.WARNING, "zimage_kit"):
         page = render_web_page(grid, max_bytes=most)
     assert len(page) <= most
-    percent = int(re.findall(r"are (\d+) % as wide", page.decode())[0])
+    percent = int(re.findall(r"scaled to (\d+) % of their width", page.decode())[0])
     assert 5 < percent < 100
-    assert f"{percent} % as wide" in caplog.text
+    assert f"{percent} % of their width" in caplog.text
     html = Elements(page.decode())
     sizes = {
         Image.open(io.BytesIO(base64.b64decode(text))).size for name, text in html.scripts.items() if "large-" in name
