@@ -1,4 +1,4 @@
-"""Pose: people stand as you say.
+"""Pose: people in a given pose.
 
 A skeleton is drawn from OpenPose JSON, named poses or a photograph, and a ControlNet holds the generation to it.
 """
@@ -26,7 +26,7 @@ __all__ = ["Figure", "Pose", "openpose", "photo", "presets", "skeleton"]
 
 @stage
 class Pose(Stage):
-    """People in the given pose. Name one of `preset`, `people` and `photo`; with none of them somebody stands there."""
+    """People in the given pose, from one of `preset`, `people` and `photo`; by default one person, standing."""
 
     kind = "pose"
     identity: ClassVar[dict[str, Any]] = {"scale": 0.0}
@@ -60,7 +60,7 @@ class Pose(Stage):
     @model_validator(mode="before")
     @classmethod
     def _opened(cls, fields: Any) -> Any:
-        """Read OpenPose JSON, wherever it is, so that the recipe holds the pose itself."""
+        """Read OpenPose JSON from a file or text, so that the recipe contains the pose itself."""
         if not isinstance(fields, dict) or not fields.get("people"):
             return fields
         people, canvas = openpose.read(fields["people"])
@@ -100,7 +100,7 @@ class Pose(Stage):
         return self.model_copy(update=changes)
 
     def check(self, request: Request) -> tuple[str, ...]:
-        """The ControlNet and the photograph are there; a scale that its authors advise against is told."""
+        """Check that the ControlNet and the photo exist; warn about a scale that its authors advise against."""
         if not self.scale:
             return ()
         self._weights(request)
@@ -155,7 +155,7 @@ class Pose(Stage):
         return tuple(figure.mirrored() if self.mirror else figure for figure in placed)
 
     def skeleton(self, width: int, height: int) -> Image.Image:
-        """The control picture at this size, to look at: RGB on black."""
+        """The control picture at this size: RGB on black."""
         return drawn(self.figures(width, height), width, height)
 
     def openpose_json(self, width: int, height: int) -> str:

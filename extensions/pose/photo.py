@@ -1,4 +1,4 @@
-"""A pose out of a photograph, by controlnet-aux's OpenPose detector. Nothing of it is imported before it is used.
+"""A pose from a photo, by controlnet-aux's OpenPose detector, which is imported only when it is used.
 
 The detector and its weights are for non-commercial use only, as their authors say; presets, JSON and drawing are not
 concerned.
@@ -97,7 +97,7 @@ def people_in(image: Image.Image, detector: Any) -> list[Figure]:
             figures.append(figure_of(body, hands, _rows(person.face)))
     if not figures:
         raise BadRequest(
-            "no person was found in the photograph", mend="Take one that shows a person whole, or draw the pose."
+            "no person was found in the photo", mend="Use a photo that shows a whole person, or draw the pose."
         )
     return sorted(figures, key=lambda figure: -float(np.ptp(figure.body[figure.body[:, 2] > 0, 1])))
 

@@ -1,4 +1,4 @@
-"""Refine: draw over the picture once more, with the same model or another one, larger if you like.
+"""Refine: a second denoising pass over the picture, with the same or another model, larger if you like.
 
 The draft-then-finish way of working: quick small drafts, many of them, and a second pass over the one that is worth it.
 """
@@ -23,7 +23,7 @@ __all__ = ["Refine"]
 
 @stage
 class Refine(Stage):
-    """Noise is put on the picture and taken away again: details are drawn anew, what is large stays.
+    """Add noise to the picture and denoise it again: details are redrawn, the composition stays.
 
     The pass makes exactly `steps` evaluations, from the noise level of `strength` down, on the model's own schedule.
     """
@@ -63,7 +63,7 @@ class Refine(Stage):
     )
 
     def resolved(self, request: Request) -> Stage:
-        """Model, steps, guidance and seed filled in, so that the recipe says them."""
+        """The same with model, steps, guidance and seed filled in, so that the recipe is explicit."""
         model = self.model or request.model or default_model()
         spec = resolve(model)
         same = request.model is None or spec.name == request.model
@@ -77,13 +77,13 @@ class Refine(Stage):
         return self.model_copy(update=changes)
 
     def check(self, request: Request) -> tuple[str, ...]:
-        """There is a prompt, the model is on this disk, and the result is not larger than it can draw."""
+        """Check that there is a prompt, that the model is on this disk, and that it can draw the size."""
         if not self.strength:
             return ()
         spec = resolve(self.model or request.model or default_model())
         prompt = self.prompt or request.prompt
         if not prompt.strip():
-            raise BadRequest("refine has no prompt, and neither has the picture", mend="Say refine(prompt='…').")
+            raise BadRequest("refine has no prompt, and neither has the picture", mend="Use refine(prompt='…').")
         directory = require(spec.name)
         if (tokens := count_tokens(prompt, directory)) > spec.prompt_tokens:
             raise BadRequest(
@@ -92,7 +92,7 @@ class Refine(Stage):
         if self.negative_prompt and not self.guidance:
             raise BadRequest(
                 f"refine.negative_prompt would be ignored: {spec.family} runs without guidance",
-                mend="Leave it out, or take the base model.",
+                mend="Leave it out, or use the base model.",
             )
         if request.width and request.height and not _something_before(self, request):
             _size((request.width, request.height), self.scale, spec)
@@ -107,7 +107,7 @@ class Refine(Stage):
         return {"model": fingerprint(require(self.model))}
 
     def after(self, image: Image.Image, ctx: Context) -> Image.Image:
-        """The picture drawn over; its alpha channel is kept, enlarged with it."""
+        """The refined picture; an alpha channel is kept and resized."""
         if not self.strength:
             return image.copy()
         whole = self.resolved(ctx.request)
@@ -142,7 +142,7 @@ def _size(size: tuple[int, int], scale: float, spec: ModelSpec) -> tuple[int, in
         raise BadRequest(
             f"refine would draw {width}x{height}",
             expected=f"{spec.family} draws up to {spec.largest_side} pixels a side",
-            mend="Take a smaller scale here and enlarge the outcome with an upscale stage.",
+            mend="Use a smaller scale, and enlarge the result with an upscale stage.",
         )
     return width, height
 

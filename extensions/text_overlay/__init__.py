@@ -1,4 +1,4 @@
-"""Text overlay: letters on the finished picture, set as a printer would set them, in Chinese and in English."""
+"""Text overlay: text on the finished picture, typeset by Chinese and English rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One overlay from beginning to end: where it lies, what is beneath, what it takes to stand out, and the layers."""
+"""One overlay from layout to layers: position, background, the look that makes it legible."""
 
 from __future__ import annotations
 

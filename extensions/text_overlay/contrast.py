@@ -1,4 +1,4 @@
-"""How well letters stand out: luminance and contrast ratio as WCAG 2 defines them, and the veil that it takes."""
+"""Legibility: luminance and contrast ratio as WCAG 2 defines them, and the veil needed to reach a ratio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Colour: TypeAlias = tuple[int, int, int]
 Pixels: TypeAlias = NDArray[np.float64]
 
 SHARE = 0.95
-"""Of the pixels beneath the letters, so many have to reach the ratio."""
+"""Share of the pixels beneath the letters that must reach the ratio."""
 
 _VEIL_STEPS = tuple(step / 20 for step in range(17))  # opacity of what is laid between, at most 0.8
 _LIGHT_PREFERRED = 1.3
@@ -37,7 +37,7 @@ def reached(colour: Colour, pixels: Pixels) -> float:
 
 
 def sample(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Pixels:
-    """The pixels (n, 3) of an RGB picture where the mask is not 0, every so-manieth of them where there are many."""
+    """The pixels (n, 3) of an RGB picture where the mask is not 0, every nth of them if there are many."""
     found = picture[mask > 0]
     return found[:: max(1, len(found) // _ENOUGH)].astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""Fonts: the one that was asked for, and for each character that it lacks the next one that has it. Never an empty box.
+"""Fonts: the requested one, with fallbacks for characters that it lacks. Never an empty box.
 
 HarfBuzz reads the files (coverage, names, weights), shapes and rasterises. It comes whole in its wheel, so the same
 font files give the same pixels on every machine; Pillow's raqm layout needs a FriBiDi that many machines lack.

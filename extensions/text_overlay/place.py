@@ -1,4 +1,4 @@
-"""Where a text goes and how large it is: its room, a size that looks right there, or the numbers that speak against."""
+"""Position and size of a text: its room, a suitable size, or the error with the numbers if it does not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates: `{seed}` and its like in a text become what the recipe says; nothing else, so the pixels come back."""
+"""Templates: `{seed}` and similar names in a text are replaced by values of the recipe, and only those."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fill(text: str, request: Request) -> str:
             raise BadRequest(
                 f"text_overlay.text has a single {token!r}",
                 expected="a name in braces, such as {seed}",
-                mend="For a brace itself write it twice.",
+                mend="Write {{ or }} for a literal brace.",
                 field="text",
             )
         return _value(match.group(1).strip(), request)
@@ -42,7 +42,7 @@ def _value(name: str, request: Request) -> str:
         raise BadRequest(
             f"text_overlay.text has {{{name}}}",
             expected=f"one of {known}",
-            mend=closest(name, NAMES) if name else "For a brace itself write it twice.",
+            mend=closest(name, NAMES) if name else "Write {{ or }} for a literal brace.",
             field="text",
         )
     found = getattr(request, name)

@@ -1,4 +1,4 @@
-"""Upscale: the finished picture twice as large, with the detail that a network trained for it puts in."""
+"""Upscale: enlarge the finished picture 2x or 4x with a super-resolution network."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Upscale(Stage):
     )
 
     def resolved(self, request: Request) -> Stage:
-        """The network named, so that the recipe says which."""
+        """The same with the network named, so that the recipe is explicit."""
         if self.weights is not None:
             known = self.weights in ("nano", "x2plus")
             return self if known else self.model_copy(update={"weights": str(networks.file_of(self.weights))})
@@ -53,7 +53,7 @@ class Upscale(Stage):
         return self.model_copy(update={"weights": "nano" if family == "nano" else "x2plus"})
 
     def check(self, request: Request) -> tuple[str, ...]:
-        """The file is there, or can be fetched; the engine is installed."""
+        """Check that the file exists or can be downloaded, and that the engine is installed."""
         weights = self.weights or "x2plus"
         if self.factor == 1:
             return ()
@@ -77,7 +77,7 @@ class Upscale(Stage):
         return {"weights": held, "engine": f"{self.engine} {networks.engine_version(self.engine)}"}
 
     def after(self, image: Image.Image, ctx: Context) -> Image.Image:
-        """The picture exactly `factor` times as large; an alpha channel is enlarged by interpolation."""
+        """The picture exactly `factor` times as large; an alpha channel is interpolated."""
         if self.factor == 1:
             return image.copy()
         if self.engine == "realesrgan" and (problem := networks.missing_realesrgan()):

@@ -54,14 +54,14 @@ def file_of(weights: str) -> Path:
     return Path(weights).expanduser().absolute()
 
 
-def fetched(weights: str, told: Callable[[str], None]) -> Path:
+def fetched(weights: str, report: Callable[[str], None]) -> Path:
     """The file, downloaded first if it is Real-ESRGAN's x2plus and not here. Raises DownloadFailed and BadRequest."""
     file = file_of(weights)
     if file.is_file():
         return file
     if weights != "x2plus":
         raise BadRequest(f"upscale.weights={weights} does not exist", expected="nano, x2plus or a file with a network")
-    told(f"fetching {X2PLUS} ({X2PLUS_BYTES / 1e6:.0f} MB, once)")
+    report(f"downloading {X2PLUS} ({X2PLUS_BYTES / 1e6:.0f} MB, once)")
     download(X2PLUS_URL, file, X2PLUS_SHA256)
     return file
 
@@ -75,10 +75,10 @@ def download(url: str, file: Path, sha256: str) -> None:
     try:
         download_url_to_file(url, str(file), hash_prefix=sha256, progress=False)
     except RuntimeError as error:  # torch's word for another checksum
-        raise DownloadFailed(f"{file.name} arrived broken ({error})", mend=f"Try again, or: {by_hand}") from None
+        raise DownloadFailed(f"{file.name} failed its checksum ({error})", mend=f"Try again, or: {by_hand}") from None
     except (URLError, OSError, ValueError) as error:
         raise DownloadFailed(
-            f"{file.name} cannot be fetched ({error})", mend=f"Check the network, or: {by_hand}"
+            f"{file.name} cannot be downloaded ({error})", mend=f"Check the network, or: {by_hand}"
         ) from None
 
 
@@ -116,9 +116,9 @@ def by_spandrel(file: Path, device: str) -> Network:
         found = ModelLoader(device="cpu").load_from_file(file)
     except Exception as error:  # each architecture and each file format raises its own
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise BadRequest(f"{file} holds no network that spandrel knows ({reason})") from None
+        raise BadRequest(f"{file} holds no network that spandrel supports ({reason})") from None
     if not isinstance(found, ImageModelDescriptor) or found.input_channels != 3 or found.output_channels != 3:
-        raise BadRequest(f"{file} holds no network that turns an RGB picture into one", mend="Take an upscaler's file.")
+        raise BadRequest(f"{file} holds no RGB image network", mend="Use an upscaler's file.")
     layout = torch.channels_last if device.startswith("cuda") else torch.contiguous_format
     exact = found.model.eval().requires_grad_(False).float()
     need = found.size_requirements
@@ -173,7 +173,7 @@ def by_realesrgan(file: Path, device: str) -> Network:
     if weights is None or "conv_first.weight" not in weights:
         raise BadRequest(
             f"{file} is no file of Real-ESRGAN's RRDBNet, which is all that engine='realesrgan' runs",
-            mend="Leave engine at spandrel.",
+            mend="Use engine='spandrel'.",
         )
     features, inputs = weights["conv_first.weight"].shape[:2]
     blocks = 1 + max(int(key.split(".")[1]) for key in weights if key.startswith("body."))

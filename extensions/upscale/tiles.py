@@ -1,4 +1,4 @@
-"""Enlarging in tiles that overlap and are blended, so large pictures fit and no seam shows.
+"""Enlarging in overlapping, blended tiles, so that large pictures fit into memory without visible seams.
 
 The outcome is a function of the picture, the network and the kind of device; free memory does not enter it.
 """
@@ -37,7 +37,7 @@ def enlarge(
     dtype: torch.dtype,
     tile: int | None = None,
     check: Callable[[], None] = lambda: None,
-    told: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> tuple[Image.Image, str]:
     """An RGB picture made `network.scale` times as large, and in words how: in which type, in how many tiles.
 
@@ -49,7 +49,7 @@ def enlarge(
         if dtype != torch.float32 and coarseness(network, device, dtype) > SAFE:
             dtype = torch.float32
         try:
-            made = _in_tiles(pixels, network, device, dtype, tile or TILE, check, told)
+            made = _in_tiles(pixels, network, device, dtype, tile or TILE, check, report)
         except Exception as error:
             problem = out_of_memory(error, device, f"enlarging tiles of {tile or TILE} pixels")
             if problem is None:
@@ -62,8 +62,8 @@ def enlarge(
             raise OutOfMemory(problem.seen, mend=mend, **problem.facts) from None
         if made is None:
             if dtype == torch.float32:
-                raise BadRequest("the network gave NaN or infinity", mend="Check its file.")
-            return enlarge(image, network, device, torch.float32, tile, check, told)
+                raise BadRequest("the network produced NaN or infinite values", mend="Check its file.")
+            return enlarge(image, network, device, torch.float32, tile, check, report)
         result, count = made
     name = str(dtype).removeprefix("torch.")
     side = tile or TILE
@@ -89,7 +89,7 @@ def _in_tiles(
     dtype: torch.dtype,
     side: int,
     check: Callable[[], None],
-    told: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> tuple[Tensor, int] | None:
     """(height, width, 3) uint8 on the CPU and the number of tiles; None where a value is not finite."""
     scale, (height, width) = network.scale, pixels.shape[-2:]
@@ -106,7 +106,7 @@ def _in_tiles(
         for left, right in columns:
             check()
             done += 1
-            told(f"tile {done} of {count}")
+            report(f"tile {done} of {count}")
             out = network.run(pixels[..., top:bottom, left:right].to(device, dtype) / 255)[0].float().cpu()
             if not bool(torch.isfinite(out).all()):
                 return None

@@ -25,7 +25,7 @@ from zimage_kit import cli
 from zimage_kit.cli import console
 from zimage_kit.cli.run import numbered, parse_stage
 from zimage_kit.errors import BadRequest
-from zimage_kit.grid import preparation as making
+from zimage_kit.grid import preparation
 from zimage_kit.grid.estimate import Estimate
 from zimage_kit.recipe.request import StageData
 from zimage_kit.stages.extensions import stage_class
@@ -495,7 +495,7 @@ def test_a_large_grid_is_not_asked_about_where_nobody_answers(
         told = capsys.readouterr()
         assert told.out == ""
         assert "201 cells, all new" in told.err
-        assert "nobody said yes. Give yes=True (--yes)" in told.err
+        assert "which was not confirmed. Give yes=True (--yes)" in told.err
 
 
 def test_a_question_is_no_part_of_the_answer(
@@ -503,15 +503,15 @@ def test_a_question_is_no_part_of_the_answer(
 ) -> None:
     estimate = Estimate(cells=300, new=300, drawings=300, seconds=None, bytes=1000)
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    making.tell_cost(estimate, 300, yes=False)
+    preparation.confirm_cost(estimate, 300, yes=False)
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", f"{estimate}. Make them? [y/N] ")
-    with making.telling("line"), pytest.raises(BadRequest, match="nobody said yes"):
-        making.tell_cost(estimate, 300, yes=False)
-    with making.telling("line"):
-        making.tell_cost(estimate, 300, yes=True)
-    with making.telling("nothing"):
-        making.tell_cost(estimate, 300, yes=True)
+    with preparation.cost_output("line"), pytest.raises(BadRequest, match="which was not confirmed"):
+        preparation.confirm_cost(estimate, 300, yes=False)
+    with preparation.cost_output("line"):
+        preparation.confirm_cost(estimate, 300, yes=True)
+    with preparation.cost_output("nothing"):
+        preparation.confirm_cost(estimate, 300, yes=True)
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", f"{estimate}\n")
 

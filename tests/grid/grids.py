@@ -69,7 +69,7 @@ def finished(
             )
             store.write(key, Artifact(paint(resolved, index), resolved, trace))
         cell = Cell(index, place, made.point(place), made.where(place), key, store)
-        cell._asked = resolved
+        cell._requested = resolved
         cells.append(cell)
     grid = Grid(made, cells, store, None)
     for index in failed:

@@ -13,8 +13,8 @@ import zimage_kit as zk
 from zimage_kit import Request
 from zimage_kit.errors import BadRequest
 from zimage_kit.grid import Plan, plan
-from zimage_kit.grid.axes import label_of, parse_values, values_of
-from zimage_kit.grid.plan import GRID_SEED, relabelled
+from zimage_kit.grid.axis_values import label_of, parse_values, values_of
+from zimage_kit.grid.planning import GRID_SEED
 
 
 def requests(made: Plan) -> list[Request]:
@@ -68,9 +68,9 @@ def test_lines_of_a_file_are_values(tmp_path: Path) -> None:
 
 def test_a_file_in_another_encoding_is_told(tmp_path: Path) -> None:
     (tmp_path / "gbk.csv").write_bytes("prompt\n海上的红色热气球\n".encode("gbk"))
-    with pytest.raises(BadRequest, match=r"gbk.csv is not UTF-8; expected .*Save it anew"):
+    with pytest.raises(BadRequest, match=r"gbk.csv is not UTF-8; expected .*Save it again"):
         parse_values("prompt", f"@{tmp_path / 'gbk.csv'}")
-    with pytest.raises(BadRequest, match=r"gbk.csv is not UTF-8; expected .*Save it anew"):
+    with pytest.raises(BadRequest, match=r"gbk.csv is not UTF-8; expected .*Save it again"):
         plan("-", tmp_path / "gbk.csv")
 
 
@@ -216,15 +216,15 @@ def test_a_wrong_name_is_told_with_the_nearest_one() -> None:
         with pytest.raises(BadRequest, match=mend):
             plan(base, {wrong: [1]})
     for elsewhere, here in (
-        ("num_inference_steps", "called steps here"), ("cfg_scale", "called guidance here"),
-        ("guidance_scale", "called guidance here"), ("sampler", "none to choose"), ("Sampler", "none to choose"),
+        ("num_inference_steps", "Use steps"), ("cfg_scale", "Use guidance"),
+        ("guidance_scale", "Use guidance"), ("sampler", "cannot be chosen"), ("Sampler", "cannot be chosen"),
     ):  # fmt: skip
         with pytest.raises(BadRequest, match=f"axis '{elsewhere}'.*{here}") as caught:
             plan(base, {elsewhere: [1]})
         assert "in the prompt, where" not in str(caught.value)
     with pytest.raises(BadRequest, match="without axes"):
         plan(base, {})
-    with pytest.raises(BadRequest, match="two axes of one name"):
+    with pytest.raises(BadRequest, match="two axes with the same name"):
         plan(base, {"upscale.factor": [2], "stages.upscale.factor": [4]})
 
 
@@ -298,7 +298,7 @@ def test_a_single_value_by_keyword_is_a_setting_and_no_axis() -> None:
     for options in ({"layout": {"rows": "steps"}}, {"labels": {"steps": ["four"]}}, {"zipped": ("seed", "steps")}):
         with pytest.raises(BadRequest, match=r"steps has one value; expected an axis.*steps=\[4\]"):
             plan("a", None, two, **options)  # type: ignore[arg-type]
-    with pytest.raises(BadRequest, match="two axes of one name, seed"):
+    with pytest.raises(BadRequest, match="two axes with the same name, seed"):
         plan("a", frame, {"seed": [3]})
 
 
@@ -376,7 +376,7 @@ def test_labels_say_what_differs() -> None:
 def test_labels_can_be_others_and_change_no_request() -> None:
     axes = {"seed": [1, 2]}
     assert plan("a", axes, labels={"seed": ["first", "第二"]}).labels_of("columns") == ("first", "第二")
-    made = relabelled(plan("a", axes), {"seed": {2: "second"}})
+    made = plan("a", axes).relabelled({"seed": {2: "second"}})
     assert made.labels_of("columns") == ("seed 1", "second")
     assert requests(made) == requests(plan("a", axes))
     with pytest.raises(BadRequest, match="3 labels"):

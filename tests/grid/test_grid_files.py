@@ -134,7 +134,7 @@ def test_files_without_a_grid_say_so(tmp_path: Path, artifact: Artifact) -> None
         Grid.open(one)
     with pytest.raises(NoRecipe, match=r"session\.grid\(base, path\)"):
         Grid.open(table)
-    with pytest.raises(BadRequest, match="no grid of ours"):
+    with pytest.raises(BadRequest, match="not a saved grid"):
         Grid.open(other)
     with pytest.raises(NoRecipe, match="there is no file"):
         Grid.open(tmp_path / "nowhere.png")

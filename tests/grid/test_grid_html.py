@@ -18,7 +18,7 @@ from PIL import Image
 
 from zimage_kit.errors import BadRequest
 from zimage_kit.grid import web_page as page_module
-from zimage_kit.grid.web_page import draw_page
+from zimage_kit.grid.web_page import render_web_page
 from zimage_kit.recipe.request import Request
 from zimage_kit.text.catalogues import LANGUAGES, catalogue
 
@@ -59,7 +59,7 @@ class Elements(HTMLParser):
 
 
 def elements(**options: Any) -> Elements:
-    return Elements(draw_page(finished(**options)).decode())
+    return Elements(render_web_page(finished(**options)).decode())
 
 
 def noise(request: Request, index: int) -> Image.Image:
@@ -74,7 +74,7 @@ def embedded(html: Elements, number: int) -> Image.Image:
 
 def test_every_cell_is_there_with_picture_label_and_recipe() -> None:
     grid = finished("a {colour} balloon", colour=["red", "青"], seed=range(3), title="Balloons", winner=1)
-    html = Elements(draw_page(grid).decode())
+    html = Elements(render_web_page(grid).decode())
     cells = json.loads(html.scripts["cells"])
     assert [button["data-cell"] for button in html.all("button") if "data-cell" in button] == list("012345")
     assert [image["alt"] for image in html.all("img")[:6]] == [cell.label for cell in grid.cells]
@@ -85,7 +85,7 @@ def test_every_cell_is_there_with_picture_label_and_recipe() -> None:
 
 
 def test_the_page_asks_for_nothing_and_runs_no_script_but_its_own() -> None:
-    html = Elements(draw_page(finished("x", prompt=NASTY[:3], seed=[1, 2])).decode())
+    html = Elements(render_web_page(finished("x", prompt=NASTY[:3], seed=[1, 2])).decode())
     for tag, attributes in html.found:
         for name in ("src", "href", "action", "srcset"):
             assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
@@ -147,14 +147,14 @@ def test_a_picture_that_two_cells_share_is_embedded_once() -> None:
 @pytest.mark.parametrize("most", [1_500_000, 600_000, 150_000])
 def test_the_cap_scales_every_picture_alike_and_the_page_says_so(most: int, caplog: pytest.LogCaptureFixture) -> None:
     grid = finished("x", seed=range(8), picture=(640, 512), paint=noise)
-    assert len(draw_page(grid)) > 1_500_000
+    assert len(render_web_page(grid)) > 1_500_000
     caplog.clear()
     with caplog.at_level(logging.WARNING, "zimage_kit"):
-        page = draw_page(grid, max_bytes=most)
+        page = render_web_page(grid, max_bytes=most)
     assert len(page) <= most
-    percent = int(re.findall(r"are (\d+) % as wide", page.decode())[0])
+    percent = int(re.findall(r"scaled to (\d+) % of their width", page.decode())[0])
     assert 5 < percent < 100
-    assert f"{percent} % as wide" in caplog.text
+    assert f"{percent} % of their width" in caplog.text
     html = Elements(page.decode())
     sizes = {
         Image.open(io.BytesIO(base64.b64decode(text))).size for name, text in html.scripts.items() if "large-" in name
@@ -165,21 +165,21 @@ def test_the_cap_scales_every_picture_alike_and_the_page_says_so(most: int, capl
 def test_a_cap_that_nothing_fits_under_is_refused_with_what_would() -> None:
     grid = finished("x", seed=range(8))
     with pytest.raises(BadRequest, match=r"max_bytes=20000: 8 pictures do not fit.*expected about 1_000_000"):
-        draw_page(grid, max_bytes=20_000)
+        render_web_page(grid, max_bytes=20_000)
     with pytest.raises(BadRequest, match="quality=101"):
-        draw_page(grid, quality=101)
+        render_web_page(grid, quality=101)
 
 
 def test_a_grid_without_any_picture_is_a_page_that_says_why() -> None:
     grid = finished("x", seed=[1, 2], failed=[0], missing=[1])
-    assert "the text has no letters" in draw_page(grid).decode()
+    assert "the text has no letters" in render_web_page(grid).decode()
     with pytest.raises(BadRequest, match="max_bytes=2000: the page does not fit; expected about 1_000_000"):
-        draw_page(grid, max_bytes=2000)
+        render_web_page(grid, max_bytes=2000)
 
 
 def test_pictures_smaller_than_any_label_stay_as_they_are() -> None:
     tiny = finished("x", seed=[1, 2], paint=lambda request, index: Image.new("RGB", (16, 16), "red"))
-    assert draw_page(tiny).decode().count("data:image/jpeg") >= 1
+    assert render_web_page(tiny).decode().count("data:image/jpeg") >= 1
 
 
 def test_the_page_speaks_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,4 +208,4 @@ def test_every_text_of_the_page_exists_in_both_languages_and_none_is_left_over()
 
 def test_a_page_has_no_path_of_the_machine_that_made_it() -> None:
     grid = finished("x", seed=[1, 2])
-    assert str(grid.store.folder.parents[2]) not in draw_page(grid).decode()
+    assert str(grid.store.folder.parents[2]) not in render_web_page(grid).decode()

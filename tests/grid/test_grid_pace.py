@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zimage_kit import Request, Trace
-from zimage_kit.grid.estimate import Asked, Estimate, Pace
+from zimage_kit.grid.estimate import CostModel, Estimate, PlannedPicture
 
 BASE = Request(prompt="a cat", model="nano", width=64, height=64, steps=8, guidance=0.0, seed=1)
 MODEL = "0123"
@@ -19,47 +19,47 @@ def took(drawing: float, finishing: float = 0.0, **more: object) -> Trace:
 
 
 @pytest.fixture
-def pace(tmp_path: Path) -> Pace:
-    pace = Pace(tmp_path / "pace.json")
+def cost_model(tmp_path: Path) -> CostModel:
+    cost_model = CostModel(tmp_path / "pace.json")
     for seconds in (1.0, 2.0, 9.0):
-        pace.learn(BASE, took(seconds), 1000)
-    pace.learn(BASE, took(0.001, cached=True), 1000)  # it was at hand: that says nothing
-    return pace
+        cost_model.record(BASE, took(seconds), 1000)
+    cost_model.record(BASE, took(0.001, cached=True), 1000)  # it was at hand: that says nothing
+    return cost_model
 
 
-def estimate(pace: Pace, *asked: Asked, workers: int = 1) -> Estimate:
-    return pace.estimate(len(asked), len(asked), asked, workers)
+def estimate(cost_model: CostModel, *pictures: PlannedPicture, workers: int = 1) -> Estimate:
+    return cost_model.estimate(len(pictures), len(pictures), pictures, workers)
 
 
-def test_it_is_the_median_of_what_was_measured_without_loading(pace: Pace, tmp_path: Path) -> None:
-    made = estimate(pace, Asked(BASE, MODEL), Asked(BASE, MODEL))
+def test_it_is_the_median_of_what_was_measured_without_loading(cost_model: CostModel, tmp_path: Path) -> None:
+    made = estimate(cost_model, PlannedPicture(BASE, MODEL), PlannedPicture(BASE, MODEL))
     assert (made.seconds, made.bytes, made.drawings) == (4.0, 2000, 2)
     assert str(made) == "2 cells, all new: about 4.0 s, 2 kB"
-    assert estimate(pace, Asked(BASE, MODEL), Asked(BASE, MODEL), workers=2).seconds == 2.0
-    pace.save()
-    assert estimate(Pace(tmp_path / "pace.json"), Asked(BASE, MODEL)).seconds == 2.0
+    assert estimate(cost_model, PlannedPicture(BASE, MODEL), PlannedPicture(BASE, MODEL), workers=2).seconds == 2.0
+    cost_model.save()
+    assert estimate(CostModel(tmp_path / "pace.json"), PlannedPicture(BASE, MODEL)).seconds == 2.0
 
 
-def test_other_sizes_and_steps_are_scaled(pace: Pace) -> None:
-    assert estimate(pace, Asked(BASE.but(steps=4), MODEL)).seconds == 1.0
-    larger = estimate(pace, Asked(BASE.but(width=128, height=128), MODEL))
+def test_other_sizes_and_steps_are_scaled(cost_model: CostModel) -> None:
+    assert estimate(cost_model, PlannedPicture(BASE.but(steps=4), MODEL)).seconds == 1.0
+    larger = estimate(cost_model, PlannedPicture(BASE.but(width=128, height=128), MODEL))
     assert (larger.seconds, larger.bytes) == (8.0, 4000)
 
 
-def test_what_was_never_measured_is_not_made_up(pace: Pace) -> None:
-    other = estimate(pace, Asked(BASE, "another model"), Asked(BASE, MODEL))
+def test_what_was_never_measured_is_not_made_up(cost_model: CostModel) -> None:
+    other = estimate(cost_model, PlannedPicture(BASE, "another model"), PlannedPicture(BASE, MODEL))
     assert other.seconds is None
-    assert "time not known yet" in str(other)
+    assert "time unknown" in str(other)
     lettered = BASE.then({"kind": "text_overlay", "text": "x"})
-    some = estimate(pace, Asked(lettered, MODEL))
+    some = estimate(cost_model, PlannedPicture(lettered, MODEL))
     assert (some.seconds, some.at_least) == (2.0, True)
     assert "at least 2.0 s" in str(some)
 
 
-def test_finishing_alone_costs_no_drawing(pace: Pace) -> None:
+def test_finishing_alone_costs_no_drawing(cost_model: CostModel) -> None:
     refined = BASE.then({"kind": "refine", "strength": 0.5})
-    pace.learn(refined, took(2.0, finishing=0.5), 3000)
-    made = estimate(pace, Asked(refined, MODEL, drawn=False), Asked(BASE, MODEL))
+    cost_model.record(refined, took(2.0, finishing=0.5), 3000)
+    made = estimate(cost_model, PlannedPicture(refined, MODEL, drawn=False), PlannedPicture(BASE, MODEL))
     assert (made.seconds, made.drawings, made.at_least) == (2.5, 1, False)
     assert str(made) == "2 cells, all new from 1 drawing: about 2.5 s, 4 kB"
 
@@ -67,4 +67,4 @@ def test_finishing_alone_costs_no_drawing(pace: Pace) -> None:
 def test_a_damaged_file_is_learnt_anew(tmp_path: Path) -> None:
     for content in ("", "[]", '{"x": 3}', '{"a|64x64|8||": [[1]]}'):
         (tmp_path / "pace.json").write_text(content)
-        assert estimate(Pace(tmp_path / "pace.json"), Asked(BASE, MODEL)).seconds is None
+        assert estimate(CostModel(tmp_path / "pace.json"), PlannedPicture(BASE, MODEL)).seconds is None

@@ -19,8 +19,7 @@ from zimage_kit import Context, Grid, Request, Session, Stage
 from zimage_kit.engine.events import Event
 from zimage_kit.engine.pipeline import ResidentPipeline
 from zimage_kit.errors import BadRequest, CannotWrite, JobFailed
-from zimage_kit.grid import Cell
-from zimage_kit.grid import preparation as making
+from zimage_kit.grid import Cell, preparation
 from zimage_kit.recipe.artifact import picture_digest
 from zimage_kit.stages.stage import registry
 
@@ -218,7 +217,7 @@ def test_above_two_hundred_new_cells_it_asks(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
-    with pytest.raises(BadRequest, match="nobody said yes"):
+    with pytest.raises(BadRequest, match="which was not confirmed"):
         session.grid(base, colour=["red"], seed=range(201))
     assert "201 cells, all new" in asked[0]
     assert runs() == 0
@@ -229,7 +228,7 @@ def test_above_two_hundred_new_cells_it_asks(
     monkeypatch.setattr("builtins.input", nobody)
     with pytest.raises(BadRequest, match="yes=True"):
         session.grid(base, colour=["red"], seed=range(201))
-    monkeypatch.setattr(making, "ASK_ABOVE", 2)
+    monkeypatch.setattr(preparation, "ASK_ABOVE", 2)
     monkeypatch.setattr("builtins.input", lambda text: "y")
     assert session.grid(base, colour=["red"], seed=range(3)).wait().computed == 3
     monkeypatch.setattr("builtins.input", nobody)
@@ -243,7 +242,7 @@ def test_what_it_costs_is_known_from_what_was_measured(session: Session, base: R
     fresh = session.grid(base, colour=["blue"], seed=range(3)).wait()
     cost = session.grid(base, colour=["blue"], seed=range(3)).estimate()
     assert (cost.cells, cost.new) == (3, 0)
-    assert str(cost) == "3 cells, all there already"
+    assert str(cost) == "3 cells, all made already"
     fresh.cells[0].path.unlink()  # type: ignore[union-attr]
     again = Grid(fresh.plan, fresh.cells, fresh.store, session)
     for cell in again.cells:
@@ -397,7 +396,7 @@ def test_a_listener_that_breaks_hears_no_more_and_the_grid_goes_on(
     grid.listen(broken)
     grid.wait()
     assert (grid.state, len(grid.done), len(heard)) == ("done", 4, 1)
-    assert "a listener of a grid broke" in caplog.text
+    assert "a listener of a grid failed" in caplog.text
 
 
 def test_a_picture_that_is_finished_and_shown_as_it_is_is_drawn_and_measured_once(
@@ -473,9 +472,9 @@ def test_a_no_changes_nothing(
     session: Session, base: Request, runs: Runs, moody: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid = session.grid(base.then(moody()), {"moody.mood": ["good", "bad"], "colour": ["red"]}).wait()
-    monkeypatch.setattr(making, "ASK_ABOVE", 0)
+    monkeypatch.setattr(preparation, "ASK_ABOVE", 0)
     monkeypatch.setattr("builtins.input", lambda *_: "n")
-    with pytest.raises(BadRequest, match="nobody said yes"):
+    with pytest.raises(BadRequest, match="which was not confirmed"):
         grid.retry()
     assert grid.state == "failed"
     assert "not today" in str(grid.failed[0].error)

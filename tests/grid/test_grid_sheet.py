@@ -20,7 +20,7 @@ from zimage_kit.grid import Grid
 from zimage_kit.grid.labels import Footnotes, Letters, drawable
 from zimage_kit.grid.layout import Layout, lay_out
 from zimage_kit.grid.sheet import LARGEST_SIDE, draw_sheets
-from zimage_kit.grid.sheet_content import matter
+from zimage_kit.grid.sheet_content import sheet_content
 from zimage_kit.recipe.request import Request
 from zimage_kit.text import fonts
 
@@ -92,7 +92,7 @@ def alike(one: str, other: str) -> float:
 
 
 def layout(grid: Grid, cell: int = 256, letters: float = 15.0) -> Layout:
-    told = matter(grid)
+    told = sheet_content(grid)
     return lay_out(told, told.pages()[0], cell, letters)
 
 
@@ -179,11 +179,11 @@ def test_no_text_breaks_a_sheet(text: str, caplog: pytest.LogCaptureFixture) -> 
 
 @pytest.mark.usefixtures("chinese")
 def test_a_symbol_without_a_glyph_is_named_and_a_foreign_script_numbered() -> None:
-    drawn, notes = drawable(["a 🐈 here", "海上", "ⲁⲃⲅ"], "row")
-    assert drawn == ["a [cat] here", "海上", "row 3"]
+    texts, notes = drawable(["a 🐈 here", "海上", "ⲁⲃⲅ"], "row")
+    assert texts == ["a [cat] here", "海上", "row 3"]
     assert "row 3 is 'ⲁⲃⲅ'" in notes[0]
     assert "🐈" in notes[1]
-    assert all(fonts.can_draw(text) for text in drawn)
+    assert all(fonts.can_draw(text) for text in texts)
 
 
 def test_without_a_chinese_font_labels_are_numbered_and_a_warning_says_how_to_mend_it(
@@ -248,7 +248,7 @@ def test_one_dimension_flows_in_lines_with_each_label_beneath_its_picture() -> N
 def test_each_page_is_a_sheet_of_its_own_with_its_label() -> None:
     grid = finished("x", seed=[1, 2], steps=[2, 4], guidance=[0, 1, 2], layout={"pages": "guidance"})
     assert len(draw_sheets(grid)) == 3
-    told = matter(grid)
+    told = sheet_content(grid)
     assert [f"guidance{number}" in texts(lay_out(told, told.pages()[number], 64, 14)) for number in range(3)] == [
         True
     ] * 3

@@ -15,7 +15,8 @@ from grids import finished
 import zimage_kit as zk
 from zimage_kit.errors import BadRequest, ZImageError
 from zimage_kit.grid import plan
-from zimage_kit.grid.table import COLUMNS, columns, guarded, rows, to_csv, unguarded
+from zimage_kit.grid.axis_table import COLUMNS, escape_formula, unescape_formula
+from zimage_kit.grid.table import columns, rows, to_csv
 from zimage_kit.recipe.request import Request
 
 FORMULA = '=HYPERLINK("http://elsewhere.example")'
@@ -71,7 +72,7 @@ def test_a_spreadsheet_takes_no_text_for_a_formula() -> None:
     found = [row["prompt"] for row in read(to_csv(grid))]
     assert found == [f"'{FORMULA}", "'-2+3", "'@SUM(A1)", "+1", "-0.5", "''=x"]
     for text in (FORMULA, "plain", "'quoted'", "''", "'=x", "＝1", "-1", ""):
-        assert unguarded(guarded(text)) == text
+        assert unescape_formula(escape_formula(text)) == text
 
 
 def test_the_axes_of_a_table_make_the_same_cells_again(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_only_a_loopback_address_may_be_without_a_token(host: str, loopback: boo
 def test_ones_own_token_is_kept_private_and_comes_again(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, again, given = (address.keys("127.0.0.1", token) for token in (None, None, "given"))
     assert (first.token, first.cookie_secret) == (again.token, again.cookie_secret), "an open browser stays let in"
-    assert first.once != again.once
+    assert first.one_time_key != again.one_time_key
     assert given.token == "given"
     assert given.cookie_secret != first.cookie_secret, "another token shuts out those who came with the first"
     assert stat.S_IMODE((state / address.SECRET).stat().st_mode) == 0o600

@@ -267,7 +267,7 @@ def test_the_browser_that_is_opened_gets_in_once_and_ctrl_c_leaves_the_session(
     assert kernels
     said = app.end()
     assert app.process.returncode == 0
-    assert "your session goes on" in said
+    assert "your session keeps running" in said
     assert "Traceback" not in said
     assert not any(psutil.pid_exists(pid) for pid in kernels)
     assert launch.read_session_file(app.state / launch.FILE).alive()

@@ -63,7 +63,7 @@ def test_the_line_follows_pointer_and_keys(notebook: OpenOne, theme: Theme) -> N
     nb.wait("widget.position == 20")
     assert red_share(nb) == pytest.approx(0.2, abs=0.01)
 
-    line = nb.page.get_by_role("slider", name="Where the pictures meet, in percent from the left")
+    line = nb.page.get_by_role("slider", name="Position of the dividing line, percent from the left")
     expect(line).to_be_focused()
     for key, position in [("ArrowRight", 21), ("ArrowLeft", 20), ("End", 100), ("Home", 0), ("ArrowUp", 1)]:
         nb.page.keyboard.press(key)

@@ -179,7 +179,7 @@ def test_a_grid_is_stopped_and_goes_on(notebook: OpenOne) -> None:
     grid.button("Stop").click()
     expect(grid.told).to_contain_text("stopped", timeout=30_000)
     assert opened.python("grid.state") == "stopped"
-    grid.button("Go on").click()
+    grid.button("Resume").click()
     expect(grid.told).to_have_text("4 of 4", timeout=90_000)
 
 
@@ -210,7 +210,7 @@ def opened(browser: Browser, lab: Lab) -> Iterator[GridPage]:
 def grid(opened: GridPage) -> Iterator[GridPage]:
     """The one finished grid of this module, 3 x 4 with a failed cell. An error of its scripts fails the test."""
     opened.python("[setattr(cell, 'rating', 0) for cell in grid.done] and grid.pick(None)")
-    opened.python("(view._feed.marked(), view.compare.show(False)) and None")
+    opened.python("(view._feed.send_marks(), view.pair_pane.show(False)) and None")
     opened.page.mouse.move(2, 2)
     expect(opened.told).to_have_text("11 of 12 · 1 failed")
     yield opened
@@ -298,7 +298,7 @@ def test_any_two_are_compared(grid: GridPage) -> None:
     expect(grid.root.locator(".zk-waits")).to_contain_text("Press c on another cell")
     grid.cell(7).focus()
     grid.page.keyboard.press("c")
-    slider = grid.root.get_by_role("slider", name="Where the pictures meet, in percent from the left")
+    slider = grid.root.get_by_role("slider", name="Position of the dividing line, percent from the left")
     expect(slider).to_be_visible()
     expect(grid.cell(7).locator(".zk-badge")).to_have_text("B")
     expect(grid.root.locator(".zk-pair figcaption")).to_contain_text("of the pixels differ")
@@ -327,7 +327,7 @@ def test_what_is_asked_for_while_a_cell_runs_waits_and_says_so(notebook: OpenOne
         grid.cell(3).focus()
         grid.page.keyboard.press("3")
         expect(grid.cell(3).locator(".zk-sign.zk-on")).to_have_count(3)
-        expect(grid.root.locator(".zk-waits")).to_contain_text("waiting for the running cell to end")
+        expect(grid.root.locator(".zk-waits")).to_contain_text("waiting for the running cell to finish")
         grid.page.keyboard.press("Enter")
         expect(grid.enlarged).to_contain_text("the full picture comes when it is free")
         expect(grid.enlarged.locator("img")).to_be_visible()

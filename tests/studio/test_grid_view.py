@@ -18,7 +18,7 @@ from zimage_kit.grid import Grid, plan
 from zimage_kit.grid.grid import make_grid
 from zimage_kit.stages.stage import registry, stage
 from zimage_kit.studio.grid_view import word_diff as worddiff
-from zimage_kit.studio.grid_view.board import Board, short
+from zimage_kit.studio.grid_view.board import Board, short_key
 from zimage_kit.studio.grid_view.feed import PACK
 from zimage_kit.studio.grid_view.names import Names, recipes
 from zimage_kit.studio.grid_view.pair import PairPane, difference, same_size
@@ -76,7 +76,7 @@ def test_a_finished_grid_is_told_at_once_with_every_picture(shown: Callable[[Gri
     assert board.errors == {"3": "stage caption broke: ValueError: the text has no letters\nGive it a text."}
     packs = [getattr(board, f"pack{number}") for number in range(board.packs)]
     assert [len(pack) for pack in packs] == [PACK, PACK, 118 - 2 * PACK]
-    small = packs[0][short(grid.cells[0].key)]
+    small = packs[0][short_key(grid.cells[0].key)]
     assert Image.open(io.BytesIO(small)).size == (64, 64)
     assert {f"pack{number}" for number in range(board.packs)} <= set(board.keys), "a page opened later has them, too"
 
@@ -104,7 +104,7 @@ def test_names_of_axes_are_in_the_users_language() -> None:
 def test_more_pictures_than_there_are_places_for_are_sent_all_the_same() -> None:
     board = Board(EN)
     for number in range(150):
-        board.put({f"key{number}": b"jpeg"})
+        board.send_pictures({f"key{number}": b"jpeg"})
     assert board.packs == 150 and board.pack149 == {"key149": b"jpeg"}
     assert sum(key.startswith("pack") and key != "packs" for key in board.keys) >= 150
     board.close()
@@ -154,12 +154,12 @@ def test_two_cells_are_compared(shown: Callable[[Grid], GridView]) -> None:
     grid = finished("a {colour} boat on a lake", colour=["red", "blue <b>"], steps=[4, 8])
     view = shown(grid)
     ask(view, do="compare", cells=[0, 3])
-    assert view.compare.shown and view.problem.error is None
-    assert "red" in view.compare.slider.texts["before"] and "of the pixels differ" in view.compare.difference.value
-    page = view.compare.recipes.value
+    assert view.pair_pane.is_open and view.problem.error is None
+    assert "red" in view.pair_pane.slider.texts["before"] and "of the pixels differ" in view.pair_pane.difference.value
+    page = view.pair_pane.recipes.value
     assert "<td>4</td><td>8</td>" in page and "red</del>" in page and "blue &lt;b&gt;</ins>" in page
     ask(view, do="compare", cells=[0, 0])
-    assert "The recipes are the same." in view.compare.recipes.value
+    assert "The recipes are the same." in view.pair_pane.recipes.value
 
 
 def test_the_full_picture_comes_when_it_is_asked_for(shown: Callable[[Grid], GridView]) -> None:
@@ -168,7 +168,7 @@ def test_the_full_picture_comes_when_it_is_asked_for(shown: Callable[[Grid], Gri
     view.board.send = lambda message, buffers=None: sent.append((message, buffers))
     ask(view, do="full", cell=1)
     (message, (content,)), _ = sent
-    assert message == {"full": short(grid.cells[1].key), "about": "320 × 64 · 1.2 s"}
+    assert message == {"full": short_key(grid.cells[1].key), "about": "320 × 64 · 1.2 s"}
     assert Image.open(io.BytesIO(content)).size == (320, 64)
 
 
@@ -280,16 +280,16 @@ def test_pictures_of_two_sizes_are_compared_at_the_smaller_one_and_of_two_shapes
 def test_prompts_differ_by_words_and_in_chinese_by_characters(
     one: str, other: str, expected: list[tuple[str, str]]
 ) -> None:
-    assert worddiff.pieces(one, other) == expected
+    assert worddiff.diff_pieces(one, other) == expected
 
 
 def test_neighbouring_words_that_change_are_one_change() -> None:
-    found = worddiff.pieces("a red boat sails", "a blue kite sails")
+    found = worddiff.diff_pieces("a red boat sails", "a blue kite sails")
     assert found == [("a ", "a "), ("red boat", "blue kite"), (" sails", " sails")]
 
 
 def test_the_words_are_marked_and_said() -> None:
-    page = worddiff.page("a <red> boat", "a <blue> boat", EN)
+    page = worddiff.diff_html("a <red> boat", "a <blue> boat", EN)
     assert page.count("<del>") == page.count("<ins>") == 1 and "&lt;" in page and "removed:" in page
 
 
@@ -318,4 +318,4 @@ def test_a_picture_whose_file_is_gone_leaves_the_rest_to_be_seen(shown: Callable
     view = shown(grid)
     told(view, "3 of 3")
     eventually(lambda: len(view.board.sent) == 3, "all are sent")
-    assert view.board.pack0[short(grid.cells[1].key)] == b"" and view.problem.error is None
+    assert view.board.pack0[short_key(grid.cells[1].key)] == b"" and view.problem.error is None

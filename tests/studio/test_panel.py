@@ -30,12 +30,12 @@ from zimage_kit.session.status import JobStatus, Status
 from zimage_kit.stages import extensions
 from zimage_kit.stages.extensions import build_stages
 from zimage_kit.stages.stage import registry, stage
-from zimage_kit.studio.panel.error_box import ErrorBox, page
-from zimage_kit.studio.panel.fields import Entry, Wording, entry
+from zimage_kit.studio.panel.error_box import ErrorBox, error_html
+from zimage_kit.studio.panel.fields import Entry, StageLabels, entry_for
 from zimage_kit.studio.panel.form import Form, presets
-from zimage_kit.studio.panel.results import MOST, THUMB, Results, differing, result
+from zimage_kit.studio.panel.results import MOST, THUMB, Results, differing_fields, result
 from zimage_kit.studio.panel.stage_list import SHOWN, StageList
-from zimage_kit.studio.panel.status_line import line
+from zimage_kit.studio.panel.status_line import status_html
 from zimage_kit.studio.panel.studio import Studio
 from zimage_kit.studio.translations import LANGUAGES, Language, Texts, catalogue, language
 
@@ -355,7 +355,7 @@ def test_words_that_the_model_never_met_are_named(form: Form) -> None:
     assert "never met" not in form.tokens.value
     form.prompt.value = "a red zeppelin and a 龙 & <b>"
     words = Words(form.tokens.value)
-    assert "nano has never met: zeppelin" in words.text and "龙" in words.text and "b" not in words.tags
+    assert "Words nano was not trained on: zeppelin" in words.text and "龙" in words.text and "b" not in words.tags
 
 
 # fields of stages
@@ -398,7 +398,7 @@ def legal(kind: str, name: str) -> list[Any]:
 def test_every_value_of_a_field_is_shown_and_read_back(kind: str, name: str) -> None:
     cls = extensions.stage_class(kind)
     assert cls is not None
-    made: Entry = entry(cls, name, Wording.of(kind, "en"), "automatic")
+    made: Entry = entry_for(cls, name, StageLabels.of(kind, "en"), "automatic")
     values = legal(kind, name)
     emptied = [None] if values[0] in ((), []) else []  # an empty list is an empty line, which says: the default
     assert made.value in [values[0], *emptied]
@@ -503,7 +503,7 @@ def test_a_removed_stage_comes_back_in_its_place_with_what_stood_in_it(stages: S
     assert hidden(stages.undo)
     stages.forms[1].remove.click()
     assert kinds_of(stages) == ["pose", "upscale", "text_overlay"]
-    assert not hidden(stages.undo) and stages.undo.description == "Bring back Refine"
+    assert not hidden(stages.undo) and stages.undo.description == "Restore Refine"
     stages.undo.click()
     assert stages.stages() == before and hidden(stages.undo)
     stages.bring_back()
@@ -571,16 +571,11 @@ def used_texts() -> set[str]:
     """The keys that the panel's sources name, in Python as "section.key", in a script as text("key")."""
     sections = {key.partition(".")[0] for key in catalogue(FOLDER / "texts", "en")}
     literal = re.compile(rf"""["']((?:{"|".join(sections)})\.(?!js|css)[a-z_]+)["']""")
-    used = {
-        key
-        for path in FOLDER.rglob("*.py")
-        if path.name != "texts.py"
-        for key in literal.findall(path.read_text("utf-8"))
-    }
+    used = {key for path in FOLDER.rglob("*.py") for key in literal.findall(path.read_text("utf-8"))}
     for section in ("bar", "viewer"):
         script = (FOLDER / "panel" / f"{section}.js").read_text("utf-8")
         used |= {f"{section}.{key}" for key in re.findall(r'\btext\("([a-z_]+)"\)', script)}
-    board = "\n".join(path.read_text("utf-8") for path in FOLDER.rglob("grid_*.js"))
+    board = "\n".join(path.read_text("utf-8") for path in (FOLDER / "grid_view").glob("grid_*.js"))
     used |= {f"board.{key}" for key in re.findall(r'\btext\("([a-z_]+)"\)', board)}
     chosen = {f"board.{key}" for key in re.findall(r'"([a-z_]+)"', board)}  # by a condition, or out of a list
     used |= chosen & set(catalogue(FOLDER / "texts", "en"))
@@ -647,7 +642,7 @@ def raised(error: Exception) -> Exception:
 def test_an_error_says_what_was_seen_and_what_to_do_and_folds_its_traceback(spoken: Language) -> None:
     texts = Texts(spoken)
     error = raised(BadRequest("<script>x=1", expected="no & script", mend="Take <b>y</b>."))
-    shown = Words(page(error, texts))
+    shown = Words(error_html(error, texts))
     assert texts("errors.BadRequest") in shown.text
     assert "<script>x=1; expected no & script" in shown.text and "Take <b>y</b>." in shown.text
     assert shown.tags == ["div", "p", "b", "p", "p", "details", "summary", "pre"]
@@ -657,10 +652,10 @@ def test_an_error_says_what_was_seen_and_what_to_do_and_folds_its_traceback(spok
 
 def test_an_error_out_of_a_worker_shows_the_traceback_that_it_brought() -> None:
     error = raised(OutOfMemory("no room", traceback="File stage.py, line 3 <i>"))
-    shown = Words(page(error, EN))
+    shown = Words(error_html(error, EN))
     assert shown.inside["pre"] == "File stage.py, line 3 <i>" and "i" not in shown.tags
     assert EN("errors.OutOfMemory") in shown.text
-    other = Words(page(raised(ValueError("<i>")), EN))
+    other = Words(error_html(raised(ValueError("<i>")), EN))
     assert EN("errors.other") in other.text and "ValueError: <i>" in other.inside["div"]
 
 
@@ -668,7 +663,7 @@ def test_the_error_box_opens_and_closes() -> None:
     box = ErrorBox(EN)
     assert hidden(box.box) and box.error is None
     error = BadRequest("that")
-    box.tell(error)
+    box.show(error)
     assert not hidden(box.box) and box.error is error
     box.box.children[1].click()
     assert hidden(box.box) and box.error is None and box.box.children[0].value == ""
@@ -686,21 +681,23 @@ def test_the_status_line_says_how_the_card_is_and_who_holds_it() -> None:
         JobStatus(id="j2", state="queued", prompt="a dog", model="nano", position=0),
         JobStatus(id="j3", state="queued", prompt="a cow", model="nano", position=1),
     )
-    shown = line(Status(engine="shared", state="running", workers=(worker,), jobs=jobs, gpus=(gpu,), clients=2), EN)
+    shown = status_html(
+        Status(engine="shared", state="running", workers=(worker,), jobs=jobs, gpus=(gpu,), clients=2), EN
+    )
     words = Words(shown)
     assert set(words.tags) == {"ul", "li", "b", "meter"}
     assert "drawing" in words.text and "<b>mine" in words.text and "/models" not in words.text
     assert "cuda:0, bfloat16, resident" in words.text and "20.5 GB" in words.text
     assert "12.0 GB of 24.0 GB" in words.text and 'value="0.500"' in shown and "61 °C" in words.text
-    assert "this session holds 8.0 GB" in words.text and "<script> (pid 9) holds 2.0 GB" in words.text
-    assert "<i>x.ipynb: step 2/8" in words.text and "2 waiting" in words.text and "2 attached" in words.text
+    assert "this session uses 8.0 GB" in words.text and "<script> (pid 9) uses 2.0 GB" in words.text
+    assert "<i>x.ipynb: step 2/8" in words.text and "2 queued" in words.text and "2 clients" in words.text
     assert html.escape('RTX "4090": 12.0 GB', quote=True) in shown, "the bar's name"
 
 
 def test_the_status_line_without_a_model_a_card_or_company() -> None:
-    words = Words(line(Status(engine="inline", state="idle"), EN))
-    assert "ready" in words.text and "no model loaded" in words.text and "0 waiting" in words.text
-    assert "attached" not in words.text and "meter" not in words.tags
+    words = Words(status_html(Status(engine="inline", state="idle"), EN))
+    assert "ready" in words.text and "no model loaded" in words.text and "0 queued" in words.text
+    assert "clients" not in words.text and "meter" not in words.tags
 
 
 # results
@@ -711,21 +708,21 @@ def picture(artifact: Artifact, **changes: Any) -> Artifact:
 
 
 def test_only_what_recipes_differ_in_is_told(artifact: Artifact) -> None:
-    assert differing([]) == [] and differing([artifact, artifact]) == [{}, {}]
+    assert differing_fields([]) == [] and differing_fields([artifact, artifact]) == [{}, {}]
     one = picture(artifact, seed=1, loras=[("papercut", 0.5)], stages=[{"kind": "upscale", "factor": 2}])
     two = picture(artifact, seed=2, loras=[("papercut", 1.0)], stages=[{"kind": "upscale", "factor": 4}])
-    assert differing([one, two]) == [
+    assert differing_fields([one, two]) == [
         {"seed": 1, "loras": "papercut 0.5", "upscale.factor": 2},
         {"seed": 2, "loras": "papercut 1", "upscale.factor": 4},
     ]
     without = picture(artifact, seed=1, loras=[("papercut", 0.5)])
-    assert differing([one, without]) == [{"stages": "upscale"}, {"stages": ""}], "factor is not told of both"
+    assert differing_fields([one, without]) == [{"stages": "upscale"}, {"stages": ""}], "factor is not told of both"
 
 
 def test_two_stages_of_one_kind_are_told_apart(artifact: Artifact) -> None:
     last = {"kind": "text_overlay", "text": "the same"}
     pictures = [picture(artifact, stages=[{"kind": "text_overlay", "text": text}, last]) for text in ("one", "two")]
-    told = differing(pictures)
+    told = differing_fields(pictures)
     assert [list(each.values()) for each in told] == [["one"], ["two"]]
 
 
@@ -1070,14 +1067,14 @@ def test_a_new_language_keeps_pictures_selection_and_what_goes_on(studio: Studio
     assert studio.language == "zh" and studio.artifacts == made and studio.artifact is made[0]
     assert studio.viewer.picture == shown and [each["id"] for each in studio.viewer.results] == ["r1", "r2"]
     assert studio.viewer.about["caption"].startswith("种子 1") and studio.sent == [made[1]]
-    controls = [*studio.form.inputs(), *studio.gridpane.inputs()]
+    controls = [*studio.form.inputs(), *studio.grid_pane.inputs()]
     assert set(studio.bar.inputs) == {control.model_id for control in controls}
 
 
 def test_a_new_language_keeps_the_error_and_the_open_panes(studio: Studio, artifact: Artifact) -> None:
     studio.bar._handle_custom_msg({"do": "open", "name": "x.png", "part": 0, "parts": 1}, [artifact.png_bytes()])
     studio.bar._handle_custom_msg({"do": "grid", "id": "r1"}, [])
-    studio.problem.tell(BadRequest("that"))
+    studio.problem.show(BadRequest("that"))
     studio.language = "zh"
     assert str(studio.problem.error) == "that"
     assert not hidden(studio.tray.box)

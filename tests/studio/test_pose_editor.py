@@ -154,7 +154,7 @@ def test_a_point_goes_where_it_is_dragged_and_undo_brings_it_back(notebook: Open
     nb.wait("editor.value == {'preset': ['waving']}")
     button(nb, "Redo (Ctrl+Shift+Z)").click()
     nb.wait("'people' in editor.value")
-    button(nb, "Back to the pose before it was changed by hand").click()
+    button(nb, "Discard manual changes to the pose").click()
     nb.wait("editor.value == {'preset': ['waving']}")
 
 
@@ -184,7 +184,7 @@ def test_everything_goes_by_keyboard_and_the_notebook_hears_none_of_it(notebook:
     nb.wait(f"not editor.value['people'][0]['pose_keypoints_2d'][3 * {ELBOW} + 2]")
     expect(handle(nb, ELBOW)).to_have_count(0)
     expect(handle(nb, WRIST)).to_be_focused()
-    button(nb, "Put back: right elbow").press("Enter")
+    button(nb, "Restore: right elbow").press("Enter")
     nb.wait(f"editor.value['people'][0]['pose_keypoints_2d'][3 * {ELBOW} + 2] == 1")
     expect(handle(nb, ELBOW)).to_be_focused()
 

@@ -264,7 +264,7 @@ def test_a_dropped_picture_fills_the_form_with_its_recipe(panel: Panel, tmp_path
     plain = io.BytesIO()
     Image.new("RGB", (64, 64)).save(plain, "PNG")
     panel.page.evaluate(DROP, ["plain.png", base64.b64encode(plain.getvalue()).decode()])
-    expect(panel.error).to_contain_text("carries no recipe")
+    expect(panel.error).to_contain_text("has no recipe")
     expect(panel.prompt).to_have_value("a yellow boat under a starry sky")
 
 
@@ -288,7 +288,7 @@ def test_stages_are_added_moved_switched_off_and_brought_back(panel: Panel) -> N
     panel.notebook.wait(f"{kinds} == ['text_overlay']")
     panel.button("Remove Text").click()
     panel.notebook.wait(f"{kinds} == []")
-    panel.button("Bring back Text").click()
+    panel.button("Restore Text").click()
     panel.notebook.wait(f"{kinds} == ['text_overlay'] and studio.request.stages[0].text == 'Boat'")
 
 
@@ -462,7 +462,7 @@ def test_menus_chosen_while_a_cell_ran_count_as_well_and_it_is_said_that_it_wait
         for ratio in (1, 3):
             panel.field("Size").first.select_option(index=ratio)
         panel.prompt.press("Control+Enter")
-        expect(panel.root.locator(".zk-queue")).to_have_text("waiting for the running cell to end")
+        expect(panel.root.locator(".zk-queue")).to_have_text("waiting for the running cell to finish")
         expect(panel.button("Cancel")).to_be_enabled()
     panel.made(1)
     assert panel.python("studio.artifact.request.stages[0].place") == "top-right"
@@ -528,7 +528,7 @@ def test_the_focus_is_seen_and_is_not_lost(panel: Panel) -> None:
     panel.notebook.wait("[stage.kind for stage in studio.request.stages][1] == 'text_overlay'")
     panel.page.wait_for_function("() => document.activeElement.title === 'Move Text up'")
     panel.button("Remove Text").press("Enter")
-    panel.page.wait_for_function("() => document.activeElement.textContent === 'Bring back Text'")
+    panel.page.wait_for_function("() => document.activeElement.textContent === 'Restore Text'")
     panel.page.keyboard.press("Enter")
     panel.notebook.wait("len(studio.request.stages) == 3")
     assert panel.page.evaluate(focused) is not None

@@ -79,7 +79,7 @@ def call(arguments: list[str]) -> int:
         return _fail(error, console.USAGE)
     except ZImageError as error:
         return _fail(error, console.FAILED)
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+    except BrokenPipeError:  # the reader of our output has closed it, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return console.FAILED
     except Exception as error:
@@ -90,19 +90,19 @@ def call(arguments: list[str]) -> int:
         console.say(f"zimage: {type(error).__name__}: {' '.join(str(error).split())}. ZIMAGE_DEBUG=1 shows more.")
         return console.FAILED
     finally:
-        log.removeFilter(_not_in_trace)  # whoever called us from Python goes on hearing everything
+        log.removeFilter(_not_in_trace)  # callers from Python still get every record
     if status == console.INTERRUPTED:  # typer itself may have turned Ctrl-C into this
         console.say("zimage: interrupted; nothing was left half-written")
     return status if isinstance(status, int) else console.DONE
 
 
 def _not_in_trace(record: logging.LogRecord) -> bool:
-    """Whether a record is to be printed: what stands in a picture's trace is said with the picture."""
+    """Whether to print a record: notes in a picture's trace are printed with the picture."""
     return not getattr(record, "in_trace", False)
 
 
 def _fail(error: ZImageError, status: int) -> int:
-    inside = error.facts.get("traceback", "")  # of a job that broke in the engine
+    inside = error.facts.get("traceback", "")  # of a job that failed in the engine
     if os.environ.get("ZIMAGE_DEBUG"):
         import traceback
 

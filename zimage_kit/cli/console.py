@@ -1,4 +1,4 @@
-"""What the commands say and where: results on stdout, the rest on stderr, a bar only where someone can see it."""
+"""Output of the commands: results on stdout, the rest on stderr, a progress bar only on a terminal."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def result(text: str) -> None:
-    """A line of the answer itself."""
+    """Print a line of the result."""
     print(text, flush=True)
 
 
 def result_json(value: Any) -> None:
-    """The whole answer as one JSON object on stdout, Chinese as Chinese."""
+    """Print the result as one JSON object, Chinese unescaped."""
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str), flush=True)
 
 
 def say(text: str) -> None:
-    """A line about what is going on."""
+    """Print a line of information to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -94,11 +94,11 @@ def grid(
       zimage grid --reopen balloons.png --output balloons.csv
     """
     from ..errors import BadRequest
-    from ..grid.plan import table_of
-    from ..grid.preparation import telling
+    from ..grid.axis_table import table_of
+    from ..grid.preparation import cost_output
     from ..recipe.request import Request, parse_size
 
-    targets: list[Path | None] = [checked(path) for path in output or ()] or [None]
+    targets: list[Path | None] = [checked_output(path) for path in output or ()] or [None]
     given = {"columns": x, "rows": y, "pages": pages, "inner": inner}
     axes, layout = parse_axes(given)
     if not (axes or cells or reopen):
@@ -106,9 +106,11 @@ def grid(
     if reopen is not None:
         settings = {"--model": model, "--size": size, "--steps": steps, "--seed": seed, "--guidance": guidance,
                     "--negative": negative or None, "--lora": lora, "--stage": stage}  # fmt: skip
-        one_grid(bool(prompt or axes or cells), [name for name, value in settings.items() if value not in (None, [])])
+        refuse_settings(
+            bool(prompt or axes or cells), [name for name, value in settings.items() if value not in (None, [])]
+        )
     session = open_session(inline, device=device, dtype=dtype, memory=memory, speed=speed)
-    with telling("nothing" if as_json else "line"):
+    with cost_output("nothing" if as_json else "line"):
         if reopen is not None:
             made = reopened(session, reopen, title, yes)
         else:
@@ -132,10 +134,10 @@ def grid(
             made = session.grid(base, {**table, **axes}, title=title, yes=yes, zip=tuple(table), **layout)
     wait(made, quiet=as_json)
     saved = [path for target in targets for path in made.save(target)]
-    finish(made, saved, as_json)
+    print_result(made, saved, as_json)
 
 
-def checked(path: Path) -> Path:
+def checked_output(path: Path) -> Path:
     """A path that a grid can be written to, before anything runs. Raises CannotWrite."""
     from ..errors import CannotWrite
     from ..files import check_writable_file
@@ -170,7 +172,7 @@ def parse_axes(given: dict[str, list[str] | None]) -> tuple[dict[str, Any], dict
     return axes, layout
 
 
-def one_grid(asked: bool, settings: list[str]) -> None:
+def refuse_settings(asked: bool, settings: list[str]) -> None:
     """Refuse what a grid that is opened again has already. Raises BadRequest."""
     from ..errors import BadRequest
 
@@ -207,10 +209,10 @@ def _seconds(cell: Cell) -> float:
     return (took.get("total", 0.0) - took.get("import", 0.0) - took.get("load", 0.0)) / 1000
 
 
-def finish(made: Grid, saved: list[Path], as_json: bool) -> None:
+def print_result(made: Grid, saved: list[Path], as_json: bool) -> None:
     """Say what was made and where it lies. Exit status 1 when a cell failed."""
     if as_json:
-        told = {
+        summary = {
             "files": [str(path) for path in saved],
             "cells": len(made),
             "computed": len(made.computed),
@@ -218,7 +220,7 @@ def finish(made: Grid, saved: list[Path], as_json: bool) -> None:
             "failed": [{"cell": cell.label, "error": str(cell.error)} for cell in made.failed],
             "rows": made.rows(),
         }
-        console.result_json(told)
+        console.result_json(summary)
     else:
         for cell in made.failed:
             console.say(f"failed: {cell.label}: {cell.error}")

@@ -127,11 +127,11 @@ def app(
     if taken != port:
         console.say(f"port {port} is taken by {address.holder(port)}: this is on port {taken}")
     if not address.is_loopback(host):
-        console.say("What goes between browser and page is not encrypted: in a network that you do not trust, leave it")
-        console.say(f"on 127.0.0.1 and let a tunnel bring it to you: ssh -L {taken}:127.0.0.1:{taken} this-machine")
+        console.say("The connection to the page is not encrypted: in an untrusted network leave it")
+        console.say(f"on 127.0.0.1 and use a tunnel: ssh -L {taken}:127.0.0.1:{taken} this-machine")
     if lang:
         os.environ["ZIMAGE_LANG"] = lang  # the kernels inherit it
-    connect().close()  # started here, so that what is in its way is said here
+    connect().close()  # started here, so that its errors are shown here
 
     def when_up() -> None:
         console.result(address.url(host, taken, keys.token))
@@ -142,7 +142,7 @@ def app(
     from ..studio.web_app.app import serve
 
     serve(listening, host, taken, keys, theme, when_up)
-    console.say("the page is closed; your session goes on (`zimage session stop` ends it)")
+    console.say("the page is closed; your session keeps running (`zimage session stop` ends it)")
 
 
 def _installed(module: str, name: str) -> None:

@@ -116,12 +116,12 @@ def status(file: File = None, as_json: AsJson = False) -> None:
         else:
             console.result("no session runs; zk.connect() or `zimage session start` starts one")
         raise typer.Exit(console.FAILED)
-    told = engine.status()
+    current = engine.status()
     engine.close()
     if as_json:
-        console.result_json(told.model_dump(mode="json"))
+        console.result_json(current.model_dump(mode="json"))
     else:
-        console.result(str(told))
+        console.result(str(current))
         if file is None:
             console.result(f"  log: {launch.state_folder() / launch.LOG}")
 

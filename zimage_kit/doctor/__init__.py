@@ -1,1 +1,1 @@
-"""The report on this machine: what is installed, what it can draw with, and what stands in the way."""
+"""The report on this machine: what is installed, what it can run, and what is wrong."""

@@ -1,4 +1,4 @@
-"""Run by `doctor.py` in a process of its own: import what pictures need, print what came of it as a line of JSON."""
+"""Run by `report.py` in a separate process: import what pictures need, and print the outcome as a line of JSON."""
 
 from __future__ import annotations
 

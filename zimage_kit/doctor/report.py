@@ -76,7 +76,7 @@ class Report:
 
 
 def examine(card: Card | None = None, quick: bool = False) -> Report:
-    """Look at the machine; advise on `card` instead of its own where one is given.
+    """Examine the machine; advise on `card` instead of its own GPU if one is given.
 
     `quick` skips importing the packages, which takes some ten seconds.
     """

@@ -25,8 +25,8 @@ class Event:
     | failed, cancelled | message: one line |
 
     `preview` is a small JPEG (at most 40 KB) of where the picture is heading, or None for a model without a
-    latent-to-RGB matrix. Of a step, `seconds` count from the job's beginning and `drawing` from the first step's, without
-    what was loaded before.
+    latent-to-RGB matrix. Of a step, `seconds` count from the job's beginning, and `drawing` from the first step's, so
+    without loading.
     """
 
     kind: EventKind

@@ -1,14 +1,17 @@
-"""Grids: pictures side by side, with what varies as axes. Each cell is kept by what it depends on, and made once.
+"""Grids: pictures side by side, with what varies as axes. Each cell is stored by what it depends on, and made once.
 
-`axes` names and reads what varies, `plan` lays it out, `cells` keeps the pictures, `cell` is one of them, `run` makes
-what is missing, `pace` says beforehand what that costs, and `grid` is what users hold. How one leaves: `sheet` draws a
-contact sheet, `page` writes a web page, `table` a table, and `files` puts each into a file and reads a grid from it.
+From the ground up: `axis_names`, `axis_values` and `axis_table` read what varies, `changes` puts it into a request,
+`dimensions` and `plan` lay it out, and `planning` makes a plan of what a user gives. `cell` and `cell_store` are the
+pictures, `runner` makes the missing ones in order, `estimate` and `preparation` say beforehand what that costs, and
+`grid_run` follows it. `cell_array` is the labelled array with its exports (`sheet`, `web_page`, `table`, `files`), and
+`grid` is what users hold.
 """
 
 from __future__ import annotations
 
 from .cell import Cell, Cells
 from .grid import Grid, make_grid
-from .plan import Plan, plan
+from .plan import Plan
+from .planning import plan
 
 __all__ = ["Cell", "Cells", "Grid", "Plan", "make_grid", "plan"]

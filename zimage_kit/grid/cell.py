@@ -1,4 +1,4 @@
-"""Cell: one place of a grid, with what stands there, how it came about, and what was said of it."""
+"""Cell: one place of a grid, with its picture, trace, rating and state."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from ..errors import BadRequest, ZImageError
 from ..recipe.artifact import Artifact, Trace
 from ..recipe.request import Request
-from .axes import Point
 from .cell_store import CellStore, Mark
-from .plan import Place
+from .dimensions import Place, Point
 
 if TYPE_CHECKING:
     from ..engine.preflight import Checked
@@ -33,19 +32,19 @@ class Cell:
         self.computed = False
         self.checked: Checked | None = None
         self._store = store
-        self._asked: Request | None = None
+        self._requested: Request | None = None
         self._recipe: tuple[Request, Trace, tuple[int, int]] | None = None
 
     @property
     def request(self) -> Request:
-        """The recipe: resolved, but for a cell of a reopened grid that was never made."""
+        """The resolved recipe; unresolved for a cell of a reopened grid that was never made."""
         if self.checked is not None:
             return self.checked.request
-        known = self._known()
+        known = self._stored_recipe()
         if known is not None:
             return known[0]
-        assert self._asked is not None  # a reopened grid gives it
-        return self._asked
+        assert self._requested is not None  # a reopened grid gives it
+        return self._requested
 
     @property
     def artifact(self) -> Artifact | None:
@@ -54,14 +53,14 @@ class Cell:
 
     @property
     def trace(self) -> Trace | None:
-        """How the picture came about; None for a cell that is not done."""
-        known = self._known()
+        """The picture's trace; None for a cell that is not done."""
+        known = self._stored_recipe()
         return None if known is None else known[1]
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels: the picture's, or what is asked for."""
-        known = self._known()
+        known = self._stored_recipe()
         if known is not None:
             return known[2]
         return self.request.width or 0, self.request.height or 0
@@ -101,7 +100,7 @@ class Cell:
             raise BadRequest(f"cell {self.label!r} is {self.state}", expected="a picture", mend="Wait for it first.")
         return self._store.mark(self.key)
 
-    def _known(self) -> tuple[Request, Trace, tuple[int, int]] | None:
+    def _stored_recipe(self) -> tuple[Request, Trace, tuple[int, int]] | None:
         if self._recipe is None and self.state == "done":
             self._recipe = self._store.recipe(self.key)
         return self._recipe
@@ -117,7 +116,7 @@ class Cell:
 
 
 class Cells(Sequence[Cell]):
-    """Some of a grid's cells. Equal to a number when there are so many: `grid.computed == 20`."""
+    """Some of a grid's cells. Compares equal to their number: `grid.computed == 20`."""
 
     def __init__(self, cells: Sequence[Cell] = ()) -> None:
         self._cells = tuple(cells)

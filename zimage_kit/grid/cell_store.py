@@ -1,12 +1,11 @@
-"""The store of cells: pictures by what they depend on, so that none is made twice, whoever asks for it and when.
+"""The cell store: pictures on disk, keyed by everything that they depend on, so that none is made twice.
 
-A cell is `grids/cells/ab/abcd….png` in the outputs folder, a picture with its recipe like any other; beside it lie a
-small JPEG for views of many, and what people said of it. Nothing else is kept: a file that is gone is made again.
+A cell is `grids/cells/ab/abcd….png` in the outputs folder, a picture with its recipe like any other; beside it are a
+JPEG thumbnail and a JSON file with the rating. Nothing else is kept: a deleted file is made again.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..engine.preflight import Checked
 from ..errors import BadRequest, CannotWrite, ModelMissing, NoRecipe
@@ -27,31 +26,27 @@ from ..recipe.identity import digest, identity, key, stage_identity
 from ..recipe.request import Request
 from ..stages.extensions import build_stages
 from ..stages.stage import Stage
+from .jpeg import small_jpeg
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-THUMB = 256
-"""Pixels of a small picture's longer side."""
 LARGEST_RATING = 5
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 Fingerprints = Mapping[str, str]
-"""Of models that lie on other machines only, by name, as their workers tell them."""
+"""Fingerprints of models that are only on other machines, by name, as their workers report them."""
 
 
-def cell_key(checked: Checked, elsewhere: Fingerprints) -> str:
+def cell_key(checked: Checked, remote: Fingerprints) -> str:
     """What a cell's picture depends on, as 40 hexadecimal digits.
 
     SHA-256 of the resolved request, the fingerprint of the model's files, that of each LoRA's file, and each stage's
     version with the state of the files that it names.
     """
-    return key_of(checked.request, model_fingerprint(checked, elsewhere), lora_fingerprints(checked))
+    return key_of(checked.request, model_fingerprint(checked, remote), lora_fingerprints(checked))
 
 
-def model_fingerprint(checked: Checked, elsewhere: Fingerprints) -> str:
-    """What identifies the files of a request's model; empty where nobody has told it."""
-    return fingerprint(checked.directory) if checked.directory else elsewhere.get(checked.spec.name, "")
+def model_fingerprint(checked: Checked, remote: Fingerprints) -> str:
+    """What identifies the files of a request's model; empty if unknown."""
+    return fingerprint(checked.directory) if checked.directory else remote.get(checked.spec.name, "")
 
 
 def lora_fingerprints(checked: Checked) -> list[str]:
@@ -83,24 +78,24 @@ def is_key(text: object) -> bool:
 
 @dataclass(frozen=True)
 class Mark:
-    """What somebody said of a picture: a rating from 1 to 5 (0: none), and whether it won."""
+    """A picture's rating from 1 to 5 (0: none), and whether it was picked as the winner."""
 
     rating: int = 0
     winner: bool = False
 
 
 class CellStore:
-    """Cells on the disk. Any number of processes may use one folder at a time: files appear whole."""
+    """Cells on disk. Several processes may share a folder: files are written atomically."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (folder or outputs_dir() / "grids" / "cells").absolute()
 
     def path(self, key: str) -> Path:
-        """Where the picture of a cell lies, or will lie."""
+        """Path of a cell's picture, existing or not."""
         return self.folder / key[:2] / f"{key}.png"
 
     def has(self, key: str) -> bool:
-        """Whether the picture is there, whole: a PNG that was cut off lacks its last chunk."""
+        """Whether the picture exists and is complete: a truncated PNG lacks its last chunk."""
         try:
             with self.path(key).open("rb") as file:
                 file.seek(-len(_PNG_END), os.SEEK_END)
@@ -109,31 +104,31 @@ class CellStore:
             return False
 
     def readable(self, key: str) -> bool:
-        """Whether the picture is there and its recipe can be read; `has` is quicker and does not look inside."""
+        """Whether the picture exists and its recipe can be read; slower than `has`."""
         return self.has(key) and self.recipe(key) is not None
 
     def write(self, key: str, artifact: Artifact) -> int:
-        """Keep a picture; returns the bytes that it takes. Raises CannotWrite.
+        """Store a picture; returns its bytes on disk. Raises CannotWrite.
 
-        One that was at hand in the session has no times: it does not replace one that is there with those it took.
+        A picture from the session's cache has no timings: it does not replace a stored one, which has them.
         """
         path, small, whole = self.path(key), small_jpeg(artifact.image), artifact.png_bytes()
         write_whole(path.with_suffix(".jpg"), small)
-        try:  # last: it says that all is there
+        try:  # last: its presence means complete
             write_whole(path, whole, replace=not artifact.trace.cached)
         except FileExistsError:
-            if not self.has(key):  # what is there was cut off
+            if not self.has(key):  # the stored one is truncated
                 write_whole(path, whole)
         artifact.path = path
         return len(small) + len(whole)
 
     def forget(self, key: str) -> None:
-        """Remove a picture, so that it is made again; what was said of it stays."""
+        """Delete a picture, so that it is made again; its rating stays."""
         for suffix in (".png", ".jpg"):
             self.path(key).with_suffix(suffix).unlink(missing_ok=True)
 
     def read(self, key: str) -> Artifact | None:
-        """The picture again; None where it is not (any more), or cannot be read."""
+        """The picture; None if it is missing or unreadable."""
         try:
             return read(self.path(key))
         except NoRecipe:
@@ -147,7 +142,7 @@ class CellStore:
             return None
 
     def thumb(self, key: str) -> bytes | None:
-        """A JPEG of at most `THUMB` pixels a side; made again where it is missing. None as for `read`."""
+        """A JPEG of at most `THUMBNAIL_SIDE` pixels a side; made again where it is missing. None as for `read`."""
         path = self.path(key).with_suffix(".jpg")
         try:
             return path.read_bytes()
@@ -156,22 +151,22 @@ class CellStore:
             if artifact is None:
                 return None
             small = small_jpeg(artifact.image)
-            with suppress(CannotWrite):  # somebody else's folder, to be read only
+            with suppress(CannotWrite):  # a read-only folder
                 write_whole(path, small)
             return small
 
     def mark(self, key: str) -> Mark:
-        """What was said of a picture."""
+        """A picture's rating and winner flag."""
         try:
             data: dict[str, Any] = json.loads(self.path(key).with_suffix(".json").read_bytes())
             return Mark(int(data["rating"]), bool(data["winner"]))
         except FileNotFoundError:
             return Mark()
         except (OSError, ValueError, KeyError, TypeError):
-            return Mark()  # a damaged note is worth no error; the next one replaces it
+            return Mark()  # a damaged file is replaced by the next rating
 
     def set_mark(self, key: str, mark: Mark) -> None:
-        """Say something of a picture. Raises BadRequest and CannotWrite."""
+        """Set a picture's rating and winner flag. Raises BadRequest and CannotWrite."""
         if not isinstance(mark.rating, int) or not 0 <= mark.rating <= LARGEST_RATING:
             raise BadRequest(f"rating={mark.rating!r}", expected=f"1 to {LARGEST_RATING}, or 0 for none")
         path = self.path(key).with_suffix(".json")
@@ -179,17 +174,3 @@ class CellStore:
             path.unlink(missing_ok=True)
         else:
             write_whole(path, json.dumps(vars(mark)).encode())
-
-
-def small_jpeg(image: Image.Image, side: int = THUMB, quality: int = 82) -> bytes:
-    """A picture as a JPEG of at most `side` pixels a side; transparent parts white."""
-    from PIL import Image
-
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if max(image.size) > side:
-        image = image.copy()
-        image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=quality)
-    return out.getvalue()

@@ -1,4 +1,4 @@
-"""Diversity: how much pictures differ that only differ in their seed, or in any other axis, as one number.
+"""Diversity: how much pictures differ along an axis, such as the seed, as one number.
 
 The mean colour difference (CIE 1976) of all pairs. Two pictures are reduced to 32 x 32 areas, the mean of each area is
 taken to CIELAB, and the distance is the mean of ΔE*ab over the areas: it sees where things are and what colour they
@@ -17,12 +17,12 @@ from PIL import Image
 from ..errors import BadRequest, closest
 from ..text.tables import table
 from .cell import Cell
-from .plan import ROLES, Role
+from .dimensions import ROLES, Role
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .grid import Grid
+    from .cell_array import CellArray
 
 SIDE = 32
 DEFINITION = (
@@ -77,7 +77,7 @@ class Diversity:
         return f"{table(head, rows)}<p><small>{DEFINITION}{self._left_out}</small></p>"
 
 
-def diversity(grid: Grid, axis: str = "seed") -> Diversity:
+def diversity(grid: CellArray, axis: str = "seed") -> Diversity:
     """How much the pictures along an axis differ, by groups that agree in everything else.
 
     An axis that goes in step with others is compared together with them. Raises BadRequest for an axis that the grid

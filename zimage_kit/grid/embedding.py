@@ -1,4 +1,4 @@
-"""Embedding: a grid's pictures as JPEGs inside of a page, each once, and small enough together."""
+"""Embedding: a grid's pictures as JPEGs inside a page, each once, within a total size."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from ..errors import BadRequest
 from .cell import Cell
-from .cell_store import THUMB, small_jpeg
+from .jpeg import THUMBNAIL_SIDE, small_jpeg
 
-_SMALLEST = 32  # pixels of a picture's longer side; less shows nothing
+_SMALLEST = 32  # pixels of a picture's longer side
 _ONE_FOR_BOTH = 320  # pixels; up to here a picture is its own small one
 _SAMPLE = 12  # pictures from which the bytes of all are estimated
 
@@ -95,7 +95,7 @@ def _encoded(cell: Cell, side: int, quality: int) -> _Pair:
         return None, None
     if min(side, max(artifact.image.size)) <= _ONE_FOR_BOTH:
         return _base64(small_jpeg(artifact.image, side, quality)), None
-    small = cell.thumb or small_jpeg(artifact.image, THUMB)
+    small = cell.thumb or small_jpeg(artifact.image, THUMBNAIL_SIDE)
     return _base64(small), _base64(small_jpeg(artifact.image, side, quality))
 
 

@@ -1,6 +1,6 @@
-"""Pace: how long pictures took here and how large their files are, to say beforehand what a grid will cost.
+"""Estimates: time and disk space of a grid, from what pictures took and weighed on this machine before.
 
-A small file beside the cells. It can be thrown away; it then begins to learn anew.
+The measurements are a small file beside the cells. It is a cache and can be deleted.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _DRAWING = ("encode", "denoise", "decode")
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a grid will cost: cells in all, those to be made, how many drawings these take, seconds, bytes on the disk.
+    """Cost of a grid: all cells, new cells, denoising runs that these take, seconds, bytes on disk.
 
-    `seconds` None: nothing like it has been measured here yet. `at_least`: some of its stages have not been.
+    `seconds` is None if nothing comparable has been measured; `at_least`: some of its stages have not been.
     """
 
     cells: int
@@ -40,11 +40,11 @@ class Estimate:
     def __str__(self) -> str:
         cells = f"{self.cells} cell{'s' * (self.cells != 1)}"
         if not self.new:
-            return f"{cells}, all there already"
+            return f"{cells}, all made already"
         new = "all new" if self.new == self.cells else f"{self.new} new"
         less = f" from {self.drawings} drawing{'s' * (self.drawings != 1)}" if self.drawings < self.new else ""
         time = (
-            "time not known yet"
+            "time unknown"
             if self.seconds is None
             else f"{'at least' if self.at_least else 'about'} {duration(self.seconds)}"
         )
@@ -60,8 +60,8 @@ def kind_of(request: Request, model: str) -> str:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A picture to be made: its request, its model's fingerprint, and whether it is drawn or only finished."""
+class PlannedPicture:
+    """A picture to be made: its request, its model's fingerprint, and whether it is denoised or only finished."""
 
     request: Request
     model: str
@@ -69,28 +69,28 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class _Took:
-    """Seconds of drawing and of finishing (stages; None: unknown), and the bytes on the disk."""
+class _Measured:
+    """Seconds of drawing and of stages (None: unknown), and bytes on disk."""
 
     drawing: float
     finishing: float | None
     bytes: float
 
 
-class Pace:
+class CostModel:
     """Measurements by kind. Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._kinds: dict[str, list[_Took]] = {}
+        self._kinds: dict[str, list[_Measured]] = {}
         try:
             data = json.loads(path.read_bytes())
-            self._kinds = {str(kind): [_Took(*map(float, row)) for row in rows] for kind, rows in data.items()}
+            self._kinds = {str(kind): [_Measured(*map(float, row)) for row in rows] for kind, rows in data.items()}
         except (OSError, ValueError, TypeError, AttributeError):
-            pass  # a cache: what cannot be read is learnt anew
+            pass  # a cache: measured again
 
-    def learn(self, request: Request, trace: Trace, size: int) -> None:
-        """A picture was made: remember its seconds, without loading, and the bytes that it takes."""
+    def record(self, request: Request, trace: Trace, size: int) -> None:
+        """Add a picture's seconds, without loading, and its bytes on disk. Cached pictures are ignored."""
         took = trace.milliseconds
         if trace.cached or "total" not in took:
             return
@@ -98,11 +98,11 @@ class Pace:
         finishing = took["total"] - took.get("import", 0.0) - took.get("load", 0.0) - drawing
         with self._lock:
             kind = self._kinds.setdefault(kind_of(request, trace.fingerprint), [])
-            kind.append(_Took(drawing / 1000, max(0.0, finishing / 1000), size))
+            kind.append(_Measured(drawing / 1000, max(0.0, finishing / 1000), size))
             del kind[:-_KEPT]
 
     def save(self) -> None:
-        """Write it down; a disk that takes nothing more has been complained about by then."""
+        """Write the measurements. A full disk is ignored here: storing the pictures reports it."""
         with self._lock:
             rows = {kind: [list(vars(took).values()) for took in self._kinds[kind]] for kind in self._kinds}
         try:
@@ -110,9 +110,9 @@ class Pace:
         except CannotWrite:
             return
 
-    def estimate(self, cells: int, new: int, asked: Sequence[Asked], workers: int) -> Estimate:
-        """For the pictures to be made, those beneath others among them, spread over so many workers."""
-        found = [(each, self._of(each)) for each in asked]
+    def estimate(self, cells: int, new: int, pictures: Sequence[PlannedPicture], workers: int) -> Estimate:
+        """Cost of these pictures, base pictures included, spread over `workers`."""
+        found = [(each, self._of(each)) for each in pictures]
         known = [
             (took.drawing if each.drawn else 0.0) + (took.finishing or 0.0) for each, took in found if took is not None
         ]
@@ -123,21 +123,21 @@ class Pace:
             for (_, took), count in zip(found, pixels, strict=True)
         ]
         unknown = any(took is not None and took.finishing is None for _, took in found)
-        return Estimate(cells, new, sum(each.drawn for each in asked), seconds, int(sum(size)), unknown)
+        return Estimate(cells, new, sum(each.drawn for each in pictures), seconds, int(sum(size)), unknown)
 
-    def _of(self, asked: Asked) -> _Took | None:
-        """What a picture of this kind takes, or the nearest one by its work, rather with the same stages."""
-        wanted = kind_of(asked.request, asked.model)
+    def _of(self, picture: PlannedPicture) -> _Measured | None:
+        """Median of this kind, else scaled from the nearest kind by pixels x steps, preferably with the same stages."""
+        wanted = kind_of(picture.request, picture.model)
         model, _, _, twice, stages = wanted.split("|")
         alike = [kind for kind in self._kinds if (parts := kind.split("|"))[0] == model and parts[3] == twice]
         same = [kind for kind in alike if kind.split("|")[4] == stages]
-        near = same or alike  # the drawing is the same whatever stages come behind it
+        near = same or alike  # drawing takes the same whatever stages follow
         if not near:
             return None
         kind = min(near, key=lambda kind: abs(_work(kind) - _work(wanted)))
         work, area = _work(wanted) / max(1, _work(kind)), _area(wanted) / max(1, _area(kind))
         rows = self._kinds[kind]
-        return _Took(
+        return _Measured(
             median(row.drawing for row in rows) * work,
             median(row.finishing or 0.0 for row in rows) * area if same else None,
             median(row.bytes for row in rows) * area,

@@ -1,4 +1,4 @@
-"""Files: how a grid is written down and read again. Every kind but the table holds the grid's recipe, and reopens.
+"""Files: how a grid is saved and opened. Every kind but the table contains the grid's recipe and can be reopened.
 
 The recipe is JSON: in a PNG as the text chunk `zimage_kit_grid`; in a JPEG as comments that begin with that name, in as
 many segments of 64 KB as it takes; in a page as a script element of that name; in a .json by itself.
@@ -7,7 +7,6 @@ many segments of 64 KB as it takes; in a page as a script element of that name; 
 from __future__ import annotations
 
 import inspect
-import io
 import json
 import re
 import struct
@@ -21,25 +20,22 @@ from ..errors import BadRequest, CannotWrite, NoRecipe
 from ..files import write_whole
 from ..library.store import outputs_dir, slug_of
 from ..recipe import png
-from .sheet import MEGAPIXELS, Fit, drawn, layouts_of
+from .jpeg import MARK, check_quality, comments, encode_jpeg, with_comments
+from .sheet import MEGAPIXELS, Fit, layouts_of, render
 from .table import to_csv
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from .grid import Grid
+    from .cell_array import CellArray
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-_SEGMENT = 65_000  # bytes of a comment; its length has to go into 16 bits
-_LARGEST_RECIPE = 256 * 2**20  # bytes that a compressed chunk may unfold to
-_MARK = png.GRID.encode()
+_LARGEST_RECIPE = 256 * 2**20  # bytes of a decompressed chunk
 
 
-def save(grid: Grid, path: Path, **options: Any) -> list[Path]:
-    """Write the grid into the kind of file that the ending says; returns the files. Those that are there are replaced.
+def save(grid: CellArray, path: Path, **options: Any) -> list[Path]:
+    """Write the grid in the format of the path's extension; returns the files. Existing files are replaced.
 
-    Several sheets become `name-1.png`, `name-2.png` … Raises CannotWrite for other endings and for what the disk says,
-    BadRequest for an option that this kind does not have.
+    Several sheets become `name-1.png`, `name-2.png` … Raises CannotWrite for other extensions and for errors of the
+    disk, BadRequest for an option that this format does not have.
     """
     path = path.expanduser()
     write = WRITERS.get(path.suffix.lower())
@@ -62,7 +58,7 @@ def save(grid: Grid, path: Path, **options: Any) -> list[Path]:
     return paths
 
 
-def dated_path(grid: Grid) -> Path:
+def dated_path(grid: CellArray) -> Path:
     """A free path in the outputs folder, by today's date and time: `YYYY-MM-DD/HHMMSS-grid-slug.png`."""
     now = datetime.now()
     stem = f"{now.strftime('%H%M%S')}-grid-{slug_of(grid.title or grid.plan.base.prompt) or 'sheet'}"
@@ -73,13 +69,13 @@ def dated_path(grid: Grid) -> Path:
     return path
 
 
-def recipe_text(grid: Grid) -> str:
+def recipe_text(grid: CellArray) -> str:
     """The grid's recipe as compact JSON."""
     return json.dumps(grid.recipe(), ensure_ascii=False, separators=(",", ":"))
 
 
 def _png_files(
-    grid: Grid,
+    grid: CellArray,
     cell: int | None = None,
     label_size: float | None = None,
     max_megapixels: float = MEGAPIXELS,
@@ -89,11 +85,11 @@ def _png_files(
 
     chunks = {png.GRID: recipe_text(grid), png.SOFTWARE: f"zimage_kit {__version__}"}
     for layout in layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit):
-        yield png.encode(drawn(layout), chunks)
+        yield png.encode(render(layout), chunks)
 
 
 def _jpeg_files(
-    grid: Grid,
+    grid: CellArray,
     cell: int | None = None,
     label_size: float | None = None,
     max_megapixels: float = MEGAPIXELS,
@@ -103,32 +99,20 @@ def _jpeg_files(
     check_quality(quality)
     recipe = recipe_text(grid).encode()
     for layout in layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit):
-        yield _with_comments(_as_jpeg(drawn(layout), quality), recipe)
+        yield with_comments(encode_jpeg(render(layout), quality), recipe)
 
 
-def check_quality(quality: object) -> None:
-    """Raise BadRequest for what is no quality of a JPEG."""
-    if not isinstance(quality, int) or not 1 <= quality <= 100:
-        raise BadRequest(f"quality={quality!r}", expected="a whole number, 1 to 100")
+def _html_files(grid: CellArray, max_bytes: int = 80_000_000, quality: int = 88) -> Iterator[bytes]:
+    from .web_page import render_web_page
+
+    yield render_web_page(grid, max_bytes=max_bytes, quality=quality)
 
 
-def _as_jpeg(sheet: Image.Image, quality: int) -> bytes:
-    out = io.BytesIO()
-    sheet.save(out, "JPEG", quality=quality, subsampling="4:4:4")  # thin letters would smear at half the colours
-    return out.getvalue()
+def _csv_files(grid: CellArray, only: str | Sequence[str] | None = None) -> Iterator[bytes]:
+    yield to_csv(grid, only).encode("utf-8-sig")  # with a byte order mark, by which Excel recognises UTF-8
 
 
-def _html_files(grid: Grid, max_bytes: int = 80_000_000, quality: int = 88) -> Iterator[bytes]:
-    from .web_page import draw_page
-
-    yield draw_page(grid, max_bytes=max_bytes, quality=quality)
-
-
-def _csv_files(grid: Grid, only: str | Sequence[str] | None = None) -> Iterator[bytes]:
-    yield to_csv(grid, only).encode("utf-8-sig")  # the mark by which Excel knows that it is UTF-8
-
-
-def _json_files(grid: Grid) -> Iterator[bytes]:
+def _json_files(grid: CellArray) -> Iterator[bytes]:
     yield (json.dumps(grid.recipe(), ensure_ascii=False, indent=1) + "\n").encode()
 
 
@@ -136,13 +120,13 @@ WRITERS: dict[str, Callable[..., Iterator[bytes]]] = {
     ".png": _png_files, ".jpg": _jpeg_files, ".jpeg": _jpeg_files, ".html": _html_files, ".csv": _csv_files,
     ".json": _json_files,
 }  # fmt: skip
-"""What each ending stands for; the parameters behind the grid are its options."""
+"""Writer by extension; its parameters after `grid` are the options."""
 
 
 def read_recipe_of_grid(path: Path) -> dict[str, Any]:
-    """The recipe that `save` put into a file, which is known by its content and not by its name.
+    """The recipe in a file that `save` wrote; the format is recognised by content, not by name.
 
-    Raises NoRecipe for files that hold none, and BadRequest for one that holds something else under its name.
+    Raises NoRecipe for files without one, and BadRequest for a damaged one.
     """
     try:
         content = path.read_bytes()
@@ -153,18 +137,18 @@ def read_recipe_of_grid(path: Path) -> dict[str, Any]:
     if content.startswith(_PNG):
         text = _from_png(path, content)
     elif content.startswith(_JPEG):
-        text = b"".join(comment.removeprefix(_MARK) for comment in _comments(content))
+        text = b"".join(comment.removeprefix(MARK) for comment in comments(content))
     elif content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
         text = content
     else:
-        found = re.search(rb'<script type="application/json" id="%s">(.*?)</script>' % _MARK, content, re.DOTALL)
+        found = re.search(rb'<script type="application/json" id="%s">(.*?)</script>' % MARK, content, re.DOTALL)
         text = found[1] if found else b""
     if not text:
         csv = " A table has no layout: session.grid(base, path) reads its axes." if path.suffix == ".csv" else ""
         raise NoRecipe(
             f"{path} holds no grid",
             expected="a .json, .png, .jpg or .html that grid.save wrote",
-            mend=csv or "Sheets lose their grid when they are edited, screenshot or sent through most messengers.",
+            mend=csv or "Editors, screenshots and most messengers strip the grid from a sheet.",
         )
     try:
         data = json.loads(text)
@@ -174,7 +158,7 @@ def read_recipe_of_grid(path: Path) -> dict[str, Any]:
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise ValueError("its cells are no names")
     except ValueError as error:
-        raise BadRequest(f"{path} holds no grid of ours ({error})", mend="Give a file that grid.save wrote.") from None
+        raise BadRequest(f"{path} is not a saved grid ({error})", mend="Give a file that grid.save wrote.") from None
     return data
 
 
@@ -183,7 +167,7 @@ def _from_png(path: Path, content: bytes) -> bytes:
     for kind, data in _chunks(content):
         if kind == b"iTXt":
             name, _, rest = data.partition(b"\0")
-            if name == _MARK:
+            if name == MARK:
                 text = rest[2:].split(b"\0", 2)[-1]
                 return _unfolded(text) if rest[:1] == b"\1" else text
             if name == png.RECIPE.encode():
@@ -192,7 +176,7 @@ def _from_png(path: Path, content: bytes) -> bytes:
 
 
 def _unfolded(text: bytes) -> bytes:
-    """Of a chunk that another program has compressed; empty where it is damaged."""
+    """A compressed text, as other programs write it; empty if it is damaged."""
     try:
         return zlib.decompressobj().decompress(text, _LARGEST_RECIPE)
     except zlib.error:
@@ -206,22 +190,3 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         length, kind = struct.unpack(">I4s", content[at : at + 8])
         yield kind, content[at + 8 : at + 8 + length]
         at += 12 + length
-
-
-def _with_comments(jpeg: bytes, text: bytes) -> bytes:
-    """A JPEG with the text in comment segments, behind its first segment (JFIF's place)."""
-    end = 4 + struct.unpack(">H", jpeg[4:6])[0]
-    parts = [_MARK + text[start : start + _SEGMENT] for start in range(0, len(text), _SEGMENT)]
-    segments = b"".join(b"\xff\xfe" + struct.pack(">H", len(part) + 2) + part for part in parts)
-    return jpeg[:end] + segments + jpeg[end:]
-
-
-def _comments(jpeg: bytes) -> Iterator[bytes]:
-    """Our comments of a JPEG, in order; up to where the picture begins."""
-    at = 2
-    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] not in (0xDA, 0xD9):
-        length = struct.unpack(">H", jpeg[at + 2 : at + 4])[0]
-        segment = jpeg[at + 4 : at + 2 + length]
-        if jpeg[at + 1] == 0xFE and segment.startswith(_MARK):
-            yield segment
-        at += 2 + length

@@ -1,7 +1,7 @@
-"""Labels: what stands on a contact sheet, in letters that its font has, broken into lines that fit their place.
+"""Labels: texts of a contact sheet, in characters that its font has, broken into lines that fit.
 
-Chinese breaks between characters by its rules of punctuation, English between words (`breaking`). What is too long for
-its place shows its beginning and a number, and stands in full at the foot of the sheet.
+Chinese breaks between characters by its punctuation rules, English between words (`text.line_breaks`). A text that is
+too long is cut and numbered, and printed in full as a footnote.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Layout: where everything of one contact sheet stands, before anything is drawn. Pixels, origin top left."""
+"""Layout: positions of everything on one contact sheet, before it is drawn. Pixels, origin top left."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .cell import Cell
+from .dimensions import Place
 from .labels import Footnotes, Label, Letters
-from .plan import Place
-from .sheet_content import Matter, Part
+from .sheet_content import Part, SheetContent
 
 _TITLE, _PROMPT, _PAGE, _SMALL = 1.9, 1.45, 1.25, 0.84  # sizes of letters, of the labels'
 _HEADER_LINES, _FLOW_LINES = 4, 3
@@ -82,29 +82,29 @@ class Track:
             x += width + self.gap
 
 
-def lay_out(matter: Matter, part: Part, cell: int, letters: float) -> Layout:
+def lay_out(content: SheetContent, part: Part, cell: int, letters: float) -> Layout:
     """A sheet whose pictures have `cell` pixels on their longer side at most, and labels of `letters` pixels."""
-    return _Setting(matter, part, cell, letters).layout
+    return _Setting(content, part, cell, letters).layout
 
 
 class _Setting:
-    """One sheet on its way from top to bottom."""
+    """Lays out one sheet from top to bottom."""
 
-    def __init__(self, matter: Matter, part: Part, cell: int, size: float) -> None:
-        self.matter, self.part, self.cell = matter, part, cell
+    def __init__(self, content: SheetContent, part: Part, cell: int, size: float) -> None:
+        self.content, self.part, self.cell = content, part, cell
         self.letters, self.small = Letters(size), Letters(size * _SMALL)
         self.notes = Footnotes()
-        self.gap = max(6, round((1.1 if matter.count("inner") > 1 else 0.6) * size))
+        self.gap = max(6, round((1.1 if content.count("inner") > 1 else 0.6) * size))
         self.inner_gap = max(2, round(0.18 * size))
         self.layout = Layout(letters=self.letters, margin=round(2.2 * size))
-        lines = self._flow() if matter.flows else [[(row, column) for column in part.columns] for row in part.rows]
-        header = 0 if matter.flows else self._row_header()
+        lines = self._flow() if content.flows else [[(row, column) for column in part.columns] for row in part.rows]
+        header = 0 if content.flows else self._row_header()
         tracks = self._tracks(lines, self.layout.margin + header)
         right = max(tracks[-1].x + tracks[-1].width, self.layout.margin + round(_NARROWEST_EMS * size))
         self.layout.width = right + self.layout.margin
         self.y = self.layout.margin
         self._title()
-        if not matter.flows:
+        if not content.flows:
             self._column_headers(tracks)
         for line in lines:
             self._line(line, tracks)
@@ -115,10 +115,10 @@ class _Setting:
     def _flow(self) -> list[list[tuple[int, int]]]:
         """Columns broken into lines: about half as wide again as high, and the last line as full as can be."""
         columns = list(self.part.columns)
-        inner = self.matter.count("inner")
+        inner = self.content.count("inner")
         best = 1
         if len(columns) * inner > 4:
-            shapes = [self.matter.sizes[place] for place in self._all(columns)]
+            shapes = [self.content.sizes[place] for place in self._all(columns)]
             ratio = sum(width / height for width, height in shapes) / len(shapes) * inner
             wanted = math.sqrt(1.6 * len(columns) / ratio)
             options = range(max(1, math.floor(0.75 * wanted)), max(1, math.ceil(1.35 * wanted)) + 1)
@@ -128,21 +128,21 @@ class _Setting:
         return [[(0, column) for column in columns[start : start + best]] for start in range(0, len(columns), best)]
 
     def _all(self, columns: Sequence[int]) -> list[Place]:
-        return [place for column in columns for place in self.matter.places(self.part.page, 0, column)]
+        return [place for column in columns for place in self.content.places(self.part.page, 0, column)]
 
     def _places(self, row: int, column: int) -> list[Place]:
-        return self.matter.places(self.part.page, row, column)
+        return self.content.places(self.part.page, row, column)
 
     def _fitted(self, place: Place) -> tuple[int, int]:
         """A picture's size on the sheet: its own shape, `cell` pixels on the longer side."""
-        width, height = self.matter.sizes[place]
+        width, height = self.content.sizes[place]
         scale = self.cell / max(width, height)
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     def _row_header(self) -> int:
         """Width of the row headers with the gap behind them; 0 without rows. Sets their letters' place."""
         self.row_width = 0
-        labels = [self.matter.labels["rows"][row] for row in self.part.rows] if "rows" in self.matter.labels else []
+        labels = [self.content.labels["rows"][row] for row in self.part.rows] if "rows" in self.content.labels else []
         if not labels:
             return 0
         size = self.letters.size
@@ -179,25 +179,25 @@ class _Setting:
             self.y += label.height + round(gap * self.letters.size)
 
     def _title(self) -> None:
-        matter, part = self.matter, self.part
+        content, part = self.content, self.part
         begin = self.y
-        self._put(matter.title, Letters(self.letters.size * _TITLE), 3, "ink", 0.1)
-        if matter.title:
-            self._put(matter.prompt, self.letters, 3, "soft", 0.05)
+        self._put(content.title, Letters(self.letters.size * _TITLE), 3, "ink", 0.1)
+        if content.title:
+            self._put(content.prompt, self.letters, 3, "soft", 0.05)
         else:
-            self._put(matter.prompt, Letters(self.letters.size * _PROMPT), 3, "ink", 0.1)
-        page = matter.labels["pages"][part.page] if "pages" in matter.labels else ""
+            self._put(content.prompt, Letters(self.letters.size * _PROMPT), 3, "ink", 0.1)
+        page = content.labels["pages"][part.page] if "pages" in content.labels else ""
         sheet = f"sheet {part.number} of {part.count}" if part.count > 1 else ""
-        self._put("  ·  ".join(filter(None, (matter.settings, sheet))), self.small, 2, "faint", 0.0)
+        self._put("  ·  ".join(filter(None, (content.settings, sheet))), self.small, 2, "faint", 0.0)
         if page:
             self.y += round(0.7 * self.letters.size)
             self._put(page, Letters(self.letters.size * _PAGE), 3, "ink", 0.0)
         if self.y > begin:
-            self.y += round((1.1 if matter.flows else 0.9) * self.letters.size)
+            self.y += round((1.1 if content.flows else 0.9) * self.letters.size)
 
     def _column_headers(self, tracks: Sequence[Track]) -> None:
         """Bottom-aligned above their columns; the inner ones smaller, beneath them."""
-        labels = self.matter.labels
+        labels = self.content.labels
         if "columns" in labels:
             fitted = [
                 self.notes.fit(labels["columns"][column], self.letters, track.width, _HEADER_LINES)
@@ -217,7 +217,7 @@ class _Setting:
         placed = [
             (self.notes.fit(text, self.small, width, 2), x + width / 2)
             for track in tracks
-            for text, (x, width) in zip(self.matter.labels["inner"], track.slots(), strict=True)
+            for text, (x, width) in zip(self.content.labels["inner"], track.slots(), strict=True)
         ]
         height = max(label.height for label, _ in placed)
         self.layout.texts += [Text(label, x, y, "soft", 0.5) for label, x in placed]
@@ -230,31 +230,31 @@ class _Setting:
         for each, track in zip(places, tracks, strict=False):
             for place, (x, room) in zip(each, track.slots(), strict=True):
                 width, tall = self._fitted(place)
-                rating, winner = self.matter.marks.get(place, (0, False))
-                top = self.y + (height - tall) // (1 if self.matter.flows else 2)
+                rating, winner = self.content.marks.get(place, (0, False))
+                top = self.y + (height - tall) // (1 if self.content.flows else 2)
                 self.layout.slots.append(
-                    Slot(self.matter.cells[place], x + (room - width) // 2, top, width, tall, rating, winner)
+                    Slot(self.content.cells[place], x + (room - width) // 2, top, width, tall, rating, winner)
                 )
-        if not self.matter.flows and self.row_width:
+        if not self.content.flows and self.row_width:
             label = self._row_label(line[0][0], height)
             self.layout.texts.append(Text(label, self.layout.margin, self.y + (height - label.height) / 2))
         self.y += height
-        if any(any(self.matter.marks.get(place, ())) for each in places for place in each):
+        if any(any(self.content.marks.get(place, ())) for each in places for place in each):
             self.y += round(1.15 * self.letters.size)  # the strip of stars
-        if self.matter.flows:
+        if self.content.flows:
             self._flow_labels(line, tracks)
         self.y += self.gap
 
     def _row_label(self, row: int, height: int) -> Label:
         most = max(1, int(height // self.letters.step))
-        return self.notes.fit(self.matter.labels["rows"][row], self.letters, self.row_width, most)
+        return self.notes.fit(self.content.labels["rows"][row], self.letters, self.row_width, most)
 
     def _flow_labels(self, line: Sequence[tuple[int, int]], tracks: Sequence[Track]) -> None:
         self.y += round(0.25 * self.letters.size)
-        if "inner" in self.matter.labels:
+        if "inner" in self.content.labels:
             self.y += self._inner_headers(tracks[: len(line)], self.y)
         fitted = [
-            self.notes.fit(self.matter.labels["columns"][column], self.letters, track.width, _FLOW_LINES)
+            self.notes.fit(self.content.labels["columns"][column], self.letters, track.width, _FLOW_LINES)
             for (_, column), track in zip(line, tracks, strict=False)
         ]
         for label, track in zip(fitted, tracks, strict=False):

@@ -1,4 +1,4 @@
-"""Before a grid is made: its cells are checked against the session, and what it will cost is told."""
+"""Before a grid is made: its cells are checked against the session, and its cost is shown and confirmed."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ..recipe.artifact import Artifact
 from ..text.tables import notebook
 from .cell import Cell
 from .cell_store import CellStore, Fingerprints, cell_key
-from .estimate import Asked, Estimate, Pace
+from .estimate import CostModel, Estimate, PlannedPicture
 from .plan import Plan
-from .runner import Work
+from .runner import PictureTask
 
 if TYPE_CHECKING:
     from ..session.job import Job
     from ..session.session import Session
 
 ASK_ABOVE = 200
-"""New cells."""
+"""New cells; above this the user is asked."""
 
 
-class Bench:
+class SessionJobs:
     """What a runner needs of a session."""
 
     def __init__(self, session: Session) -> None:
@@ -41,49 +41,49 @@ class Bench:
         """The same from a picture that has the request's first stages already."""
         return self._session._extend(base, checked.request, checked.notes, "batch")
 
-    def workers(self) -> int:
-        """How many of them work for the session."""
+    def worker_count(self) -> int:
+        """Number of the session's workers."""
         return len(self._session.status().workers)
 
-    def gone(self) -> bool:
+    def closed(self) -> bool:
         """Whether the session itself has ended."""
         return self._session._engine.closed
 
 
-def pace_of(store: CellStore) -> Pace:
-    """What was measured of pictures in this store."""
-    return Pace(store.folder.parent / "pace.json")
+def cost_model_of(store: CellStore) -> CostModel:
+    """The cost model measured on pictures of this store."""
+    return CostModel(store.folder.parent / "pace.json")
 
 
-def cost(session: Session, store: CellStore, works: Sequence[Work], cells: int) -> Estimate:
-    """What it costs to make these works, of a grid of so many cells."""
-    own = {work.key for work in works}
-    beneath = {work.base[0]: work for work in works if work.base is not None and work.base[0] not in own}
-    asked = [Asked(work.checked.request, work.model, drawn=work.base is None) for work in works]
-    asked += [
-        Asked(work.base[1].request, work.model)
-        for key, work in beneath.items()
-        if work.base is not None and not store.has(key)
+def cost(session: Session, store: CellStore, tasks: Sequence[PictureTask], cells: int) -> Estimate:
+    """What these tasks cost, for a grid with `cells` cells in all."""
+    own = {task.key for task in tasks}
+    bases = {task.base[0]: task for task in tasks if task.base is not None and task.base[0] not in own}
+    pictures = [PlannedPicture(task.checked.request, task.model, drawn=task.base is None) for task in tasks]
+    pictures += [
+        PlannedPicture(task.base[1].request, task.model)
+        for key, task in bases.items()
+        if task.base is not None and not store.has(key)
     ]
-    return pace_of(store).estimate(cells, len(works), asked, Bench(session).workers())
+    return cost_model_of(store).estimate(cells, len(tasks), pictures, SessionJobs(session).worker_count())
 
 
-def elsewhere_of(session: Session) -> Fingerprints:
-    """Fingerprints of models that are not on this disk, as the session's workers tell them."""
+def remote_fingerprints_of(session: Session) -> Fingerprints:
+    """Fingerprints of the models on the session's workers, by name."""
     found: dict[str, set[str]] = {}
     for worker in session.status().workers:
-        for name, told in worker.fingerprints.items():
-            found.setdefault(name, set()).add(told)
+        for name, digest in worker.fingerprints.items():
+            found.setdefault(name, set()).add(digest)
     return {name: "+".join(sorted(each)) for name, each in found.items()}
 
 
-def check_cells(session: Session, cells: Sequence[Cell], elsewhere: Fingerprints, plan: Plan) -> None:
-    """Resolve every cell and give it its key. Raises the first problem with the cell's name, and how many have one."""
+def check_cells(session: Session, cells: Sequence[Cell], remote_fingerprints: Fingerprints, plan: Plan) -> None:
+    """Resolve every cell and compute its key. Raises the first error, with the cell's label and their number."""
     problems: list[tuple[Cell, ZImageError]] = []
     for cell in cells:
         try:
             cell.checked = session._checked(plan.request(cell.place), {})
-            cell.key = cell_key(cell.checked, elsewhere)
+            cell.key = cell_key(cell.checked, remote_fingerprints)
         except ZImageError as error:
             problems.append((cell, error))
     if problems:
@@ -102,12 +102,12 @@ def _short(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:50]} … {text[-25:]}"
 
 
-def tell_cost(estimate: Estimate, new: int, yes: bool) -> None:
-    """Say what a grid will cost, and ask when it is much. Raises BadRequest for a no, or where nobody can be asked.
+def confirm_cost(estimate: Estimate, new: int, yes: bool) -> None:
+    """Print what a grid will cost, and ask above `ASK_ABOVE`. Raises BadRequest for a no, or if no one can answer.
 
-    Nothing of it goes to stdout, unless this is a notebook.
+    Prints to stderr, in a notebook to stdout.
     """
-    how, at_terminal = _telling.get(), sys.stderr is not None and sys.stderr.isatty()
+    how, at_terminal = _cost_output.get(), sys.stderr is not None and sys.stderr.isatty()
     if new <= ASK_ABOVE or yes:
         if notebook() is not None:
             if threading.current_thread() is threading.main_thread():  # a view's own thread has no cell to print into
@@ -123,17 +123,17 @@ def tell_cost(estimate: Estimate, new: int, yes: bool) -> None:
         ):  # no terminal; nobody at a notebook
             answer = input(f"{estimate}. Make them? [y/N] ")
     if answer.strip().lower() not in ("y", "yes", "是", "好"):
-        raise BadRequest(f"{estimate}, and nobody said yes", mend="Give yes=True (--yes), or fewer values.")
+        raise BadRequest(f"{estimate}, which was not confirmed", mend="Give yes=True (--yes), or fewer values.")
 
 
 @contextmanager
-def telling(how: Literal["line", "nothing"]) -> Iterator[None]:
-    """Meanwhile the cost of a grid is a line on stderr, terminal or not, or it is not told; a file is not asked."""
-    token = _telling.set(how)
+def cost_output(how: Literal["line", "nothing"]) -> Iterator[None]:
+    """Meanwhile a grid's cost is printed to stderr even without a terminal ("line"), or not at all ("nothing")."""
+    token = _cost_output.set(how)
     try:
         yield
     finally:
-        _telling.reset(token)
+        _cost_output.reset(token)
 
 
-_telling: ContextVar[Literal["usual", "line", "nothing"]] = ContextVar("telling", default="usual")
+_cost_output: ContextVar[Literal["usual", "line", "nothing"]] = ContextVar("telling", default="usual")

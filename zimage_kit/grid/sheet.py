@@ -1,4 +1,4 @@
-"""Sheet: a grid as a picture to print, to send or to hang on a wall. Labels around, pictures as they are."""
+"""Sheet: a grid as a contact sheet, pictures with their labels around them, to print or to send."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ..errors import BadRequest
 from .cell import Cell
 from .labels import Letters
 from .layout import Layout, Slot, lay_out
-from .sheet_content import Matter, Part, matter
+from .sheet_content import Part, SheetContent, sheet_content
 
 if TYPE_CHECKING:
-    from .grid import Grid
+    from .cell_array import CellArray
 
 Fit = Literal["scale", "pages"]
 
 LARGEST_CELL = 1024
-"""Pixels of a picture's longer side, where nothing else is said; smaller pictures keep their own."""
+"""Pixels of a picture's longer side by default; smaller pictures keep their own size."""
 SMALLEST_CELL = 48
-"""Pixels; a sheet that would need smaller ones is spread over several."""
+"""Pixels; a sheet that would need smaller cells is split into several."""
 LARGEST_SIDE = 65_500
-"""Pixels. libjpeg's limit; many programs open no other picture that is larger, either."""
+"""Pixels: libjpeg's limit, and that of many viewers."""
 MEGAPIXELS = 40.0
 
 PAPER, LINE = "#faf8f4", "#e3ded4"
@@ -40,7 +40,7 @@ _LETTERS = (14.0, 52.0)  # smallest and largest by themselves, pixels
 
 @dataclass(frozen=True)
 class _Size:
-    """What is tried: pixels of a picture's longer side, and of the labels' letters where somebody named them."""
+    """A candidate size: pixels of a picture's longer side, and of the labels' letters if they were given."""
 
     cell: int
     label_size: float | None
@@ -53,7 +53,7 @@ class _Size:
 
 
 def draw_sheets(
-    grid: Grid,
+    grid: CellArray,
     *,
     cell: int | None = None,
     label_size: float | None = None,
@@ -68,11 +68,11 @@ def draw_sheets(
     BadRequest for values that cannot be.
     """
     layouts = layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit)
-    return [drawn(layout) for layout in layouts]
+    return [render(layout) for layout in layouts]
 
 
 def layouts_of(
-    grid: Grid,
+    grid: CellArray,
     *,
     cell: int | None = None,
     label_size: float | None = None,
@@ -88,24 +88,24 @@ def layouts_of(
         raise BadRequest(f"label_size={label_size!r}", expected="6 to 400 pixels")
     if not (isinstance(max_megapixels, int | float) and 0.01 <= max_megapixels <= 2000):
         raise BadRequest(f"max_megapixels={max_megapixels!r}", expected="0.01 to 2000")
-    told = matter(grid)
-    for note in told.notes:
+    content = sheet_content(grid)
+    for note in content.notes:
         logging.getLogger("zimage_kit").warning(note)
-    own = max((max(size) for size in told.sizes.values()), default=1)
+    own = max((max(size) for size in content.sizes.values()), default=1)
     wanted = _Size(cell or max(SMALLEST_CELL, min(own, LARGEST_CELL)), label_size)
-    return _fitted(told, wanted, max_megapixels, fit)
+    return _fitted(content, wanted, max_megapixels, fit)
 
 
-def _fitted(told: Matter, wanted: _Size, most: float, fit: Fit) -> list[Layout]:
+def _fitted(content: SheetContent, wanted: _Size, most: float, fit: Fit) -> list[Layout]:
     """Layouts that keep to the limits: as wanted, or scaled, or spread; says what was done."""
 
     def fits(layout: Layout) -> bool:
         return layout.megapixels <= most and max(layout.width, layout.height) <= LARGEST_SIDE
 
     def laid(part: Part, size: _Size) -> Layout:
-        return lay_out(told, part, size.cell, size.letters)
+        return lay_out(content, part, size.cell, size.letters)
 
-    pages = told.pages()
+    pages = content.pages()
     layouts = [laid(part, wanted) for part in pages]
     if all(map(fits, layouts)):
         return layouts
@@ -147,12 +147,12 @@ def _spread(part: Part, laid: Callable[[Part], Layout], fits: Callable[[Layout],
 
 
 def _portions(numbers: Sequence[int], count: int) -> list[Sequence[int]]:
-    """In order, in so many parts that differ by one at most."""
+    """Split into `count` consecutive parts whose lengths differ by at most one."""
     ends = [round(index * len(numbers) / count) for index in range(count + 1)]
     return [numbers[start:end] for start, end in pairwise(ends) if end > start]
 
 
-def drawn(layout: Layout) -> Image.Image:
+def render(layout: Layout) -> Image.Image:
     """A sheet as a picture (RGB)."""
     sheet = Image.new("RGB", (layout.width, layout.height), PAPER)
     pen = ImageDraw.Draw(sheet)
@@ -212,11 +212,11 @@ def _star(side: int) -> Image.Image:
 
 
 def why_empty(cell: Cell) -> tuple[str, str]:
-    """What a cell without a picture says: a word, and a sentence about it."""
+    """Why a cell has no picture: a word, and a sentence."""
     if cell.state == "failed":
         return "failed", " ".join(str(cell.error or "").split())
     if cell.state == "done":
-        return "gone", "the picture is not in the cells' folder any more"
+        return "gone", "the picture's file is missing"
     return ("being made", "") if cell.state == "running" else ("not made", "")
 
 

@@ -1,4 +1,4 @@
-"""Matter: what the sheets of a grid say, in words that can be drawn, and which cells stand on which of them."""
+"""SheetContent: what the sheets of a grid show: title and labels in drawable characters, and the cells of each."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from ..recipe.request import Request
 from .cell import Cell
+from .dimensions import ROLES, Place, Role
 from .labels import drawable
-from .plan import ROLES, Place, Role
 
 if TYPE_CHECKING:
-    from .grid import Grid
+    from .cell_array import CellArray
 
 _NAMES: dict[Role, str] = {"rows": "row", "columns": "column", "pages": "page", "inner": "picture"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """What stands on one sheet. `number` of `count`, where what belongs together is spread over several."""
+    """What one sheet shows. It is sheet `number` of `count` where a page is split into several."""
 
     page: int
     rows: Sequence[int]
@@ -30,7 +30,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Matter:
+class SheetContent:
     """`labels` of the dimensions that the grid has; `settings` is what all pictures share; sizes in pixels.
 
     `flows`: there are columns only, so cells follow each other in lines.
@@ -47,7 +47,7 @@ class Matter:
     notes: tuple[str, ...]
 
     def count(self, role: Role) -> int:
-        """How many there are of them, one for a dimension that the grid does not have."""
+        """Length of a dimension, 1 for one that the grid does not have."""
         return len(self.labels.get(role, ())) or 1
 
     def pages(self) -> list[Part]:
@@ -62,8 +62,8 @@ class Matter:
         return range(self.count(role))
 
 
-def matter(grid: Grid) -> Matter:
-    """Everything that sheets of this grid need to know of it. Reads recipes, decodes no picture."""
+def sheet_content(grid: CellArray) -> SheetContent:
+    """Everything that this grid's sheets show but the pixels. Reads recipes, decodes no picture."""
     notes: list[str] = []
 
     def own(texts: Sequence[str], name: str) -> list[str]:
@@ -76,7 +76,7 @@ def matter(grid: Grid) -> Matter:
     prompt = "" if "prompt" in grid.axes or base.prompt == grid.title else base.prompt
     cells = {cell.place: cell for cell in grid.cells}
     there = {place: cell for place, cell in cells.items() if cell.state == "done"}
-    return Matter(
+    return SheetContent(
         title=own([grid.title], "title")[0],
         prompt=own([prompt], "prompt")[0],
         settings=own([shared_settings(grid)], "settings")[0],
@@ -94,10 +94,10 @@ def _size(cell: Cell) -> tuple[int, int]:
     return (width, height) if width and height else (1, 1)
 
 
-def shared_settings(grid: Grid) -> str:
+def shared_settings(grid: CellArray) -> str:
     """What all pictures have in common, in a line."""
     requests = [cell.request for cell in grid.done] or [cell.request for cell in grid.cells]
-    told: dict[str, Callable[[Request], object]] = {
+    texts_of: dict[str, Callable[[Request], object]] = {
         "model": lambda r: r.model and (Path(r.model).name if "/" in r.model else r.model),
         "steps": lambda r: r.steps and f"{r.steps} steps",
         "size": lambda r: r.width and r.height and f"{r.width} × {r.height}",
@@ -111,8 +111,8 @@ def shared_settings(grid: Grid) -> str:
         {"size"} if {"width", "height"} & set(grid.axes) else set()
     )
     found = []
-    for name, tell in told.items():
-        texts = {tell(request) for request in requests}
+    for name, text_of in texts_of.items():
+        texts = {text_of(request) for request in requests}
         text = texts.pop() if len(texts) == 1 else None
         if text and name not in varied:
             found.append(str(text))

@@ -1,74 +1,52 @@
-"""Table: a grid as rows, one for each cell: what varied, what it cost, what was said of it, and the recipe."""
+"""Table: a grid as rows, one per cell: axis values, timings, rating and recipe."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from ..errors import BadRequest, ZImageError, closest
+from .axis_table import COLUMNS, FIELD_COLUMNS, escape_formula
 from .cell import Cell
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .grid import Grid
-
-COLUMNS = (
-    "page", "row", "column", "inner", "state", "error", "seed", "model", "size", "pixels", "seconds", "peak_bytes",
-    "rating", "winner", "path", "recipe",
-)  # fmt: skip
-"""Behind the axes. Labels of the place; `size` is asked for, `pixels` the picture's; `recipe` is a request as JSON."""
-
-_SAME = ("seed", "model", "size")  # where one of these is an axis, the axis says it already
-_FORMULA = re.compile(r"[=+\-@\t\r＝＋－＠]")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+    from .cell_array import CellArray
 
 
-def columns(grid: Grid) -> list[str]:
+def columns(grid: CellArray) -> list[str]:
     """Axes by their names, then `COLUMNS`; one whose name is taken by an axis gets a `_` behind it."""
     return [*grid.axes, *_own_columns(grid).values()]
 
 
-def _own_columns(grid: Grid) -> dict[str, str]:
+def _own_columns(grid: CellArray) -> dict[str, str]:
     """What each of `COLUMNS` is called in this grid's table, those left out that an axis stands for."""
     fields = set(grid.axes) - grid.plan.slot_names
     return {name: f"{name}_" if name in grid.axes else name
-            for name in COLUMNS if not (name in _SAME and name in fields)}  # fmt: skip
+            for name in COLUMNS if not (name in FIELD_COLUMNS and name in fields)}  # fmt: skip
 
 
-def axes_among(names: Sequence[str]) -> list[str]:
-    """The columns of a table that are axes: all of them, unless it is a grid's own table, where `_own_columns` follow.
-
-    What is in `_SAME` is an axis where it stands before the others.
-    """
-    own = {f"{name}_" if f"{name}_" in names else name for name in COLUMNS}
-    if not {"page", "row", "column", "state", "recipe"} <= {name.removesuffix("_") for name in own.intersection(names)}:
-        return list(names)
-    first = min(place for place, name in enumerate(names) if name in own and name not in _SAME)
-    return [name for place, name in enumerate(names) if name not in own or (name in _SAME and place < first)]
-
-
-def rows(grid: Grid) -> list[dict[str, JsonValue]]:
-    """One row for each cell, in reading order, as JSON values; None where a cell has nothing to say.
+def rows(grid: CellArray) -> list[dict[str, JsonValue]]:
+    """One row for each cell, in reading order, as JSON values; None where a cell has no value.
 
     Seconds and bytes are those of the run that made the picture, which may have been another grid's.
     """
     own = _own_columns(grid)
     found = []
     for cell in grid.cells:
-        told = _told(grid, cell)
+        values = _cell_row(grid, cell)
         axes = {name: cell.values.get(name) for name in grid.axes}
-        found.append({**axes, **{name: told[key] for key, name in own.items()}})
+        found.append({**axes, **{name: values[key] for key, name in own.items()}})
     return found
 
 
-def _told(grid: Grid, cell: Cell) -> dict[str, JsonValue]:
+def _cell_row(grid: CellArray, cell: Cell) -> dict[str, JsonValue]:
     place, request, trace = cell.place, cell.request, cell.trace
     numbers = {"page": place.page, "row": place.row, "column": place.column, "inner": place.inner}
     labels = {"page": "pages", "row": "rows", "column": "columns", "inner": "inner"}
@@ -92,11 +70,11 @@ def _told(grid: Grid, cell: Cell) -> dict[str, JsonValue]:
     }
 
 
-def to_csv(grid: Grid, only: str | Sequence[str] | None = None) -> str:
+def to_csv(grid: CellArray, only: str | Sequence[str] | None = None) -> str:
     """The rows as CSV with a line of names. `only`: these columns; the axes alone make a table to give to a grid.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe before it (`guarded`), which reading the file
-    as axes takes away again. Raises BadRequest for a column that is not there.
+    A text that a spreadsheet would take for a formula gets an apostrophe before it (`escape_formula`), which reading
+    the file as axes takes away again. Raises BadRequest for a column that is not there.
     """
     names, only = columns(grid), [only] if isinstance(only, str) else only
     unknown = [name for name in only or () if name not in names]
@@ -106,7 +84,7 @@ def to_csv(grid: Grid, only: str | Sequence[str] | None = None) -> str:
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(only or names)
     for row in rows(grid):
-        writer.writerow([guarded(_plain(name, row[name])) for name in only or names])
+        writer.writerow([escape_formula(_plain(name, row[name])) for name in only or names])
     return out.getvalue()
 
 
@@ -122,18 +100,7 @@ def _plain(name: str, value: JsonValue) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
 
 
-def guarded(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: with an apostrophe where it begins like one. Numbers stay."""
-    behind = text.lstrip("'")
-    return f"'{text}" if _FORMULA.match(behind) and not _NUMBER.fullmatch(text) else text
-
-
-def unguarded(text: str) -> str:
-    """What `guarded` was given."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text.lstrip("'")) else text
-
-
-def frame(grid: Grid) -> pd.DataFrame:
+def frame(grid: CellArray) -> pd.DataFrame:
     """The rows as a pandas DataFrame: `session.grid(base, frame[list(grid.axes)])` makes the same cells again.
 
     Raises ZImageError where pandas is not installed.

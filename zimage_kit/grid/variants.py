@@ -1,4 +1,4 @@
-"""Variants of a plan: one line more or less. Cells that stay the same stay the same pictures."""
+"""Variants of a plan: one row or column more or less. Unchanged cells keep their pictures."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import BadRequest
-from .axes import canonical, values_of
-from .plan import Plan, Role
+from .axis_names import canonical
+from .axis_values import values_of
+from .dimensions import Role
+from .plan import Plan
 
 _SUCH = "Such as grid.rerun(column=2, steps=12)."
 
 
 def line_of(plan: Plan, row: int | None, column: int | None) -> tuple[Role, int]:
-    """Which row or column is meant. Raises BadRequest for none, for both, and for one that is not there."""
+    """The row or column that is meant. Raises BadRequest for none, both, or one out of range."""
     role: Role = "columns" if row is None else "rows"
     number = column if row is None else row
     if (row is None) == (column is None) or number is None:
-        raise BadRequest("one row or one column is meant", mend=_SUCH)
+        raise BadRequest("give a row or a column", mend=_SUCH)
     count = len(plan.dimensions.get(role, ()))
     if not 0 <= number < count:
         raise BadRequest(
@@ -26,8 +28,8 @@ def line_of(plan: Plan, row: int | None, column: int | None) -> tuple[Role, int]
     return role, number
 
 
-def with_again(plan: Plan, role: Role, number: int, changes: Mapping[str, Any]) -> Plan:
-    """The plan with a line twice, the second time with changes, beside the first. Raises BadRequest."""
+def with_line_repeated(plan: Plan, role: Role, number: int, changes: Mapping[str, Any]) -> Plan:
+    """The plan with a row or column repeated beside itself, with changes. Raises BadRequest."""
     if not changes:
         raise BadRequest("rerun without changes", mend=_SUCH)
     points = list(plan.points(role))
@@ -42,8 +44,8 @@ def with_again(plan: Plan, role: Role, number: int, changes: Mapping[str, Any]) 
     return plan.with_points(role, points)
 
 
-def without(plan: Plan, role: Role, number: int) -> Plan:
-    """The plan without a line. Raises BadRequest for the last one."""
+def without_line(plan: Plan, role: Role, number: int) -> Plan:
+    """The plan without a row or column. Raises BadRequest for the last one."""
     points = [point for index, point in enumerate(plan.points(role)) if index != number]
     if not points:
         raise BadRequest(f"a grid without its last {role.removesuffix('s')}")

@@ -1,7 +1,7 @@
-"""Page: a grid as one HTML file that needs nothing but a browser: pictures, recipes, filter and zoom are inside.
+"""Web page: a grid as one self-contained HTML file with pictures, recipes, filter and zoom.
 
-Its content security policy lets nothing be fetched and no script run but its own, whose hash it names; so a prompt is
-text and nothing else, wherever it stands. The files of the page lie in `page/`.
+Its content security policy allows no requests and only its own script, by hash, so that a prompt cannot inject code.
+The page's template, style and script are in `page/`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ..errors import BadRequest
 from ..text.catalogues import Language, Texts, language
 from ..text.units import duration, gigabytes
 from .cell import Cell
+from .dimensions import Place
 from .embedding import Embedded, embed
-from .files import check_quality
-from .plan import Place
+from .jpeg import check_quality
 from .sheet_content import shared_settings
 
 if TYPE_CHECKING:
-    from .grid import Grid
+    from .cell_array import CellArray
 
 MAX_BYTES = 80_000_000
 _FOLDER = Path(__file__).parent / "page"
@@ -34,7 +34,9 @@ _OVERVIEW, _MANY = (256, 160), 12  # pixels of a picture's longer side at first:
 _WORDS = {"failed": "failed", "done": "gone", "running": "running", "waiting": "waiting"}
 
 
-def draw_page(grid: Grid, *, max_bytes: int = MAX_BYTES, quality: int = 88, spoken: Language | None = None) -> bytes:
+def render_web_page(
+    grid: CellArray, *, max_bytes: int = MAX_BYTES, quality: int = 88, spoken: Language | None = None
+) -> bytes:
     """The page as UTF-8. Pictures are JPEGs of `quality` 1 to 100, at their own size unless that is over `max_bytes`.
 
     `spoken`: its language, by default the user's. What was scaled stands at the page's foot and is logged. Raises
@@ -44,20 +46,20 @@ def draw_page(grid: Grid, *, max_bytes: int = MAX_BYTES, quality: int = 88, spok
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
         raise BadRequest(f"max_bytes={max_bytes!r}", expected="a whole number")
     texts = Texts(spoken or language(), _FOLDER)
-    page = _Page(grid, texts)
+    page = _WebPage(grid, texts)
     embedded = embed(grid.cells, max_bytes - page.bytes_without_pictures(), quality, max_bytes)
     if embedded.percent < 100:
         logging.getLogger("zimage_kit").warning(
-            "The pictures in the page are %d %% as wide as they are, so that it stays below %s.",
+            "Pictures in the page are scaled to %d %% of their width to keep it below %s.",
             embedded.percent, gigabytes(max_bytes),
         )  # fmt: skip
     return page.whole(embedded, max_bytes)
 
 
-class _Page:
-    """A page on its way: everything that comes from people is escaped where it is put in."""
+class _WebPage:
+    """Builds a page. User text is escaped where it is inserted."""
 
-    def __init__(self, grid: Grid, texts: Texts) -> None:
+    def __init__(self, grid: CellArray, texts: Texts) -> None:
         self.grid, self.texts, self.plan = grid, texts, grid.plan
         self.t = texts.section("page")
         self.by_place = {cell.place: cell for cell in grid.cells}
@@ -76,7 +78,7 @@ class _Page:
         return list(found.values())
 
     def bytes_without_pictures(self) -> int:
-        """As many as the page takes at least."""
+        """Size of the page before pictures."""
         return len(self.whole(Embedded.none(len(self.grid.cells)), 0))
 
     def whole(self, embedded: Embedded, max_bytes: int) -> bytes:

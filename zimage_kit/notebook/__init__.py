@@ -1,1 +1,1 @@
-"""The way in for notebooks' cells: the `%%imagine` magic."""
+"""Notebook cells: the `%%imagine` magic."""

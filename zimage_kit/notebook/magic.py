@@ -22,7 +22,7 @@ from ..session.connect import connect
 
 
 class _Options(argparse.ArgumentParser):
-    """The options; what is wrong with them is told as IPython tells it, in one line."""
+    """The options; errors are raised as one-line UsageErrors, as in IPython."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"%%imagine: {message}. %imagine --help lists the options.")
@@ -58,7 +58,7 @@ def _options() -> _Options:
 
 
 def imagine(line: str, cell: str | None = None) -> Any:
-    """Run one cell; returns the artifact, or shows several. Raises UsageError, one line, for what cannot be."""
+    """Run one cell; returns the artifact, or shows several. Raises UsageError, one line, for invalid options."""
     try:
         given = _options().parse_args(_words(line))
         if given.name is not None and (not given.name.isidentifier() or iskeyword(given.name)):
@@ -80,7 +80,7 @@ def imagine(line: str, cell: str | None = None) -> Any:
 
 
 def _words(line: str) -> list[str]:
-    """As a shell takes them apart; an apostrophe in a prompt is no open quote."""
+    """Split as a shell does, but an apostrophe in a prompt is no open quote."""
     try:
         return shlex.split(line)
     except ValueError:
@@ -88,7 +88,7 @@ def _words(line: str) -> list[str]:
 
 
 def _prompt(words: list[str], cell: str | None) -> str:
-    """The cell's text, or in one line what stands behind the options."""
+    """The cell's text, or for a line magic the text after the options."""
     if cell is None:
         return " ".join(words)
     if words:
@@ -114,5 +114,5 @@ def _make(request: Request, given: argparse.Namespace) -> Any:
 
 
 def load(shell: Any) -> None:
-    """Make `%%imagine` and `%imagine` known to a notebook."""
+    """Register `%%imagine` and `%imagine`."""
     shell.register_magic_function(imagine, "line_cell", "imagine")

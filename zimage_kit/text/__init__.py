@@ -1,1 +1,1 @@
-"""Words and letters for people: line breaks, fonts, catalogues of sentences in two languages, units, tables."""
+"""Text: line breaks, fonts, catalogues in two languages, units, tables."""

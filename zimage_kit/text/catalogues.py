@@ -1,4 +1,4 @@
-"""What the program says in the user's language: a folder of catalogues, one file for each, `en.toml` and `zh.toml`.
+"""Texts in the user's language: folders of catalogues, `en.toml` and `zh.toml`.
 
 The panel, the pages of grids and each extension have a folder of their own; what one lacks is said in English.
 """
@@ -18,7 +18,7 @@ from ..errors import BadRequest
 
 Language = Literal["en", "zh"]
 LANGUAGES: dict[Language, str] = {"en": "English", "zh": "中文"}
-"""Each by the name that its own speakers know."""
+"""Each by its native name."""
 
 
 def language() -> Language:
@@ -33,7 +33,7 @@ def language() -> Language:
 
 
 def _system() -> str | None:
-    """What the system says where the environment says nothing (Windows, a Mac's applications)."""
+    """The system's locale, where no environment variable is set (Windows, macOS applications)."""
     return locale.getlocale()[0]
 
 
@@ -61,7 +61,7 @@ class Texts:
         self._texts = {**catalogue(folder, "en"), **catalogue(folder, language)}
 
     def __call__(self, key: str, **values: object) -> str:
-        """The text behind a key. Raises KeyError for one that is in no catalogue: a mistake of the program's."""
+        """The text behind a key. Raises KeyError for a key that is in no catalogue, which is a bug."""
         text = self._texts[key]
         return text.format(**values) if values else text
 

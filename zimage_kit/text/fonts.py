@@ -1,4 +1,4 @@
-"""Where a font with Chinese characters lies, so that a label is drawn in one or not at all: never as empty boxes."""
+"""Fonts with Chinese characters: a label is drawn with one or not at all, never as empty boxes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def folders() -> list[Path]:
 
 
 def files() -> list[Path]:
-    """Every font file of this system, by name. Looked up anew each time: a font may have been installed meanwhile."""
+    """Every font file of this system, by name. Not cached: a font may have been installed meanwhile."""
     found = (path for folder in folders() if folder.is_dir() for path in folder.rglob("*.[to]t[fc]"))
     return sorted(found, key=lambda path: (path.name, path))
 

@@ -1,4 +1,4 @@
-"""How plain things show themselves in a notebook: small tables in its own style, and whether there is a notebook."""
+"""HTML tables for notebook output, and whether this process is a notebook's kernel."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _cell(value: object) -> str:
 
 
 def notebook() -> Any:
-    """The shell of the notebook that this process is the kernel of; None elsewhere, where there is no cell."""
+    """The IPython shell if this process is a notebook's kernel, else None."""
     try:
         from IPython import get_ipython
     except ImportError:

@@ -133,7 +133,7 @@ def test_what_cannot_work_is_told_before_anything_is_drawn(
 
 
 def test_a_picture_without_a_prompt_needs_one(session: Session, draft: Artifact) -> None:
-    with pytest.raises(BadRequest, match="Say refine"):
+    with pytest.raises(BadRequest, match="Use refine"):
         session.apply(draft.image, zk.stages.refine())
     made = session.apply(draft.image, zk.stages.refine(prompt="a red balloon over the sea", seed=3))
     assert made.request.stages[0].model == "nano", "the recipe says with what"

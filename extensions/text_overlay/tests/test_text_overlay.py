@@ -519,7 +519,7 @@ def test_templates_say_what_the_recipe_says() -> None:
         ("{sede}", "expected one of {seed}, {model}, {steps}, {width}, {height}, {prompt}. Did you mean seed?"),
         ("{date}", "text_overlay.text has {date}"),
         ("{", "a single '{'"),
-        ("a } b", "For a brace itself write it twice"),
+        ("a } b", "Write {{ or }} for a literal brace"),
     ],
 )
 def test_wrong_templates_are_errors(text: str, words: str) -> None:

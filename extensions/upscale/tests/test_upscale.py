@@ -250,7 +250,7 @@ def test_a_missing_engine_names_the_command(monkeypatch: pytest.MonkeyPatch) -> 
         zk.stages.upscale(engine="realesrgan").check(REQUEST)
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"no weights", "spandrel knows"), (None, "does not exist")])
+@pytest.mark.parametrize(("content", "said"), [(b"no weights", "spandrel supports"), (None, "does not exist")])
 def test_a_file_that_is_no_network_is_told(tmp_path: Path, content: bytes | None, said: str) -> None:
     if content is not None:
         (tmp_path / "x.pth").write_bytes(content)
@@ -287,14 +287,14 @@ def test_x2plus_is_fetched_once_and_checked(
     monkeypatch.setattr(networks, "X2PLUS_URL", f"{address}/x2plus.pth")
     digest = hashlib.sha256(small_x2plus.read_bytes()).hexdigest()
     stage, turbo, said = zk.stages.upscale(weights="x2plus"), Request(prompt="x", model="turbo"), []
-    with pytest.raises(DownloadFailed, match="arrived broken"):
+    with pytest.raises(DownloadFailed, match="failed its checksum"):
         stage.after(picture(64, 64), Context(turbo))
     assert not networks.file_of("x2plus").exists(), "a broken file must not be taken for the right one later"
     monkeypatch.setattr(networks, "X2PLUS_SHA256", digest)
     for _ in range(2):
         assert stage.after(picture(64, 64), Context(turbo, progress=said.append)).size == (128, 128)
     assert len(asked) == 2, "the broken one and the right one, and no third"
-    assert said[0] == "fetching RealESRGAN_x2plus.pth (67 MB, once)"
+    assert said[0] == "downloading RealESRGAN_x2plus.pth (67 MB, once)"
 
 
 def test_without_a_network_connection_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

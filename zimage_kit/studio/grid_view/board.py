@@ -14,8 +14,8 @@ import anywidget
 import traitlets as t
 
 from ...grid import Grid
-from ...grid.plan import ROLES
-from ..panel.results import shown
+from ...grid.dimensions import ROLES
+from ..panel.results import value_text
 from ..translations import Texts
 from .names import Names, recipes
 
@@ -56,7 +56,7 @@ class Board(anywidget.AnyWidget):
         self._places = 0
         self.sent: set[str] = set()
 
-    def put(self, pictures: Mapping[str, bytes]) -> None:
+    def send_pictures(self, pictures: Mapping[str, bytes]) -> None:
         """Send small pictures by the short keys of their cells. They stay, for pages that are opened later."""
         if self.packs >= self._places:
             new = {f"pack{self._places + number}": t.Dict({}).tag(sync=True) for number in range(PACKS)}
@@ -69,14 +69,14 @@ class Board(anywidget.AnyWidget):
         self.sent |= pictures.keys()
 
 
-def described(grid: Grid, number: int, names: Names) -> dict[str, Any]:
+def plan_data(grid: Grid, number: int, names: Names) -> dict[str, Any]:
     """A grid as the board's script takes it: labels, shapes of the pictures, recipes, and what may be changed."""
     plan = grid.plan
-    told = recipes(grid.cells, names)
+    recipe_data = recipes(grid.cells, names)
     sizes = [cell.request for cell in grid.cells]
     shapes = [round(one.height / one.width, 4) if one.width and one.height else 1.0 for one in sizes]
     lines = {
-        role: [{name: shown(value) for name, value in point.items()} for point in plan.dimensions.get(role, ())]
+        role: [{name: value_text(value) for name, value in point.items()} for point in plan.dimensions.get(role, ())]
         for role in ROLES
     }
     return {
@@ -85,14 +85,14 @@ def described(grid: Grid, number: int, names: Names) -> dict[str, Any]:
         **{role: list(grid.labels(role)) for role in ROLES},
         "names": {role: " · ".join(names.of(name) for name in plan.axes_of(role)) for role in ROLES},
         "shapes": shapes[:1] if len(set(shapes)) == 1 else shapes,
-        "recipes": told,
+        "recipes": recipe_data,
         "fields": names.choices(plan.base, plan.axes),
         "slots": sorted(plan.slot_names),
         "lines": lines,
-        "base": {name: value for name, value in told["same"].items() if len(value) < 200},
+        "base": {name: value for name, value in recipe_data["same"].items() if len(value) < 200},
     }
 
 
-def short(key: str) -> str:
+def short_key(key: str) -> str:
     """A key as the page has it: enough to tell pictures apart."""
     return key[:16]

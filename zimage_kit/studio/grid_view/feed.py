@@ -1,4 +1,4 @@
-"""The feed: follows a grid and keeps a board up to date, from a thread of its own and a few times a second at most."""
+"""The feed: follows a grid and updates its board, in a thread of its own, at most five times a second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...grid import Cell, Grid
 from ...grid.cell_store import Mark
 from ...text.units import duration
 from ..translations import Texts
-from .board import Board, short
+from .board import Board, short_key
 
 INTERVAL_SECONDS = 0.2
 PACK = 48
@@ -21,9 +21,9 @@ PACK = 48
 
 
 class Feed:
-    """From `begin` to `close`. `ended` is called when the grid has stopped being made, `failed` with what goes wrong.
+    """From `begin` to `close`. `on_end`: the grid is not being made any more; `on_error`: what went wrong.
 
-    Its thread lives while there is something to tell.
+    Its thread lives while there are changes to send.
     """
 
     def __init__(
@@ -31,12 +31,12 @@ class Feed:
         grid: Grid,
         board: Board,
         texts: Texts,
-        ended: Callable[[], None],
-        failed: Callable[[BaseException], None],
+        on_end: Callable[[], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
-        self.grid, self._board, self._texts, self._ended, self._failed = grid, board, texts, ended, failed
+        self.grid, self._board, self._texts, self._on_end, self._on_error = grid, board, texts, on_end, on_error
         self._lock, self._writing = threading.Lock(), threading.Lock()
-        self._news, self._telling, self._closed = False, False, False
+        self._changed, self._updating, self._closed = False, False, False
         self._steps: dict[int, Event] = {}
         self._previews: dict[int, bytes] = {}
         self._marks: dict[str, Mark] = {}
@@ -45,8 +45,8 @@ class Feed:
         self._unlisten: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
-        """Tell the board all that there is, and what happens from now on."""
-        self._unlisten = self.grid.listen(self._hear)
+        """Send the grid's state to the board, and every change from now on."""
+        self._unlisten = self.grid.listen(self._on_change)
         self.restart()
 
     def restart(self) -> None:
@@ -56,28 +56,28 @@ class Feed:
         self.wake()
 
     def close(self) -> None:
-        """Follow it no more: the board is another's from now on."""
+        """Stop updating the board."""
         self._unlisten()
         with self._lock, self._writing:
             self._closed = True
 
-    def marked(self) -> None:
-        """Ratings or the winner have changed: tell it at once."""
+    def send_marks(self) -> None:
+        """Send ratings and the winner now."""
         with self._writing, self._board.hold_sync():
             self._marks.clear()
-            self._tell_marks("".join(cell.state[0] for cell in self.grid.cells))
+            self._send_marks("".join(cell.state[0] for cell in self.grid.cells))
 
     def wake(self) -> None:
-        """There is news."""
+        """Something has changed."""
         with self._lock:
-            self._news = True
-            if self._telling or self._closed:
+            self._changed = True
+            if self._updating or self._closed:
                 return
-            self._telling = True
-        threading.Thread(target=self._tell, name="zimage-grid-view", daemon=True).start()
+            self._updating = True
+        threading.Thread(target=self._update_board, name="zimage-grid-view", daemon=True).start()
 
-    def _hear(self, cell: Cell, event: Event | None) -> None:
-        """Of the grid, in the thread that makes the cell."""
+    def _on_change(self, cell: Cell, event: Event | None) -> None:
+        """Listener of the grid, called in the thread that follows the cell's job."""
         with self._lock:
             if event is None:
                 self._steps.pop(cell.index, None)
@@ -88,29 +88,29 @@ class Feed:
                     self._previews[cell.index] = event.preview
         self.wake()
 
-    def _tell(self) -> None:
+    def _update_board(self) -> None:
         while True:
             with self._lock:
-                if not self._news or self._closed:
-                    self._telling = False
+                if not self._changed or self._closed:
+                    self._updating = False
                     return
-                self._news = False
+                self._changed = False
             try:
                 self.flush()
             except Exception as error:
-                self._failed(error)
+                self._on_error(error)
             time.sleep(INTERVAL_SECONDS)
 
     def flush(self) -> None:
         """Bring the board up to date."""
         board, cells = self._board, self.grid.cells
-        running = self.grid.state == "running"  # before the cells are looked at: what ends meanwhile is news again
-        keys = [short(cell.key) for cell in cells]
+        running = self.grid.state == "running"  # read before the cells: an end meanwhile triggers another update
+        keys = [short_key(cell.key) for cell in cells]
         states = "".join(cell.state[0] for cell in cells)
         unsent = [
             cell
             for cell, letter in zip(cells, states, strict=True)
-            if letter == "d" and short(cell.key) not in board.sent
+            if letter == "d" and short_key(cell.key) not in board.sent
         ]
         self._send(unsent[:PACK])
         with self._writing, board.hold_sync():
@@ -119,23 +119,23 @@ class Feed:
             if board.keys_of != keys:
                 board.keys_of = keys
             board.states = states
-            board.running = self._in_the_making(states)
-            board.errors = {str(cell.index): _said(cell.error) for cell in cells if cell.error is not None}
-            self._tell_marks(states)
+            board.running = self._running_cells(states)
+            board.errors = {str(cell.index): _error_text(cell.error) for cell in cells if cell.error is not None}
+            self._send_marks(states)
             board.progress = self._progress(states, running)
         for start in range(PACK, len(unsent), PACK):
             self._send(unsent[start : start + PACK])
         if self._was_running and not running:
-            self._ended()
+            self._on_end()
         self._was_running = running
 
     def _send(self, cells: list[Cell]) -> None:
-        pictures = {short(cell.key): cell.thumb or b"" for cell in cells}
+        pictures = {short_key(cell.key): cell.thumb or b"" for cell in cells}
         with self._writing:
             if pictures and not self._closed:
-                self._board.put(pictures)
+                self._board.send_pictures(pictures)
 
-    def _in_the_making(self, states: str) -> dict[str, dict[str, Any]]:
+    def _running_cells(self, states: str) -> dict[str, dict[str, Any]]:
         with self._lock:
             events = {index: event for index, event in self._steps.items() if states[index] == "r"}
             previews = dict(self._previews)
@@ -143,18 +143,18 @@ class Feed:
             str(index): {
                 "step": event.step or 0 if event.kind == "step" else 0,
                 "steps": event.steps or 0 if event.kind == "step" else 0,
-                "text": self._doing(event),
+                "text": self._step_text(event),
                 "preview": previews.get(index, b""),
             }
             for index, event in events.items()
         }
 
-    def _doing(self, event: Event) -> str:
+    def _step_text(self, event: Event) -> str:
         if event.kind == "step":
             return self._texts("grid.step", step=event.step, steps=event.steps)
         return self._texts("panel.loading") if event.kind == "loading" else event.message
 
-    def _tell_marks(self, states: str) -> None:
+    def _send_marks(self, states: str) -> None:
         cells, store = self.grid.cells, self.grid.store
         for cell, letter in zip(cells, states, strict=True):
             if letter == "d" and cell.key not in self._marks:
@@ -188,7 +188,7 @@ class Feed:
         }
 
 
-def _said(error: ZImageError) -> str:
-    """What a failed cell shows: what was seen, what was expected, what to do."""
+def _error_text(error: ZImageError) -> str:
+    """The text of a failed cell: what was seen, what was expected, what to do."""
     seen = f"{error.seen}; expected {error.expected}" if error.expected else error.seen
     return f"{seen}\n{error.mend}" if error.mend else str(seen)

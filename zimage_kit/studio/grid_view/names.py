@@ -1,16 +1,16 @@
-"""What the axes and the recipes of grids are called in the user's language, and the axes that a request may have."""
+"""Names of axes and recipe fields in the user's language, and the axes that a request may have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...grid.axes import slots
+from ...grid.axis_names import slots
 from ...grid.cell import Cell
 from ...recipe.request import Request
 from ...stages.extensions import stage_class
-from ..panel.fields import Wording
-from ..panel.results import flat, shown
+from ..panel.fields import StageLabels
+from ..panel.results import flat_recipe, value_text
 from ..translations import Texts
 
 _FORM = {
@@ -31,14 +31,14 @@ _OFFERED = ("prompt", "seed", "steps", "size", "model", "guidance", "negative_pr
 
 
 class Names:
-    """Names of axes and of a recipe's fields. Finds out once which stages there are."""
+    """Names of axes and recipe fields. Discovers stages once."""
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
-        self._stages = Wording.of_all(texts.language)
+        self._stages = StageLabels.of_all(texts.language)
 
     def of(self, name: str) -> str:
-        """An axis or a flat field, such as `pose.scale`; one that nobody has named otherwise keeps its name."""
+        """An axis or a flat field, such as `pose.scale`; unknown ones keep their name."""
         if name in _FORM:
             return self._texts(_FORM[name])
         if name == "lora.weight":
@@ -72,21 +72,21 @@ class Names:
 
 
 def recipes(cells: Sequence[Cell], names: Names) -> dict[str, Any]:
-    """All recipes of a grid, each thing once: `same` for every cell, and of what varies the values and whose is which.
+    """All recipes of a grid without repetition: `same` holds for every cell, `vary` has the values that differ.
 
     `vary` is {field: {values, of}}, `of` the number of the value for each cell. `labels` are the names of the fields.
     """
-    all_flat: list[Mapping[str, Any]] = [flat(cell.request) for cell in cells]
+    all_flat: list[Mapping[str, Any]] = [flat_recipe(cell.request) for cell in cells]
     fields = list(dict.fromkeys(name for each in all_flat for name in each))
     same: dict[str, str] = {}
     vary: dict[str, dict[str, Any]] = {}
     for field in fields:
         numbers: dict[str, int] = {}
-        of = [numbers.setdefault(shown(each.get(field)), len(numbers)) for each in all_flat]
+        of = [numbers.setdefault(value_text(each.get(field)), len(numbers)) for each in all_flat]
         if len(numbers) == 1:
             same[field] = next(iter(numbers))
         else:
             vary[field] = {"values": list(numbers), "of": of}
-    told = {field: value for field, value in same.items() if value}
-    labels = {field: names.of(field) for field in fields if field in told or field in vary}
-    return {"same": told, "vary": vary, "labels": labels}
+    shared = {field: value for field, value in same.items() if value}
+    labels = {field: names.of(field) for field in fields if field in shared or field in vary}
+    return {"same": shared, "vary": vary, "labels": labels}

@@ -13,12 +13,12 @@ from PIL import Image
 from ...grid import Cell
 from ...recipe.artifact import Artifact
 from ...recipe.verdict import Pixels, compare
-from ..panel.results import differing, shown
-from ..panes.compare.pane import Pane
+from ..panel.results import differing_fields, value_text
 from ..panes.compare.slider import Compare
+from ..panes.pane import Pane
 from ..translations import Texts
 from .names import Names
-from .word_diff import page
+from .word_diff import diff_html
 
 SAME_SHAPE = 0.02
 LEAST = 320
@@ -27,7 +27,7 @@ _TEXTS = ("prompt", "negative_prompt")
 
 
 class PairPane(Pane):
-    """Beneath the grid; `show_pair` opens it."""
+    """The comparison below the grid; `show_pair` opens it."""
 
     def __init__(self, texts: Texts, names: Names) -> None:
         self._texts, self._names = texts, names
@@ -38,7 +38,7 @@ class PairPane(Pane):
         super().__init__(texts("grid.pair"), texts("panel.close"), pictures, self.recipes)
 
     def show_pair(self, one: Cell, other: Cell) -> None:
-        """Compare two cells; those whose pictures are not there (any more) leave it as it is."""
+        """Compare two cells. Does nothing if one has no picture."""
         left, right = one.artifact, other.artifact
         if left is None or right is None:
             return
@@ -56,22 +56,24 @@ class PairPane(Pane):
             sizes = [f"{image.width} × {image.height}" for image in (left, right)]
             return f"<p>{html.escape(t('grid.other_shape', one=sizes[0], other=sizes[1]))}</p>"
         figures, picture, gain = difference(*pair)
-        said = [t("grid.pixels", largest=figures.largest, mean=f"{figures.mean:.2f}", share=_percent(figures.share))]
+        sentences = [
+            t("grid.pixels", largest=figures.largest, mean=f"{figures.mean:.2f}", share=_percent(figures.share))
+        ]
         if gain > 1:
-            said.append(t("grid.amplified", gain=gain))
+            sentences.append(t("grid.amplified", gain=gain))
         if left.size != right.size:
-            said.append(t("grid.scaled", size=f"{pair[0].width} × {pair[0].height}"))
+            sentences.append(t("grid.scaled", size=f"{pair[0].width} × {pair[0].height}"))
         out = io.BytesIO()
         picture.save(out, "JPEG", quality=88)
         source = base64.b64encode(out.getvalue()).decode()
         alt = html.escape(t("grid.difference"), quote=True)
         style = f"--aspect:{picture.width / picture.height:.3f}"
         image = f'<img style="{style}" src="data:image/jpeg;base64,{source}" alt="{alt}">'
-        return f"<figure>{image}<figcaption>{html.escape(' '.join(said))}</figcaption></figure>"
+        return f"<figure>{image}<figcaption>{html.escape(' '.join(sentences))}</figcaption></figure>"
 
     def _recipes(self, left: Artifact, right: Artifact) -> str:
         t = self._texts
-        one, other = differing([left, right])
+        one, other = differing_fields([left, right])
         if not one:
             return f"<p>{html.escape(t('grid.same_recipe'))}</p>"
         parts = []
@@ -80,19 +82,20 @@ class PairPane(Pane):
             head = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in (t("grid.field"), "A", "B"))
             body = "".join(
                 f'<tr><th scope="row">{html.escape(self._names.of(name))}</th>'
-                f"<td>{html.escape(shown(one[name]) or '–')}</td><td>{html.escape(shown(other[name]) or '–')}</td></tr>"
+                f"<td>{html.escape(value_text(one[name]) or '–')}</td>"
+                f"<td>{html.escape(value_text(other[name]) or '–')}</td></tr>"
                 for name in rows
             )
             parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
         for name in _TEXTS:
             if name in one:
                 heading = html.escape(t("grid.words", field=self._names.of(name)))
-                parts.append(f"<h4>{heading}</h4>{page(one[name], other[name], t)}")
+                parts.append(f"<h4>{heading}</h4>{diff_html(one[name], other[name], t)}")
         return "".join(parts)
 
 
 def same_size(one: Image.Image, other: Image.Image) -> tuple[Image.Image, Image.Image] | None:
-    """Both in the size of the smaller one; None for pictures of another shape."""
+    """Both at the size of the smaller one; None if their aspect ratios differ by more than 2 %."""
     if one.size == other.size:
         return one, other
     if abs(one.width / one.height / (other.width / other.height) - 1) > SAME_SHAPE:
@@ -103,7 +106,7 @@ def same_size(one: Image.Image, other: Image.Image) -> tuple[Image.Image, Image.
 
 
 def difference(one: Image.Image, other: Image.Image) -> tuple[Pixels, Image.Image, int]:
-    """Figures of two pictures of one size, a picture of where they differ, and how often it was amplified.
+    """Figures of two pictures of one size, a picture of their difference, and its gain.
 
     The picture is the difference of each channel, black where there is none; the gain is a power of two, such that
     all but the largest hundredth stays below white.

@@ -1,4 +1,4 @@
-"""The view of a grid: the board that fills, two cells compared, and what went wrong. Threads only set values."""
+"""The view of a grid: the board, the comparison of two cells, and the error box. Threads only set widget values."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from ...grid import Cell, Grid
 from ...text.units import duration
 from ..panel.error_box import ErrorBox
 from ..panel.plain_output import PlainOutput
+from ..panel.widget_tree import close_tree
 from ..panes.compare.slider import jpeg
 from ..translations import Language, Texts
 from ..translations import language as users_language
-from .board import Board, described, short
+from .board import Board, plan_data, short_key
 from .feed import Feed
 from .names import Names
 from .pair import PairPane
@@ -33,10 +34,10 @@ STOP_SECONDS = 60.0
 
 
 class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """A grid in the page: it fills, and its cells are looked at, rated, compared and made again.
+    """A grid in the page, updated while it is made. Its cells can be enlarged, rated, compared and retried.
 
-    `grid` is the one that is shown now: rows and columns that were added or removed give another one, and undo brings
-    the former back. `selected` is the cell that has the focus. `language` is "en" or "zh", by default the user's.
+    `grid` is the current one: adding or removing a row or column replaces it, and undo restores the previous one.
+    `selected` is the cell that has the focus. `language` is "en" or "zh", by default the user's.
     """
 
     def __init__(self, grid: Grid, language: Language | None = None) -> None:
@@ -46,15 +47,15 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._names = Names(self._texts)
         self._worker = ThreadPoolExecutor(1, "zimage-grid-view")
         self._plain = PlainOutput(1)
-        self._grids: list[Grid] = []  # all that were shown; the page names them by their place here
-        self._past: list[tuple[Grid, bool]] = []  # what undo brings back, and whether it was being made
+        self._grids: list[Grid] = []  # all that were shown; the page refers to them by index
+        self._past: list[tuple[Grid, bool]] = []  # for undo: the grid, and whether it was being made
         self._closed = False
         self._feed: Feed
         self.board = Board(self._texts)
         self.problem = ErrorBox(self._texts)
-        self.compare = PairPane(self._texts, self._names)
-        self.board.on_msg(lambda _, message, buffers: self._guarded(self._asked, message))
-        self.children = [self.problem.box, self.board, self.compare.box]
+        self.pair_pane = PairPane(self._texts, self._names)
+        self.board.on_msg(lambda _, message, buffers: self._run_catching(self._on_message, message))
+        self.children = [self.problem.box, self.board, self.pair_pane.box]
         self._show(grid)
 
     @property
@@ -64,18 +65,18 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     @property
     def selected(self) -> Cell:
-        """The cell that has the focus, or had it last."""
+        """The cell that has the focus or had it last."""
         cells = self.grid.cells
         return cells[min(self.board.selected, len(cells) - 1)]
 
     def undo(self) -> None:
-        """The grid as it was before a row or a column was added or removed."""
+        """Restore the grid before the last row or column was added or removed."""
         if not self._past:
             return
         grid, made = self._past.pop()
-        self._leave(self.grid)
-        self._settle(grid)
-        for cell in grid.cells:  # what the other one has made meanwhile
+        self._stop(self.grid)
+        self._wait_until_stopped(grid)
+        for cell in grid.cells:  # made by the other grid meanwhile
             if cell.state == "waiting" and cell.key and grid.store.has(cell.key):
                 cell.state = "done"
         if made and any(cell.state == "waiting" for cell in grid.cells):
@@ -83,12 +84,12 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._show(grid)
 
     def close(self) -> None:
-        """Close the view and end its threads. The grid goes on."""
+        """Close the view and end its threads. The grid continues."""
         self._closed = True
         self._feed.close()
         self._worker.shutdown(wait=False, cancel_futures=True)
         for part in self.children:
-            _close_all(part)
+            close_tree(part)
         super().close()
 
     def __repr__(self) -> str:
@@ -102,7 +103,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         display({**self._repr_mimebundle_(), "text/plain": repr(self.grid)}, raw=True)  # type: ignore[no-untyped-call]
         self._plain.display()
         if self.grid.state != "running":
-            self._later(self._keep_sheet)
+            self._in_background(self._keep_sheet)
 
     # which grid
 
@@ -111,22 +112,22 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._feed.close()
         if grid not in self._grids:
             self._grids.append(grid)
-        feed = Feed(grid, self.board, self._texts, lambda: self._later(self._ended), self._failed)
+        feed = Feed(grid, self.board, self._texts, lambda: self._in_background(self._on_end), self._on_error)
         self._feed = feed
         board = self.board
         with board.hold_sync():
             board.undoable = bool(self._past)
-            board.keys_of = [short(cell.key) for cell in grid.cells]
+            board.keys_of = [short_key(cell.key) for cell in grid.cells]
             board.states = "".join(cell.state[0] for cell in grid.cells)
             board.running, board.errors = {}, {}
-            board.plan = described(grid, self._grids.index(grid), self._names)
+            board.plan = plan_data(grid, self._grids.index(grid), self._names)
         feed.begin()
 
     def _replace(self, change: Callable[[], Grid]) -> None:
-        """Show what a change of today's grid gives; that one is made instead of it from now on."""
+        """Replace the current grid by the result of `change`; if it was being made, the new one is."""
         old = self.grid
         made = old.state == "running"
-        self._leave(old)
+        self._stop(old)
         try:
             new = change()
         except BaseException:
@@ -138,40 +139,40 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             new.retry(*[cell for cell in new.cells if cell.state == "waiting"], yes=True)
         self._show(new)
 
-    def _leave(self, grid: Grid) -> None:
+    def _stop(self, grid: Grid) -> None:
         grid.cancel()
-        self._settle(grid)
+        self._wait_until_stopped(grid)
 
-    def _settle(self, grid: Grid) -> None:
-        """Until it is not being made any more. A cancelled job ends before its next step."""
+    def _wait_until_stopped(self, grid: Grid) -> None:
+        """Wait until the grid is not being made any more. A cancelled job ends before its next step."""
         end = time.monotonic() + STOP_SECONDS
         while grid.state == "running" and time.monotonic() < end:
             time.sleep(0.02)
 
-    def _ended(self) -> None:
-        """The grid has stopped being made, one way or the other."""
+    def _on_end(self) -> None:
+        """The grid is done or was stopped."""
         problem = self.grid.problem
         if problem is not None:
-            self.problem.tell(problem)
+            self.problem.show(problem)
         self._keep_sheet()
 
     def _keep_sheet(self) -> None:
-        """The contact sheet into the cell's plain output."""
+        """Put the contact sheet into the cell's plain output."""
         grid = self.grid
         if self._closed or not self._plain.displayed or not grid.done:
             return
         side = int(max(SMALLEST_CELL, min(LARGEST_CELL, (SHEET_PIXELS / len(grid)) ** 0.5)))
         self._plain.show({"image/jpeg": small_sheet(grid.sheet(cell=side)), "text/plain": repr(grid)})
 
-    # what the page asks for
+    # messages from the page
 
-    def _asked(self, message: dict[str, Any]) -> None:
-        """In the kernel's main thread, or a subshell's: what may take a moment goes to a thread of the view's own."""
+    def _on_message(self, message: dict[str, Any]) -> None:
+        """Runs in the kernel's main thread or a subshell's, so the work is handed to the view's own thread."""
         number = message.get("of", 0)
         grid = self._grids[number] if number in range(len(self._grids)) else self.grid
-        self._later(lambda: self._do(message, grid))
+        self._in_background(lambda: self._handle(message, grid))
 
-    def _do(self, message: dict[str, Any], grid: Grid) -> None:
+    def _handle(self, message: dict[str, Any], grid: Grid) -> None:
         if message.get("do") != "full":
             self.problem.clear()
         try:
@@ -180,12 +181,12 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                     self._send_full(grid.cells[index])
                 case {"do": "rate", "cell": int(index), "rating": int(rating)}:
                     grid.cells[index].rating = rating
-                    self._feed.marked()
+                    self._feed.send_marks()
                 case {"do": "pick", "cell": index}:
                     grid.pick(None if index is None else grid.cells[index])
-                    self._feed.marked()
+                    self._feed.send_marks()
                 case {"do": "compare", "cells": [int(one), int(other)]}:
-                    self.compare.show_pair(grid.cells[one], grid.cells[other])
+                    self.pair_pane.show_pair(grid.cells[one], grid.cells[other])
                 case {"do": "undo"}:
                     self.undo()
                 case {"do": "stop"}:
@@ -208,11 +209,11 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         name, value = str(message["name"]), str(message["value"])
         changes: dict[str, Any] = {**line, name: value}
         if not value.strip():
-            raise BadRequest(f"no value for {self._names.of(name)}", mend="Say what it is to be instead.")
+            raise BadRequest(f"no value for {self._names.of(name)}", mend="Enter a value.")
         self._replace(lambda: grid.rerun(**changes))
 
     def _go_on(self, grid: Grid, *cells: Cell) -> None:
-        self._settle(grid)
+        self._wait_until_stopped(grid)
         grid.retry(*cells, yes=True)
         if grid is self.grid:
             self._feed.restart()
@@ -220,32 +221,32 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _send_full(self, cell: Cell) -> None:
         artifact = cell.artifact
         if artifact is None:
-            self.board.send({"full": short(cell.key), "about": self._texts("board.gone")}, [b""])
+            self.board.send({"full": short_key(cell.key), "about": self._texts("board.gone")}, [b""])
             return
         parts = [f"{artifact.image.width} × {artifact.image.height}"]
         if took := artifact.trace.milliseconds.get("total"):
             parts.append(duration(took / 1000))
-        self.board.send({"full": short(cell.key), "about": " · ".join(parts)}, [jpeg(artifact)])
+        self.board.send({"full": short_key(cell.key), "about": " · ".join(parts)}, [jpeg(artifact)])
 
-    # threads, and what goes wrong in them
+    # threads and errors
 
-    def _later(self, work: Callable[[], None]) -> None:
+    def _in_background(self, work: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # closed meanwhile
-            self._worker.submit(self._guarded, work)
+            self._worker.submit(self._run_catching, work)
 
-    def _guarded(self, work: Callable[..., None], *given: Any) -> None:
+    def _run_catching(self, work: Callable[..., None], *given: Any) -> None:
         try:
             work(*given)
         except Exception as error:
-            self._failed(error)
+            self._on_error(error)
 
-    def _failed(self, error: BaseException) -> None:
+    def _on_error(self, error: BaseException) -> None:
         if not self._closed:
-            self.problem.tell(error)
+            self.problem.show(error)
 
 
 def small_sheet(sheet: Image.Image, most: int = LARGEST_SHEET) -> bytes:
-    """A contact sheet as a JPEG of at most so many bytes."""
+    """A contact sheet as a JPEG of at most `most` bytes."""
     image = sheet.convert("RGB")
     image.thumbnail((1600, 4000), Image.Resampling.LANCZOS)
     while True:
@@ -255,9 +256,3 @@ def small_sheet(sheet: Image.Image, most: int = LARGEST_SHEET) -> bytes:
             if out.tell() <= most or max(image.size) <= 64:
                 return out.getvalue()
         image = image.resize((max(1, image.width * 4 // 5), max(1, image.height * 4 // 5)), Image.Resampling.LANCZOS)
-
-
-def _close_all(part: Any) -> None:
-    for child in getattr(part, "children", ()):
-        _close_all(child)
-    part.close()

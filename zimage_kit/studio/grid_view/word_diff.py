@@ -11,7 +11,7 @@ from ..translations import Texts
 _WORD = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]|[^\W_]+(?:['’-][^\W_]+)*|\s+|.", re.DOTALL)
 
 
-def pieces(one: str, other: str) -> list[tuple[str, str]]:
+def diff_pieces(one: str, other: str) -> list[tuple[str, str]]:
     """(was, now) piece by piece: equal where both have the same, one of them empty where something came or went."""
     a, b = _words(one), _words(other)
     found: list[tuple[str, str]] = []
@@ -30,19 +30,19 @@ def _words(text: str) -> list[str]:
     return [match[0] for match in _WORD.finditer(text)]
 
 
-def page(one: str, other: str, texts: Texts) -> str:
+def diff_html(one: str, other: str, texts: Texts) -> str:
     """The second text as HTML, with what the first had in `del` and what is new in `ins`; in words, too."""
     out = []
-    for was, now in pieces(one, other):
+    for was, now in diff_pieces(one, other):
         if was == now:
             out.append(html.escape(was))
             continue
         if was:
-            out.append(f"<del>{_unseen(texts('grid.removed'))}{html.escape(was)}</del>")
+            out.append(f"<del>{_for_screen_readers(texts('grid.removed'))}{html.escape(was)}</del>")
         if now:
-            out.append(f"<ins>{_unseen(texts('grid.added'))}{html.escape(now)}</ins>")
+            out.append(f"<ins>{_for_screen_readers(texts('grid.added'))}{html.escape(now)}</ins>")
     return f'<p class="zk-words">{"".join(out)}</p>'
 
 
-def _unseen(text: str) -> str:
+def _for_screen_readers(text: str) -> str:
     return f'<span class="zk-unseen">{html.escape(text)} </span>'

@@ -1,7 +1,7 @@
 """The bar: Generate and Cancel, and what only a script in the page can do for the whole panel.
 
-Its script hears the panel's keys and dropped files, brings along what stands in the form at the moment of a click, and
-gives names to controls of ipywidgets that have none.
+Its script handles the panel's keys and dropped files, sends the form's current values with each click, and gives
+accessible names to ipywidgets controls that have none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The error box: what went wrong, what to do about it, and the traceback for those who open it."""
+"""The error box: what went wrong, what to do about it, and the folded traceback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..translations import Texts
 
 
 class ErrorBox:
-    """Hidden until `tell` is called. A callback's exception shows nowhere else in a notebook."""
+    """Hidden until `show` is called. Exceptions in callbacks are not visible anywhere else in a notebook."""
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
@@ -22,10 +22,10 @@ class ErrorBox:
         self.box = w.VBox([self._content, close]).add_class("zk-error").add_class("zk-hidden")
         self.error: BaseException | None = None
 
-    def tell(self, error: BaseException) -> None:
+    def show(self, error: BaseException) -> None:
         """Show an error. Safe from any thread."""
         self.error = error
-        self._content.value = page(error, self._texts)
+        self._content.value = error_html(error, self._texts)
         self.box.remove_class("zk-hidden")
 
     def clear(self) -> None:
@@ -36,7 +36,7 @@ class ErrorBox:
             self._content.value = ""
 
 
-def page(error: BaseException, texts: Texts) -> str:
+def error_html(error: BaseException, texts: Texts) -> str:
     """The error as HTML: its kind in the user's language, what was seen, the mend, the traceback folded."""
     title = texts.get(f"errors.{type(error).__name__}", texts("errors.other"))
     if isinstance(error, ZImageError):

@@ -20,12 +20,12 @@ from ...stages.stage import Stage, registry
 from ..translations import FOLDER, Language, Texts
 
 OPEN = "\0"
-"""What a menu holds for None: with None itself ipywidgets shows an empty line."""
+"""A menu's value for None: ipywidgets would show None itself as an empty line."""
 
 
 @dataclass
 class Entry:
-    """One field: its control, and what is read from it and shown in it as JSON values."""
+    """One field: its control, and the conversions between the control's value and the JSON value."""
 
     name: str
     widget: Any
@@ -45,37 +45,37 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Wording:
-    """What a stage and its fields are called, out of its extension's catalogues, else made of the names in the code."""
+class StageLabels:
+    """Labels of a stage and its fields, from its extension's catalogues, else derived from the names in the code."""
 
     kind: str
     texts: Texts
 
     @classmethod
-    def of(cls, kind: str, language: Language) -> Wording:
-        """The wording of a kind; an extension's own are in the folder `texts` beside its code."""
+    def of(cls, kind: str, language: Language) -> StageLabels:
+        """The labels of a kind; an extension's catalogues are in the folder `texts` beside its code."""
         return cls._in(kind, language, discover())
 
     @classmethod
-    def of_all(cls, language: Language) -> dict[str, Wording]:
-        """The wording of every kind that can be used, sorted by kind; finds out only once what there is."""
+    def of_all(cls, language: Language) -> dict[str, StageLabels]:
+        """The labels of every usable kind, sorted by kind; discovers extensions once."""
         found = discover()
         ready = {kind for extension in found if extension.state == "ready" for kind in extension.stages}
         return {kind: cls._in(kind, language, found) for kind in sorted(ready | set(registry.kinds()))}
 
     @classmethod
-    def _in(cls, kind: str, language: Language, found: Sequence[Extension]) -> Wording:
+    def _in(cls, kind: str, language: Language, found: Sequence[Extension]) -> StageLabels:
         folder = next((each.folder / "texts" for each in found if kind in each.stages), FOLDER)
         return cls(kind, Texts(language, folder))
 
     @property
     def title(self) -> str:
         """What the stage is called."""
-        return self.texts.get(f"stages.{self.kind}", _spoken(self.kind))
+        return self.texts.get(f"stages.{self.kind}", _readable(self.kind))
 
     def label(self, field: str) -> str:
         """What one of its fields is called."""
-        return self.texts.get(f"fields.{self.kind}.{field}", _spoken(field))
+        return self.texts.get(f"fields.{self.kind}.{field}", _readable(field))
 
     def help(self, field: str, info: FieldInfo) -> str:
         """What the field means, in a sentence."""
@@ -83,27 +83,27 @@ class Wording:
 
     def choice(self, field: str, value: Any) -> str:
         """What one of a field's choices is called."""
-        return self.texts.get(f"choices.{self.kind}.{field}.{value}", _spoken(str(value)))
+        return self.texts.get(f"choices.{self.kind}.{field}.{value}", _readable(str(value)))
 
 
-def _spoken(name: str) -> str:
+def _readable(name: str) -> str:
     text = name.replace("_", " ")
     return text[:1].upper() + text[1:]
 
 
-def entry(cls: type[Stage], name: str, words: Wording, automatic: str) -> Entry:
+def entry_for(cls: type[Stage], name: str, words: StageLabels, automatic: str) -> Entry:
     """The form entry of a stage's field; `automatic` is shown where a field may be left open."""
     info = cls.model_fields[name]
     kind, optional = _without_none(info.annotation)
-    told = {"description": words.label(name), "tooltip": words.help(name, info)}
+    captions = {"description": words.label(name), "tooltip": words.help(name, info)}
     default = None if info.is_required() else info.get_default(call_default_factory=True)
     if kind is bool and not optional:
-        return Entry(name, w.Checkbox(value=default, indent=False, **told), bool, bool)
+        return Entry(name, w.Checkbox(value=default, indent=False, **captions), bool, bool)
     if get_origin(kind) is Literal:
         choices = [(words.choice(name, value), value) for value in get_args(kind)]
         if not optional:
-            return Entry(name, w.Dropdown(options=choices, value=default, **told), _same, _same)
-        menu = w.Dropdown(options=[(automatic, OPEN), *choices], value=OPEN if default is None else default, **told)
+            return Entry(name, w.Dropdown(options=choices, value=default, **captions), _same, _same)
+        menu = w.Dropdown(options=[(automatic, OPEN), *choices], value=OPEN if default is None else default, **captions)
         return Entry(
             name,
             menu,
@@ -112,11 +112,11 @@ def entry(cls: type[Stage], name: str, words: Wording, automatic: str) -> Entry:
             optional,
         )
     if kind in (int, float) and not optional:
-        return Entry(name, _number(kind, info, default, told), kind, kind)
+        return Entry(name, _number(kind, info, default, captions), kind, kind)
     if kind is str and not optional and _extra(info).get("format") == "multiline":
-        return Entry(name, w.Textarea(value=default, rows=2, **told), _same, _same)
+        return Entry(name, w.Textarea(value=default, rows=2, **captions), _same, _same)
     placeholder = automatic if optional else ""
-    line = w.Text(placeholder=placeholder, continuous_update=False, **told)
+    line = w.Text(placeholder=placeholder, continuous_update=False, **captions)
     if kind in (str, Path):
         read, show = (lambda text: text or None) if optional else _same, _line
     elif kind in (int, float):
@@ -139,7 +139,7 @@ def _line(value: Any) -> str:
 
 
 def _as_number(text: str) -> Any:
-    """A number, or the text as it is: the stage's own check says what was wrong with it."""
+    """A number, or the text as it is, which the stage's validation then reports."""
     text = text.strip()
     if not text:
         return None
@@ -184,14 +184,14 @@ def _extra(info: FieldInfo) -> Mapping[str, Any]:
     return info.json_schema_extra if isinstance(info.json_schema_extra, Mapping) else {}
 
 
-def _number(kind: type, info: FieldInfo, default: Any, told: dict[str, Any]) -> Any:
+def _number(kind: type, info: FieldInfo, default: Any, captions: dict[str, Any]) -> Any:
     low = next((limit.ge for limit in info.metadata if hasattr(limit, "ge")), None)
     high = next((limit.le for limit in info.metadata if hasattr(limit, "le")), None)
     limits = {"min": low, "max": high} if low is not None and high is not None else {}
     if kind is int:
         bounded, free = w.BoundedIntText, w.IntText
-        return bounded(value=default, **limits, **told) if limits else free(value=default, **told)
+        return bounded(value=default, **limits, **captions) if limits else free(value=default, **captions)
     if low is not None and high is not None:
         step = next((step for step in (0.01, 0.05, 0.1) if (high - low) / step <= 100), 1.0)
-        return w.BoundedFloatText(value=default, step=step, **limits, **told)
-    return w.FloatText(value=default, step=0.1, **told)
+        return w.BoundedFloatText(value=default, step=step, **limits, **captions)
+    return w.FloatText(value=default, step=0.1, **captions)

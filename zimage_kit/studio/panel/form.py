@@ -1,4 +1,4 @@
-"""The form: a request as controls. It holds no truth of its own; what is made of it is a Request, and back."""
+"""The form: a request as controls. It keeps no state of its own: `request()` reads it, `set()` fills it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ...models.spec import SPECS, ModelList, ModelSpec, resolve
 from ...models.tokens import count_tokens
 from ...recipe.request import LARGEST_SEED, SIDE_MULTIPLE, Lora, Request, random_seed
 from ..translations import Texts
-from .stage_list import Guard, StageList, same
+from .stage_list import CatchErrors, StageList, without_catching
 
 RATIOS = ((1, 1), (3, 4), (4, 3), (9, 16), (16, 9))
 MOST_PICTURES = 64
 FREE = (0, 0)
-"""What the menu of sizes holds for one that is not in it."""
+"""The size menu's value for a custom size."""
 
 
 def presets(spec: ModelSpec) -> list[tuple[str, tuple[int, int]]]:
-    """(label, (width, height)) for each ratio: of the sizes that the model was made for, the one nearest to it."""
+    """(label, (width, height)) for each ratio: the nearest of the model's native sizes."""
 
     def nearest(ratio: float) -> tuple[int, int]:
         return min(spec.sizes, key=lambda size: abs(size[0] / size[1] / ratio - 1))
@@ -38,7 +38,9 @@ class Form:
     `changed` is called after each change of one of them; `models` are the session's.
     """
 
-    def __init__(self, texts: Texts, models: ModelList, changed: Callable[[], None], guard: Guard = same) -> None:
+    def __init__(
+        self, texts: Texts, models: ModelList, changed: Callable[[], None], catch_errors: CatchErrors = without_catching
+    ) -> None:
         self._texts, self._changed_hook = texts, changed
         self._models, self._quiet = models, True  # until all controls are there
         self.last_seed: int | None = None
@@ -62,15 +64,15 @@ class Form:
         self.last = w.Button(description=t("form.last_seed"), tooltip=t("form.last_seed_help"), disabled=True)
         self.count = w.BoundedIntText(description=t("form.count"), min=1, max=MOST_PICTURES, value=1)
         self.loras = LoraList(texts, self._changed)
-        self.stages = StageList(texts, self._changed, guard)
+        self.stages = StageList(texts, self._changed, catch_errors)
         self.dice.on_click(lambda _: setattr(self.seed, "value", random_seed()))
-        self.last.on_click(guard(self._use_last_seed))
-        self.model.observe(guard(self._model_changed), "value")
-        self.ratio.observe(guard(self._ratio_changed), "value")
+        self.last.on_click(catch_errors(self._use_last_seed))
+        self.model.observe(catch_errors(self._model_changed), "value")
+        self.ratio.observe(catch_errors(self._ratio_changed), "value")
         self.seed.observe(self._seed_changed, "value")
         for side in (self.width, self.height):
-            side.observe(guard(self._side_changed), "value")
-        self.prompt.observe(guard(lambda _: self.count_tokens()), "value")
+            side.observe(catch_errors(self._side_changed), "value")
+        self.prompt.observe(catch_errors(lambda _: self.count_tokens()), "value")
         for control in self._own_inputs():
             control.observe(lambda _: self._changed(), "value")
         self.model.value = self._default = next(model.name for model in models if model.default)
@@ -122,7 +124,7 @@ class Form:
         return [*options, *((name, name) for name in more if name not in SPECS)]
 
     def _model_changed(self, _: Any) -> None:
-        """Another model: its own sizes, steps and limits; what it has no use for is not shown."""
+        """Set the model's sizes, steps and limits, and hide the fields that it does not use."""
         spec = self.spec
         was_quiet, self._quiet = self._quiet, True
         try:
@@ -138,7 +140,7 @@ class Form:
         self.count_tokens()
 
     def _show_what_is_used(self) -> None:
-        """A negative prompt where it is used, or where a recipe has one: then it is said that it would be ignored."""
+        """Show the negative prompt if the model uses it or the recipe has one, which is then reported as ignored."""
         spec = self.spec
         _shown(self.guidance, spec.negative_prompt or self.guidance.value != spec.guidance)
         self._uses_negative = spec.negative_prompt or self.guidance.value > 0 or self._given_negative
@@ -161,7 +163,7 @@ class Form:
         self.stages.surround(size=size, model=self.model.value)
 
     def _seed_changed(self, _: Any) -> None:
-        """Whoever types a seed, or throws the dice, wants that one."""
+        """A seed that was typed or rolled is locked."""
         if not self._quiet:
             self.lock.value = True
 
@@ -174,7 +176,7 @@ class Form:
             self._changed_hook()
 
     def count_tokens(self) -> None:
-        """Say how long the prompt is against what the model takes, and which of its words the model never met."""
+        """Show the prompt's length against the model's limit, and words that the model does not know."""
         spec, prompt = self.spec, self.prompt.value
         directory = spec.directory()
         if directory is None:
@@ -190,7 +192,7 @@ class Form:
         self.tokens.value = line
 
     def request(self) -> Request:
-        """What stands in the form. Raises BadRequest for what cannot be."""
+        """The form's request. Raises BadRequest for invalid settings."""
         return Request(
             prompt=self.prompt.value,
             negative_prompt=self.negative.value if self._uses_negative else "",
@@ -205,7 +207,7 @@ class Form:
         )
 
     def requests(self) -> list[Request]:
-        """One for each picture that is asked for; their seeds count up. A seed that is not locked is drawn anew."""
+        """One request per picture, with consecutive seeds. An unlocked seed is replaced by a random one first."""
         if not self.lock.value:
             self._quiet, was = True, self._quiet
             self.seed.value = random_seed()
@@ -218,9 +220,9 @@ class Form:
         return [base.but(seed=first + number) for number in range(self.count.value)]
 
     def set(self, request: Request) -> None:
-        """Show a recipe; what it leaves open keeps the model's default. Its seed is locked.
+        """Show a recipe; open fields get the model's defaults, and its seed is locked.
 
-        Raises ZImageError for a model or a stage that cannot be had; then nothing is changed.
+        Raises ZImageError for an unusable model or stage and then changes nothing.
         """
         name = request.model or self._default
         spec = resolve(name)
@@ -245,7 +247,7 @@ class Form:
         self._changed()
 
     def state(self) -> dict[str, Any]:
-        """All that the form shows, to be shown again by `restore`."""
+        """The form's content, for `restore`."""
         values = {name: getattr(self, name).value for name in _KEPT}
         kept = {"last_seed": self.last_seed, "given_negative": self._given_negative}
         return values | kept | {"loras": self.loras.state(), "stages": self.stages.state()}
@@ -268,7 +270,7 @@ _KEPT = ("model", "prompt", "negative", "width", "height", "steps", "guidance", 
 
 
 class LoraList:
-    """LoRAs with their weights, by name out of the LoRA folders or as files."""
+    """LoRAs with their weights, by name from the LoRA folders or as files."""
 
     def __init__(self, texts: Texts, changed: Callable[[], None]) -> None:
         self._texts, self._changed, self._names = texts, changed, [""]
@@ -279,13 +281,13 @@ class LoraList:
         self.box = w.VBox([self._list, self.add_button])
 
     def know(self, names: Sequence[str]) -> None:
-        """The names to offer: those of the model's LoRA folders."""
+        """Set the names to offer: those in the model's LoRA folders."""
         self._names = list(names)
         for row in self._rows:
             row.children[0].options = self._names
 
     def add(self, name: str | None = None, weight: float = 1.0) -> None:
-        """A further row, with the only LoRA that there is unless a name is given."""
+        """Add a row. Without a name it takes the only known LoRA, if there is just one."""
         t = self._texts
         if name is None:
             name = self._names[0] if len(self._names) == 1 else ""
@@ -308,7 +310,7 @@ class LoraList:
 
     @property
     def value(self) -> tuple[Lora, ...]:
-        """Those that are named."""
+        """The rows that have a name."""
         return tuple(Lora(path=path, weight=weight) for path, weight in self.state() if path.strip())
 
     @value.setter

@@ -19,35 +19,35 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Ears:
-    """Who is told what, each in the thread that follows the job.
+class JobCallbacks:
+    """What the panel does about its jobs. Each is called in the thread that follows the job.
 
-    `event`: an event, and which picture of how many it is about; `picture`: a finished one; `running`: how many jobs
-    are under way now; `end`: what was asked for at once is over, cancelled or not; `error`: it went wrong, and so many
-    of the pictures behind it were given up.
+    `on_event`: an event, the number of its picture from 1, and the number of pictures. `on_picture`: a finished one.
+    `on_running_count`: how many jobs are under way. `on_end`: all pictures of one click are over; True: cancelled.
+    `on_error`: what went wrong, and how many of the remaining pictures were cancelled because of it.
     """
 
-    event: Callable[[Event, int, int], None]
-    picture: Callable[[Artifact], None]
-    running: Callable[[int], None]
-    end: Callable[[bool], None]
-    error: Callable[[Exception, int], None]
+    on_event: Callable[[Event, int, int], None]
+    on_picture: Callable[[Artifact], None]
+    on_running_count: Callable[[int], None]
+    on_end: Callable[[bool], None]
+    on_error: Callable[[Exception, int], None]
 
 
 class Jobs:
-    """What this panel has asked of the session and waits for."""
+    """The jobs that this panel has submitted and follows."""
 
-    def __init__(self, session: Session, ears: Ears) -> None:
-        self._session, self._ears = session, ears
+    def __init__(self, session: Session, callbacks: JobCallbacks) -> None:
+        self._session, self._callbacks = session, callbacks
         self._lock = threading.Lock()
         self._running: dict[str, None] = {}
-        self._stops: set[threading.Event] = set()  # of what is being submitted or followed
+        self._stops: set[threading.Event] = set()  # one for each batch being submitted or followed
 
     def __len__(self) -> int:
         return len(self._running)
 
     def make(self, requests: Sequence[Request]) -> None:
-        """Make a picture of each. Returns at once; the first is interactive, those behind it let others go first."""
+        """Make a picture of each. Returns at once. The first has interactive priority, the others batch priority."""
         self._spawn(lambda stop: self._make(requests, stop))
 
     def apply(self, artifact: Artifact, *stages: Stage) -> None:
@@ -55,7 +55,7 @@ class Jobs:
         self._spawn(lambda stop: self._apply(artifact, stages, stop))
 
     def cancel(self) -> None:
-        """Cancel all of them, those that wait too."""
+        """Cancel all of them, queued ones too."""
         with self._lock:
             jobs = list(self._running)
             for stop in self._stops:
@@ -63,10 +63,10 @@ class Jobs:
         for job in jobs:
             self._session.cancel(job)
 
-    def tell(self) -> None:
-        """Say again how many are under way."""
+    def report_running(self) -> None:
+        """Call `on_running_count` again."""
         with self._lock:
-            self._ears.running(len(self._running))
+            self._callbacks.on_running_count(len(self._running))
 
     def _spawn(self, work: Callable[[threading.Event], bool]) -> None:
         stop = threading.Event()
@@ -75,11 +75,11 @@ class Jobs:
 
         def run() -> None:
             try:
-                self._ears.end(work(stop))
+                self._callbacks.on_end(work(stop))
             except _GivenUp as given_up:
-                self._ears.error(given_up.reason, given_up.count)
+                self._callbacks.on_error(given_up.reason, given_up.count)
             except Exception as error:
-                self._ears.error(error, 0)
+                self._callbacks.on_error(error, 0)
             finally:
                 with self._lock:
                     self._stops.discard(stop)
@@ -94,14 +94,14 @@ class Jobs:
                 if stop.is_set():
                     break
                 jobs.append(self._session.submit(request, priority="batch" if jobs else "interactive"))
-                self._begins(jobs[-1].id)
+                self._job_began(jobs[-1].id)
             if stop.is_set():  # after the last look of `cancel`
                 self._drop(jobs)
             for job in jobs:
                 done += 1
                 self._follow(job, done, len(jobs), stop)
             return stop.is_set()
-        except Exception as error:  # what was asked for together with it is not wanted any more
+        except Exception as error:  # cancel the rest of the batch
             left = len(jobs) - done
             self._drop(jobs)
             raise _GivenUp(error, left) from error
@@ -109,56 +109,56 @@ class Jobs:
     def _drop(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             job.cancel()
-            self._ends(job.id)
+            self._job_ended(job.id)
 
     def _follow(self, job: Job, number: int, count: int, stop: threading.Event) -> None:
-        """Until it is over. Raises what went wrong; a cancel is none, whoever asked for it."""
+        """Follow a job to its end. Raises its error, unless it was cancelled."""
         try:
             for event in job.events():
-                self._ears.event(event, number, count)
+                self._callbacks.on_event(event, number, count)
             artifact = job.result()
         except JobCancelled:
             stop.set()
             return
         finally:
-            self._ends(job.id)
+            self._job_ended(job.id)
         artifact._session = self._session
-        self._ears.picture(artifact)
+        self._callbacks.on_picture(artifact)
 
     def _apply(self, artifact: Artifact, stages: Sequence[Stage], stop: threading.Event) -> bool:
-        heard: set[str] = set()
+        followed: set[str] = set()
 
-        def hear(event: Event) -> None:
-            if event.job not in heard:
-                heard.add(event.job)
-                self._begins(event.job)
+        def on_event(event: Event) -> None:
+            if event.job not in followed:
+                followed.add(event.job)
+                self._job_began(event.job)
             if stop.is_set():
                 self._session.cancel(event.job)
-            self._ears.event(event, 1, 1)
+            self._callbacks.on_event(event, 1, 1)
 
         try:
-            self._ears.picture(self._session.apply(artifact, *stages, on_event=hear))
+            self._callbacks.on_picture(self._session.apply(artifact, *stages, on_event=on_event))
         except JobCancelled:
             return True
         finally:
-            for job in heard:
-                self._ends(job)
+            for job in followed:
+                self._job_ended(job)
         return False
 
-    def _begins(self, job: str) -> None:
+    def _job_began(self, job: str) -> None:
         with self._lock:
             self._running[job] = None
-            self._ears.running(len(self._running))
+            self._callbacks.on_running_count(len(self._running))
 
-    def _ends(self, job: str) -> None:
+    def _job_ended(self, job: str) -> None:
         with self._lock:
             if job in self._running:
                 del self._running[job]
-                self._ears.running(len(self._running))
+                self._callbacks.on_running_count(len(self._running))
 
 
 class _GivenUp(Exception):
-    """An error of one picture, and how many behind it were not made."""
+    """The error of one picture, and the number of pictures after it that were not made."""
 
     def __init__(self, reason: Exception, count: int) -> None:
         super().__init__(str(reason))

@@ -1,7 +1,7 @@
-"""Plain cell output beside a widget: what a saved notebook shows without a kernel, where widgets leave nothing behind.
+"""Plain cell output beside a widget, which a saved notebook shows without a kernel; widgets do not.
 
-Places are put into the cell's output once, in the kernel's main thread; pictures are put into them later, from any
-thread, which is not possible for new output.
+Placeholders are displayed once, in the kernel's main thread. Later any thread can put a picture into them, but only the
+main thread can display new output.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ...text.tables import notebook
 
 
 class PlainOutput:
-    """`count` places; the latest pictures take the places of the oldest ones."""
+    """`count` placeholders; the latest pictures replace the oldest ones."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -22,11 +22,11 @@ class PlainOutput:
 
     @property
     def displayed(self) -> bool:
-        """Whether there are places for pictures."""
+        """Whether placeholders have been displayed."""
         return bool(self._ids)
 
     def display(self) -> None:
-        """Put new, empty places into the cell that is running; the ones before keep what they show."""
+        """Display new, empty placeholders in the running cell; earlier ones keep their pictures."""
         shell = notebook()
         if shell is None:
             return
@@ -35,7 +35,7 @@ class PlainOutput:
             shell.display_pub.publish({}, {}, transient={"display_id": place})
 
     def show(self, bundle: dict[str, Any]) -> None:
-        """Put a picture (data by mime type, as IPython displays it) into the next place."""
+        """Show a picture (data by MIME type, as IPython displays it) in the next placeholder."""
         shell = notebook()
         if shell is None or not self._ids:
             return

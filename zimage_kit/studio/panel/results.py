@@ -107,7 +107,7 @@ class Results:
         return len(self._all)
 
 
-def flat(request: Request) -> dict[str, Any]:
+def flat_recipe(request: Request) -> dict[str, Any]:
     """A recipe without lists: stages and LoRAs by name, and the fields of each stage by `kind.field`."""
     flat = request.model_dump(mode="json", exclude={"version", "stages", "loras"})
     flat["loras"] = ", ".join(f"{lora.path.name} {lora.weight:g}" for lora in request.loras)
@@ -121,19 +121,19 @@ def flat(request: Request) -> dict[str, Any]:
     return flat
 
 
-def differing(artifacts: list[Artifact]) -> list[dict[str, Any]]:
+def differing_fields(artifacts: list[Artifact]) -> list[dict[str, Any]]:
     """Of each artifact, what its recipe has in common with none or only some of the others.
 
     Fields of a stage are told where all of them have that stage.
     """
     if not artifacts:
         return []
-    recipes = [flat(artifact.request) for artifact in artifacts]
+    recipes = [flat_recipe(artifact.request) for artifact in artifacts]
     shared = set.intersection(*(set(recipe) for recipe in recipes))
     names = [name for name in recipes[0] if name in shared and any(each[name] != recipes[0][name] for each in recipes)]
     return [{name: each[name] for name in names} for each in recipes]
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value of a recipe in a line of text; nothing for None."""
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -13,22 +13,22 @@ from ...recipe.request import StageData
 from ...stages.extensions import kinds, stage_class
 from ...stages.stage import Stage, build
 from ..translations import Texts
-from .fields import Entry, Wording, entry
+from .fields import Entry, StageLabels, entry_for
 
 SHOWN = 6
-"""Fields of a stage that are always shown; the others fold out."""
+"""Number of a stage's fields that are always shown; the others are folded."""
 
 _UNSET = object()
 Surroundings = dict[str, Any]
-"""What a stage's own control may like to know: see `Stage.control`."""
+"""Traits that a stage's own control may have: see `Stage.control`."""
 
 
-Guard = Callable[[Callable[[Any], None]], Callable[[Any], None]]
-"""Makes a callback tell its errors to the user: what a control's callback raises shows nowhere else."""
+CatchErrors = Callable[[Callable[[Any], None]], Callable[[Any], None]]
+"""Wraps a control's callback so that its exceptions are shown to the user; ipywidgets would swallow them."""
 
 
-def same(callback: Callable[[Any], None]) -> Callable[[Any], None]:
-    """No guard, for code that hears of errors itself."""
+def without_catching(callback: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The callback itself, for callers that handle exceptions."""
     return callback
 
 
@@ -41,12 +41,12 @@ class StageForm:
             build(StageData(kind=kind), None, kinds())
             raise AssertionError("build raises for an unknown kind")
         self.kind, self.cls, self._texts, self._changed = kind, cls, texts, changed
-        words = Wording.of(kind, texts.language)
+        words = StageLabels.of(kind, texts.language)
         self.title = words.title
         self.control = cls.control()
         stands_for = getattr(self.control, "edits", ())
         names = [name for name in cls.model_fields if name not in stands_for]
-        self._entries: list[Entry] = [entry(cls, name, words, texts("stages.automatic")) for name in names]
+        self._entries: list[Entry] = [entry_for(cls, name, words, texts("stages.automatic")) for name in names]
         required = {name for name, info in cls.model_fields.items() if info.is_required()}
         self._defaults = {each.name: each.value for each in self._entries if each.name not in required}
         self.problem = w.HTML()
@@ -95,8 +95,8 @@ class StageForm:
     def value(self) -> dict[str, Any]:
         """The fields that were set, as JSON values."""
         own = dict(self.control.value) if self.control is not None else {}
-        told = {each.name: each.value for each in self._entries}
-        return {**{name: value for name, value in told.items() if value != self._defaults.get(name, _UNSET)}, **own}
+        values = {each.name: each.value for each in self._entries}
+        return {**{name: value for name, value in values.items() if value != self._defaults.get(name, _UNSET)}, **own}
 
     @value.setter
     def value(self, fields: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ class StageForm:
         self.show(fields)
 
     def show(self, fields: dict[str, Any]) -> None:
-        """Show fields as they are, also such as somebody has not finished typing."""
+        """Show fields without validating them, such as half-typed ones."""
         stands_for = getattr(self.control, "edits", ())
         if self.control is not None:
             self.control.value = {name: value for name, value in fields.items() if name in stands_for}
@@ -115,12 +115,12 @@ class StageForm:
             button.value = True
 
     def stage(self) -> Stage:
-        """The stage itself. Raises BadRequest for fields that cannot be."""
+        """The stage. Raises BadRequest for invalid fields."""
         open_ = {each.name for each in self._entries if each.optional}
         return self.cls(**{name: value for name, value in self.value.items() if value is not None or name in open_})
 
     def surround(self, around: Surroundings) -> None:
-        """Tell the stage's own control, if it has one, what it may like to know."""
+        """Set the traits of the stage's own control, if it has one, such as the picture's size."""
         for name, value in around.items():
             if self.control is not None and self.control.has_trait(name) and getattr(self.control, name) != value:
                 setattr(self.control, name, value)
@@ -142,20 +142,20 @@ class StageForm:
 class StageList:
     """All stages of the form, in order."""
 
-    def __init__(self, texts: Texts, changed: Callable[[], None], guard: Guard = same) -> None:
-        self._texts, self._changed, self._guard = texts, changed, guard
+    def __init__(self, texts: Texts, changed: Callable[[], None], catch_errors: CatchErrors = without_catching) -> None:
+        self._texts, self._changed, self._catch_errors = texts, changed, catch_errors
         self._around: Surroundings = {}
         self.forms: list[StageForm] = []
         self._rows = w.VBox()
-        self.titles = {kind: words.title for kind, words in Wording.of_all(texts.language).items()}
+        self.titles = {kind: words.title for kind, words in StageLabels.of_all(texts.language).items()}
         names = [(title, kind) for kind, title in self.titles.items()]
         self.menu = w.Dropdown(
             options=[(texts("stages.choose"), ""), *names], value="", description=texts("stages.add")
         )
-        self.menu.observe(guard(self._chosen), "value")
+        self.menu.observe(catch_errors(self._chosen), "value")
         self._removed: tuple[int, StageForm] | None = None
         self.undo = w.Button().add_class("zk-link").add_class("zk-undo").add_class("zk-hidden")
-        self.undo.on_click(guard(lambda _: self.bring_back()))
+        self.undo.on_click(catch_errors(lambda _: self.bring_back()))
         self.box = w.VBox([self._rows, self.undo, self.menu])
 
     def _chosen(self, change: Any) -> None:
@@ -164,20 +164,20 @@ class StageList:
             self.add(change["new"])
 
     def add(self, kind: str, fields: dict[str, Any] | None = None) -> StageForm:
-        """Put a stage at the end. Raises ZImageError for one that cannot be had, and for fields that it refuses."""
+        """Append a stage. Raises ZImageError for an unusable stage or invalid fields."""
         form = StageForm(kind, self._texts, self._around, self._changed)
         if fields:
             form.value = fields
-        form.up.on_click(self._guard(lambda _: self.move(form, -1)))
-        form.down.on_click(self._guard(lambda _: self.move(form, 1)))
-        form.remove.on_click(self._guard(lambda _: self.remove(form)))
+        form.up.on_click(self._catch_errors(lambda _: self.move(form, -1)))
+        form.down.on_click(self._catch_errors(lambda _: self.move(form, 1)))
+        form.remove.on_click(self._catch_errors(lambda _: self.remove(form)))
         self.forms = [*self.forms, form]
         self._arrange()
         return form
 
     def move(self, form: StageForm, by: int) -> None:
-        """One place up (-1) or down (1); at the end of the list it stays."""
-        if form not in self.forms:  # taken out by the click before
+        """Move one place up (-1) or down (1); at the end of the list nothing happens."""
+        if form not in self.forms:  # removed by the click before
             return
         at = self.forms.index(form)
         to = at + by
@@ -188,7 +188,7 @@ class StageList:
             self._arrange()
 
     def remove(self, form: StageForm) -> None:
-        """Take a stage out of the list; the last one taken out can be brought back, with all that stands in it."""
+        """Remove a stage. `bring_back` restores the last one with its settings."""
         if form not in self.forms:
             return
         place = self.forms.index(form)
@@ -214,11 +214,11 @@ class StageList:
         self._changed()
 
     def stages(self) -> list[Stage]:
-        """Those that are switched on. Raises BadRequest for the first whose fields cannot be."""
+        """The stages that are on. Raises BadRequest for the first with invalid fields."""
         return [form.stage() for form in self.forms if form.on.value]
 
     def set(self, stages: Sequence[StageData]) -> None:
-        """Show a recipe's stages. Raises ZImageError for one that cannot be had; then nothing is changed."""
+        """Show a recipe's stages. Raises ZImageError for an unusable one and then changes nothing."""
         known = self.forms
         self.forms = []
         try:
@@ -231,7 +231,7 @@ class StageList:
             self._arrange()
 
     def state(self) -> list[tuple[str, bool, bool, dict[str, Any]]]:
-        """What the list shows, to be shown again by `restore`, in another language perhaps."""
+        """The list's content, for `restore`."""
         return [(form.kind, form.on.value, form.fold.value, form.value) for form in self.forms]
 
     def restore(self, state: list[tuple[str, bool, bool, dict[str, Any]]]) -> None:
@@ -242,7 +242,7 @@ class StageList:
             form.on.value, form.fold.value = on, unfolded
 
     def surround(self, **around: Any) -> None:
-        """Tell the stages' own controls the size of the picture to be made, or the last picture."""
+        """Set traits of the stages' own controls, such as the picture's size or the last picture."""
         self._around = {**self._around, **around}
         for form in self.forms:
             form.surround(around)

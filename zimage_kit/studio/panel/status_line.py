@@ -1,4 +1,4 @@
-"""The status line: which model, where, how full the card is, how hot, who waits and who holds the memory."""
+"""The status line: model and device, GPU memory, temperature, queue, and who uses the memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ...text.units import gigabytes
 from ..translations import Texts
 
 LOOK_SECONDS = 2.0
-"""Between two looks at the session's status, while a page shows the panel."""
+"""Polling interval, while a page shows the panel."""
 GONE_SECONDS = 25.0
-"""A page that has not said for so long that it shows the panel does not show it any more."""
+"""A page that has not reported for this long no longer shows the panel."""
 
 
 class StatusLine:
-    """Looks at the session now and then, in a thread that lives as long as a page shows the panel."""
+    """Polls the session in a thread that lives as long as a page shows the panel."""
 
     def __init__(self, look: Callable[[], Status], texts: Texts) -> None:
         self._look, self._texts = look, texts
@@ -29,7 +29,7 @@ class StatusLine:
         self._shown_at, self._looking, self._closed = 0.0, False, False
 
     def page_shown(self) -> None:
-        """A page says, every ten seconds, that it shows the panel."""
+        """A page reports, every ten seconds, that it shows the panel."""
         with self._lock:
             self._shown_at = time.monotonic()
             if self._looking or self._closed:
@@ -38,7 +38,7 @@ class StatusLine:
         threading.Thread(target=self._keep_looking, name="zimage-status", daemon=True).start()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop polling."""
         self._closed = True
 
     def _keep_looking(self) -> None:
@@ -48,13 +48,13 @@ class StatusLine:
                     self._looking = False
                     return
             try:
-                self.box.value = line(self._look(), self._texts)
-            except Exception as error:  # it stands where the status would, until the session answers again
+                self.box.value = status_html(self._look(), self._texts)
+            except Exception as error:  # shown instead of the status until the session answers again
                 self.box.value = html.escape(f"{type(error).__name__}: {error}")
             time.sleep(LOOK_SECONDS)
 
 
-def line(status: Status, texts: Texts) -> str:
+def status_html(status: Status, texts: Texts) -> str:
     """The status as an HTML list; everything that comes from outside is escaped."""
     return "<ul>" + "".join(f"<li>{item}</li>" for item in _items(status, texts)) + "</ul>"
 
@@ -70,11 +70,11 @@ def _items(status: Status, t: Texts) -> Iterator[str]:
         yield html.escape(t("status.no_model"))
     for gpu in status.gpus:
         share = gpu.used / gpu.total if gpu.total else 0.0
-        told = t("status.memory", used=gigabytes(gpu.used), total=gigabytes(gpu.total))
-        name = html.escape(f"{gpu.name}: {told}", quote=True)
+        memory = t("status.memory", used=gigabytes(gpu.used), total=gigabytes(gpu.total))
+        name = html.escape(f"{gpu.name}: {memory}", quote=True)
         yield (
             f'{html.escape(gpu.name)} <meter min="0" max="1" high="0.92" value="{share:.3f}" '
-            f'aria-label="{name}"></meter> {html.escape(told)}'
+            f'aria-label="{name}"></meter> {html.escape(memory)}'
         )
         if gpu.temperature is not None:
             yield html.escape(t("status.heat", degrees=gpu.temperature))

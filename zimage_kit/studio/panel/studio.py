@@ -1,6 +1,6 @@
-"""The studio: the panel that people spend their day in. Form at the left, pictures at the right, one session behind it.
+"""The studio panel: form on the left, pictures on the right, connected to one session.
 
-Jobs are followed in threads that only set values of widgets, so the kernel is free while a picture is being made.
+Jobs are followed in threads that only set widget values, so the kernel stays free while pictures are made.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from ...engine.events import Event
 from ...errors import BadRequest
 from ...recipe.artifact import Artifact, read
 from ...recipe.request import Request, random_seed
-from ...session.progress import seconds_left
 from ...stages.kinds import stages
-from ...text.units import duration, gigabytes
+from ...text.units import gigabytes
 from ..panes.compare.pane import ComparePane, TrayPane
 from ..panes.grid.pane import GridPane
 from ..translations import Language, Texts
@@ -26,11 +25,13 @@ from ..translations import language as users_language
 from .bar import Bar
 from .error_box import ErrorBox
 from .form import Form
-from .jobs import Ears, Jobs
+from .job_progress import progress_of
+from .jobs import JobCallbacks, Jobs
 from .plain_output import PlainOutput
 from .results import Result, Results
 from .status_line import StatusLine
 from .viewer import Viewer
+from .widget_tree import close_tree
 
 if TYPE_CHECKING:
     from ...grid import Grid
@@ -40,9 +41,9 @@ if TYPE_CHECKING:
 class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """The panel of a session. `artifacts` are its pictures, `artifact` the selected one, `request` what the form says.
 
-    `save`: each picture is saved in the outputs folder. `pictures`: so many of the latest also appear as plain output
-    beneath the panel, which a saved notebook keeps; once its page was loaded anew, show the panel in a cell again for
-    that. `language` is "en" or "zh", by default the user's.
+    `save`: save each picture in the outputs folder. `pictures`: the number of latest pictures that also appear as plain
+    output below the panel, which a saved notebook keeps; after reloading the page, show the panel again for that.
+    `language` is "en" or "zh", by default the user's.
     """
 
     def __init__(
@@ -56,34 +57,36 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._worker = ThreadPoolExecutor(1, "zimage-panel")
         self._lock = threading.RLock()
         self._results = Results()
-        self.jobs = Jobs(session, Ears(self._hear, self._add, self._running, self._ended, self._failed))
+        self.jobs = Jobs(
+            session, JobCallbacks(self._on_event, self._add, self._on_running_count, self._on_end, self._on_error)
+        )
         self._closed = False
-        self._parts: list[bytes] = []  # of a file that is being sent
+        self._parts: list[bytes] = []  # of a file that is being uploaded
         self._save = w.Checkbox(value=save, indent=False)
         self._build(Texts(language or users_language()))
 
     def _build(self, texts: Texts) -> None:
-        """Make all parts in one language."""
+        """Build all parts in one language."""
         self._texts = texts
-        self.form = Form(texts, self._session.models(), self._edited, self._guard)
+        self.form = Form(texts, self._session.models(), self._on_edit, self._catch_errors)
         self.bar = Bar(texts)
         self.viewer = Viewer(texts, self._lock)
         self.problem = ErrorBox(texts)
-        self.compare = ComparePane(texts, self._results, self._later)
+        self.compare = ComparePane(texts, self._results, self._in_background)
         self.tray = TrayPane(texts)
-        self.gridpane = GridPane(texts, self._session, self.form.request, self._later, self._guard)
+        self.grid_pane = GridPane(texts, self._session, self.form.request, self._in_background, self._catch_errors)
         self._status = StatusLine(self._session.status, texts)
         self._save.description = texts("panel.save")
         self._save.tooltip = texts("panel.save_help")
-        self.bar.on_msg(lambda _, message, buffers: self._guarded(self._bar_says, message, buffers))
-        self.viewer.observe(lambda _: self._guarded(self._select, self.viewer.selected), "selected")
+        self.bar.on_msg(lambda _, message, buffers: self._run_catching(self._on_bar_message, message, buffers))
+        self.viewer.observe(lambda _: self._run_catching(self._select, self.viewer.selected), "selected")
         top = w.VBox([self.bar, self.problem.box, self.form.words]).add_class("zk-top")
         rest = w.VBox([self.form.rest, self._save]).add_class("zk-rest")
         side = w.VBox([self.viewer, self.compare.box, self.tray.box]).add_class("zk-side")
         columns = w.Box([top, rest, side]).add_class("zk-columns")
-        self.children = [columns, self.gridpane.box, self._status.box]
+        self.children = [columns, self.grid_pane.box, self._status.box]
         self.viewer.progress = {"active": False, "value": 0, "max": 0, "text": ""}
-        self._edited()
+        self._on_edit()
 
     @property
     def artifacts(self) -> list[Artifact]:
@@ -98,7 +101,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     @property
     def request(self) -> Request:
-        """What the form says; set it to fill the form. Raises ZImageError for what cannot be."""
+        """The form's request; set it to fill the form. Raises ZImageError for invalid settings."""
         return self.form.request()
 
     @request.setter
@@ -112,12 +115,12 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     @property
     def grid(self) -> Grid | None:
-        """The grid in the panel's pane; None before the first."""
-        return self.gridpane.grid
+        """The grid in the grid pane; None before the first."""
+        return self.grid_pane.grid
 
     @property
     def language(self) -> Language:
-        """Of the panel; set it to change it."""
+        """The panel's language; may be set."""
         return self._texts.language
 
     @language.setter
@@ -126,13 +129,13 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._rebuild(Texts(language))
 
     def generate(self) -> None:
-        """Make what the form says, as the button does. Returns at once."""
+        """Make the form's pictures, as the Generate button does. Returns at once."""
         self.problem.clear()
         requests = self.form.requests()
         self.jobs.make(requests)
 
     def cancel(self) -> None:
-        """Cancel this panel's jobs, those that wait too."""
+        """Cancel this panel's jobs, queued ones too."""
         self.jobs.cancel()
 
     def close(self) -> None:
@@ -141,11 +144,11 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._closed = True
         self.cancel()
         self._status.close()
-        self.gridpane.close()
+        self.grid_pane.close()
         for pool in (self._worker, self._saver):
             pool.shutdown(wait=False)
         for part in self.children:
-            _close_all(part)
+            close_tree(part)
         super().close()
 
     def __repr__(self) -> str:
@@ -159,16 +162,16 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         display(shown, raw=True)  # type: ignore[no-untyped-call]
         self._plain.display()
         for result in list(self._results)[-self._plain.count :]:  # of a panel that is shown again
-            self._plain.show(self._plainly(result))
+            self._plain.show(self._plain_bundle(result))
 
-    # what the page says
+    # messages from the page
 
-    def _bar_says(self, message: dict[str, Any], buffers: list[Any]) -> None:
+    def _on_bar_message(self, message: dict[str, Any], buffers: list[Any]) -> None:
         if message.get("do") == "shown":
             self._status.page_shown()
             return
         try:
-            self._take_over(message.get("values", ()))
+            self._apply_pending_values(message.get("values", ()))
             self._do(message, buffers)
         finally:
             self.bar.send({"heard": True})
@@ -180,9 +183,9 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             case {"do": "cancel"}:
                 self.cancel()
             case {"do": "grid_pane"}:
-                self.gridpane.open()
+                self.grid_pane.open()
             case {"do": "make_grid" | "make_all" as what}:
-                self.gridpane.make(sure=what == "make_all")
+                self.grid_pane.make(sure=what == "make_all")
             case {"do": "open", "name": str(name), "part": int(part), "parts": int(parts)}:
                 self._parts = [*(self._parts if part else []), bytes(buffers[0])]
                 if part == parts - 1:
@@ -195,8 +198,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             case {"do": str(action), "id": str(id_)} if (result := self._results.get(id_)) is not None:
                 self._do_with(result, action, message)
 
-    def _take_over(self, values: Sequence[Sequence[Any]]) -> None:
-        """What was changed in the page and has not come here yet, in its order: this kernel was busy with a cell."""
+    def _apply_pending_values(self, values: Sequence[Sequence[Any]]) -> None:
+        """Changes made in the page while the kernel was busy with a cell, in their order."""
         controls = {control.model_id: control for control in self._inputs()}
         for model, attribute, value in values:
             if model in controls and attribute in ("value", "index"):
@@ -217,12 +220,12 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             case "grid":
                 self.tray.add(result)
             case "download":
-                self._later(lambda: self._download(result, message.get("view", "")))
+                self._in_background(lambda: self._download(result, message.get("view", "")))
             case "forget":
                 self._forget(result)
 
     def _open(self, content: bytes, name: str) -> None:
-        """A picture that was dropped on the panel: its recipe fills the form, and it joins the strip."""
+        """A PNG that was dropped on the panel: fill the form with its recipe and add it to the strip."""
         self.problem.clear()
         artifact = read(content)
         artifact._session = self._session
@@ -230,50 +233,36 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         with self._lock:
             self.viewer.following = True
             self._add(artifact, save=False)
-        self._say(self._texts("panel.opened", name=name))
+        self._announce(self._texts("panel.opened", name=name))
 
-    # what is heard of jobs, in the threads that follow them
+    # callbacks of jobs, in the threads that follow them
 
-    def _running(self, count: int) -> None:
+    def _on_running_count(self, count: int) -> None:
         self.bar.busy = count > 0
         self.bar.queue = self._texts("panel.jobs", count=count) if count else ""
 
-    def _ended(self, cancelled: bool) -> None:
-        self._say(self._texts("panel.cancelled" if cancelled else "panel.done"))
+    def _on_end(self, cancelled: bool) -> None:
+        self._announce(self._texts("panel.cancelled" if cancelled else "panel.done"))
 
-    def _failed(self, error: BaseException, given_up: int = 0) -> None:
+    def _on_error(self, error: BaseException, given_up: int = 0) -> None:
         with self._lock:
-            self.problem.tell(error)
+            self.problem.show(error)
             if not self.jobs:
-                self._say(self._texts("panel.given_up", count=given_up) if given_up else "")
+                self._announce(self._texts("panel.given_up", count=given_up) if given_up else "")
 
-    def _hear(self, event: Event, number: int, count: int) -> None:
+    def _on_event(self, event: Event, number: int, count: int) -> None:
         """One event of a job, as progress."""
-        t, value, most = self._texts, 0.0, 0.0
-        match event.kind:
-            case "queued":
-                text = t("panel.waiting", count=event.position) if event.position else t("panel.next")
-            case "loading":
-                value, most = event.bytes_done or 0, event.bytes_total or 0
-                text = event.message if t.language == "en" and event.message else t("panel.loading")
-                if most:
-                    text += f" ({gigabytes(int(value))} / {gigabytes(int(most))})"
-            case "step":
-                value, most = event.step or 0, event.steps or 0
-                text = t("panel.step", step=event.step, steps=event.steps, left=duration(seconds_left(event) or 0))
-            case "stage":
-                kind, colon, more = event.message.partition(":")
-                text = self.form.stages.titles.get(kind, kind) + colon + more
-            case _:
-                return
-        of = t("panel.of", number=number, count=count) + " · " if count > 1 else ""
+        progress = progress_of(event, self._texts, self.form.stages.titles)
+        if progress is None:
+            return
+        of = self._texts("panel.of", number=number, count=count) + " · " if count > 1 else ""
         with self.viewer.hold_sync():
             if event.preview is not None:
                 self.viewer.preview = event.preview
-            self.viewer.progress = {"active": True, "value": value, "max": most, "text": of + text}
+            self.viewer.progress = {"active": True, **progress, "text": f"{of}{progress['text']}"}
 
-    def _say(self, text: str) -> None:
-        """The last word on what was done; it is read out too."""
+    def _announce(self, text: str) -> None:
+        """Show a message in the progress line; screen readers read it out."""
         with self._lock:
             active = len(self.jobs) > 0
             if not active:
@@ -281,7 +270,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.viewer.progress = {"active": active, "value": 0, "max": 0, "text": text, "said": text}
 
     def _add(self, artifact: Artifact, save: bool = True) -> None:
-        """A finished picture: into the viewer, the strip and the notebook's own output, and then onto the disk."""
+        """Add a finished picture to the viewer, the strip and the plain output, then save it."""
         with self._lock:
             if self._closed:
                 return
@@ -293,13 +282,13 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self.viewer.progress = {**self.viewer.progress, "said": self._texts("panel.made", label=result.label())}
                 if self.viewer.following or self._results.get(self.viewer.selected) is None:
                     self._show(result)
-            self._plain.show(self._plainly(result))
+            self._plain.show(self._plain_bundle(result))
             self.form.stages.surround(backdrop=result.jpeg)
-            self.compare.fill()
+            self.compare.offer_results()
             if save and self._save.value:
-                self._saver.submit(self._guarded, self._write, result)
+                self._saver.submit(self._run_catching, self._write, result)
 
-    def _plainly(self, result: Result) -> dict[str, Any]:
+    def _plain_bundle(self, result: Result) -> dict[str, Any]:
         return {"image/jpeg": result.jpeg, "text/plain": repr(result.artifact)}
 
     def _in_strip(self, result: Result) -> dict[str, Any]:
@@ -308,10 +297,10 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _show(self, result: Result) -> None:
         self.viewer.selected = result.id
         self.viewer.picture = result.jpeg
-        self.viewer.about = result.about(self._texts, self._possible(result))
+        self.viewer.about = result.about(self._texts, self._actions_for(result))
 
-    def _possible(self, result: Result) -> list[str]:
-        """The actions that make sense for a result."""
+    def _actions_for(self, result: Result) -> list[str]:
+        """Names of the actions that apply to a result."""
         request = result.artifact.request
         can = ["download", "compare", "grid", "forget"]
         if request.source is None and request.prompt:
@@ -329,7 +318,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         with self._lock:
             self._results.remove(result.id)
             self.tray.set([each for each in self.tray.chosen if each.id != result.id])
-            self.compare.fill()
+            self.compare.offer_results()
             left = list(self._results)
             with self.viewer.hold_sync():
                 self.viewer.results = [each for each in self.viewer.results if each["id"] != result.id]
@@ -340,49 +329,53 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _write(self, result: Result) -> None:
         result.artifact.save()
-        self._about_again(result)
+        self._update_about(result)
 
     def _download(self, result: Result, view: str) -> None:
         path = result.artifact.path
         name = path.name if path is not None else f"{result.label().partition(': ')[2][:40] or 'picture'}.png"
         self.viewer.send({"file": name, "view": view}, [result.artifact.png_bytes()])
 
-    def _about_again(self, result: Result) -> None:
+    def _update_about(self, result: Result) -> None:
         with self._lock:
             if self.viewer.selected == result.id:
-                self.viewer.about = result.about(self._texts, self._possible(result))
+                self.viewer.about = result.about(self._texts, self._actions_for(result))
 
-    # threads, and what goes wrong in them
+    # threads and errors
 
-    def _later(self, work: Callable[[], None]) -> None:
-        """Off the kernel's thread, one after another."""
-        self._worker.submit(self._guarded, work)
+    def _in_background(self, work: Callable[[], None]) -> None:
+        """Run `work` in the panel's worker thread, one after another."""
+        self._worker.submit(self._run_catching, work)
 
-    def _guarded(self, work: Callable[..., None], *given: Any) -> None:
-        """Nothing that is raised in a callback or a thread is lost: the error box shows it."""
+    def _run_catching(self, work: Callable[..., None], *given: Any) -> None:
+        """Run `work` and show any exception in the error box; elsewhere it would be lost."""
         try:
             work(*given)
         except Exception as error:
-            self._failed(error)
+            self._on_error(error)
 
-    def _guard(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
-        """A callback of a control, guarded like everything else."""
-        return lambda argument: self._guarded(callback, argument)
+    def _catch_errors(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Wrap a control's callback so that its exceptions are shown."""
+        return lambda argument: self._run_catching(callback, argument)
 
-    def _edited(self) -> None:
+    def _on_edit(self) -> None:
         self.bar.inputs = [control.model_id for control in self._inputs()]
-        self.gridpane.follow()
+        self.grid_pane.form_changed()
 
     def _inputs(self) -> list[Any]:
-        return [*self.form.inputs(), *self.gridpane.inputs()]
+        return [*self.form.inputs(), *self.grid_pane.inputs()]
 
     def _rebuild(self, texts: Texts) -> None:
-        """Everything in another language, with what stands in it."""
+        """Rebuild the panel in another language and restore its state."""
         with self._lock:
             form, selected, old, was = self.form.state(), self.viewer.selected, list(self.children), self._status
             progress, chosen, preview = self.viewer.progress, self.tray.chosen, self.viewer.preview
-            error, panes, following = self.problem.error, (self.compare.state(), self.tray.shown), self.viewer.following
-            grid = self.gridpane.state()
+            error, panes, following = (
+                self.problem.error,
+                (self.compare.state(), self.tray.is_open),
+                self.viewer.following,
+            )
+            grid = self.grid_pane.state()
             self._build(texts)
             self.form.restore(form)
             self.form.count_tokens()
@@ -396,20 +389,11 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.tray.set(chosen)
             self.tray.show(panes[1])
             self.compare.restore(panes[0])
-            self.gridpane.restore(grid)
+            self.grid_pane.restore(grid)
             if error is not None:
-                self.problem.tell(error)
-            self.jobs.tell()
+                self.problem.show(error)
+            self.jobs.report_running()
         was.close()
         self._status.page_shown()
         for part in old:
-            _close_all(part, keep=self._save)
-
-
-def _close_all(part: Any, keep: Any = None) -> None:
-    """Close a part of the panel with everything in it, so that the page forgets it."""
-    if keep is not None and part is keep:
-        return
-    for child in getattr(part, "children", ()):
-        _close_all(child, keep)
-    part.close()
+            close_tree(part, keep=self._save)

@@ -1,4 +1,4 @@
-"""Where the studio's page is served and who may open it: a port, a token, and the secret that both live on."""
+"""Address and keys of the studio's page: port, token, cookie secret."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from ...session.shared import launch
 
 PORT = 7860
 TRIES = 100
-"""So many ports after the one asked for are tried by `next_port`."""
-SECRET = "page.key"  # beside the session's file, in a folder that is its user's alone
+"""Number of further ports that `next_port` tries."""
+SECRET = "page.key"  # beside the session's file, in the user's private folder
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What opens the page: the token, empty if none is asked for, and what signs the cookie that stands for it.
+    """Keys of the page: the token (empty: none is needed) and the secret that signs the login cookie.
 
-    `once` opens it a single time: it is for the browser that is started, whose command line every user can read.
+    `one_time_key` opens it once. The browser that we start gets it, since every user can read its command line.
     """
 
     token: str
     cookie_secret: bytes
-    once: str
+    one_time_key: str
 
 
 def is_loopback(host: str) -> bool:
@@ -81,7 +81,7 @@ def _no_such_host(host: str, reason: str) -> BadRequest:
 
 
 def holder(port: int) -> str:
-    """Who listens there, as far as the system tells this user."""
+    """Name of the process that listens on a port, as far as this user may see it."""
     try:
         found = [each.pid for each in psutil.net_connections("tcp") if each.laddr and each.laddr.port == port]
         pid = next(filter(None, found), None)
@@ -116,7 +116,7 @@ def url(host: str, port: int, token: str = "") -> str:
 
 def open_browser(host: str, port: int, keys: Keys) -> None:
     """Open this user's browser there, without waiting for it: one in a terminal stays until it is left."""
-    place = url(host, port, keys.once)
+    place = url(host, port, keys.one_time_key)
     threading.Thread(target=webbrowser.open, args=(place,), daemon=True).start()
 
 

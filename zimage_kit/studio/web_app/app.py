@@ -1,7 +1,7 @@
 """The studio as a web page: Voila serves one notebook, each tab has a kernel of its own, all share the user's session.
 
-Voila listens to whoever knows its port, fetches fonts from elsewhere and lets kernels of lost pages live; what is said
-here about doors, headers, pages and kernels is what it is told differently.
+By default Voila accepts anyone who knows the port, loads fonts from other hosts and keeps the kernels of lost pages.
+This module adds login, headers, page templates and kernel culling.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Theme = Literal["light", "dark"]
 
 NOTEBOOK = Path(__file__).parent / "studio.ipynb"
 TEMPLATES = Path(__file__).parent / "page"
-AWAY_SECONDS = 600
-"""So long a kernel waits for its page to come back: a computer that slept, a network that was gone."""
-LOOK_SECONDS = 30
-"""Between two looks for such kernels."""
+PAGE_LOST_SECONDS = 600
+"""How long a kernel waits for its page to reconnect after sleep or a lost network."""
+CULL_SECONDS = 30
+"""Interval between checks for such kernels."""
 HEADERS = {
-    # the browser itself refuses what would leave this machine; widgets' scripts are blobs, their pictures data
+    # the browser blocks requests to other hosts; widgets' scripts are blobs, their pictures data URLs
     "Content-Security-Policy": (
         "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
         "style-src 'self' 'unsafe-inline'; connect-src 'self' data: blob:; object-src 'none'; base-uri 'self'; "
@@ -48,95 +48,94 @@ HEADERS = {
 }
 
 
-class OwnPython(KernelSpecManager):
-    """Kernels are of the Python that runs this, whatever else is called python3 on the machine."""
+class ThisPythonOnly(KernelSpecManager):
+    """Kernels use the Python that runs this, whatever other python3 kernels are installed."""
 
     kernel_dirs: list[str] = List([])  # type: ignore[assignment]
 
 
-class Kernels(AsyncMappingKernelManager):
-    """One for each page. It starts where the command was given, and ends a while after its page has gone.
+class PageKernels(AsyncMappingKernelManager):
+    """One kernel per page, started in the current folder and culled some time after its page is lost.
 
-    A page that is closed says so; this is about those that could not: a crash, a lost network.
+    A page that is closed ends its kernel itself; culling is for crashes and lost networks.
     """
 
-    cull_idle_timeout, cull_interval = AWAY_SECONDS, LOOK_SECONDS
+    cull_idle_timeout, cull_interval = PAGE_LOST_SECONDS, CULL_SECONDS
 
     def cwd_for_path(self, path: str, **_: Any) -> str:
         """The folder of the command, not that of the notebook in the package."""
         return str(Path.cwd())
 
     def notify_disconnect(self, kernel_id: str) -> None:
-        """Count the time from here, not from the last click."""
+        """Count the idle time from the disconnect, not from the last click."""
         super().notify_disconnect(kernel_id)  # type: ignore[no-untyped-call]
         if kernel_id in self:
             self.get_kernel(kernel_id).last_activity = datetime.now(UTC)  # type: ignore[attr-defined]
 
 
-class Page(TornadoVoilaHandler):  # type: ignore[misc]  # Voila has no types
-    """The page. A token goes out of the address bar, and so out of bookmarks and history, once its cookie is set."""
+class StudioPage(TornadoVoilaHandler):  # type: ignore[misc]  # Voila has no types
+    """The page. Redirects once the cookie is set, so that the token does not stay in the address bar or history."""
 
     @authenticated
     async def get(self, path: str | None = None) -> None:
-        """Show it, in a kernel of its own."""
+        """Serve the page with a kernel of its own."""
         if "token" in self.request.query_arguments:
             self.redirect(self.request.path)
         else:
             await super().get(path)
 
 
-class Closed(VoilaShutdownKernelHandler):  # type: ignore[misc]
-    """A page says that it is being closed: its kernel ends.
+class PageClosed(VoilaShutdownKernelHandler):  # type: ignore[misc]
+    """A page is being closed: end its kernel.
 
-    It says so by a beacon, which cannot carry the secret that keeps foreign sites from posting here; but every browser
-    names the site that a beacon comes from.
+    It reports this by a beacon, which cannot carry the XSRF cookie's token; so its Origin header is checked instead.
     """
 
     def check_xsrf_cookie(self) -> None:
-        """Raises HTTPError for one that comes from elsewhere."""
+        """Raises HTTPError for a request from another site."""
         if "Origin" not in self.request.headers or not self.check_origin():
             raise HTTPError(403)
 
 
-class Doorkeeper(PasswordIdentityProvider):
-    """Takes the token, and once the key of the browser that the command opens."""
+class TokenLogin(PasswordIdentityProvider):
+    """Accepts the token, and one time the key given to the browser that `zimage app` opens."""
 
-    once = ""
+    one_time_key = ""
 
     def get_token(self, handler: RequestHandler) -> str | None:
-        """What a request brings, with the token in place of that key."""
+        """The request's token; the one-time key counts as the token once."""
         given = super().get_token(handler)
-        if self.once and given and hmac.compare_digest(given.encode(), self.once.encode()):
-            self.once = ""
+        if self.one_time_key and given and hmac.compare_digest(given.encode(), self.one_time_key.encode()):
+            self.one_time_key = ""
             return self.token
         return given
 
 
 class Server(Voila):  # type: ignore[misc]
-    """Voila on a socket that is there already. `when_up` is called when it answers."""
+    """Voila on a given socket. `when_up` is called when it answers."""
 
     def __init__(self, listening: socket.socket, keys: Keys, when_up: Callable[[], None], **settings: Any) -> None:
         super().__init__(
-            token=keys.token, cookie_secret=keys.cookie_secret, identity_provider_class=Doorkeeper, **settings
+            token=keys.token, cookie_secret=keys.cookie_secret, identity_provider_class=TokenLogin, **settings
         )
-        self._listening, self._once, self._when_up = listening, keys.once, when_up
+        self._listening, self._one_time_key, self._when_up = listening, keys.one_time_key, when_up
 
     def setup_template_dirs(self) -> None:
-        """Our page comes before Voila's own, and extends it."""
+        """Put our templates before Voila's own, which they extend."""
         super().setup_template_dirs()
         self.template_paths.insert(0, str(TEMPLATES))
 
     def init_settings(self) -> dict[str, Any]:
-        """Our page for logging in, too."""
+        """Use our login page as well."""
         settings: dict[str, Any] = super().init_settings()
-        self.identity_provider.once = self._once
+        self.identity_provider.one_time_key = self._one_time_key
         loader = settings["jinja2_env"].loader
         loader.searchpath.insert(0, str(TEMPLATES))
         return settings
 
     def init_handlers(self) -> list[Any]:
-        """Ours in place of Voila's own."""
-        ours = {TornadoVoilaHandler: Page, VoilaShutdownKernelHandler: Closed}
+        """Replace two of Voila's handlers by ours."""
+        ours = {TornadoVoilaHandler: StudioPage, VoilaShutdownKernelHandler: PageClosed}
         return [(path, ours.get(handler, handler), *rest) for path, handler, *rest in super().init_handlers()]
 
     def listen(self) -> None:
@@ -163,44 +162,44 @@ def serve(
     when_up: Callable[[], None] = lambda: None,
     notebook: Path = NOTEBOOK,
 ) -> None:
-    """Serve the page until somebody ends it. Must be called in the main thread: it answers to Ctrl-C and SIGTERM.
+    """Serve the page until Ctrl-C or SIGTERM. Must be called in the main thread.
 
-    On a loopback address a request that names another host is refused: a foreign site that lets its name point here
-    gets nothing. Elsewhere it is the token, whose cookie such a site does not have.
+    On a loopback address requests for another host name are refused, against DNS rebinding. On other addresses the
+    token protects: a foreign site does not have its cookie.
     """
     config = Config()
     config.VoilaConfiguration = Config(
         theme=theme,
         allow_theme_override="NO",
         allow_template_override="NO",
-        show_tracebacks=True,  # whoever sees the page is its user
-        multi_kernel_manager_class=Kernels,
-        kernel_spec_manager_class=OwnPython,
+        show_tracebacks=True,  # only the user sees the page
+        multi_kernel_manager_class=PageKernels,
+        kernel_spec_manager_class=ThisPythonOnly,
     )
-    elsewhere: dict[str, Any] = {}
-    if not launch.WINDOWS:  # sockets in a private folder; TCP ports are any local user's
+    kernel_settings: dict[str, Any] = {}
+    if not launch.WINDOWS:  # sockets in a private folder; any local user could connect to TCP ports
         config.KernelManager = Config(transport="ipc")
-        elsewhere["connection_dir_root"] = "/tmp"  # a socket's path may have some hundred letters, $TMPDIR be long
+        kernel_settings["connection_dir_root"] = "/tmp"  # a socket's path is limited to about 100 bytes
     server = Server(
         listening,
         keys,
         when_up,
         config=config,
-        config_file_paths=[],  # not what a file in this folder or of another Voila says
+        config_file_paths=[],  # ignore other Voila configuration files
         log_level=logging.ERROR,
         ip=host,
         port=port,
         tornado_settings={
             "allow_remote_access": not is_loopback(host),
             "headers": HEADERS,
-            "log_function": _say_nothing,
+            "log_function": _log_nothing,
             "ws_ping_timeout": 30_000,
         },
-        **elsewhere,
+        **kernel_settings,
     )
     server.initialize([str(notebook)])
     server.start()
 
 
-def _say_nothing(_: Any) -> None:
-    """About requests: a refused one has been told to whoever made it."""
+def _log_nothing(_: Any) -> None:
+    """No log line per request."""

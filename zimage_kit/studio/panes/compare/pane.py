@@ -1,4 +1,4 @@
-"""What opens beneath the picture when it is asked for: two results compared, and those that were put side by side."""
+"""Panes below the picture: two results compared, and several side by side."""
 
 from __future__ import annotations
 
@@ -10,65 +10,52 @@ from typing import Any
 import ipywidgets as w
 
 from ....recipe.artifact import Artifact
-from ...panel.results import Result, Results, differing, shown
+from ...panel.results import Result, Results, differing_fields, value_text
 from ...translations import Texts
+from ..pane import Pane
 from .slider import Compare
 
 
-class Pane:
-    """A part of the panel with a title and a button that closes it."""
-
-    def __init__(self, title: str, close: str, *parts: Any) -> None:
-        heading = w.HTML(f'<h3 class="zk-heading">{html.escape(title)}</h3>')
-        button = w.Button(description=close, tooltip=f"{close}: {title}")
-        button.on_click(lambda _: self.show(False))
-        head = w.HBox([heading, button]).add_class("zk-pane-head")
-        self.shown = False
-        self.box = w.VBox([head, *parts]).add_class("zk-pane").add_class("zk-hidden")
-
-    def show(self, shown: bool = True) -> None:
-        """Open or close it."""
-        self.shown = shown
-        self.box.remove_class("zk-hidden") if shown else self.box.add_class("zk-hidden")
-
-
 class ComparePane(Pane):
-    """Any two results, or one before and after its last stage. `later` runs a function off the kernel's thread."""
+    """Any two results, or one before and after its last stage.
 
-    def __init__(self, texts: Texts, results: Results, later: Callable[[Callable[[], None]], None]) -> None:
-        self._texts, self._results, self._later = texts, results, later
+    `in_background` runs a function off the kernel's main thread.
+    """
+
+    def __init__(self, texts: Texts, results: Results, in_background: Callable[[Callable[[], None]], None]) -> None:
+        self._texts, self._results, self._in_background = texts, results, in_background
         self.left = w.Dropdown(description=texts("compare.left"))
         self.right = w.Dropdown(description=texts("compare.right"))
         self.slider = Compare(language=texts.language)
         self._filling = False
         for choice in (self.left, self.right):
-            choice.observe(self._chosen, "value")
+            choice.observe(self._on_choice, "value")
         choices = w.Box([self.left, self.right]).add_class("zk-grid")
         super().__init__(texts("compare.label"), texts("panel.close"), choices, self.slider)
 
     def open(self, result: Result) -> None:
-        """Show one: before and after its last stage, or beside the result that came before it."""
+        """Compare a result: before and after its last stage, or with the previous result."""
         others = [other for other in self._results if other.id != result.id]
         if result.artifact.request.stages:
             pair = (f"{result.id}:before", result.id)
         else:
             earlier = [other for other in others if other.number < result.number] or others
             pair = (earlier[-1].id if earlier else result.id, result.id)
-        self.fill()
+        self.offer_results()
         self._filling = True
         self.left.value, self.right.value = pair
         self._filling = False
         self.show()
-        self._later(self._compare)
+        self._in_background(self._compare)
 
     def state(self) -> tuple[bool, str | None, str | None]:
-        """Whether it is open, and what is compared, to be shown again by `restore`."""
-        return self.shown, self.left.value, self.right.value
+        """Whether it is open and what is compared, for `restore`."""
+        return self.is_open, self.left.value, self.right.value
 
     def restore(self, state: tuple[bool, str | None, str | None]) -> None:
         """Show what `state` told."""
         shown, left, right = state
-        self.fill()
+        self.offer_results()
         known = {value for _, value in self.left.options}
         if left in known and right in known:
             self._filling = True
@@ -76,10 +63,10 @@ class ComparePane(Pane):
             self._filling = False
         self.show(shown)
         if shown:
-            self._later(self._compare)
+            self._in_background(self._compare)
 
-    def fill(self) -> None:
-        """Offer the results that there are now; what was chosen stays chosen while it is there."""
+    def offer_results(self) -> None:
+        """Offer the current results; the chosen ones are kept if they still exist."""
         options: list[tuple[str, str]] = []
         for result in self._results:
             options.append((result.label(), result.id))
@@ -93,9 +80,9 @@ class ComparePane(Pane):
             choice.value = was if was in known else (options[-1][1] if options else None)
         self._filling = False
 
-    def _chosen(self, _: Any) -> None:
+    def _on_choice(self, _: Any) -> None:
         if not self._filling:
-            self._later(self._compare)
+            self._in_background(self._compare)
 
     def _compare(self) -> None:
         pictures = [self._picture(choice.value) for choice in (self.left, self.right)]
@@ -116,7 +103,7 @@ class ComparePane(Pane):
 
 
 class TrayPane(Pane):
-    """Results that were sent to the grid: side by side, with what their recipes differ in."""
+    """Results side by side, with the differences between their recipes."""
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
@@ -127,7 +114,7 @@ class TrayPane(Pane):
         super().__init__(texts("tray.label"), texts("panel.close"), self._content, clear)
 
     def add(self, result: Result) -> None:
-        """One more; the same one again changes nothing."""
+        """Add a result. Adding it again moves it to the end."""
         self.set([*(other for other in self.chosen if other.id != result.id), result])
         self.show()
 
@@ -135,7 +122,7 @@ class TrayPane(Pane):
         """Show exactly these."""
         self.chosen = list(results)
         figures = []
-        for result, fields in zip(self.chosen, differing([one.artifact for one in self.chosen]), strict=True):
+        for result, fields in zip(self.chosen, differing_fields([one.artifact for one in self.chosen]), strict=True):
             rows = "".join(
                 f"<div><b>{html.escape(name)}</b> {html.escape(_value(value))}</div>" for name, value in fields.items()
             )
@@ -145,10 +132,10 @@ class TrayPane(Pane):
                 f'<figure><img src="data:image/jpeg;base64,{source}" alt="{alt}">'
                 f"<figcaption>{html.escape(result.label())}{rows}</figcaption></figure>"
             )
-        told = self._texts("tray.empty") if not figures else self._texts("tray.code")
-        self._content.value = f'<div class="zk-tray">{"".join(figures)}</div><p>{html.escape(told)}</p>'
+        hint = self._texts("tray.empty") if not figures else self._texts("tray.code")
+        self._content.value = f'<div class="zk-tray">{"".join(figures)}</div><p>{html.escape(hint)}</p>'
 
 
 def _value(value: Any) -> str:
-    text = shown(value)
+    text = value_text(value)
     return text if len(text) <= 120 else text[:119] + "…"

@@ -1,4 +1,4 @@
-"""The studio's pane for grids: what the form says with up to four axes, what that will cost, and then the grid."""
+"""The studio's grid pane: the form's request with up to four axes, the cost, and then the grid."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import ipywidgets as w
 
 from ....errors import BadRequest, ZImageError
 from ....grid import Grid, plan
-from ....grid.axes import slots
+from ....grid.axis_names import slots
+from ....grid.dimensions import Role
 from ....grid.estimate import Estimate
 from ....grid.grid import prepare_grid
-from ....grid.plan import Role
 from ....grid.preparation import ASK_ABOVE
 from ....recipe.request import Request
 from ....text.units import duration, gigabytes
 from ...grid_view.names import Names
 from ...grid_view.view import GridView
 from ...panel.error_box import ErrorBox
-from ...panel.stage_list import Guard
+from ...panel.stage_list import CatchErrors
 from ...translations import Texts
-from ..compare.pane import Pane
+from ..pane import Pane
 
 if TYPE_CHECKING:
     from ....session.session import Session
 
 NONE = ""
-"""What the menu of an axis holds for none."""
+"""An axis menu's value for no axis."""
 WAIT_SECONDS = 0.4
-"""After the last letter that was typed, until what it will cost is found out."""
+"""Delay from the last key to the cost estimate."""
 _PLACES: dict[Role, str] = {
     "rows": "gridpane.rows",
     "columns": "gridpane.columns",
@@ -41,25 +41,29 @@ _PLACES: dict[Role, str] = {
 
 
 class GridPane(Pane):
-    """`request` gives what the form says, `later` runs a function off the kernel's thread. `grid` is the one shown."""
+    """Axes for what the form says, their cost, and the view of the grid.
+
+    `request` returns the form's request; `in_background` runs a function off the kernel's main thread; `grid` is the
+    one that is shown.
+    """
 
     def __init__(
         self,
         texts: Texts,
         session: Session,
         request: Callable[[], Request],
-        later: Callable[[Callable[[], None]], None],
-        guard: Guard,
+        in_background: Callable[[Callable[[], None]], None],
+        catch_errors: CatchErrors,
     ) -> None:
-        self._texts, self._session, self._request, self._later = texts, session, request, later
+        self._texts, self._session, self._request, self._in_background = texts, session, request, in_background
         self._names = Names(texts)
         self._filling = False
         self._timer: threading.Timer | None = None
         self.view: GridView | None = None
         self.problem = ErrorBox(texts)
-        self.fields, self.values = self._axes(guard)
-        self.told = w.HTML().add_class("zk-cost")
-        # the bar hears these clicks, and brings along what was typed and has not come here yet
+        self.fields, self.values = self._axes(catch_errors)
+        self.cost_line = w.HTML().add_class("zk-cost")
+        # the bar handles these clicks and sends pending input along
         self.make_button = w.Button(description=texts("gridpane.make"), tooltip=texts("gridpane.make_help"))
         self.make_button.add_class("zk-primary").add_class("zk-asks").add_class("zk-asks-make_grid")
         self.sure_button = w.Button(description="", tooltip=texts("gridpane.sure_help"))
@@ -69,19 +73,19 @@ class GridPane(Pane):
         ]
         self._holder = w.VBox()
         help_ = w.HTML(f"<p>{html.escape(texts('gridpane.help'))}</p>").add_class("zk-cost")
-        buttons = w.HBox([self.make_button, self.sure_button, self.told]).add_class("zk-grid-buttons")
+        buttons = w.HBox([self.make_button, self.sure_button, self.cost_line]).add_class("zk-grid-buttons")
         parts = (help_, *rows, buttons, self.problem.box, self._holder)
         super().__init__(texts("gridpane.label"), texts("panel.close"), *parts)
-        self._edited(None)
+        self._on_edit(None)
 
-    def _axes(self, guard: Guard) -> tuple[list[Any], list[Any]]:
+    def _axes(self, catch_errors: CatchErrors) -> tuple[list[Any], list[Any]]:
         t = self._texts
         fields, values = [], []
         for key in _PLACES.values():
             field = w.Dropdown(description=t(key), options=[(t("gridpane.none"), NONE)], value=NONE)
             value = w.Textarea(description=t("gridpane.values"), placeholder=t("gridpane.values_hint"), rows=2)
             for control in (field, value):
-                control.observe(guard(self._edited), "value")
+                control.observe(catch_errors(self._on_edit), "value")
             fields.append(field)
             values.append(value)
         return fields, values
@@ -96,13 +100,13 @@ class GridPane(Pane):
         return [*self.fields, *self.values]
 
     def open(self) -> None:
-        """Show the pane, with the axes that the form has now."""
-        self.fill()
+        """Show the pane with the axes of the current form."""
+        self.offer_axes()
         self.show()
-        self._tell_soon()
+        self._show_cost_soon()
 
-    def fill(self) -> None:
-        """Offer the axes of what the form says; what was chosen stays chosen while it is there."""
+    def offer_axes(self) -> None:
+        """Offer the axes of the form's request; chosen axes are kept if they still exist."""
         try:
             request = self._request()
         except ZImageError:
@@ -122,39 +126,39 @@ class GridPane(Pane):
             field.value = name
         self._filling = False
 
-    def follow(self) -> None:
+    def form_changed(self) -> None:
         """The form has changed."""
-        if self.shown:
-            self.fill()
-            self._tell_soon()
+        if self.is_open:
+            self.offer_axes()
+            self._show_cost_soon()
 
-    def _edited(self, _: Any) -> None:
+    def _on_edit(self, _: Any) -> None:
         for field, value in zip(self.fields, self.values, strict=True):
             value.add_class("zk-hidden") if field.value == NONE else value.remove_class("zk-hidden")
-        if self.shown and not self._filling:
-            self._tell_soon()
+        if self.is_open and not self._filling:
+            self._show_cost_soon()
 
-    def _tell_soon(self) -> None:
+    def _show_cost_soon(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = threading.Timer(WAIT_SECONDS, lambda: self._later(self.tell))
+        self._timer = threading.Timer(WAIT_SECONDS, lambda: self._in_background(self.show_cost))
         self._timer.daemon = True
         self._timer.name = "zimage-grid-cost"
         self._timer.start()
 
-    def tell(self) -> None:
-        """Say what the grid will cost, or what is wrong with it."""
-        if not self.shown:
+    def show_cost(self) -> None:
+        """Show what the grid will cost, or its error."""
+        if not self.is_open:
             return
         self.sure_button.add_class("zk-hidden")
         try:
-            prepared = self._prepared()
-            self.told.value = html.escape(self.cost(prepared.estimate()) if prepared is not None else "")
+            prepared = self._prepare()
+            self.cost_line.value = html.escape(self.cost(prepared.estimate()) if prepared is not None else "")
         except ZImageError as error:
-            self.told.value = f'<span class="zk-problem-line">{html.escape(str(error))}</span>'
+            self.cost_line.value = f'<span class="zk-problem-line">{html.escape(str(error))}</span>'
 
-    def _prepared(self) -> Grid | None:
-        """The grid that the pane says, checked and not begun; None without an axis."""
+    def _prepare(self) -> Grid | None:
+        """The pane's grid, checked but not started; None without an axis."""
         axes = {field.value: value.value for field, value in zip(self.fields, self.values, strict=True) if field.value}
         if not axes:
             return None
@@ -171,7 +175,7 @@ class GridPane(Pane):
         return prepare_grid(self._session, plan(self._request(), axes, layout=places))
 
     def cost(self, estimate: Estimate) -> str:
-        """What a grid costs, in a sentence."""
+        """The cost as a sentence."""
         t = self._texts
         if not estimate.new:
             return t("gridpane.all_there", count=estimate.cells)
@@ -179,22 +183,22 @@ class GridPane(Pane):
         return t("gridpane.cost", count=estimate.cells, new=estimate.new, time=time, disk=gigabytes(estimate.bytes))
 
     def make(self, sure: bool = False) -> None:
-        """Make the grid, off the kernel's thread; above 200 new cells the second button is asked for first."""
+        """Make the grid in the background; above 200 new cells only after the second button was clicked (`sure`)."""
         self.problem.clear()
-        self._later(lambda: self._guarded(sure))
+        self._in_background(lambda: self._run_catching(sure))
 
-    def _guarded(self, sure: bool) -> None:
+    def _run_catching(self, sure: bool) -> None:
         try:
-            self._make(sure)
+            self._make_grid(sure)
         except Exception as error:
-            self.problem.tell(error)
+            self.problem.show(error)
 
-    def _make(self, sure: bool) -> None:
-        prepared = self._prepared()
+    def _make_grid(self, sure: bool) -> None:
+        prepared = self._prepare()
         if prepared is None:
             raise BadRequest(self._texts("gridpane.no_axis"))
         estimate = prepared.estimate()
-        self.told.value = html.escape(self.cost(estimate))
+        self.cost_line.value = html.escape(self.cost(estimate))
         if estimate.new > ASK_ABOVE and not sure:
             self.sure_button.description = self._texts("gridpane.sure", count=estimate.new)
             self.sure_button.remove_class("zk-hidden")
@@ -205,7 +209,7 @@ class GridPane(Pane):
         self.show_grid(prepared)
 
     def show_grid(self, grid: Grid) -> None:
-        """Put the view of a grid into the pane; one that is still being made for the view before it is stopped."""
+        """Show a grid in the pane. A previous grid that is still being made is cancelled."""
         old, self.view = self.view, GridView(grid, self._texts.language)
         self._holder.children = [self.view]
         if old is not None:
@@ -214,14 +218,14 @@ class GridPane(Pane):
             old.close()
 
     def state(self) -> tuple[bool, list[tuple[str, str]], Grid | None, BaseException | None]:
-        """What the pane shows, to be shown again by `restore`, in another language perhaps."""
+        """The pane's content, for `restore`."""
         axes = [(field.value, value.value) for field, value in zip(self.fields, self.values, strict=True)]
-        return self.shown, axes, self.grid, self.problem.error
+        return self.is_open, axes, self.grid, self.problem.error
 
     def restore(self, state: tuple[bool, list[tuple[str, str]], Grid | None, BaseException | None]) -> None:
         """Show what `state` told."""
         shown, axes, grid, error = state
-        self.fill()
+        self.offer_axes()
         self._filling = True
         for field, value, (name, text) in zip(self.fields, self.values, axes, strict=True):
             if name in {known for _, known in field.options}:
@@ -230,11 +234,11 @@ class GridPane(Pane):
         if grid is not None:
             self.show_grid(grid)
         if error is not None:
-            self.problem.tell(error)
+            self.problem.show(error)
         self.show(shown)
 
     def close(self) -> None:
-        """End what it has begun: the grid, and its threads."""
+        """Cancel the grid and end the threads."""
         if self._timer is not None:
             self._timer.cancel()
         if self.view is not None:
