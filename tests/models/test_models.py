@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from zimage_kit.errors import ModelMissing, UnknownModel
+import zimage_kit as zk
+from zimage_kit.errors import BadRequest, ModelMissing, UnknownModel
 from zimage_kit.models import spec as models
 from zimage_kit.models.directories import fingerprint, missing_files
 from zimage_kit.models.spec import SPECS, default_model, require, resolve
@@ -169,3 +170,44 @@ def test_the_specs_are_data(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_nano_has_a_vocabulary() -> None:
     assert SPECS["turbo"].unknown_words("a zeppelin") == []
     assert "qwrtzx" in SPECS["nano"].unknown_words("a red qwrtzx balloon")
+
+
+def scheduler(directory: Path, **values: object) -> None:
+    file = directory / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_bytes()), **values}))
+
+
+@pytest.fixture
+def large(copied_model: Path, tmp_path: Path) -> Path:
+    """A folder that says of itself that its transformer is of Z-Image's width; called as one model, being another."""
+    config = copied_model / "transformer" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_bytes()), "dim": 3840}))
+    return copied_model.rename(tmp_path / "zimage-base")
+
+
+def test_a_familys_evidence_is_in_the_files_and_not_in_the_folders_name(large: Path) -> None:
+    scheduler(large, shift=3.0)
+    assert resolve(large).family == "turbo", "its folder is called zimage-base"
+    scheduler(large, shift=6.0)
+    assert resolve(large).family == "base"
+    (large / ".zimage.json").write_text('{"hub_id": "Tongyi-MAI/Z-Image-Turbo"}')
+    assert resolve(large).family == "turbo", "where it was downloaded from says more than a number"
+
+
+def test_a_folder_is_absolute_wherever_it_is_named_from(copied_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copied_model.parent)
+    assert resolve(copied_model.name).name == str(copied_model)
+
+
+def test_a_model_of_ones_own_has_a_name(copied_model: Path, session: zk.Session) -> None:
+    try:
+        spec = zk.register_model("mine", copied_model, like="nano", steps=3)
+        assert (spec.family, spec.steps, resolve("mine")) == ("nano", 3, spec)
+        made = session.run("x", model="mine", width=64, height=64, seed=1)
+        assert (made.request.model, made.request.steps) == ("mine", 3)
+        with pytest.raises(BadRequest, match="comes with zimage_kit"):
+            zk.register_model("turbo", copied_model)
+        with pytest.raises(BadRequest, match="unknown field step. Did you mean steps"):
+            zk.register_model("mine", copied_model, step=3)
+    finally:
+        SPECS.pop("mine", None)

@@ -166,7 +166,7 @@ SPECS: dict[str, ModelSpec] = {spec.name: spec for spec in (NANO, TURBO, BASE)}
 
 _OURS = frozenset(SPECS)
 _LOCAL: dict[str, object] = {"hub_ids": {}, "checksums": {}, "download_bytes": 0}  # of a folder that nobody downloads
-_BASE_SHIFT = 4.5  # between turbo's 3 and the base model's 6
+_BASE_SHIFT = 4.5  # turbo's is 3.0, the base model's 6.0 as far as is known
 _LARGE_DIM = 1024  # a transformer at least this wide is of Z-Image's size, a narrower one a miniature
 
 
@@ -240,8 +240,8 @@ def family_of(directory: Path) -> ModelSpec:
     """nano, turbo or base, by what the model's own files say; its folder's name says nothing.
 
     A narrow transformer is a miniature. Of the large ones, the hub id that a download kept, or that diffusers wrote
-    into model_index.json, names the model; else the scheduler tells: turbo was distilled with a shift of 3, the base
-    model has 6. Without any of these it is taken for turbo.
+    into model_index.json, names the model; else the scheduler tells: turbo was distilled with a shift of 3, and the base
+    model's is larger. Without any of these it is taken for turbo; `register_model` says otherwise.
     """
     width = component_config(directory, "transformer").get("dim", 3840)  # ZImageTransformer2DModel's default
     if isinstance(width, int) and width < _LARGE_DIM:
