@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zimage_kit import Context, Field, Request, Stage, stage
-from zimage_kit.errors import BadRequest
+from zimage_kit.errors import BadRequest, UnknownModel
 from zimage_kit.files import content_digest
 from zimage_kit.models.spec import default_model, resolve
 
@@ -49,7 +49,10 @@ class Upscale(Stage):
         if self.weights is not None:
             known = self.weights in ("nano", "x2plus")
             return self if known else self.model_copy(update={"weights": str(networks.file_of(self.weights))})
-        family = resolve(request.model or default_model()).family
+        try:
+            family = resolve(request.model or default_model()).family
+        except UnknownModel:  # a picture from elsewhere; only nano's have a network of their own
+            family = ""
         return self.model_copy(update={"weights": "nano" if family == "nano" else "x2plus"})
 
     def check(self, request: Request) -> tuple[str, ...]:

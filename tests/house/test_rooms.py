@@ -170,7 +170,7 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         for module, _, top in imports(path)
         if module.split(".")[0] == "torch" and top
     }
-    assert found == {f"engine/{name}.py" for name in ("pipeline", "controlnet", "preview", "steps")}
+    assert found == {f"engine/{name}.py" for name in ("pipeline", "controlnet", "denoise", "preview", "steps")}
 
 
 def test_the_root_holds_the_door_only() -> None:

@@ -131,6 +131,7 @@ def test_a_session_that_does_not_answer_is_stopped_by_force_only(started: Place)
 
 def test_a_machine_joins_until_it_is_told_to_leave(started: Place, tmp_path: Path) -> None:
     copied = tmp_path / "scheduler.json"
+    copied.touch(0o600)
     copied.write_bytes(started.file.read_bytes())
     command = [sys.executable, "-m", "zimage_kit", "worker", "--join", str(copied), "--host", "127.0.0.3"]
     joined = subprocess.Popen(

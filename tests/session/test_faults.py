@@ -203,6 +203,7 @@ def test_whoever_takes_a_connection_and_says_nothing_does_not_hang_a_program(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         data = json.loads(place.file.read_text())
         file = tmp_path / "scheduler.json"
+        file.touch(0o600)
         for scheme, changes in (("tls", {}), ("tcp", {"certificate": ""})):
             address = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
             file.write_text(json.dumps({**data, **changes, "address": address}))

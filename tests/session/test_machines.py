@@ -143,6 +143,7 @@ def test_a_machine_ends_with_the_session_that_it_joined(
 
 def test_joining_what_is_not_there_ends_with_a_clear_word(place: Place, shared: Session) -> None:
     copied = place.root / "old.json"
+    copied.touch(0o600)
     copied.write_bytes(place.file.read_bytes())
     server = place.server()
     shared._engine.stop()  # type: ignore[attr-defined]

@@ -347,7 +347,7 @@ def test_connect_gives_the_users_session_and_the_file_names_the_same(
 
 
 def test_another_device_than_the_sessions_is_refused(place: Place, shared: Session) -> None:
-    with pytest.raises(BadRequest, match="device='cpu', but your session runs with device=None"):
+    with pytest.raises(BadRequest, match="device=cpu, but your session runs with auto"):
         zk.connect(device="cpu")
     with pytest.raises(BadRequest, match="session file"):
         zk.connect(place.file, dtype="float32")

@@ -119,6 +119,7 @@ def test_a_file_with_another_certificate_is_refused_clearly(
     other = Security.temporary().get_tls_config_for_role("client")
     data = json.loads(place.file.read_text())
     file = tmp_path / "scheduler.json"
+    file.touch(0o600)
     file.write_text(json.dumps({**data, "certificate": other["ca_file"], "key": other["key"]}))
     with pytest.raises(SessionDied, match=r"does not take this file's certificate.*Copy its scheduler\.json again"):
         zk.connect(file)
@@ -137,6 +138,7 @@ def test_a_copied_file_is_all_that_another_program_needs(place: Place, session_:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"address": 7}', "not json"])
 def test_a_file_that_is_none_of_a_session_is_refused_clearly(text: str, tmp_path: Path) -> None:
     file = tmp_path / "scheduler.json"
+    file.touch(0o600)
     with pytest.raises(BadRequest, match=r"there is no session file.*zimage session start"):
         zk.connect(file)
     file.write_text(text)
@@ -149,6 +151,7 @@ def test_an_address_that_cannot_be_right_is_refused_clearly(
     place: Place, session_: Session, address: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "scheduler.json"
+    file.touch(0o600)
     file.write_text(json.dumps({**json.loads(place.file.read_text()), "address": address}))
     with pytest.raises(BadRequest, match=r"in the session file .*; expected an address like tls://"):
         zk.connect(file)

@@ -240,7 +240,7 @@ def family_of(directory: Path) -> ModelSpec:
     """nano, turbo or base, by what the model's own files say; its folder's name says nothing.
 
     A narrow transformer is a miniature. Of the large ones, the hub id that a download kept, or that diffusers wrote
-    into model_index.json, names the model; else the scheduler tells: turbo was distilled with a shift of 3, and the base
+    into model_index.json, names the model; else the scheduler tells: turbo was distilled with a shift of 3, the base
     model's is larger. Without any of these it is taken for turbo; `register_model` says otherwise.
     """
     width = component_config(directory, "transformer").get("dim", 3840)  # ZImageTransformer2DModel's default

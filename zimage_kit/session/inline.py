@@ -240,10 +240,10 @@ class InlineEngine:
 
     def _run(self, job: _Job) -> None:
         outcome, seconds = self._resident.run(job.task, job.listen, job.stop.is_set)
-        with self._wake:
-            self._running = None
         if job.task.keep:
             outcome = keep(job.task, outcome)
+        with self._wake:
+            self._running = None
         job.finish(outcome, last_event(job.task.id, outcome, seconds))
 
     def _give_up(self, reason: str) -> None:
