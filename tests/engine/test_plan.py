@@ -40,7 +40,7 @@ def test_a_card_without_bfloat16_is_told_in_a_note() -> None:
         ({"device": "cuda"}, "device='cuda:0'; expected cpu"),
         ({"device": "tpu"}, "device='tpu'; expected cpu"),
         ({"dtype": "float16"}, "float16 overflows"),
-        ({"dtype": "int8"}, "expected float32 or bfloat16"),
+        ({"dtype": "int8"}, "expected 'auto', 'float32' or 'bfloat16'"),
     ],
 )
 def test_what_is_not_there_is_refused(wanted: dict[str, str], line: str) -> None:

@@ -124,7 +124,7 @@ def test_unknown_names_and_folders_are_told(tmp_path: Path) -> None:
 
 def test_a_folder_takes_the_limits_of_its_family(tmp_path: Path, model_directory: Path) -> None:
     assert resolve(fake(tmp_path / "my-turbo")).family == "turbo"
-    assert resolve(fake(tmp_path / "Z-Image")).family == "base"
+    assert resolve(fake(tmp_path / "Z-Image")).family == "turbo", "a folder's name is no evidence"
     small = resolve(model_directory)
     assert (small.family, small.native, small.name) == ("nano", (256, 256), str(model_directory))
     assert require(str(model_directory)) == model_directory

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 import zimage_kit as zk
 from zimage_kit import Artifact, Request
 from zimage_kit.errors import NoRecipe
+from zimage_kit.recipe.identity import differences
 from zimage_kit.recipe.png import parameters_line, read_parameters
 from zimage_kit.recipe.verdict import compare, judge
 
@@ -144,16 +145,16 @@ def test_the_verdict_says_what_changed_around_the_recipe() -> None:
     image = Image.linear_gradient("L").convert("RGB")
     nudged = image.point([min(255, value + 1) for value in range(256)] * 3)
     then, now = {"device": "cpu", "torch": "2.11"}, {"device": "cuda:0", "torch": "2.15"}
-    assert judge(image, image.copy(), then, now).state == "identical"
-    near = judge(image, image.point([v + (v == 100) for v in range(256)] * 3), then, now)
+    assert judge(image, image.copy(), differences(then, now)).state == "identical"
+    near = judge(image, image.point([v + (v == 100) for v in range(256)] * 3), differences(then, now))
     assert near.state == "within tolerance"
     assert bool(near)
     assert "device was cpu, is cuda:0; torch was 2.11, is 2.15" in str(near)
-    far = judge(image, nudged, now, now)
+    far = judge(image, nudged, ())
     assert far.state == "different"
     assert not far
     assert "the file was changed" in str(far)
-    assert judge(image, image.resize((64, 64)), then, then).state == "different"
+    assert judge(image, image.resize((64, 64)), ()).state == "different"
 
 
 def test_comparing_gives_the_share_of_pixels_that_differ() -> None:

@@ -42,9 +42,9 @@ def test_another_lora_of_the_same_name_is_named_by_verify(session: Session, lora
 
 
 def test_another_lora_of_the_same_name_is_no_cached_picture(session: Session, lora: Path) -> None:
-    before = session.run("a cat", **SMALL, loras=["mine"])
+    before = session.run("a fish", **SMALL, loras=["mine"])
     weaken(lora)
-    after = session.run("a cat", **SMALL, loras=["mine"])
+    after = session.run("a fish", **SMALL, loras=["mine"])
     assert not after.trace.cached
     assert after.image.tobytes() != before.image.tobytes()
 

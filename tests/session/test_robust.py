@@ -41,7 +41,7 @@ def test_a_kept_job_is_followed_over_a_new_line_once_the_old_one_was_lost(
     shared: Session, hold: Hold, apply: Submit
 ) -> None:
     held = hold(shared)
-    job = apply(shared, zk.stages.probe_note(), keep=True)
+    job = apply(shared, zk.stages.probe_touch(), keep=True)
     eventually(lambda: shared.status().queued == 1, "the job waits")
     identity = job.id
     break_line(shared)
@@ -63,8 +63,8 @@ def test_an_outcome_that_cannot_be_read_is_an_outcome(
     with monkeypatch.context() as patch:
         patch.setattr(wire, "outcome_in", unreadable)
         with pytest.raises(JobFailed, match="cannot be read .KeyError: 'pixels'"):
-            apply(shared, zk.stages.probe_note()).result(20)
-    assert apply(shared, zk.stages.probe_note()).result(20).image.size == (16, 16)
+            apply(shared, zk.stages.probe_touch()).result(20)
+    assert apply(shared, zk.stages.probe_touch()).result(20).image.size == (16, 16)
 
 
 def test_a_session_of_another_protocol_is_refused_and_not_misunderstood(

@@ -1032,7 +1032,7 @@ def test_a_picture_chosen_while_an_event_is_sent_is_shown(
     wanted = studio._results.get("r1")
     assert wanted is not None
     click = threading.Thread(target=viewer.set_state, args=({"selected": "r1"},))
-    event = threading.Thread(target=studio._hear, args=(Event(kind="step", job="j", step=1, steps=8), 1, 1))
+    event = threading.Thread(target=studio._on_event, args=(Event(kind="step", job="j", step=1, steps=8), 1, 1))
 
     def send_state(key: Any = None) -> None:
         names = {key} if isinstance(key, str) else set(key or ())

@@ -22,6 +22,9 @@ class Resident:
     free: Callable[[], None]
 
 
+_WORDS = {"controlnet": "the ControlNet", "lora": "a LoRA", "stage": "the network of a stage"}
+
+
 class Residency:
     """By name, least recently used first. Used by the thread that draws; `entries` may be asked from any thread."""
 
@@ -63,7 +66,7 @@ class Residency:
         return True
 
     def make_room(self, needed: int, free: Callable[[], int], keep: frozenset[str] = frozenset()) -> list[str]:
-        """Evict, least recently used first, until `free()` bytes are at least `needed`; returns the names that went.
+        """Evict, least recently used first, until `free()` bytes are at least `needed`; returns what went, in words.
 
         The model itself and what is named in `keep` stay.
         """
@@ -73,7 +76,7 @@ class Residency:
                 break
             if each.kind != "model" and each.name not in keep:
                 self.drop(each.name)
-                gone.append(each.name)
+                gone.append(_WORDS.get(each.kind, each.name))
         return gone
 
     def clear(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 INDEX = "model_index.json"
-_SAMPLES, _SAMPLE_BYTES, _SMALL_FILE = 16, 4096, 1 << 20
+_SAMPLES, _SAMPLE_BYTES, _READ_WHOLE, _LARGEST_HEADER = 16, 4096, 64 << 20, 64 << 20
 _IDENTIFYING = (".json", ".safetensors", ".jinja", ".txt")
 
 
@@ -161,8 +161,8 @@ def component_config(directory: Path, component: str) -> dict[str, object]:
 def fingerprint(directory: Path) -> str:
     """16 hexadecimal digits that identify the weights and configuration, in milliseconds even for 33 GB.
 
-    SHA-256 over the small files' content, and for large ones the name, the size, a safetensors file's header (names,
-    shapes, types) and 16 evenly spaced samples of 4 KiB. The same files in another folder give the same fingerprint.
+    SHA-256 over the content of files up to 64 MiB, and for larger ones the name, the size, a safetensors file's header
+    (names, shapes, types) and 16 evenly spaced samples of 4 KiB. The same files in another folder give the same fingerprint.
     Files are read again only when a size or a modification time has changed.
     """
     files = []
@@ -187,12 +187,12 @@ def _digest(directory: Path, files: tuple[tuple[str, int, int], ...]) -> str:
     for name, size, _ in files:
         digest.update(f"{name}\0{size}\0".encode())
         with (directory / name).open("rb") as file:
-            if size <= _SMALL_FILE:
+            if size <= _READ_WHOLE:
                 digest.update(file.read())
                 continue
             if name.endswith(".safetensors"):
                 length = int.from_bytes(file.read(8), "little")
-                digest.update(file.read(min(length, 64 * _SMALL_FILE)))
+                digest.update(file.read(min(length, _LARGEST_HEADER)))
             for sample in range(_SAMPLES):
                 file.seek(sample * (size - _SAMPLE_BYTES) // (_SAMPLES - 1))
                 digest.update(file.read(_SAMPLE_BYTES))

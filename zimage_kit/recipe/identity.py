@@ -51,7 +51,7 @@ def identity(
     and its weight, whatever it is called; so does a file that a stage's field names.
     """
     found = {name: _short(getattr(request, name)) for name in FIELDS if getattr(request, name) not in (None, "")}
-    found["model"] = model
+    found["model"] = f"{_name(request.model or '')} {model}".strip()
     for number, (lora, digest) in enumerate(zip(request.loras, loras, strict=True), 1):
         found[f"lora {number}"] = f"{digest} at {lora.weight:g}"
     for number, stage in enumerate(stages, 1):
@@ -114,6 +114,14 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return ""
+
+
+def _name(model: str) -> str:
+    """A model's name; of a folder a digest of its path, which is nobody's business.
+
+    It counts beside the files' fingerprint, since that of large files is made from samples.
+    """
+    return digest(model) if "/" in model or "\\" in model else model
 
 
 def _short(value: Any) -> str:

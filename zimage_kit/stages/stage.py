@@ -256,7 +256,7 @@ class Registry:
         if hasattr(cls, "cache_key"):
             raise ExtensionProblem(
                 f"{where} defines cache_key",
-                expected="depends",
+                expected="depends(request)",
                 mend="Return a mapping of names to digests from depends.",
             )
         if "kind" in cls.model_fields:
