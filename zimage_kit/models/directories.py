@@ -162,7 +162,7 @@ def fingerprint(directory: Path) -> str:
     """16 hexadecimal digits that identify the weights and configuration, in milliseconds even for 33 GB.
 
     SHA-256 over the content of files up to 64 MiB, and for larger ones the name, the size, a safetensors file's header
-    (names, shapes, types) and 16 evenly spaced samples of 4 KiB. The same files in another folder give the same fingerprint.
+    (names, shapes, types) and 16 evenly spaced samples of 4 KiB. The same files elsewhere give the same fingerprint.
     Files are read again only when a size or a modification time has changed.
     """
     files = []
