@@ -108,8 +108,24 @@ class Exit(Stage):
         import os
 
         os._exit(3)
+
+
+@stage
+class Fault(Stage):
+    """Leave the worker as a CUDA error that sticks does: even giving memory back raises."""
+
+    kind = "probe_fault"
+
+    def after(self, image, ctx):
+        from zimage_kit.engine import resident
+
+        def broken(device):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+        resident.release = broken
+        broken("cuda:0")
 '''
-KINDS = ("probe_touch", "probe_note", "probe_hold", "probe_break", "probe_greedy", "probe_exit")
+KINDS = ("probe_fault", "probe_touch", "probe_note", "probe_hold", "probe_break", "probe_greedy", "probe_exit")
 
 PRELUDE = """
 import json, os, sys, zimage_kit as zk

@@ -141,6 +141,15 @@ def test_a_worker_that_dies_as_soon_as_it_is_there_is_replaced_each_time(
     assert place.server() == server, "the whole session ended, and another one took its place"
 
 
+def test_a_worker_whose_device_fails_for_good_ends_itself_and_is_replaced(shared: Session, apply: Submit) -> None:
+    assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+    before = worker_of(shared).pid
+    with pytest.raises(JobFailed, match="illegal memory access"):
+        apply(shared, zk.stages.probe_fault()).result(30)
+    eventually(lambda: any(worker.pid != before for worker in shared.status().workers), "another worker has come", 60)
+    assert apply(shared, zk.stages.probe_touch()).result(60).image.size == (16, 16)
+
+
 def test_a_stuck_worker_is_told_as_such_and_a_restart_replaces_it(
     shared: Session, hold: Hold, apply: Submit, stopped: list[psutil.Process]
 ) -> None:

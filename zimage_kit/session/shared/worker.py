@@ -84,7 +84,8 @@ class EngineWorker(WorkerPlugin):
     def _fault(self, reason: str) -> None:
         """The device is of no use to this process any more: end it, once its messages are out. Another one comes."""
         _log.error("This worker ends itself: %s", reason)
-        self._worker.loop.call_later(_LAST_WORDS_SECONDS, os._exit, 1)
+        loop = self._worker.loop
+        loop.add_callback(lambda: loop.call_later(_LAST_WORDS_SECONDS, os._exit, 1))
 
     def _do(self, errand: Callable[..., None]) -> Callable[..., None]:
         """A handler that leaves Dask's event loop free; errands keep their order, so no cancel overtakes its job."""
