@@ -138,9 +138,9 @@ def test_a_copied_file_is_all_that_another_program_needs(place: Place, session_:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"address": 7}', "not json"])
 def test_a_file_that_is_none_of_a_session_is_refused_clearly(text: str, tmp_path: Path) -> None:
     file = tmp_path / "scheduler.json"
-    file.touch(0o600)
     with pytest.raises(BadRequest, match=r"there is no session file.*zimage session start"):
         zk.connect(file)
+    file.touch(0o600)
     file.write_text(text)
     with pytest.raises(BadRequest, match="is no session file"):
         zk.connect(file)

@@ -187,6 +187,9 @@ class Broker(SchedulerPlugin):
         )
         self._state.past_loads = 0
         stuck = [address for address, how in outcome.items() if how != "OK"]
+        deadline = time.monotonic() + 10 * REPORT_SECONDS
+        while len(self._state.slots) < len(addresses) - len(stuck) and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)  # they are back, and have yet to say how they are
         if stuck:
             raise SessionDied(f"{len(stuck)} of {len(addresses)} workers did not come back", mend=_LOG)
 
