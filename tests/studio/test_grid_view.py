@@ -319,3 +319,16 @@ def test_a_picture_whose_file_is_gone_leaves_the_rest_to_be_seen(shown: Callable
     told(view, "3 of 3")
     eventually(lambda: len(view.board.sent) == 3, "all are sent")
     assert view.board.pack0[short_key(grid.cells[1].key)] == b"" and view.problem.error is None
+
+
+def test_closing_a_view_in_the_middle_of_an_update_blocks_neither(shown: Callable[[Grid], GridView]) -> None:
+    feed = shown(finished("a {thing}", thing=["cat", "dog"]))._feed
+    with feed._writing:  # as an update holds it while it asks for what runs
+        closing = threading.Thread(target=feed.close)
+        closing.start()
+        closing.join(0.2)
+        assert closing.is_alive()
+        assert feed._lock.acquire(timeout=5), "an update waits for this while it writes"
+        feed._lock.release()
+    closing.join(5)
+    assert not closing.is_alive()

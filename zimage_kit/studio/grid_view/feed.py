@@ -58,7 +58,7 @@ class Feed:
     def close(self) -> None:
         """Stop updating the board."""
         self._unlisten()
-        with self._lock, self._writing:
+        with self._writing, self._lock:  # in the order in which an update takes them
             self._closed = True
 
     def send_marks(self) -> None:
