@@ -139,14 +139,6 @@ def test_a_file_that_the_worker_sees_otherwise_is_refused(tmp_path: Path) -> Non
         wire.task_in(message)
 
 
-def test_a_host_s_name_does_not_make_two_machines_one() -> None:
-    from zimage_kit.engine.task import Task
-
-    message = wire.task_out(Task("t", Request(prompt="x"), keep=True, folder=Path("/pictures")))
-    assert wire.task_in(message).folder == Path("/pictures")
-    assert wire.task_in({**message, "machine": "another"}).folder is None
-
-
 def test_a_session_file_that_others_may_read_is_refused_as_ssh_does(place: Place, shared: Session) -> None:
     assert shared.status().state
     place.file.chmod(0o644)

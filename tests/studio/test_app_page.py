@@ -27,8 +27,8 @@ from zimage_kit.session.status import Status
 OTHER = "http://elsewhere.example"
 RECORD = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
 IMPATIENT = (
-    "import sys; from zimage_kit import cli; from zimage_kit.studio.web_app.app import Kernels;"
-    "Kernels.cull_idle_timeout, Kernels.cull_interval = 6, 1;"
+    "import sys; from zimage_kit import cli; from zimage_kit.studio.web_app.app import PageKernels;"
+    "PageKernels.cull_idle_timeout, PageKernels.cull_interval = 6, 1;"
     "sys.exit(cli.call(sys.argv[1:]))"
 )
 VIOLATION = """async () => {

@@ -15,7 +15,7 @@ from ..models.loras import lora_file
 from ..models.spec import ModelSpec, default_model, models_here, require, resolve
 from ..models.tokens import count_tokens
 from ..recipe.request import SIDE_MULTIPLE, Lora, Request, random_seed
-from ..stages.extensions import build_stages
+from ..stages.extensions import build_stages, stage_class
 from ..stages.stage import Stage
 
 
@@ -98,7 +98,8 @@ def named_files(request: Request, spec: ModelSpec | None) -> dict[str, tuple[Pat
     `spec` is its model's, None without one: then LoRAs, which are found with it, are left out.
     """
     found = {str(lora.path): lora_file(lora, spec) for lora in request.loras} if spec is not None else {}
-    for stage in build_stages(request.stages):
+    known = [data for data in request.stages if stage_class(data.kind) is not None]  # others are done already
+    for stage in build_stages(tuple(known)):
         paths = [value for value in dict(stage).values() if isinstance(value, Path)]
         found |= {str(path): path for path in paths if path.is_file()}
     return {name: (path, content_digest(path)) for name, path in found.items()}
