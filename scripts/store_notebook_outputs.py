@@ -7,6 +7,8 @@ Execution times and the folder of this machine are left out. The notebooks share
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import subprocess
 import sys
@@ -15,6 +17,22 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
+
+
+LARGE = 30_000
+"""Characters of a picture in base64 beyond which it is stored more coarsely."""
+
+
+def shrink(data: dict[str, str]) -> None:
+    """Keep one picture of an output, as a JPEG that a reader on the web loads quickly."""
+    if "image/jpeg" in data:
+        data.pop("image/png", None)
+        if len(data["image/jpeg"]) > LARGE:
+            coarse = io.BytesIO()
+            with Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))) as picture:
+                picture.save(coarse, "JPEG", quality=68, optimize=True, progressive=True)
+            data["image/jpeg"] = base64.b64encode(coarse.getvalue()).decode()
 
 
 def run_and_store(path: Path) -> None:
@@ -31,6 +49,7 @@ def run_and_store(path: Path) -> None:
         for output in cell["outputs"]:
             # a widget is nothing without its kernel: what stands for it in text remains
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            shrink(output.get("data", {}))
             if "text" in output:
                 output["text"] = output["text"].replace(outputs, "~/zimage/outputs")
     notebook.metadata["language_info"] = {"name": "python"}

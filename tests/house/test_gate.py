@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +24,13 @@ def test_a_warning_from_a_dependency_fails_none() -> None:
 
 def test_no_setting_of_the_machines_owner_is_in_force() -> None:
     assert {name for name in os.environ if name.startswith("ZIMAGE_")} == {"ZIMAGE_OUTPUTS", "ZIMAGE_STATE"}
+
+
+def test_the_tracked_files_stay_small() -> None:
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        pytest.skip("not a git checkout")
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True, text=True).stdout
+    sizes = {name: (root / name).stat().st_size for name in filter(None, names.split("\0")) if (root / name).is_file()}
+    largest = sorted(sizes, key=lambda name: sizes[name], reverse=True)[:12]
+    assert sum(sizes.values()) < 48e6, {name: sizes[name] for name in largest}
