@@ -25,11 +25,29 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+LONGEST_SENTENCE = 4000
+"""Characters; what is longer is nothing that anybody reads."""
+
+
+def printable(value: object) -> str:
+    """What others' code says, as text that every file, socket and terminal takes, and not too long.
+
+    Half of a surrogate pair becomes its escape sequence; an object that does not even say what it is, its class's name.
+    """
+    try:
+        text = str(value)
+    except Exception:
+        text = f"<{type(value).__name__} without words>"
+    if len(text) > LONGEST_SENTENCE:
+        text = f"{text[:LONGEST_SENTENCE]}…"
+    return text.encode(errors="backslashreplace").decode()
+
 
 class ZImageError(Exception):
     """The root: `str(error)` is the one line "seen; expected …. mend". Survives pickling with its facts."""
 
     def __init__(self, seen: str, *, expected: str = "", mend: str = "", **facts: Any) -> None:
+        seen, expected, mend = printable(seen), printable(expected), printable(mend)
         self.seen, self.expected, self.mend = seen, expected, mend
         self.facts: dict[str, Any] = facts
         line = f"{seen}; expected {expected}" if expected else seen

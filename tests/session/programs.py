@@ -124,8 +124,49 @@ class Fault(Stage):
 
         resident.release = broken
         broken("cuda:0")
+
+
+@stage
+class Odd(Stage):
+    """What no careful author writes, and what has to end like any other job."""
+
+    kind = "probe_odd"
+    does: str = Field(description="what exactly")
+
+    def after(self, image, ctx):
+        class Speechless(Exception):
+            def __str__(self):
+                raise ValueError("no words")
+
+        class Hanging:
+            def __reduce__(self):
+                raise RuntimeError("not to be sent")
+
+        if self.does == "half a character in progress":
+            ctx.progress("half " + chr(0xD83D))
+        if self.does == "a number for progress":
+            ctx.progress(3)
+        if self.does == "megabytes of progress":
+            ctx.progress("x" * 5_000_000)
+        if self.does == "half a character in an error":
+            raise ValueError("half " + chr(0xD83D))
+        if self.does == "an error without words":
+            raise Speechless
+        if self.does == "an error with odd facts":
+            from zimage_kit.errors import ZImageError
+
+            raise ZImageError("odd", thing=Hanging(), half=chr(0xD83D), numbers={1: float("nan"), (1, 2): 3})
+        if self.does == "an odd note":
+            ctx.note("half " + chr(0xD83D))
+        if self.does == "nothing for a picture":
+            return None
+        if self.does == "a palette":
+            return image.convert("P")
+        return image.copy()
 '''
-KINDS = ("probe_fault", "probe_touch", "probe_note", "probe_hold", "probe_break", "probe_greedy", "probe_exit")
+KINDS = (
+    "probe_odd", "probe_fault", "probe_touch", "probe_note", "probe_hold", "probe_break", "probe_greedy", "probe_exit",
+)  # fmt: skip
 
 PRELUDE = """
 import json, os, sys, zimage_kit as zk

@@ -108,6 +108,34 @@ def test_an_exception_in_a_stage_fails_the_job_with_the_users_traceback(
     assert worker_of(shared).pid == worker.pid
 
 
+@pytest.mark.parametrize(
+    ("does", "ends"),
+    [
+        ("half a character in progress", "done"),
+        ("a number for progress", "done"),
+        ("megabytes of progress", "done"),
+        ("an odd note", "done"),
+        ("half a character in an error", "failed"),
+        ("an error without words", "failed"),
+        ("an error with odd facts", "failed"),
+        ("nothing for a picture", "failed"),
+        ("a palette", "failed"),
+    ],
+)
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_a_stage_says_or_returns_never_keeps_its_job_from_ending(
+    shared: Session, apply: Submit, does: str, ends: str, keep: bool
+) -> None:
+    worker = worker_of(shared)
+    job = apply(shared, zk.stages.probe_odd(does=does), keep=keep)
+    problem = job._outcome.exception(30)
+    assert (job.state, problem is None) == (ends, ends == "done"), problem
+    assert [event.kind for event in job.events()][-1] == ends
+    assert str(problem).encode()
+    assert apply(shared, zk.stages.probe_touch()).result(30).image.size == (16, 16)
+    assert worker_of(shared).pid == worker.pid
+
+
 def test_out_of_memory_is_a_clear_error_and_the_session_lives(shared: Session, apply: Submit) -> None:
     worker = worker_of(shared)
     with pytest.raises(OutOfMemory, match="cpu ran out of memory"):

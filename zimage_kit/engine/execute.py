@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ExtensionProblem
+from ..errors import ExtensionProblem, printable
 from ..files import content_digest
 from ..models.directories import fingerprint
 from ..models.loras import lora_file
@@ -126,8 +126,8 @@ class _Run:
         self.context = Context(
             request=task.request,
             placed=lambda: (runtime.plan().device, runtime.plan().dtype),
-            note=self.notes.append,
-            progress=lambda text: self._say(message=text),
+            note=lambda text: self.notes.append(printable(text)),
+            progress=lambda text: self._say(message=printable(text)),
             check=runtime.check_cancelled,
             draw=self._draw_for_stage,
             pipeline=runtime.pipeline,

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from ..errors import OutOfMemory
+from ..errors import OutOfMemory, printable
 
 
 class Profiler:
@@ -192,4 +192,4 @@ def _means_out_of_memory(error: BaseException) -> bool:
         return False
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or bool(_MEMORY_RAN_OUT.search(str(error)))
+    return isinstance(error, torch.OutOfMemoryError) or bool(_MEMORY_RAN_OUT.search(printable(error)))

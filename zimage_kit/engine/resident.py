@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import JobCancelled, JobFailed, OutOfMemory, ZImageError
+from ..errors import JobCancelled, JobFailed, OutOfMemory, ZImageError, printable
 from ..models.directories import component_bytes, fingerprint
 from ..models.spec import ModelSpec, models_here, require, resolve
 from ..recipe.artifact import Artifact
@@ -213,7 +213,7 @@ class ResidentModel:
             return memory
         text = "".join(traceback.format_exception(error))
         return JobFailed(
-            f"the job broke with {type(error).__name__}: {error}",
+            f"the job broke with {type(error).__name__}: {printable(error)}",
             mend="error.facts['traceback'] says where.",
             traceback=text,
         )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..engine.events import Event
 from ..engine.task import Task
-from ..errors import JobCancelled, JobFailed, ZImageError
+from ..errors import JobCancelled, JobFailed, ZImageError, printable
 from ..recipe.artifact import Artifact
 
 
@@ -19,7 +19,7 @@ def keep(task: Task, outcome: Artifact | ZImageError) -> Artifact | ZImageError:
     except ZImageError as error:
         return error.with_traceback(None)
     except Exception as error:  # an encoder's, a disk's: the job is over all the same
-        return JobFailed(f"the picture could not be saved ({type(error).__name__}: {error})")
+        return JobFailed(f"the picture could not be saved ({type(error).__name__}: {printable(error)})")
     return outcome
 
 

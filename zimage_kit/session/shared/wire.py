@@ -18,7 +18,7 @@ from ... import errors
 from ...engine.events import Event
 from ...engine.preflight import named_files
 from ...engine.task import Task
-from ...errors import BadRequest, JobFailed, ZImageError
+from ...errors import BadRequest, JobFailed, ZImageError, printable
 from ...files import content_digest
 from ...models.spec import ModelSpec, registered
 from ...recipe.artifact import Artifact, Trace
@@ -146,9 +146,20 @@ def outcome_in(message: Message) -> Artifact | ZImageError:
 
 def error_out(error: ZImageError) -> Message:
     """An error in its parts; facts that are no plain values (paths) become text. A user's own class is told as ours."""
-    facts = json.loads(json.dumps(error.facts, default=str))
+    facts = {printable(name): _plain(value) for name, value in error.facts.items()}
     name = next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == errors.__name__)
     return {"error": name, "seen": error.seen, "words": [error.expected, error.mend], "facts": facts}
+
+
+def _plain(value: Any) -> Any:
+    """A fact as a value that every version reads: lists and mappings of numbers and text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {printable(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else printable(value)
 
 
 def error_in(message: Message) -> ZImageError:
