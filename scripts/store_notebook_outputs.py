@@ -19,7 +19,6 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
-
 LARGE = 30_000
 """Characters of a picture in base64 beyond which it is stored more coarsely."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import tempfile
@@ -10,6 +11,7 @@ import time
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from .errors import CannotWrite
 
@@ -115,6 +117,24 @@ def portable(path: str) -> str:
     """A path as it may be handed on: "~/…" for one below the user's home, whose name is nobody's business."""
     home = str(Path.home())
     return f"~{path[len(home) :]}" if path.startswith(home + os.sep) and len(home) > 1 else path
+
+
+def portable_text(text: str) -> str:
+    """A sentence in which paths may stand, each as `portable` gives it."""
+    home = str(Path.home())
+    return text.replace(home + os.sep, "~" + os.sep) if len(home) > 1 else text
+
+
+def portable_json(value: Any) -> Any:
+    """JSON values with every path as `portable` gives it, also within keys that are JSON text themselves."""
+    if isinstance(value, str):
+        return portable(value)
+    if isinstance(value, list | tuple):
+        return [portable_json(each) for each in value]
+    if isinstance(value, dict):
+        below_home = json.dumps(str(Path.home()) + os.sep)[:-1]  # with the quote that begins a string
+        return {key.replace(below_home, '"~' + os.sep): portable_json(each) for key, each in value.items()}
+    return value
 
 
 LARGEST_READ_WHOLE = 1 << 30

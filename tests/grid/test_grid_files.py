@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import zimage_kit as zk
-from zimage_kit.errors import BadRequest, CannotWrite, NoRecipe
+from zimage_kit.errors import BadRequest, CannotWrite, JobFailed, NoRecipe
 from zimage_kit.grid import Grid
 from zimage_kit.grid.files import read_recipe_of_grid, save
 from zimage_kit.recipe.artifact import Artifact
+from zimage_kit.recipe.request import Request
 
 NASTY = [
     "</script><script>alert(1)</script>", "<!-- --> ]]> &amp; &lt;", 'quotes " and \' and `', "emoji 🐈 and 🇨🇳",
@@ -43,6 +45,20 @@ def test_a_thousand_cells_and_nasty_texts_reopen(ending: str, tmp_path: Path) ->
     grid = finished("x", prompt=NASTY, seed=range(150), title=NASTY[0], missing=missing)
     (path,) = grid.save(tmp_path / f"grid{ending}", **({"cell": 8} if ending in (".png", ".jpg", ".jpeg") else {}))
     assert Grid.open(path).recipe() == grid.recipe()
+
+
+@pytest.mark.parametrize("ending", [*KINDS, ".csv"])
+def test_no_file_tells_where_its_author_is_at_home(ending: str, home: Path, tmp_path: Path) -> None:
+    models = [str(home / "models" / name) for name in ("mine", "other")]
+    base = Request(prompt="x", model=models[0], loras=[(home / "loras" / "own.safetensors", 0.5)])
+    grid = finished(base, model=models, seed=[1, 2], labels={"model": {models[1]: "The other"}}, failed=[3])
+    grid.cells[3].error = JobFailed(f"{models[1]}/vae cannot be read", mend=f"Look into {models[1]}.")
+    (path,) = grid.save(tmp_path / f"grid{ending}")
+    assert str(home).encode() not in path.read_bytes()
+    if ending != ".csv":
+        again = Grid.open(path)
+        assert (again.labels("rows")[1], again.plan.base.model) == ("The other", f"~{os.sep}{Path('models', 'mine')}")
+        assert [cell.state for cell in again.cells] == [*[cell.state for cell in grid.cells][:3], "waiting"]
 
 
 def test_a_grid_is_known_by_its_content_and_not_by_its_name(tmp_path: Path) -> None:

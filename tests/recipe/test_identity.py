@@ -122,6 +122,7 @@ def test_no_path_below_the_home_is_written_into_a_picture(
     mine.parent.mkdir()
     shutil.copy(lora, mine)
     made = session.run("a cat", **SMALL, loras=[str(mine)])
+    made.trace = made.trace.model_copy(update={"notes": (f"the LoRA is {mine}, of another one", *made.trace.notes)})
     file = made.save(home / "shared.png")
     assert str(home).encode() not in file.read_bytes()
     assert str(zk.open(file).request.loras[0].path) == "~/weights/private.safetensors"

@@ -7,6 +7,7 @@ so that a grid can be written down and read again.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from ..errors import BadRequest
+from ..files import portable
 from ..recipe.request import Lora, Request, parse_size
 from .axis_names import TEXT_FIELDS, field_type, number_type, stage_field
 
@@ -232,8 +234,10 @@ def label_of(name: str, value: JsonValue) -> str:
         if isinstance(value, Mapping):
             return short + " " + ", ".join(f"{key} {_plain(each)}" for key, each in value.items())
         return short if value else f"no {short}"
+    if name == "model" and isinstance(value, str):
+        return Path(value).name if os.sep in value else value
     if isinstance(value, str):
-        return value or f"no {short}"
+        return portable(value) or f"no {short}"
     return f"{short} {_plain(value)}"
 
 
@@ -248,4 +252,4 @@ def _plain(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, float):
         return f"{value:g}"
-    return "none" if value is None else str(value)
+    return "none" if value is None else portable(str(value))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import BadRequest
+from ..files import portable_json
 from ..recipe.artifact import Artifact
 from .cell import Cell, Cells
 from .dimensions import ROLES, Place, Role
@@ -116,8 +117,12 @@ class CellArray:
                 other.winner = False
 
     def recipe(self) -> dict[str, Any]:
-        """Plan and keys of the cells as JSON values: what `save` puts into every file, and `open` reads."""
-        return {**self.plan.data(), "cells": [cell.key for cell in self.cells]}
+        """Plan and keys of the cells as JSON values: what `save` puts into every file, and `open` reads.
+
+        Paths below the user's home begin with ~.
+        """
+        data: dict[str, Any] = portable_json(self.plan.data())
+        return {**data, "cells": [cell.key for cell in self.cells]}
 
     def save(self, path: str | os.PathLike[str] | None = None, **options: Any) -> list[Path]:
         """Write what there is into a file of the kind that its ending says, and return the files' paths.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from ..errors import BadRequest, ZImageError, closest
+from ..files import portable_json, portable_text
 from .axis_table import COLUMNS, FIELD_COLUMNS, escape_formula
 from .cell import Cell
 
@@ -84,8 +85,18 @@ def to_csv(grid: CellArray, only: str | Sequence[str] | None = None) -> str:
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(only or names)
     for row in rows(grid):
-        writer.writerow([escape_formula(_plain(name, row[name])) for name in only or names])
+        writer.writerow([escape_formula(_plain(name, _portable(name, row[name]))) for name in only or names])
     return out.getvalue()
+
+
+def _portable(name: str, value: JsonValue) -> JsonValue:
+    """A value for a file that may be handed on: no path tells where its author's home is."""
+    if name == "recipe":
+        return json.dumps(portable_json(json.loads(str(value))), ensure_ascii=False)
+    if name == "error" and value is not None:
+        return portable_text(str(value))
+    found: JsonValue = portable_json(value)
+    return found
 
 
 def _plain(name: str, value: JsonValue) -> str:

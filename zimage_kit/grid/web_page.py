@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadRequest
+from ..files import portable_json, portable_text
 from ..text.catalogues import Language, Texts, language
 from ..text.units import duration, gigabytes
 from .cell import Cell
@@ -207,7 +208,7 @@ class _WebPage:
 
     def _why(self, cell: Cell) -> tuple[str, str]:
         """Why there is no picture: a word, and the error."""
-        return self.t[_WORDS[cell.state]], " ".join(str(cell.error or "").split())
+        return self.t[_WORDS[cell.state]], " ".join(portable_text(str(cell.error or "")).split())
 
     def _data(self, cell: Cell, embedded: Embedded) -> dict[str, Any]:
         """What the script knows of a cell."""
@@ -215,7 +216,7 @@ class _WebPage:
         word, error = ("", "") if there else self._why(cell)
         trace = cell.trace if there else None
         total = trace.milliseconds.get("total") if trace else None
-        request = cell.request.model_dump(mode="json", exclude_none=True)
+        request = portable_json(cell.request.model_dump(mode="json", exclude_none=True))
         place = cell.place
         return {
             "place": [place.page, place.row, place.column, place.inner],

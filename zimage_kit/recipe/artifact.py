@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import files
 from ..errors import BadRequest, NoRecipe, ZImageError
-from ..files import portable
+from ..files import portable, portable_json, portable_text
 from . import png
 from .identity import differences, library_versions
 from .request import Request
@@ -115,8 +115,11 @@ class Artifact:
     @property
     def recipe(self) -> dict[str, Any]:
         """What the PNG's `zimage_kit` chunk holds: request and trace as JSON values."""
-        trace = self.trace.model_dump(mode="json")
-        return {"request": shareable(self.request), "trace": {**trace, "model": portable(trace["model"])}}
+        trace = portable_json(self.trace.model_dump(mode="json"))
+        return {
+            "request": shareable(self.request),
+            "trace": {**trace, "notes": list(map(portable_text, trace["notes"]))},
+        }
 
     @cached_property
     def _png(self) -> bytes:
