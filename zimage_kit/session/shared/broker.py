@@ -23,7 +23,7 @@ from distributed.core import Status as ServerStatus
 from zimage_kit import __version__
 
 from ...engine.settings import Settings
-from ...errors import JobCancelled, JobFailed, SessionDied, ZImageError
+from ...errors import JobCancelled, JobFailed, SessionDied, ZImageError, printable
 from ..outcome import last_event
 from ..status import Status
 from . import wire
@@ -299,10 +299,24 @@ class Broker(SchedulerPlugin):
 
     def _schedule(self) -> None:
         self._scheduled = False
+        try:
+            self._assign()
+        except Exception as error:  # a mistake of ours, which would come again: nobody may wait for ever
+            _log.exception("while assigning jobs")
+            for queued in [queued for queued in self._state.jobs.values() if queued.slot is None]:
+                self._end_job(queued, JobFailed(f"the session cannot assign jobs ({printable(error)})", mend=_LOG))
+
+    def _assign(self) -> None:
+        """Send each free worker its next job, and tell positions."""
         self._tell_positions()
         assigned = list(self._state.assign())
         for queued, slot in assigned:
-            self._scheduler.worker_send(slot.address, {"op": "zimage-run", "task": queued.task})
+            try:
+                self._scheduler.worker_send(slot.address, {"op": "zimage-run", "task": queued.task})
+            except Exception as error:
+                _log.exception("while sending job %s", queued.id)
+                self._end_job(queued, JobFailed(f"the job could not be sent ({printable(error)})", mend=_LOG))
+                self._schedule_soon()
         if assigned:
             self._tell_positions()
         slots, busy = self._state.slots, bool(self._state.jobs)
