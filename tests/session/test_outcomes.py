@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 
 import zimage_kit as zk
-from zimage_kit import Artifact, Call, Context, Event, Request, Session, Stage
+from zimage_kit import Artifact, Call, Context, Event, Request, Session, Stage, files
 from zimage_kit.engine import execute as executing
 from zimage_kit.engine import memory, pipeline, resident
 from zimage_kit.engine.settings import Settings
 from zimage_kit.errors import JobCancelled, JobFailed, NoRecipe, OutOfMemory, SessionDied
+from zimage_kit.recipe import png
 from zimage_kit.session.inline import InlineEngine
 from zimage_kit.stages.stage import registry
 
@@ -149,10 +150,20 @@ def test_a_fault_at_any_seam_is_one_outcome_and_the_next_job_runs(
     assert own.run("x", **SMALL).image.size == (64, 64)
 
 
-def test_a_kept_picture_that_cannot_be_saved_is_a_failed_job(own: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Artifact, "save", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no codec")))
-    job = own.submit("x", keep=True, **SMALL)
-    assert "no codec" in str(error_of(job))
+@pytest.mark.parametrize("raised", [RuntimeError("no codec"), MemoryError("no codec"), OSError(28, "no codec")])
+@pytest.mark.parametrize(("where", "name"), [(Artifact, "save"), (png, "encode"), (files, "write_whole")])
+def test_a_kept_picture_that_cannot_be_saved_is_a_failed_job(
+    own: Session, monkeypatch: pytest.MonkeyPatch, where: object, name: str, raised: BaseException
+) -> None:
+    def fault(*_: Any, **__: Any) -> Any:
+        raise raised
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, fault)
+        job = own.submit("x", keep=True, **SMALL)
+        assert "no codec" in str(error_of(job))
+    assert job.state == "failed"
+    assert own.submit("x", keep=True, **SMALL).result(20).path.is_file()
 
 
 def test_a_listener_that_raises_costs_no_picture(own: Session, caplog: pytest.LogCaptureFixture) -> None:
