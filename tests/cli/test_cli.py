@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,22 +62,14 @@ def test_every_command_has_help_with_an_example(words: list[str], capsys: pytest
     assert re.search(rf"Examples?:\n +zimage {' '.join(words)}", shown), shown
 
 
-def test_help_and_listings_load_no_torch() -> None:
+def test_help_and_listings_load_nothing_heavy() -> None:
     script = (
         "import sys; from zimage_kit import cli;"
         "assert cli.call(['--help']) == cli.call(['models', 'list']) == cli.call(['run', '--help']) == 0;"
-        "heavy = {'torch', 'diffusers', 'transformers', 'rich'} & set(sys.modules); assert not heavy, heavy"
+        "heavy = {'torch', 'diffusers', 'transformers', 'distributed', 'modelscope', 'rich'} & set(sys.modules);"
+        "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
-
-
-def test_help_is_quick() -> None:
-    def seconds() -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "zimage_kit", "--help"], check=True, capture_output=True)
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(3)) < 1.0
 
 
 def test_the_command_is_installed() -> None:

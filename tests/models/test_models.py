@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
+import socket
 from pathlib import Path
 
 import pytest
@@ -100,11 +100,16 @@ def test_a_directory_that_lacks_a_file_does_not_count(home: Path, lost: str, how
         require("turbo")
 
 
-def test_a_missing_model_says_how_to_get_it_at_once_and_without_the_network(home: Path) -> None:
-    begin = time.perf_counter()
+def test_a_missing_model_says_how_to_get_it_without_asking_the_network(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", asked)
+    monkeypatch.setattr(socket, "getaddrinfo", asked)
     with pytest.raises(ModelMissing) as caught:
         require("turbo")
-    assert time.perf_counter() - begin < 0.5
     line, facts = str(caught.value), caught.value.facts
     assert "zimage models download turbo" in line
     assert "33 GB" in line
@@ -139,9 +144,7 @@ def test_the_default_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_fingerprint_is_of_the_content_not_of_the_place(tmp_path: Path, model_directory: Path) -> None:
-    begin = time.perf_counter()
     original = fingerprint(model_directory)
-    assert time.perf_counter() - begin < 1
     copy = Path(shutil.copytree(model_directory, tmp_path / "copy"))
     assert fingerprint(copy) == original
     shard = max(copy.glob("transformer/*.safetensors"), key=lambda path: path.stat().st_size)

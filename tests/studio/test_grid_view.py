@@ -51,6 +51,12 @@ def shown() -> Iterator[Callable[[Grid], GridView]]:
     eventually(lambda: not own(), "a closed view ends its threads")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def loaded(session: Session, model: str) -> None:
+    """What is waited for in these tests is drawing, not loading, which takes as long as it takes on a busy machine."""
+    session.run("a boat", model=model, width=64, height=64, steps=1)
+
+
 def ask(view: GridView, **message: Any) -> None:
     """As the page does, until it is answered."""
     view.board._handle_custom_msg({"of": view.board.plan["id"], **message}, [])
