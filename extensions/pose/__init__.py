@@ -15,8 +15,8 @@ from zimage_kit import Call, Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest, closest
 from zimage_kit.files import content_digest
 from zimage_kit.models.controlnets import weights_file
-from zimage_kit.models.spec import ModelSpec, controlnet, resolve
-from zimage_kit.stages.stage import Control
+from zimage_kit.models.spec import ModelSpec, controlnet_file, resolve
+from zimage_kit.stages.stage import ControlNetInput
 
 from . import openpose, photo, presets, skeleton
 from .openpose import Figure
@@ -133,7 +133,7 @@ class Pose(Stage):
         picture = drawn(figures, call.width, call.height)
         weights = self._weights(ctx.request)
         ctx.progress(f"pose: {len(figures)} {'person' if len(figures) == 1 else 'people'}, {weights.name}")
-        return call.but(control=Control(picture, weights, self.scale, self.start, self.end))
+        return call.but(control=ControlNetInput(picture, weights, self.scale, self.start, self.end))
 
     def figures(self, width: int, height: int, ctx: Context | None = None) -> tuple[Figure, ...]:
         """The people as fractions of a picture of this size, laid out and mirrored. A photograph is read here."""
@@ -171,7 +171,7 @@ class Pose(Stage):
 
     def _weights(self, request: Request) -> Path:
         if self.controlnet is None:
-            return controlnet(_spec(request))
+            return controlnet_file(_spec(request))
         path = self.controlnet.expanduser().absolute()
         if not path.exists():
             raise BadRequest(f"pose.controlnet={self.controlnet} does not exist", expected="a .safetensors file")

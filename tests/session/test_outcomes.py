@@ -74,7 +74,7 @@ def picture() -> Artifact:
 
 def apply(session: Session, does: str) -> zk.Job:
     base = picture()
-    return session._extend(base, base.request.then(Probe(does=does)), ())
+    return session.extend(base, base.request.then(Probe(does=does)), ())
 
 
 def error_of(job: zk.Job, seconds: float = 20) -> BaseException | None:

@@ -20,7 +20,7 @@ from safetensors import safe_open
 from ..errors import BadRequest
 from ..files import content_digest
 from ..models.controlnets import weights_file
-from ..stages.stage import Control
+from ..stages.stage import ControlNetInput
 from .denoise import ControlCondition, encode
 from .plan import Plan
 from .residency import Residency
@@ -35,7 +35,7 @@ class ControlNets:
         self._pipe, self._device, self._dtype = pipe, plan.device, getattr(torch, plan.dtype)
         self._residency = residency
 
-    def load(self, control: Control, steps: int) -> tuple[Any, str]:
+    def load(self, control: ControlNetInput, steps: int) -> tuple[Any, str]:
         """The network of this control, and a sentence about it for the trace; another one goes first.
 
         Raises BadRequest for a file that is no ControlNet, or is one for another model.
@@ -55,7 +55,7 @@ class ControlNets:
         when = f"steps {acting.start + 1} to {acting.stop} of {steps}" if acting else "no step"
         return network, f"ControlNet {file.name}: scale {control.scale:g} on {when}; {about}"
 
-    def condition(self, control: Control, steps: int, network: Any) -> ControlCondition:
+    def condition(self, control: ControlNetInput, steps: int, network: Any) -> ControlCondition:
         """The control as a condition of the denoising, by a network that `load` gave."""
         return ControlCondition(network, self._hint(control.picture, network), control.scale, control.acts_on(steps))
 

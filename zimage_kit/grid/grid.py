@@ -241,7 +241,7 @@ def make_grid(session: Session, plan: Plan, *, yes: bool = False, quiet: bool = 
     """A grid of a plan on a session: checked, its cost told, and begun."""
     grid = prepare_grid(session, plan)
     for note in plan.notes:
-        session._warn([note])
+        session.warn([note])
     grid._begin([cell for cell in grid.cells if cell.state != "done"], yes, quiet)
     return grid
 

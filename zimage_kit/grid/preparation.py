@@ -35,11 +35,11 @@ class SessionJobs:
 
     def start(self, checked: Checked) -> Job:
         """A job of low priority for a checked request."""
-        return self._session._start(checked, fresh=False, keep=False, priority="batch")
+        return self._session.start(checked, priority="batch")
 
     def extend(self, base: Artifact, checked: Checked) -> Job:
         """The same from a picture that has the request's first stages already."""
-        return self._session._extend(base, checked.request, checked.notes, "batch")
+        return self._session.extend(base, checked.request, checked.notes, "batch")
 
     def worker_count(self) -> int:
         """Number of the session's workers."""
@@ -47,7 +47,7 @@ class SessionJobs:
 
     def closed(self) -> bool:
         """Whether the session itself has ended."""
-        return self._session._engine.closed
+        return self._session.closed
 
 
 def cost_model_of(store: CellStore) -> CostModel:
@@ -82,7 +82,7 @@ def check_cells(session: Session, cells: Sequence[Cell], remote_fingerprints: Fi
     problems: list[tuple[Cell, ZImageError]] = []
     for cell in cells:
         try:
-            cell.checked = session._checked(plan.request(cell.place), {})
+            cell.checked = session.check(plan.request(cell.place))
             cell.key = cell_key(cell.checked, remote_fingerprints)
         except ZImageError as error:
             problems.append((cell, error))

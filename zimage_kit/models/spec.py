@@ -36,7 +36,7 @@ from .extras import EXTRAS
 from .published import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5
 
 __all__ = [
-    "SPECS", "ModelList", "ModelSpec", "ModelState", "controlnet", "default_model", "default_notice",
+    "SPECS", "ModelList", "ModelSpec", "ModelState", "controlnet_file", "default_model", "default_notice",
     "fingerprints_here", "list_models", "models_dir", "models_here", "register_model", "registered", "require",
     "resolve",
 ]  # fmt: skip
@@ -284,7 +284,7 @@ def require(name: str) -> Path:
     )
 
 
-def controlnet(spec: ModelSpec) -> Path:
+def controlnet_file(spec: ModelSpec) -> Path:
     """The folder or file of a model's own ControlNet.
 
     Raises BadRequest where it has none, and ModelMissing where it is not on this disk.

@@ -155,6 +155,10 @@ class Artifact:
             self.path = target
             return target
 
+    def connect(self, session: Runs) -> None:
+        """Let `then`, `before` and `verify` run on this session instead of `zk.connect()`'s."""
+        self._session = session
+
     def then(self, *stages: Any) -> Artifact:
         """A new artifact with these stages applied, on the session that made this one (or `zk.connect()`)."""
         return self._connected().apply(self, *stages)

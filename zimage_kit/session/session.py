@@ -66,7 +66,7 @@ class Session:
         `priority` "batch" lets every interactive job go first. Await the job, or ask it for its result. Raises at once,
         with nothing loaded, what `zimage_kit.engine.preflight.check` says.
         """
-        return self._start(self._checked(request, fields), fresh, keep, priority)
+        return self.start(self.check(request, **fields), fresh=fresh, keep=keep, priority=priority)
 
     @overload
     def run(
@@ -116,10 +116,10 @@ class Session:
         requests = list(request)
         seeds = seeds_for(fields.pop("seed", None), len(requests))
         checked = [
-            self._checked(each, fields if seed is None else {**fields, "seed": seed})
+            self.check(each, **(fields if seed is None else {**fields, "seed": seed}))
             for each, seed in zip(requests, seeds, strict=True)
         ]
-        jobs = [self._start(each, fresh, keep, priority or "batch") for each in checked]
+        jobs = [self.start(each, fresh=fresh, keep=keep, priority=priority or "batch") for each in checked]
         return Stream(jobs, self._wait, on_event)
 
     def apply(
@@ -135,9 +135,9 @@ class Session:
         artifact = _as_artifact(picture)
         done = len(artifact.request.stages)
         request, notes = check_applied(artifact.request.then(*stages), done, self._engine.models())
-        self._warn(notes)
+        self.warn(notes)
         with closing(watcher()) as watch:
-            made = self._wait(self._extend(artifact, request, notes), on_event or watch.hear)
+            made = self._wait(self.extend(artifact, request, notes), on_event or watch.hear)
         made._applied_to = artifact
         return made
 
@@ -213,6 +213,11 @@ class Session:
             ) from None
         return Studio(self, **options)
 
+    @property
+    def closed(self) -> bool:
+        """True once the session has ended."""
+        return self._engine.closed
+
     def models(self) -> ModelList:
         """The models that are known by name, and which of them this session can draw with."""
         return list_models(self._engine.models())
@@ -239,24 +244,28 @@ class Session:
         status = self._engine.status()
         return f"<Session {self._name}: {status.state}, {status.model or 'no model loaded'}, {status.queued} queued>"
 
-    def _checked(self, request: Request | str, changes: dict[str, Any]) -> Checked:
-        """A request that can run; says once in a process when nano stands in for turbo."""
+    def check(self, request: Request | str, **changes: Any) -> Checked:
+        """A request as it would run, with nothing loaded; what `submit` checks. Raises as it does.
+
+        Says once in a process when nano stands in for turbo.
+        """
         request = request.but(**changes) if isinstance(request, Request) else Request(prompt=request, **changes)
         checked = check(request, self._engine.models())
         notice = default_notice(checked.request.model) if request.model is None else None
         if notice:
             logging.getLogger("zimage_kit").warning(notice)
-        self._warn(checked.warnings)
+        self.warn(checked.warnings)
         return checked
 
-    def _warn(self, notes: Iterable[str]) -> None:
+    def warn(self, notes: Iterable[str]) -> None:
         """Tell what stages have to say before they run, each sentence once in a session; it is in the trace as well."""
         for note in notes:
             if note not in self._warned:
                 self._warned.add(note)
                 logging.getLogger("zimage_kit").warning(note, extra={"in_trace": True})
 
-    def _start(self, checked: Checked, fresh: bool, keep: bool, priority: Priority) -> Job:
+    def start(self, checked: Checked, *, fresh: bool = False, keep: bool = False, priority: Priority) -> Job:
+        """Queue what `check` gave; `submit` in two steps, for what builds on sessions as grids do."""
         if priority not in get_args(Priority):
             raise BadRequest(f"priority={priority!r}", expected=" or ".join(get_args(Priority)))
         job = Job(checked.request, self._engine)
@@ -264,10 +273,8 @@ class Session:
         task = Task(job.id, checked.request, checked, fresh=fresh, keep=keep, priority=priority, folder=folder)
         return self._queue(job, task)
 
-    def _extend(
-        self, base: Artifact, request: Request, notes: Iterable[str], priority: Priority = "interactive"
-    ) -> Job:
-        """A job that runs the stages of a resolved request which `base` does not have yet."""
+    def extend(self, base: Artifact, request: Request, notes: Iterable[str], priority: Priority = "interactive") -> Job:
+        """Queue the stages of a resolved request that `base` does not have yet; `notes` go into its trace."""
         trace = base.trace.model_copy(update={"notes": tuple(dict.fromkeys((*base.trace.notes, *notes)))})
         job, done = Job(request, self._engine), len(base.request.stages)
         task = Task(job.id, request, picture=base.image, trace=trace, done=done, priority=priority)
@@ -287,7 +294,7 @@ class Session:
         except BaseException:  # an interrupt above all: nobody waits for it any more
             job.cancel()
             raise
-        artifact._session = self
+        artifact.connect(self)
         return artifact
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Control:
+class ControlNetInput:
     """A picture that a ControlNet holds the generation to.
 
     `picture` is RGB and has the call's size; `weights` is a .safetensors file, or a folder in diffusers' layout. The
@@ -61,7 +61,7 @@ class Call:
     guidance: float
     seed: int
     loras: tuple[Lora, ...] = ()
-    control: Control | None = None
+    control: ControlNetInput | None = None
     image: Image.Image | None = None
     strength: float = 1.0
 

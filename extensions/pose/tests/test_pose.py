@@ -20,7 +20,7 @@ from zimage_kit.errors import BadRequest, ModelMissing
 from zimage_kit.models.spec import NANO
 from zimage_kit.nano import joints
 from zimage_kit.stages import extensions
-from zimage_kit.stages.stage import Control
+from zimage_kit.stages.stage import ControlNetInput
 
 pose: Any = extensions.load_module("pose")
 openpose, presets, skeleton, photo = pose.openpose, pose.presets, pose.skeleton, pose.photo
@@ -249,7 +249,7 @@ def test_start_and_end_choose_the_steps(session: Session, girl: Request) -> None
 
 def test_a_control_acts_on_the_steps_that_lie_in_its_range_as_a_whole() -> None:
     def steps(start: float, end: float, count: int = 8) -> list[int]:
-        return list(Control(Image.new("RGB", (8, 8)), Path("x"), 1.0, start, end).acts_on(count))
+        return list(ControlNetInput(Image.new("RGB", (8, 8)), Path("x"), 1.0, start, end).acts_on(count))
 
     assert steps(0, 1) == list(range(8))
     assert steps(0, 0.5) == [0, 1, 2, 3]

@@ -122,7 +122,7 @@ class Jobs:
             return
         finally:
             self._job_ended(job.id)
-        artifact._session = self._session
+        artifact.connect(self._session)
         self._callbacks.on_picture(artifact)
 
     def _apply(self, artifact: Artifact, stages: Sequence[Stage], stop: threading.Event) -> bool:

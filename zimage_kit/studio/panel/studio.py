@@ -228,7 +228,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """A PNG that was dropped on the panel: fill the form with its recipe and add it to the strip."""
         self.problem.clear()
         artifact = read(content)
-        artifact._session = self._session
+        artifact.connect(self._session)
         self.form.set(artifact.request)
         with self._lock:
             self.viewer.following = True
