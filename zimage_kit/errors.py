@@ -1,20 +1,20 @@
-"""What can go wrong, as one tree. Each error says what was seen, what was expected and what to do, in one line.
+"""The error tree. Each error says in one line what was seen, what was expected and what to do.
 
     ZImageError
-    ├── BadRequest            a value, field, stage or size that cannot be right; found before anything is loaded
+    ├── BadRequest            an invalid value, field, stage or size; found before anything is loaded
     │   └── UnknownModel      no such model name, and no such folder
-    ├── ModelMissing          a known model whose files are not (all) on this disk
+    ├── ModelMissing          a known model whose files are missing or incomplete on this disk
     ├── DownloadFailed        the hub, the network or the disk stopped a download
     ├── ExtensionProblem      an extension cannot be read or imported, or two of them claim one kind of stage
-    ├── NoRecipe              a picture that does not say how it was made
+    ├── NoRecipe              a picture without the recipe that made it
     ├── CannotWrite           an output path that cannot be written
-    ├── JobFailed             the job ran and broke
+    ├── JobFailed             the job started and failed
     │   ├── OutOfMemory       the device has too little memory for this request
     │   └── NotFinite         the model produced NaN or infinity; the black picture is not shown
-    ├── JobCancelled          somebody asked for it
-    └── SessionDied           the session, or the process that held it, is gone
+    ├── JobCancelled          the job was cancelled
+    └── SessionDied           the session or its process is gone
 
-`error.facts` holds the numbers (bytes, paths, tokens), `error.mend` the sentence that says what to do.
+`error.facts` holds the details (bytes, paths, tokens); `error.mend` is the sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def printable(value: object) -> str:
 
 
 class ZImageError(Exception):
-    """The root: `str(error)` is the one line "seen; expected …. mend". Survives pickling with its facts."""
+    """The base class. `str(error)` is one line: "seen; expected …. mend". Pickling keeps the facts."""
 
     def __init__(self, seen: str, *, expected: str = "", mend: str = "", **facts: Any) -> None:
         seen, expected, mend = printable(seen), printable(expected), printable(mend)
@@ -54,11 +54,11 @@ class ZImageError(Exception):
         super().__init__(" ".join(f"{line.rstrip('.')}. {mend}".split()) if mend else " ".join(line.split()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Rebuild from the parts, so that an error crosses to another process whole."""
+        """Rebuild from the parts, so that pickling keeps the facts."""
         return _rebuild, (type(self), self.seen, self.expected, self.mend, self.facts)
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows of it: the one line, and the line of the cell; a stage's own traceback where it broke.
+        """What a notebook shows: the message and the line of the cell; for a failed job, its own traceback as well.
 
         ZIMAGE_DEBUG=1 shows the whole traceback.
         """
@@ -75,7 +75,7 @@ def _rebuild(cls: type[ZImageError], seen: str, expected: str, mend: str, facts:
 
 
 class BadRequest(ZImageError):
-    """A value, field, stage or size that cannot be right."""
+    """An invalid value, field, stage or size."""
 
 
 class UnknownModel(BadRequest):
@@ -83,7 +83,7 @@ class UnknownModel(BadRequest):
 
 
 class ModelMissing(ZImageError):
-    """A known model whose files are not (all) on this disk. Facts: model, bytes, free_bytes, command."""
+    """A known model whose files are missing or incomplete on this disk. Facts: model, bytes, free_bytes, command."""
 
 
 class DownloadFailed(ZImageError):
@@ -95,7 +95,7 @@ class ExtensionProblem(ZImageError):
 
 
 class NoRecipe(ZImageError):
-    """A picture that does not say how it was made."""
+    """A picture without the recipe that made it."""
 
 
 class CannotWrite(ZImageError):
@@ -103,11 +103,11 @@ class CannotWrite(ZImageError):
 
 
 class JobFailed(ZImageError):
-    """The job ran and broke. Facts: traceback (text; no frame, and so no tensor, is kept alive)."""
+    """The job started and failed. Facts: traceback (as text: frames would keep tensors alive)."""
 
 
 class OutOfMemory(JobFailed):
-    """The device has too little memory for this request. Facts: device, and bytes where the device tells them."""
+    """The device has too little memory for this request. Facts: device, and bytes where they are known."""
 
 
 class NotFinite(JobFailed):
@@ -115,17 +115,17 @@ class NotFinite(JobFailed):
 
 
 class JobCancelled(ZImageError):
-    """Somebody asked for it."""
+    """The job was cancelled."""
 
 
 class SessionDied(ZImageError):
-    """The session, or the process that held it, is gone."""
+    """The session or its process is gone."""
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """`Did you mean …?` with the nearest of `known`, or the list of them when nothing is near."""
+    """`Did you mean …?` with the closest of `known`, or all of them if none is close."""
     names = sorted(known)
     near = get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
         return f"Did you mean {near[0]}?"
-    return f"There is: {', '.join(names)}." if names else "There is none."
+    return f"Known: {', '.join(names)}." if names else "None are known."

@@ -1,4 +1,4 @@
-"""Files: one is there whole or not at all, can be written before anything is loaded for it, and is known by content."""
+"""Files: atomic writes, checks that a path is writable before any work begins, and digests of file contents."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _TEMPORARY, _STALE_SECONDS = (".zimage-", ".part"), 3600.0
 
 
 def check_picture_path(path: str | os.PathLike[str]) -> Path:
-    """`path` with ~ expanded, once it names a PNG file. Raises CannotWrite for a folder and for other endings."""
+    """Return `path` with ~ expanded if it names a PNG file. Raises CannotWrite for a folder or another suffix."""
     path = Path(path).expanduser()
     if path.is_dir():
         raise CannotWrite(f"{path} is a folder", expected="a file name", mend=f"For example {path / 'picture.png'}.")
     if path.suffix.lower() != ".png":
         raise CannotWrite(
-            f"{path.name} ends in {path.suffix or 'nothing'}",
+            f"{path.name} has " + (f"the suffix {path.suffix}" if path.suffix else "no suffix"),
             expected=".png, which carries the recipe",
-            mend=f"Write {path.with_suffix('.png').name}, or artifact.image.save(…) for a picture without its recipe.",
+            mend=f"Use {path.with_suffix('.png').name}, or artifact.image.save(…) to save without the recipe.",
         )
     return path
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
-    """Prove that a picture can be written to `path`, before anything is loaded; returns it with ~ expanded.
+    """Check that a picture can be written to `path`, before anything is loaded. Returns it with ~ expanded.
 
-    Folders that do not exist yet are made when the picture is saved. Raises CannotWrite.
+    Missing folders are created when the picture is saved. Raises CannotWrite.
     """
     return check_writable_file(check_picture_path(path))
 
 
 def check_writable_file(path: Path) -> Path:
-    """The same for a file of any kind."""
+    """Like `check_writable`, for a file of any type."""
     path = path.expanduser()
     folder = path.absolute().parent
     while not folder.exists():
@@ -59,10 +59,10 @@ def check_writable_file(path: Path) -> Path:
 
 
 def write_whole(path: Path, content: bytes, *, replace: bool = True, mode: int = 0o666) -> None:
-    """Write a file so that it is there whole or not at all: temporary name beside it, flush to disk, rename.
+    """Write a file atomically: a temporary file beside it, flushed to disk, then renamed.
 
-    `mode` are its permissions, less what the umask takes away. With `replace` False an existing file is left alone and
-    FileExistsError is raised. Raises CannotWrite.
+    `mode` is its permissions before the umask. With `replace` False an existing file is left alone and FileExistsError
+    is raised. Raises CannotWrite.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True, mode: int =
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed process left behind an hour ago or more."""
+    """Remove temporary files that a killed process left behind at least an hour ago."""
     for left in folder.glob("*".join(_TEMPORARY)):
         with suppress(OSError):  # another process has just finished with it, or it is another user's
             if time.time() - left.stat().st_mtime > _STALE_SECONDS:
@@ -97,7 +97,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _rename_new(temporary: Path, path: Path) -> None:
-    """Rename without replacing, also when another process takes the name in the same moment."""
+    """Rename without replacing, even if another process takes the name at the same time."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -114,7 +114,7 @@ def _cannot_write(path: Path, error: OSError) -> CannotWrite:
 
 
 def portable(path: str) -> str:
-    """A path as it may be handed on: "~/…" for one below the user's home, whose name is nobody's business."""
+    """A path that is safe to share: "~/…" for one below the home folder, which hides the user's name."""
     home = str(Path.home())
     return f"~{path[len(home) :]}" if path.startswith(home + os.sep) and len(home) > 1 else path
 
@@ -142,9 +142,9 @@ LARGEST_READ_WHOLE = 1 << 30
 
 
 def content_digest(path: Path) -> str:
-    """16 hexadecimal digits that identify what a file holds, wherever it lies: SHA-256 of its content.
+    """The first 16 hexadecimal digits of the SHA-256 of a file's content, whatever its name and place.
 
-    Read again only when its size or modification time has changed. Raises OSError.
+    Read again only when the size or modification time has changed. Raises OSError.
     """
     stat = path.stat()
     return _content_digest(path, stat.st_size, stat.st_mtime_ns)

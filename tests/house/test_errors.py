@@ -35,5 +35,5 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_module() -> None:
 
 def test_a_near_miss_is_named() -> None:
     assert closest("turboo", ["nano", "turbo"]) == "Did you mean turbo?"
-    assert closest("xyz", ["nano", "turbo"]) == "There is: nano, turbo."
-    assert closest("xyz", []) == "There is none."
+    assert closest("xyz", ["nano", "turbo"]) == "Known: nano, turbo."
+    assert closest("xyz", []) == "None are known."

@@ -281,7 +281,8 @@ def test_two_threads_whose_session_died_start_one_new_session(
         thread.join(60)
     assert len(made) == 2
     assert shared.status().clients == 1
-    assert [thread.name for thread in threading.enumerate()].count("zimage-link") == 1, "an old connection's is left"
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count("zimage-connection") == 1, "an old connection's is left"
     servers = [process for process in place.processes() if launch.SERVER in process.cmdline()]
     assert len(servers) == 1
 

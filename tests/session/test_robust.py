@@ -32,9 +32,9 @@ class Tint(Stage):
 
 def break_line(session: Session) -> None:
     """The connection ends under the session, as when a network drops it."""
-    link = session._engine._link  # type: ignore[attr-defined]
+    link = session._engine._connection  # type: ignore[attr-defined]
     link._loop.call_soon_threadsafe(link._comm.abort)
-    eventually(lambda: not link.open, "the line is seen to be gone")
+    eventually(lambda: not link.open, "the connection is noticed to be gone")
 
 
 def test_a_kept_job_is_followed_over_a_new_line_once_the_old_one_was_lost(
@@ -77,7 +77,7 @@ def test_a_session_of_another_protocol_is_refused_and_not_misunderstood(
 
 
 def test_a_cancel_without_an_answer_is_not_told_as_over(shared: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    link = shared._engine._link  # type: ignore[attr-defined]
+    link = shared._engine._connection  # type: ignore[attr-defined]
 
     def silent(*_: object, **__: object) -> None:
         raise TimeoutError
@@ -132,10 +132,10 @@ def test_a_file_that_the_worker_sees_otherwise_is_refused(tmp_path: Path) -> Non
     file.write_bytes(b"one")
     request = Request(prompt="x", model="nano", loras=[file])
     message = {**wire.task_out(Task("t", request)), "files": {str(file): [str(file), "0" * 16]}}
-    with pytest.raises(BadRequest, match="holds something else on the worker's machine"):
+    with pytest.raises(BadRequest, match="has other content on the worker's machine"):
         wire.task_in(message)
     message["files"] = {str(tmp_path / "gone"): [str(tmp_path / "gone"), "0" * 16]}
-    with pytest.raises(BadRequest, match="is not there on the worker's machine"):
+    with pytest.raises(BadRequest, match="does not exist on the worker's machine"):
         wire.task_in(message)
 
 

@@ -244,7 +244,7 @@ def test_a_kept_job_outlives_its_killed_program_and_can_be_had_later(
     program.signal(signal.SIGKILL)
     assert program.ends() == -signal.SIGKILL
     (told,) = [job for job in shared.status().jobs if job.id == id]
-    assert (told.keep, told.owner) == (True, "nobody any more")
+    assert (told.keep, told.owner) == (True, "a program that has ended")
     eventually(lambda: not shared.status().jobs, "the kept job is done")
     (file,) = folder.rglob("*.png")
     umask = os.umask(0)

@@ -75,7 +75,7 @@ def test_a_status_reads_as_lines_about_workers_jobs_and_cards() -> None:
         "shared session at tls://127.0.0.1:1: running, 1 queued, 2 model loads, 3 attached",
         "  worker box-gpu0 (pid 77): running, turbo on cuda:0 in bfloat16, resident, loaded in 12.3 s, "
         "20.4 GB (peak 23.3 GB)",
-        "  worker box-gpu1 (pid 78): not answering, no model, last heard of 42 s ago",
+        "  worker box-gpu1 (pid 78): not answering, no model, last seen 42 s ago",
         "  job one: step 3 of 8, 'a cat' for a.ipynb",
         f"  job two: queued, 1 ahead, {'x' * 47 + '…'!r} for b, batch, kept",
         "  A card (box): 21.0 GB of 24.0 GB used, 61 °C, 212 W",

@@ -121,7 +121,7 @@ def test_a_file_with_another_certificate_is_refused_clearly(
     file = tmp_path / "scheduler.json"
     file.touch(0o600)
     file.write_text(json.dumps({**data, "certificate": other["ca_file"], "key": other["key"]}))
-    with pytest.raises(SessionDied, match=r"does not take this file's certificate.*Copy its scheduler\.json again"):
+    with pytest.raises(SessionDied, match=r"does not accept this file's certificate.*Copy its scheduler\.json again"):
         zk.connect(file)
     file.write_text(json.dumps({**data, "certificate": "", "key": ""}))
     with pytest.raises(BadRequest, match="is encrypted, and its file has no certificate"):
@@ -142,7 +142,7 @@ def test_a_file_that_is_none_of_a_session_is_refused_clearly(text: str, tmp_path
         zk.connect(file)
     file.touch(0o600)
     file.write_text(text)
-    with pytest.raises(BadRequest, match="is no session file"):
+    with pytest.raises(BadRequest, match="is not a session file"):
         zk.connect(file)
 
 

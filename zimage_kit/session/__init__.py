@@ -1,1 +1,1 @@
-"""Who may draw, and when: sessions, jobs, their status, and the engine inside of this process."""
+"""Sessions and jobs: who draws, and when. Also their status, and the engine that runs inside this process."""

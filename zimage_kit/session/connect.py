@@ -1,4 +1,4 @@
-"""connect: which session a program gets. Asked again, it gives the same one, with its model still loaded."""
+"""connect: choose a program's session. Calling it again gives the same session, with its model still loaded."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def connect(
     memory: str | None = None,
     speed: str | None = None,
 ) -> Session:
-    """The session to make pictures with. Connecting again gives the same one, with its model still loaded.
+    """Return the session to make pictures with. Calling it again gives the same one, with its model still loaded.
 
     | where | which session |
     |---|---|
     | None | $ZIMAGE_SESSION if it is set (to one of the following), else "shared" |
-    | "shared" | your one session on this machine, for all notebooks and programs; it is started if there is none |
+    | "shared" | your session on this machine, shared by all notebooks and programs; started if it is not running |
     | a scheduler.json | the session that this file names, here or on another machine |
-    | "inline" | this process itself; the model goes when the process ends |
+    | "inline" | this process itself; the model is freed when the process ends |
 
-    The settings are "auto" where they are left out: `device` is "cpu", "cuda:0" or "mps", `dtype` "float32" or
-    "bfloat16", `memory` the most that the model may take on the device, such as "8GB", and `speed` "stock" for
-    diffusers' plain modules. On native Windows `where` None means "inline", with a warning. Attaching to a session
-    means trusting it: whoever runs it sees the requests and makes the pictures. Raises BadRequest, and SessionDied for
-    a session that cannot be reached.
+    Settings that are left out are "auto": `device` is "cpu", "cuda:0" or "mps", `dtype` "float32" or "bfloat16",
+    `memory` the most that the model may take on the device, such as "8GB", and `speed` "stock" for diffusers' plain
+    modules. On native Windows `where` None means "inline", with a warning. Attach only to a session that you trust: the
+    person who runs it sees the requests and makes the pictures. Raises BadRequest, and SessionDied for a session that
+    cannot be reached.
     """
     settings = Settings(device=device, dtype=dtype, memory=memory, speed=speed)
     name = os.fspath(where or os.environ.get("ZIMAGE_SESSION") or "shared")
@@ -52,13 +52,14 @@ def connect(
         raise BadRequest(
             f"connect({name!r})",
             expected='nothing, "shared", "inline" or the path of a scheduler.json',
-            mend="zk.connect() is what you want.",
+            mend="Usually zk.connect() is enough.",
         )
     if name.endswith(".json"):
         name = str(Path(name).expanduser().absolute())
         if settings.given():
             raise BadRequest(
-                f"{', '.join(settings.given())} with a session file", mend="Its workers say what they compute with."
+                f"{', '.join(settings.given())} together with a session file",
+                mend="Leave it out: the session's workers were started with their own settings.",
             )
     key = (str(launch.state_folder()) if name == "shared" else name, settings)
     with _connecting:

@@ -1,9 +1,9 @@
-"""Engines: where jobs run. `Engine` is the one narrow wall between a session and the process that holds the model.
+"""The `Engine` protocol: the one narrow interface between a session and the process that holds the model.
 
-In goes a Task, out come events and one outcome. `inline` is this process; `shared` is a session of processes for all
-notebooks, on this machine or on many: turns, ledger and desk give the jobs out, server keeps the workers, worker runs
-an inline engine in each, launch finds and starts the session, link is a kernel's line to it, wire what crosses it.
-`resident` is the model that a process holds, `outcome` how a job ends.
+A Task goes in; events and one outcome come out. `inline` runs jobs in this process. `shared/` runs them in processes
+that all of a user's programs share, on one machine or several: `fair_queue`, `broker_state` and `broker` assign the
+jobs, `server` keeps the workers running, `worker` wraps an inline engine, `launch` finds and starts the session,
+`connection` is a client's end of the line, and `wire` converts what crosses it. `outcome` says how a job ends.
 """
 
 from __future__ import annotations
@@ -21,42 +21,43 @@ from .status import Status
 __all__ = ["Engine", "Finish", "Listen", "Status"]
 
 Finish = Callable[[Artifact | ZImageError, Event], None]
-"""Told once, of the outcome and the last event together."""
+"""Called once, with the outcome and the last event."""
 
 
 class Engine(Protocol):
-    """Runs tasks, one at a time on each device. Every method may be called from any thread but the engine's own."""
+    """Runs tasks, one at a time on each device. Call its methods from any thread except the engine's own."""
 
     def submit(self, task: Task, listen: Listen, finish: Finish) -> None:
         """Queue a task. Raises SessionDied when the engine is closed."""
 
     def follow(self, task_id: str, listen: Listen, finish: Finish) -> Request:
-        """Hear of a task that someone else submitted: how it is now, and all that follows. Returns its request.
+        """Follow a task that someone else submitted: its latest event, and all that come after. Returns its request.
 
-        Raises BadRequest when it is not there (any more).
+        Raises BadRequest when there is no such task (any more).
         """
 
     def cancel(self, task_id: str, wait: bool = True) -> bool:
-        """Ask for a task to stop, a running one before its next step. False: it is not there (any more).
+        """Stop a task; a running one stops before its next step. False: there is no such task (any more).
 
-        Raises SessionDied when nobody answers in time. `wait` False: only ask; from any thread.
+        With `wait` False, send the request and return; then any thread may call it. Raises SessionDied when the session
+        does not answer in time.
         """
 
     def status(self) -> Status:
-        """How the engine is, within 2 seconds."""
+        """The engine's status, within 2 seconds."""
 
     @property
     def closed(self) -> bool:
-        """True when it takes no more tasks of this process: it was closed, or its session is gone."""
+        """True when it accepts no more tasks from this process: it was closed, or its session is gone."""
 
     def models(self) -> frozenset[str] | None:
-        """Names of the models that its workers have on their disks; None: it uses this machine's disk."""
+        """Names of the models on its workers' disks; None: it uses this machine's disk."""
 
     def unload(self) -> None:
-        """Give the model's memory back once what runs is done; returns when it is done."""
+        """Free the model's memory once the running job has ended; returns when that is done."""
 
     def restart(self) -> None:
-        """Cancel everything and begin anew without a model."""
+        """Cancel everything and start again without a model."""
 
     def close(self) -> None:
-        """Cancel this process's jobs and take no more tasks. An engine of this process gives its memory back."""
+        """Cancel this process's jobs and accept no more tasks. An inline engine also frees its memory."""

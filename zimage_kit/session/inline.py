@@ -1,6 +1,6 @@
-"""The inline engine: one background thread of this process, so that no two jobs ever overlap on the device.
+"""The inline engine: runs jobs in one background thread of this process, so that no two overlap on the device.
 
-The model itself, and what runs with it, is `resident`'s.
+The queue lives here; the model and its execution in `engine.resident`.
 """
 
 from __future__ import annotations
@@ -27,67 +27,67 @@ from .engine import Finish, Status
 from .outcome import keep, last_event
 from .status import JobStatus
 
-_PATIENCE_SECONDS = 30.0
+_CLOSE_SECONDS = 30.0
 _REOPEN = "zk.connect() opens a new one."
-_RESTART = "Restart this program or kernel: a CUDA error spoils the process that met it."
+_RESTART = "Restart this program or kernel: after such a CUDA error a process cannot use the GPU any more."
 _log = logging.getLogger("zimage_kit")
 
 
 @dataclass
 class _Job:
     task: Task
-    tell: Listen
-    report: Finish
+    on_event: Listen
+    on_finish: Finish
     stop: threading.Event = field(default_factory=threading.Event)
     since: float = field(default_factory=time.monotonic)
     step: tuple[int | None, int | None] = (None, None)
 
     def listen(self, event: Event) -> None:
-        """Pass an event on, and remember how far the job is."""
+        """Pass an event on, and remember the latest step."""
         if event.kind == "step":
             self.step = event.step, event.steps
         try:
-            self.tell(event)
-        except Exception:  # whoever listens; the picture is not to be lost over it
+            self.on_event(event)
+        except Exception:  # a listener's failure must not cost the picture
             _log.exception("A listener of job %s failed", self.task.id)
 
     def finish(self, outcome: Artifact | ZImageError, last: Event) -> None:
         """Report the outcome, once."""
         try:
-            self.report(outcome, last)
+            self.on_finish(outcome, last)
         except Exception:
             _log.exception("The outcome of job %s could not be reported", self.task.id)
 
 
 @dataclass
-class _Errand:
-    """Something that is no job but waits its turn, such as unloading."""
+class _Command:
+    """An entry of the queue that is not a job, such as unloading."""
 
-    do: Callable[[], None]
+    action: Callable[[], None]
     done: threading.Event = field(default_factory=threading.Event)
-    problem: BaseException | None = None
+    error: BaseException | None = None
 
     def run(self) -> None:
-        """Do it; what it raises is for whoever waits."""
+        """Run the action; keep its exception for the caller that waits."""
         try:
-            self.do()
+            self.action()
         except BaseException as error:
-            self.problem = error
+            self.error = error
         self.done.set()
 
 
 class InlineEngine:
-    """Jobs in the order in which they came, interactive ones before batch.
+    """Runs jobs in the order of submission, interactive ones before batch.
 
-    A job that is to be kept is saved before it is reported as done; it ends with this process like any other. Every job
-    that was accepted ends in exactly one outcome. A CUDA error that sticks makes the process useless: then all jobs
+    A kept job is saved before it is reported as done; unlike in a shared session it ends with this process. Every
+    accepted job has exactly one outcome. After a CUDA error that persists the process cannot use its device: all jobs
     fail, the engine closes, and `on_fault` is called with the reason.
     """
 
     def __init__(self, settings: Settings | None = None, on_fault: Callable[[str], None] | None = None) -> None:
         self._resident = ResidentModel(settings)
         self._on_fault, self._reason = on_fault, ""
-        self._queue: deque[_Job | _Errand] = deque()
+        self._queue: deque[_Job | _Command] = deque()
         self._wake = threading.Condition()
         self._running: _Job | None = None
         self._closed = False
@@ -99,9 +99,9 @@ class InlineEngine:
         """Queue a task. Raises SessionDied when the engine is closed."""
         job = _Job(task, listen, finish)
         with self._wake:
-            self._refuse_when_closed()
+            self._check_open()
             place = len(self._queue)
-            if task.priority == "interactive":  # before the batch jobs, but not past an errand
+            if task.priority == "interactive":  # before the batch jobs, but not past a command
                 while place and _is_batch(self._queue[place - 1]):
                     place -= 1
             ahead = sum(isinstance(other, _Job) for other in tuple(self._queue)[:place]) + (self._running is not None)
@@ -110,16 +110,16 @@ class InlineEngine:
             self._wake.notify()
 
     def follow(self, task_id: str, listen: Listen, finish: Finish) -> Request:
-        """Jobs of this process are at hand as they are: anything asked for here is over."""
+        """Raise BadRequest: the session keeps this process's jobs itself, so one it asks for here is gone."""
         raise BadRequest(f"there is no job {task_id} (any more)", mend="session.status().jobs lists those there are.")
 
     @property
     def closed(self) -> bool:
-        """True once `close` was called."""
+        """True once `close` was called or the device failed."""
         return self._closed
 
     def models(self) -> None:
-        """None: models are those on this machine's disk."""
+        """None: this engine uses the models on this machine's disk."""
 
     def cancel(self, task_id: str, wait: bool = True) -> bool:
         """Stop a task: a queued one at once, the running one before its next step."""
@@ -135,7 +135,7 @@ class InlineEngine:
         return True
 
     def status(self) -> Status:
-        """How the engine is, at once."""
+        """The engine's status, at once."""
         with self._wake:
             running, waiting = self._running, [job for job in self._queue if isinstance(job, _Job)]
         jobs = [] if running is None else [_job_status(running, None)]
@@ -150,22 +150,22 @@ class InlineEngine:
         )
 
     def worker_status(self) -> WorkerStatus:
-        """How this process is as a worker."""
+        """The status of this process as a worker."""
         running = self._running
         return self._resident.status(self._state, running.task.id if running else None)
 
     def unload(self) -> None:
-        """Give the model's memory back, after the jobs that came before."""
-        errand = _Errand(self._resident.drop)
+        """Free the model's memory, after the jobs that are queued already."""
+        command = _Command(self._resident.drop)
         with self._wake:
-            self._refuse_when_closed()
-            self._queue.append(errand)
+            self._check_open()
+            self._queue.append(command)
             self._wake.notify()
-        while not errand.done.wait(0.5):  # in short waits, so that an interrupt is heard on every system
+        while not command.done.wait(0.5):  # in short waits, so that an interrupt is noticed on every system
             if not self._thread.is_alive():
                 raise SessionDied("the session was closed before it unloaded")
-        if errand.problem is not None:
-            reason = f"{type(errand.problem).__name__}: {errand.problem}"
+        if command.error is not None:
+            reason = f"{type(command.error).__name__}: {command.error}"
             raise SessionDied(f"the model could not be unloaded ({reason})", mend="Restart this program.")
 
     def restart(self) -> None:
@@ -175,7 +175,7 @@ class InlineEngine:
         self._resident.loads = 0
 
     def close(self) -> None:
-        """Cancel everything, unload and end the thread. Closing twice is the same as once."""
+        """Cancel everything, unload and end the thread. Closing again does nothing."""
         with self._wake:
             if self._closed and not self._thread.is_alive():
                 return
@@ -183,7 +183,7 @@ class InlineEngine:
             self._wake.notify()
         self.cancel_all()
         if threading.current_thread() is not self._thread:
-            self._thread.join(_PATIENCE_SECONDS)
+            self._thread.join(_CLOSE_SECONDS)
         atexit.unregister(self.close)
 
     @property
@@ -194,12 +194,12 @@ class InlineEngine:
             return "idle"
         return "loading" if self._resident.loading else "running"
 
-    def _refuse_when_closed(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise SessionDied(self._reason or "this session is closed", mend=_RESTART if self._reason else _REOPEN)
 
     def cancel_all(self) -> None:
-        """Stop every job: those that wait at once, the running one before its next step."""
+        """Stop every job: waiting ones at once, the running one before its next step."""
         with self._wake:
             if self._running is not None:
                 self._running.stop.set()
@@ -210,10 +210,10 @@ class InlineEngine:
             _finish_cancelled(job)
 
     def _work(self) -> None:
-        """The thread: one entry of the queue after the other until closed. Whatever ends it, nobody waits for ever."""
+        """The thread: run the queue's entries until closed. However it ends, every job gets an outcome."""
         try:
             while (entry := self._next()) is not None:
-                if isinstance(entry, _Errand):
+                if isinstance(entry, _Command):
                     entry.run()
                 else:
                     self._run(entry)
@@ -221,11 +221,11 @@ class InlineEngine:
                     self._give_up(f"the device of this session failed ({self._resident.fault})")
                     return
             self._resident.drop()
-        except BaseException as error:  # a mistake of ours
-            _log.exception("The thread that draws ended")
-            self._give_up(f"the thread that draws ended with {type(error).__name__}: {error}")
+        except BaseException as error:  # a bug in zimage_kit
+            _log.exception("The engine's thread ended")
+            self._give_up(f"the engine's thread ended with {type(error).__name__}: {error}")
 
-    def _next(self) -> _Job | _Errand | None:
+    def _next(self) -> _Job | _Command | None:
         """Wait for the next entry; None once closed."""
         with self._wake:
             self._wake.wait_for(lambda: self._queue or self._closed)
@@ -247,15 +247,15 @@ class InlineEngine:
         job.finish(outcome, last_event(job.task.id, outcome, seconds))
 
     def _give_up(self, reason: str) -> None:
-        """Take no more; every job that runs or waits fails."""
+        """Close the engine; every running or waiting job fails."""
         with self._wake:
             self._closed, self._reason = True, reason
             entries = [*([self._running] if self._running else []), *self._queue]
             self._running = None
             self._queue.clear()
         for entry in entries:
-            if isinstance(entry, _Errand):
-                entry.problem = SessionDied(reason)
+            if isinstance(entry, _Command):
+                entry.error = SessionDied(reason)
                 entry.done.set()
             else:
                 error = SessionDied(f"job {entry.task.id} was not done: {reason}", mend=_RESTART)
@@ -264,7 +264,7 @@ class InlineEngine:
             self._on_fault(reason)
 
 
-def _is_batch(entry: _Job | _Errand) -> bool:
+def _is_batch(entry: _Job | _Command) -> bool:
     return isinstance(entry, _Job) and entry.task.priority == "batch"
 
 

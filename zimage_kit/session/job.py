@@ -18,13 +18,13 @@ from ..text.tables import facts
 from .engine import Engine
 from .progress import told
 
-_HEARTBEAT_SECONDS = 0.5  # waits are this short, so that Ctrl-C is heard on every system
+_HEARTBEAT_SECONDS = 0.5  # waits are this short so that Ctrl-C is noticed on every system
 
 
 class Job:
-    """One picture in the making. `await job` and `job.result()` give the artifact or raise what went wrong.
+    """One picture in the making. `await job` and `job.result()` give the artifact or raise the job's error.
 
-    An interrupt (Ctrl-C, a notebook's stop button) while this process waits for a job of its own cancels it.
+    An interrupt (Ctrl-C, a notebook's stop button) while waiting cancels the job if this process submitted it.
     """
 
     def __init__(self, request: Request | None, engine: Engine, id: str | None = None) -> None:
@@ -32,12 +32,12 @@ class Job:
         self._request, self._own = request, id is None
         self._engine = engine
         self._events: list[Event] = []
-        self._news = threading.Condition()
+        self._new_event = threading.Condition()
         self._outcome: Future[Artifact] = Future()
 
     @property
     def request(self) -> Request:
-        """What it was asked for, resolved."""
+        """The resolved request."""
         if self._request is None:  # a job of another process, followed from here
             self._request = self._engine.follow(self.id, self.hear, self.finish)
         return self._request
@@ -45,36 +45,36 @@ class Job:
     @property
     def state(self) -> Literal["queued", "running", "done", "failed", "cancelled"]:
         """queued, running, done, failed or cancelled."""
-        with self._news:
+        with self._new_event:
             kind = self._events[-1].kind if self._events else "queued"
         return "running" if kind in ("loading", "step", "stage") else kind  # type: ignore[return-value]
 
     def events(self) -> Iterator[Event]:
-        """Every event from the first to the last, waiting for those to come. May be called late, and more than once."""
-        told = 0
+        """Iterate over all events from the first to the last, waiting for new ones. May be called late or again."""
+        seen = 0
         while True:
-            with self._cancelled_by_interrupt(), self._news:
-                while len(self._events) == told:
-                    self._news.wait(_HEARTBEAT_SECONDS)
-                event = self._events[told]
-            told += 1
+            with self._cancelled_by_interrupt(), self._new_event:
+                while len(self._events) == seen:
+                    self._new_event.wait(_HEARTBEAT_SECONDS)
+                event = self._events[seen]
+            seen += 1
             yield event
             if event.kind in LAST:
                 return
 
     def cancel(self) -> bool:
-        """Ask it to stop: before it begins, or before its next step. False: it is over already.
+        """Stop the job before it begins or before its next step. False: it is already over.
 
-        Raises SessionDied when a session does not answer in time, so that nobody knows.
+        Raises SessionDied when the session does not answer in time; the job may or may not have stopped then.
         """
         return self._engine.cancel(self.id)
 
     def abandon(self) -> None:
-        """Cancel without waiting for an answer: nobody is interested any more."""
+        """Cancel without waiting for an answer."""
         self._engine.cancel(self.id, wait=False)
 
     def result(self, timeout: float | None = None) -> Artifact:
-        """Wait for the artifact. Raises what went wrong, and TimeoutError after `timeout` seconds (the job goes on)."""
+        """Wait for the artifact. Raises the job's error, and TimeoutError after `timeout` seconds (the job goes on)."""
         with self._cancelled_by_interrupt():
             if timeout is not None:
                 return self._outcome.result(timeout)
@@ -90,7 +90,7 @@ class Job:
     async def _wait(self) -> Artifact:
         outcome = asyncio.wrap_future(self._outcome)
         try:
-            # in short turns: a kernel's stop button is heard only once its event loop wakes up
+            # in short waits: a kernel notices its stop button only once its event loop wakes up
             while not (await asyncio.wait((outcome,), timeout=_HEARTBEAT_SECONDS))[0]:
                 pass
             return outcome.result()
@@ -113,8 +113,8 @@ class Job:
         return f"<Job {self.id}: {self.state}>"
 
     def _repr_html_(self) -> str:
-        """In a notebook: how it is now, not how it will be."""
-        with self._news:
+        """In a notebook: the job as it is now; the table does not update."""
+        with self._new_event:
             last = self._events[-1] if self._events else None
         now = told(last) if last is not None else None
         done = last.message if last is not None and last.kind in LAST else now[2] if now else ""
@@ -122,15 +122,15 @@ class Job:
         return facts((("job", self.id), ("state", self.state), ("so far", done), ("prompt", prompt)))
 
     def hear(self, event: Event) -> None:
-        """The engine tells an event."""
-        with self._news:
+        """Receive an event from the engine."""
+        with self._new_event:
             self._events.append(event)
-            self._news.notify_all()
+            self._new_event.notify_all()
 
     def finish(self, outcome: Artifact | ZImageError, last: Event) -> None:
-        """The engine reports the last event and the outcome, once: whoever has the outcome sees the state it led to."""
+        """Receive the outcome and the last event, once. The event first, so that `state` is final with the outcome."""
         self.hear(last)
-        with suppress(InvalidStateError):  # whoever awaited it cancelled the future
+        with suppress(InvalidStateError):  # the future was cancelled where it was awaited
             if isinstance(outcome, ZImageError):
                 self._outcome.set_exception(outcome)
             else:

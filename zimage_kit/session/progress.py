@@ -1,6 +1,6 @@
-"""How far it is: a bar on a terminal, lines in a log, a bar with the picture in the making in a notebook's cell.
+"""Progress displays: a bar on a terminal, lines in a log, a bar with a preview in a notebook's cell.
 
-`session.run` shows it by itself where somebody can see it; ZIMAGE_PROGRESS=0 switches that off.
+`session.run` shows one by itself in a terminal or notebook; ZIMAGE_PROGRESS=0 switches that off.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ..text.tables import notebook
 from ..text.units import duration, gigabytes
 
 PATIENCE_SECONDS = 0.3
-"""A picture that is there sooner (from the cache) shows no bar in a cell: it would only flicker."""
+"""A cell shows no bar for a picture that is done sooner (from the cache): it would only flicker."""
 
 
 class Bar(Protocol):
-    """Something that shows how far it is."""
+    """A progress display."""
 
     def update(self, done: float, total: float, text: str = "") -> None:
         """Show `done` of `total`; `text` says what is being done."""
@@ -34,7 +34,7 @@ class Bar(Protocol):
 
 @dataclass
 class _Lines:
-    """Progress as lines, for logs and pipes: each new text once, and never more than one line in `seconds`."""
+    """Progress as lines, for logs and pipes: each new text once, at most one line every `seconds`."""
 
     seconds: float = 0.0
     last: float = field(default=-1e9)
@@ -53,7 +53,7 @@ class _Silent:
 
 
 class _Rich:
-    """Progress as one bar that redraws itself."""
+    """Progress as a bar that redraws itself."""
 
     def __init__(self, progress: Any, title: str) -> None:
         self.progress = progress
@@ -65,7 +65,7 @@ class _Rich:
 
 @contextlib.contextmanager
 def progress(title: str, quiet: bool = False, line_seconds: float = 0.0) -> Iterator[Bar]:
-    """A bar on a terminal, lines elsewhere (at most one in `line_seconds`), nothing when `quiet`."""
+    """A bar on a terminal, lines elsewhere (at most one every `line_seconds`), nothing when `quiet`."""
     if quiet:
         yield _Silent()
     elif not sys.stderr.isatty():
@@ -80,7 +80,7 @@ def progress(title: str, quiet: bool = False, line_seconds: float = 0.0) -> Iter
 
 
 def told(event: Event) -> tuple[float, float, str] | None:
-    """(done, total, text) of an event, total 1 where it is not known; None for one that says nothing about progress."""
+    """(done, total, text) of an event; total is 1 where it is unknown. None for an event without progress."""
     match event.kind:
         case "queued" if event.position:
             return 0, 1, f"waiting; {event.position} ahead"
@@ -96,27 +96,27 @@ def told(event: Event) -> tuple[float, float, str] | None:
 
 
 def seconds_left(event: Event) -> float | None:
-    """Seconds until the last step, if they go on as they went so far; None where that cannot be said."""
-    seconds = event.seconds if event.drawing is None else event.drawing  # loading is no step, and comes once
+    """Seconds until the last step, at the speed of the steps so far; None where that is unknown."""
+    seconds = event.seconds if event.drawing is None else event.drawing  # without the time to load the model
     if event.kind != "step" or not event.step or not event.steps or seconds is None:
         return None
     return seconds / event.step * (event.steps - event.step)
 
 
 class Watcher(Protocol):
-    """Shows a job's events while somebody waits for it; `of` is put before what it says."""
+    """Shows a job's events to the user who waits for it."""
 
-    def hear(self, event: Event, of: str = "") -> None:
-        """One event, in the thread that waits."""
+    def hear(self, event: Event, prefix: str = "") -> None:
+        """Show one event, `prefix` before its text. Called in the thread that waits."""
 
     def close(self) -> None:
-        """It is over: nothing of the progress stays."""
+        """Remove the display."""
 
 
-class _Nobody:
-    """Nobody looks."""
+class _NoWatcher:
+    """Shows nothing."""
 
-    def hear(self, event: Event, of: str = "") -> None:
+    def hear(self, event: Event, prefix: str = "") -> None:
         pass
 
     def close(self) -> None:
@@ -130,12 +130,12 @@ class _Terminal:
         self._stack = contextlib.ExitStack()
         self._bar: Bar | None = None
 
-    def hear(self, event: Event, of: str = "") -> None:
+    def hear(self, event: Event, prefix: str = "") -> None:
         if event.kind in LAST or (now := told(event)) is None:
             return
         if self._bar is None:
             self._bar = self._stack.enter_context(progress("queued"))
-        self._bar.update(now[0], now[1], of + now[2])
+        self._bar.update(now[0], now[1], prefix + now[2])
 
     def close(self) -> None:
         self._stack.close()
@@ -143,26 +143,26 @@ class _Terminal:
 
 
 class _Cell:
-    """A bar in the cell that waits, with the picture in the making; it is taken away at the end."""
+    """A bar with a preview in the cell that waits; removed at the end."""
 
     def __init__(self, shell: Any) -> None:
         self._publish = shell.display_pub.publish
         self._id, self._shown, self._began = f"zimage-{uuid.uuid4().hex}", False, time.monotonic()
 
-    def hear(self, event: Event, of: str = "") -> None:
+    def hear(self, event: Event, prefix: str = "") -> None:
         now = told(event)
         if event.kind in LAST or now is None:
             return
         if not self._shown and time.monotonic() - self._began < PATIENCE_SECONDS and event.kind == "step":
             return
-        self._show({"text/html": _bar(event, of, *now), "text/plain": of + now[2]})
+        self._show({"text/html": _bar(event, prefix, *now), "text/plain": prefix + now[2]})
 
     def close(self) -> None:
         if self._shown:
             self._show({})
 
     def update(self, done: float, total: float, text: str = "") -> None:
-        """Show `done` of `total`, without a picture."""
+        """Show `done` of `total`, without a preview."""
         if self._shown or time.monotonic() - self._began >= PATIENCE_SECONDS:
             self._show({"text/html": f"<div>{_meter(done, total)} {html.escape(text)}</div>", "text/plain": text})
 
@@ -171,9 +171,9 @@ class _Cell:
         self._shown = True
 
 
-def _bar(event: Event, of: str, done: float, total: float, text: str) -> str:
+def _bar(event: Event, prefix: str, done: float, total: float, text: str) -> str:
     left = seconds_left(event)
-    line = html.escape(of + text + ("" if left is None else f" · {duration(left)} left"))
+    line = html.escape(prefix + text + ("" if left is None else f" · {duration(left)} left"))
     picture = ""
     if event.preview:
         source = base64.b64encode(event.preview).decode()
@@ -187,18 +187,21 @@ def _meter(done: float, total: float) -> str:
 
 
 def watcher() -> Watcher:
-    """What suits the place: a notebook's cell, a terminal, or nothing (another thread, a pipe, ZIMAGE_PROGRESS=0)."""
+    """The watcher for a notebook's cell or a terminal; one that shows nothing elsewhere.
+
+    Elsewhere: another thread than the main one, a pipe, or ZIMAGE_PROGRESS=0.
+    """
     if os.environ.get("ZIMAGE_PROGRESS") == "0" or threading.current_thread() is not threading.main_thread():
-        return _Nobody()
+        return _NoWatcher()
     shell = notebook()
     if shell is not None:
         return _Cell(shell)
-    return _Terminal() if sys.stderr is not None and sys.stderr.isatty() else _Nobody()
+    return _Terminal() if sys.stderr is not None and sys.stderr.isatty() else _NoWatcher()
 
 
 @contextlib.contextmanager
 def counter() -> Iterator[Bar]:
-    """A bar that counts, shown where `watcher` would show one."""
+    """A bar for a count of cells, shown where `watcher` shows one."""
     shell = notebook()
     if os.environ.get("ZIMAGE_PROGRESS") == "0" or threading.current_thread() is not threading.main_thread():
         yield _Silent()

@@ -1,6 +1,6 @@
-"""Session: what users hold. `connect()` gives it, `run` makes pictures, `submit` gives a Job to follow or cancel.
+"""Session: what `connect()` returns. `run` makes pictures; `submit` returns a Job to follow or cancel.
 
-A Request is checked here, before anything is loaded; then it goes to an engine, which answers with events and an
+A request is checked here, before anything is loaded; then it goes to an engine, which answers with events and an
 artifact.
 """
 
@@ -40,10 +40,10 @@ OnEvent = Callable[[Event], None]
 
 
 class Session:
-    """The way to one engine. Safe to use from several threads.
+    """Makes pictures on one engine. Safe to use from several threads.
 
-    As a context manager it is closed at the end: then this process's jobs are cancelled and no more are taken. A shared
-    session itself lives on; `zimage session stop` ends it.
+    As a context manager it is closed at the end: this process's jobs are cancelled and no more are accepted. A shared
+    session itself goes on; `zimage session stop` ends it.
     """
 
     def __init__(self, engine: Engine, name: str) -> None:
@@ -60,11 +60,11 @@ class Session:
         priority: Priority = "interactive",
         **fields: Any,
     ) -> Job:
-        """Check a request and queue it. `fields` are changes to it; `fresh` goes around the cache of pictures.
+        """Check a request and queue it. `fields` are changes to the request; `fresh` bypasses the cache of pictures.
 
         `keep`: the session saves the picture in the outputs folder, and the job goes on when this process ends.
-        `priority` "batch" lets every interactive job go first. Await the job, or ask it for its result. Raises at once,
-        with nothing loaded, what `zimage_kit.engine.preflight.check` says.
+        `priority` "batch" lets every interactive job go first. Await the job, or call its `result()`. Raises at once,
+        with nothing loaded, what `zimage_kit.engine.preflight.check` raises.
         """
         return self.start(self.check(request, **fields), fresh=fresh, keep=keep, priority=priority)
 
@@ -102,12 +102,12 @@ class Session:
         priority: Priority | None = None,
         **fields: Any,
     ) -> Artifact | Iterator[Artifact]:
-        """Make a picture and wait for it; of several requests, an iterator that gives each artifact as it is done.
+        """Make a picture and wait for it. For several requests, return an iterator over artifacts, each as it is done.
 
-        `on_event` is called in this thread; without it a notebook's cell or a terminal shows how far it is. All
-        requests are checked before the first begins; `seed` may then be a sequence with one seed for each. An interrupt
-        while waiting cancels what is not done. `fresh`, `keep` and `priority` are as for `submit`; several requests are
-        "batch" unless told otherwise, one is "interactive".
+        `on_event` is called in this thread; without it a notebook's cell or a terminal shows the progress. All requests
+        are checked before the first begins; with several, `seed` may be a sequence with one seed for each. An interrupt
+        while waiting cancels what is not done. `fresh`, `keep` and `priority` are as for `submit`; by default one
+        request is "interactive" and several are "batch".
         """
         if isinstance(request, Request | str):
             job = self.submit(request, fresh=fresh, keep=keep, priority=priority or "interactive", **fields)
@@ -128,7 +128,7 @@ class Session:
         *stages: Stage,
         on_event: OnEvent | None = None,
     ) -> Artifact:
-        """Run stages on a picture that is there already: an artifact, a PIL picture or a file. It is left as it was.
+        """Run stages on a finished picture: an artifact, a PIL picture or a file. The picture itself is not changed.
 
         Raises BadRequest for a stage that can only condition a generation.
         """
@@ -157,20 +157,20 @@ class Session:
         yes: bool = False,
         **more: Any,
     ) -> Grid:
-        """Pictures side by side, with what varies as axes: only cells that are not there yet are made.
+        """Make pictures side by side, one for each combination of the axes' values. Only missing cells are made.
 
         An axis is a field of the request (`prompt`, `seed`, `steps`, `guidance`, `width`, `height`, `model`), `size`,
-        `lora` (names, or names with weights), `"lora weight"`, a stage's field (`"stages.pose.scale"`), a stage being
-        there (`"stages.upscale"`: True, False), or a `{slot}` in the prompt. Give axes by keyword, as a mapping `axes`
-        (for names with dots, and for slots that are called like an option here), or as a table with one cell in each
+        `lora` (names, or names with weights), `"lora weight"`, a stage's field (`"stages.pose.scale"`), a stage on or
+        off (`"stages.upscale"`: True, False), or a `{slot}` in the prompt. Give axes by keyword, as a mapping `axes`
+        (for names with dots, and for slots named like an option of this method), or as a table with one cell in each
         row (pandas, or the path of a CSV file). Values are a list, a `range`, an array, or text: one value a line,
-        "a; b", "1-9(+2)". A single value of a field by keyword (`steps=8`) is a setting of all cells.
+        "a; b", "1-9(+2)". A single value by keyword (`steps=8`) applies to all cells.
 
-        `rows`, `columns`, `pages` and `inner` say where axes go (several names: these go in step); without them the
-        first axis gives the rows, the second the columns, then pages, then side by side in each cell, and one axis
-        alone goes from left to right. `zip`: all axes go in step, or those that are named.
+        `rows`, `columns`, `pages` and `inner` say where axes go (several names vary together). By default the first
+        axis gives the rows, the second the columns, the third the pages, and the fourth the pictures inside each cell;
+        a single axis goes from left to right. `zip`: all axes vary together, or those that are named.
 
-        Everything is checked before anything runs, and what it will cost is told; above 200 new cells it asks, unless
+        Everything is checked before anything runs, and the estimated cost is shown; above 200 new cells it asks, unless
         `yes`. Returns at once: show the grid, `wait()` for it, or `save` it. Raises BadRequest, naming the cell.
         """
         from ..grid import make_grid, plan
@@ -179,14 +179,14 @@ class Session:
         return make_grid(self, plan(base, axes, more, layout=layout, zipped=zip, labels=labels, title=title), yes=yes)
 
     def status(self) -> Status:
-        """How the session is: models, workers, jobs, cards and who holds their memory. Answers within two seconds."""
+        """The session's status: models, workers, jobs, GPUs and who uses their memory. Answers within two seconds."""
         return self._engine.status()
 
     def job(self, job_id: str) -> Job:
-        """Any job of the session by its id (`status().jobs` has them), to follow, await or cancel.
+        """Return any job of the session by its id (`status().jobs` lists them), to follow, await or cancel.
 
-        A job of another process tells how it is now and all that follows; a kept one gives its picture even when it is
-        over. Raises BadRequest for one that is not there (any more).
+        A job of another process starts with its latest event; a kept one gives its picture even when it is over. Raises
+        BadRequest when there is no such job (any more).
         """
         job = self._jobs.get(job_id)
         if job is None:
@@ -196,14 +196,14 @@ class Session:
         return job
 
     def cancel(self, job: Job | str) -> bool:
-        """Cancel a job, or the one with this id, whoever asked for it. False: it is over already."""
+        """Cancel a job, given itself or its id, whichever program submitted it. False: it is already over."""
         return self._engine.cancel(job.id if isinstance(job, Job) else job)
 
     def studio(self, **options: Any) -> Studio:
-        """The panel of widgets on this session, to be shown as a cell's last value.
+        """Return the panel of widgets for this session; a cell shows it as its last value.
 
-        `language` "en" or "zh" (by default the user's), `save` False to keep pictures out of the outputs folder,
-        `pictures` how many also appear as plain output of the cell (8). Raises ZImageError without ipywidgets.
+        `language` is "en" or "zh" (default: the user's), `save` False keeps pictures out of the outputs folder, and
+        `pictures` is how many also appear as plain output of the cell (8). Raises ZImageError without ipywidgets.
         """
         try:
             from ..studio.panel.studio import Studio
@@ -219,19 +219,19 @@ class Session:
         return self._engine.closed
 
     def models(self) -> ModelList:
-        """The models that are known by name, and which of them this session can draw with."""
+        """List the models known by name, and which of them this session can use."""
         return list_models(self._engine.models())
 
     def unload(self) -> None:
-        """Give the models' memory back; the next job loads its model again. Waits for what runs."""
+        """Free the models' memory once running jobs have ended. The next job loads its model again."""
         self._engine.unload()
 
     def restart(self) -> None:
-        """Cancel all jobs, everyone's, and begin anew without a model. The way out when a worker is stuck."""
+        """Cancel all jobs, other programs' too, and start again without a model. Use it when a worker is stuck."""
         self._engine.restart()
 
     def close(self) -> None:
-        """Cancel this process's jobs and leave. An inline session gives its memory back; a shared one lives on."""
+        """Cancel this process's jobs and leave. An inline session frees its memory; a shared one goes on."""
         self._engine.close()
 
     def __enter__(self) -> Session:
@@ -245,9 +245,9 @@ class Session:
         return f"<Session {self._name}: {status.state}, {status.model or 'no model loaded'}, {status.queued} queued>"
 
     def check(self, request: Request | str, **changes: Any) -> Checked:
-        """A request as it would run, with nothing loaded; what `submit` checks. Raises as it does.
+        """Check and resolve a request as `submit` does, with nothing loaded. Raises what `submit` raises.
 
-        Says once in a process when nano stands in for turbo.
+        Warns once per process when nano draws because turbo is missing.
         """
         request = request.but(**changes) if isinstance(request, Request) else Request(prompt=request, **changes)
         checked = check(request, self._engine.models())
@@ -258,7 +258,7 @@ class Session:
         return checked
 
     def warn(self, notes: Iterable[str]) -> None:
-        """Tell what stages have to say before they run, each sentence once in a session; it is in the trace as well."""
+        """Log what stages warn about before they run, each sentence once per session. The trace has them too."""
         for note in notes:
             if note not in self._warned:
                 self._warned.add(note)
@@ -291,7 +291,7 @@ class Session:
                 for event in job.events():
                     on_event(event)
             artifact = job.result()
-        except BaseException:  # an interrupt above all: nobody waits for it any more
+        except BaseException:  # above all an interrupt: nobody waits for the job any more
             job.cancel()
             raise
         artifact.connect(self)
@@ -299,7 +299,7 @@ class Session:
 
 
 def _as_artifact(picture: Artifact | Image.Image | str | os.PathLike[str]) -> Artifact:
-    """The picture to apply stages to. One that this program did not make is known by its pixels from here on."""
+    """The picture to apply stages to. One that was not made here is identified by its pixels from now on."""
     if isinstance(picture, Artifact):
         artifact = picture
     elif isinstance(picture, str | os.PathLike):
@@ -308,7 +308,7 @@ def _as_artifact(picture: Artifact | Image.Image | str | os.PathLike[str]) -> Ar
         artifact = Artifact.from_image(picture)
     if artifact.trace.fingerprint or artifact.request.source is not None:
         return artifact
-    # its recipe was read from another program's line: run, it would give another picture than this one
+    # its recipe came from another program's parameters line; running it here would give another picture
     known = Artifact(artifact.image, artifact.request.but(source=picture_digest(artifact.image)), artifact.trace)
     known.path = artifact.path
     return known

@@ -1,6 +1,6 @@
-"""Status: how a session is. Workers with the models they hold, jobs that run and wait, cards and who holds them.
+"""Status of a session: its workers with their models, its running and waiting jobs, the GPUs and who uses them.
 
-Plain values, JSON both ways: a worker tells its part to the scheduler, which tells the whole to whoever asks.
+Plain values that go through JSON: each worker reports its part to the broker, which sends the whole to its clients.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..text.tables import facts, table
 from ..text.units import gigabytes
 
 SHOWN_JOBS = 20
-"""Of a notebook's table; there may be hundreds."""
+"""Rows in a notebook's table of jobs; there may be hundreds of jobs."""
 
 
 class _Facts(BaseModel):
@@ -25,9 +25,9 @@ class _Facts(BaseModel):
 
 
 class JobStatus(_Facts):
-    """A job that runs or waits. `owner`: the notebook or program that asked for it; `seconds` since it began or came.
+    """A running or waiting job. `owner`: the notebook or program that submitted it.
 
-    `position`: jobs that are ahead (0: next), None while it runs.
+    `seconds` since it began, or was submitted; `position`: how many jobs are ahead (0: next), None while it runs.
     """
 
     id: str
@@ -44,10 +44,10 @@ class JobStatus(_Facts):
 
 
 class Status(_Facts):
-    """How a session is. `model_loads` counts since the session began, with workers that are gone.
+    """The status of a session. `model_loads` counts since it started, and includes workers that have ended.
 
-    `state` "not answering" is a session that did not answer within its two seconds; "no worker" one whose worker is
-    starting, or does not start (its log says why).
+    `state` "not answering": it did not answer within two seconds; "no worker": its worker is starting, or cannot start
+    (the log says why).
     """
 
     engine: Literal["inline", "shared"]
@@ -63,53 +63,53 @@ class Status(_Facts):
 
     @property
     def _first(self) -> WorkerStatus | None:
-        """The worker that has a model, or else the first one: what there is to say about a session with one worker."""
+        """The first worker with a model, else the first worker; the properties below describe it."""
         return next((worker for worker in self.workers if worker.model), self.workers[0] if self.workers else None)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def model(self) -> str | None:
-        """The resident model; of several workers, the first one that has one."""
+        """The loaded model, of the first worker that has one."""
         return self._first.model if self._first else None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def device(self) -> str | None:
-        """Where it is; None until torch has been asked."""
+        """Its device; None until torch has been asked."""
         return self._first.device if self._first else None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def dtype(self) -> str | None:
-        """In which type it computes."""
+        """The type it computes in."""
         return self._first.dtype if self._first else None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def load_seconds(self) -> float | None:
-        """How long it took to load."""
+        """How long it took to load, in seconds."""
         return self._first.load_seconds if self._first else None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def running(self) -> str | None:
-        """The id of the job that runs; of several, the first."""
+        """The id of the running job; of several, the first."""
         return next((job.id for job in self.jobs if job.state == "running"), None)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def queued(self) -> int:
-        """How many jobs wait."""
+        """How many jobs are waiting."""
         return sum(job.state == "queued" for job in self.jobs)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def memory_bytes(self) -> int:
-        """Bytes of all resident models."""
+        """Bytes that all loaded models take."""
         return sum(worker.resident_bytes for worker in self.workers)
 
     def lines(self) -> Iterator[str]:
-        """For people, a line for each thing."""
+        """The status as text, a line for each worker, job and GPU."""
         where = f" at {self.address}" if self.address else ""
         loads = f"{self.model_loads} model load{'s' * (self.model_loads != 1)}"
         yield f"{self.engine} session{where}: {self.state}, {self.queued} queued, {loads}, {self.clients} attached"
@@ -130,7 +130,7 @@ class Status(_Facts):
         return "\n".join(self.lines())
 
     def _repr_html_(self) -> str:
-        """A notebook shows tables: the session, its workers, jobs and cards."""
+        """In a notebook: tables of the session, its workers, jobs and GPUs."""
         session = facts(
             (("session", f"{self.engine}, {self.state}"), ("at", self.address), ("model loads", str(self.model_loads)),
              ("waiting", str(self.queued)), ("attached", str(self.clients)))
@@ -138,11 +138,11 @@ class Status(_Facts):
         parts = [session]
         if self.workers:
             rows = [(worker.name, worker.pid, _of_worker(worker)) for worker in self.workers]
-            parts.append(table(("worker", "pid", "how it is"), rows))
+            parts.append(table(("worker", "pid", "state"), rows))
         if self.jobs:
             shown = [(job.id, _of_job(job)) for job in self.jobs[:SHOWN_JOBS]]
             more = len(self.jobs) - len(shown)
-            parts.append(table(("job", "how it is"), [*shown, *([("", f"and {more} more")] if more else [])]))
+            parts.append(table(("job", "state"), [*shown, *([("", f"and {more} more")] if more else [])]))
         if self.gpus:
             heads = ("card", "memory", "°C", "W", "held by")
             parts.append(table(heads, [self._of_gpu(gpu) for gpu in self.gpus]))
@@ -170,8 +170,8 @@ def _of_worker(worker: WorkerStatus) -> str:
         peak = f" (peak {gigabytes(worker.peak_bytes)})" if worker.peak_bytes else ""
         holds = f"{worker.model} on {worker.device} in {worker.dtype}, {worker.placement}{took}, "
         holds += f"{gigabytes(worker.resident_bytes)}{peak}"
-    heard = f", last heard of {worker.last_seen:.0f} s ago" if worker.last_seen > 10 else ""
-    return f"{worker.state}, {holds}{heard}"
+    seen = f", last seen {worker.last_seen:.0f} s ago" if worker.last_seen > 10 else ""
+    return f"{worker.state}, {holds}{seen}"
 
 
 def _of_job(job: JobStatus) -> str:

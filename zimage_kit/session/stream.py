@@ -1,4 +1,4 @@
-"""Artifacts of several jobs, in order, as each is done."""
+"""The artifacts of several jobs, in order, each as soon as it is done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OnEvent = Callable[[Event], None]
 
 
 class Stream(Iterator[Artifact]):
-    """Artifacts in the order of their jobs. An error, an interrupt, `break` and `close` cancel the rest."""
+    """Artifacts in the order of their jobs. An error, an interrupt, `break` or `close` cancels the rest."""
 
     def __init__(
         self, jobs: Sequence[Job], wait: Callable[[Job, OnEvent | None], Artifact], on_event: OnEvent | None
@@ -28,9 +28,9 @@ class Stream(Iterator[Artifact]):
         if not self._jobs:
             self._watch.close()
             raise StopIteration
-        of = f"picture {self._count - len(self._jobs) + 1} of {self._count}: "
+        prefix = f"picture {self._count - len(self._jobs) + 1} of {self._count}: "
         try:
-            artifact = self._wait(self._jobs[0], self._on_event or (lambda event: self._watch.hear(event, of)))
+            artifact = self._wait(self._jobs[0], self._on_event or (lambda event: self._watch.hear(event, prefix)))
         except BaseException:
             self.close()
             raise
@@ -43,14 +43,14 @@ class Stream(Iterator[Artifact]):
         return len(self._jobs)
 
     def close(self) -> None:
-        """Cancel what is not done."""
+        """Cancel the jobs that are not done."""
         jobs, self._jobs = self._jobs, []
         for job in jobs:
             job.cancel()
         self._watch.close()
 
     def __del__(self) -> None:
-        """A loop that was left by `break` lets go of its iterator: then nobody waits for the rest."""
+        """Cancel the rest: a loop that was left by `break` has dropped its iterator."""
         jobs, self._jobs = self._jobs, []
         for job in jobs:
             with suppress(ZImageError):
@@ -58,7 +58,7 @@ class Stream(Iterator[Artifact]):
 
 
 def seeds_for(seed: Any, count: int) -> Sequence[int | None]:
-    """One seed for each request: none, the same for all, or a sequence of as many."""
+    """One seed for each of `count` requests, from None, one seed for all, or a sequence. Raises BadRequest."""
     if seed is None or isinstance(seed, int):
         return [seed] * count
     seeds = list(seed)

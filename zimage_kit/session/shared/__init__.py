@@ -1,1 +1,1 @@
-"""The session that all programs of a user share: Dask processes, and what crosses between them."""
+"""The session that all of a user's programs share: its Dask processes, and the messages between them."""

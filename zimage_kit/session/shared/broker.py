@@ -1,8 +1,8 @@
-"""The broker of a shared session. It sits in Dask's scheduler, queues jobs, assigns them to workers, passes events on.
+"""The broker of a shared session: queues jobs, assigns them to workers, and passes events on to clients.
 
-A Dask preload (`dask scheduler --preload zimage_kit.session.shared.broker`). Dask brings the processes, the encrypted
-connections and the news of who is gone; whose turn it is stands in the state. Everything runs in the scheduler's event
-loop, and what is sent are plain values (`wire`).
+A Dask preload (`dask scheduler --preload zimage_kit.session.shared.broker`) that runs in the scheduler's event loop.
+Dask provides the processes, the encrypted connections and the notice when one ends; `broker_state` decides which job is
+next. All messages are plain values (`wire`).
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from .broker_state import BrokerState, Client, QueuedJob, WorkerSlot, worker_sta
 from .worker import RESOURCE
 
 REPORT_SECONDS = 1.2
-"""How long a worker may take to say how it is; then what it said last is told."""
+"""How long a worker may take to report its status; after that its last report is used."""
 NO_WORKER_SECONDS = 60.0
 """How long jobs wait for any worker at all before they fail."""
 _BACKLOG = 64
-_LOG = "Why is in the session's log, which `zimage session status` names."
+_LOG = "The session's log says why; `zimage session status` names the file."
 _log = logging.getLogger("distributed.zimage")
 
 
 def dask_setup(scheduler: Scheduler) -> None:
-    """Put the broker into a scheduler; Dask calls this."""
+    """Add the broker to a scheduler; Dask calls this."""
     scheduler.add_plugin(Broker(scheduler), name=Broker.name)
 
 
 class Broker(SchedulerPlugin):
-    """One for each session. `zimage.idle-unload` of Dask's configuration: seconds without a job, then unload."""
+    """One per session. `zimage.idle-unload` in Dask's configuration: seconds without a job, then unload."""
 
     name = "zimage"
 
@@ -56,7 +56,7 @@ class Broker(SchedulerPlugin):
         self._started = time.time()
         self._idle_unload: float | None = dask.config.get("zimage.idle-unload", None)
         self._scheduled = False
-        self._alarms: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         scheduler.handlers["zimage_attach"] = self.attach
         scheduler.stream_handlers.update(
@@ -75,7 +75,7 @@ class Broker(SchedulerPlugin):
     # clients
 
     async def attach(self, comm: Any, label: str, name: str, protocol: int = 1) -> ServerStatus:
-        """Serve one process until its connection ends, in whatever way; then its jobs are cancelled."""
+        """Serve one client until its connection ends, however it ends; then cancel its jobs, except kept ones."""
         client = Client(name, label, BatchedSend(interval="1ms", loop=self._scheduler.loop))
         client.stream.start(comm)
         self._state.clients.add(client)
@@ -93,7 +93,7 @@ class Broker(SchedulerPlugin):
     def _submit(self, client: Client, task: wire.Message, prompt: str, model: str) -> None:
         try:
             self._state.add(QueuedJob(task, prompt, model, client.name, {client}))
-        except Exception as error:  # a program of another version; it must not wait for ever
+        except Exception as error:  # from a program of another version; without an outcome it would wait forever
             _log.exception("a job of %s", client.label)
             failed = JobFailed(f"the session cannot take this job ({type(error).__name__}: {error})")
             last = last_event(str(task.get("id")), failed)
@@ -101,14 +101,14 @@ class Broker(SchedulerPlugin):
         self._schedule_soon()
 
     def _ask(self, client: Client, number: int, what: str, **arguments: Any) -> None:
-        """A question with an answer, which may take its time."""
+        """Answer a client's request, without blocking the messages that follow."""
         questions: dict[str, Callable[..., Awaitable[Any]]] = {
             "status": self._status,
             "cancel": self._cancel,
             "follow": self._follow,
             "unload": self._unload,
             "restart": self._restart,
-            "stop": self._end,
+            "stop": self._stop_session,
         }
 
         async def answer() -> None:
@@ -136,13 +136,13 @@ class Broker(SchedulerPlugin):
         if queued is None:
             return self._state.finished(job)
         queued.listeners.add(client)
-        if queued.last:  # on the way that all events take, so that none overtakes it
+        if queued.last:  # through the same stream as all events, so that none overtakes it
             client.send(op="event", event=queued.last)
         return {"request": queued.task["request"]}
 
     async def _status(self, client: Client) -> wire.Message:
         slots = self._state.slots
-        reports = {slot: self._question(slot, "zimage-report") for slot in slots.values()}
+        reports = {slot: self._ask_worker(slot, "zimage-report") for slot in slots.values()}
         if reports:
             await asyncio.wait(reports.values(), timeout=REPORT_SECONDS)
         workers, gpus = [], {}
@@ -170,15 +170,15 @@ class Broker(SchedulerPlugin):
         return 0.0 if known is None else round(max(0.0, time.time() - known.last_seen), 1)
 
     async def _unload(self, client: Client | None = None) -> None:
-        """Every worker gives its memory back once what it runs is done."""
-        waiting = [self._question(slot, "zimage-unload") for slot in self._state.slots.values()]
+        """Every worker frees its memory once its running job has ended."""
+        waiting = [self._ask_worker(slot, "zimage-unload") for slot in self._state.slots.values()]
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, ZImageError):
                 raise outcome
 
     async def _restart(self, client: Client) -> None:
-        """Cancel everything and start the workers' processes anew."""
+        """Cancel everything and restart the workers' processes."""
         for queued in list(self._state.jobs.values()):
             self._end_job(queued, JobCancelled(f"job {queued.id} was cancelled: the session was restarted"))
         addresses = list(self._state.slots)
@@ -189,12 +189,12 @@ class Broker(SchedulerPlugin):
         stuck = [address for address, how in outcome.items() if how != "OK"]
         deadline = time.monotonic() + 10 * REPORT_SECONDS
         while len(self._state.slots) < len(addresses) - len(stuck) and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)  # they are back, and have yet to say how they are
+            await asyncio.sleep(0.02)  # they are back but have not reported yet
         if stuck:
             raise SessionDied(f"{len(stuck)} of {len(addresses)} workers did not come back", mend=_LOG)
 
-    async def _end(self, client: Client) -> None:
-        """End the session: the answer goes out first."""
+    async def _stop_session(self, client: Client) -> None:
+        """End the session, after the answer has gone out."""
         for queued in list(self._state.jobs.values()):
             self._end_job(queued, SessionDied(f"job {queued.id} ended: the session was stopped"))
         asyncio.get_running_loop().call_later(0.05, lambda: self._spawn(self._scheduler.close(reason="zimage-stop")))
@@ -202,12 +202,12 @@ class Broker(SchedulerPlugin):
     # workers
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:
-        """A Dask worker came; if it is one of ours, ask how it is. It gets jobs once it has said so."""
+        """A Dask worker has joined. If it is one of ours, ask for its report; it gets jobs once that has come."""
         if RESOURCE in scheduler.workers[worker].resources:
             scheduler.worker_send(worker, {"op": "zimage-report", "number": 0})
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
-        """A worker is gone: the job that it had is lost, the others go on."""
+        """A worker is gone: its job fails, the others go on."""
         gone = self._state.remove_worker(worker)
         if gone is None:
             return
@@ -234,7 +234,7 @@ class Broker(SchedulerPlugin):
         models, slot = self._state.models(), self._state.slots.get(worker)
         if slot is None:
             if worker not in self._scheduler.workers:
-                return  # it is gone already
+                return  # the worker is already gone
             slot = self._state.slots[worker] = WorkerSlot(worker, worker_status)
         slot.reported, slot.gpus = worker_status, gpus
         if self._state.models() != models:
@@ -261,7 +261,7 @@ class Broker(SchedulerPlugin):
         if queued is not None:
             queued.last = event
             for client in queued.listeners:
-                # who does not listen (a stopped process) misses steps, so that nothing piles up here
+                # a client that does not read (a stopped process) misses steps, so that its buffer stays small
                 if event["kind"] != "step" or len(client.stream.buffer) < _BACKLOG:
                     client.send(op="event", event=event)
 
@@ -292,7 +292,7 @@ class Broker(SchedulerPlugin):
     # jobs
 
     def _schedule_soon(self) -> None:
-        """Deal jobs and tell positions once everything that has just come in is heard."""
+        """Assign jobs and send positions once all messages that have just arrived are handled."""
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._schedule)
@@ -307,8 +307,8 @@ class Broker(SchedulerPlugin):
                 self._end_job(queued, JobFailed(f"the session cannot assign jobs ({printable(error)})", mend=_LOG))
 
     def _assign(self) -> None:
-        """Send each free worker its next job, and tell positions."""
-        self._tell_positions()
+        """Send each free worker its next job, and everyone their positions."""
+        self._send_positions()
         assigned = list(self._state.assign())
         for queued, slot in assigned:
             try:
@@ -318,18 +318,18 @@ class Broker(SchedulerPlugin):
                 self._end_job(queued, JobFailed(f"the job could not be sent ({printable(error)})", mend=_LOG))
                 self._schedule_soon()
         if assigned:
-            self._tell_positions()
+            self._send_positions()
         slots, busy = self._state.slots, bool(self._state.jobs)
-        self._alarm("no worker", NO_WORKER_SECONDS if busy and not slots else None, self._no_worker)
+        self._set_timer("no worker", NO_WORKER_SECONDS if busy and not slots else None, self._no_worker)
         loaded = any(slot.reported["model"] for slot in slots.values())
-        self._alarm("idle", None if busy or not loaded else self._idle_unload, lambda: self._spawn(self._unload()))
+        self._set_timer("idle", None if busy or not loaded else self._idle_unload, lambda: self._spawn(self._unload()))
 
-    def _tell_positions(self) -> None:
+    def _send_positions(self) -> None:
         for client, positions in self._state.changed_positions().items():
             client.send(op="positions", positions=positions)
 
     def _stop(self, queued: QueuedJob, why: str) -> None:
-        """A waiting job ends here and now, a running one before its next step."""
+        """Stop a job: a waiting one at once, a running one before its next step."""
         if queued.slot is not None:
             queued.stopped = True
             self._scheduler.worker_send(queued.slot.address, {"op": "zimage-cancel", "job": queued.id})
@@ -340,19 +340,19 @@ class Broker(SchedulerPlugin):
         self._close_job(queued, wire.error_out(error), wire.event_out(last_event(queued.id, error)))
 
     def _close_job(self, queued: QueuedJob, outcome: wire.Message, event: wire.Message) -> None:
-        """The job is over: tell everyone who listens."""
+        """End a job and send its outcome to every client that follows it."""
         self._state.close(queued, outcome, event)
         for client in queued.listeners:
             client.send(op="outcome", job=queued.id, outcome=outcome, event=event)
 
     def _no_worker(self) -> None:
         for queued in list(self._state.jobs.values()):
-            self._end_job(queued, SessionDied(f"no worker came within {NO_WORKER_SECONDS:.0f} s", mend=_LOG))
+            self._end_job(queued, SessionDied(f"no worker started within {NO_WORKER_SECONDS:.0f} s", mend=_LOG))
 
-    # the rest
+    # helpers
 
-    def _question(self, slot: WorkerSlot, operation: str) -> asyncio.Future[None]:
-        """Ask a worker; done when it has reported (cancelled when it is gone)."""
+    def _ask_worker(self, slot: WorkerSlot, operation: str) -> asyncio.Future[None]:
+        """Send a worker a request. The future is done when it has reported, and cancelled when it is gone."""
         number = next(self._numbers)
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         slot.awaited[number] = answered
@@ -360,7 +360,7 @@ class Broker(SchedulerPlugin):
         return answered
 
     def _safely(self, handle: Callable[..., None]) -> Callable[..., None]:
-        """A handler whose failure is logged, ends the job that the message is about, and cuts no connection."""
+        """Wrap a handler: a failure is logged and ends the message's job, but does not close the connection."""
 
         def handled(**message: Any) -> None:
             try:
@@ -376,18 +376,18 @@ class Broker(SchedulerPlugin):
 
         return handled
 
-    def _alarm(self, name: str, seconds: float | None, ring: Callable[[], object]) -> None:
-        """Ring after `seconds` in which this was asked for without a break; None: not any more."""
+    def _set_timer(self, name: str, seconds: float | None, action: Callable[[], object]) -> None:
+        """Run `action` in `seconds` unless the timer is cancelled before (None). One that runs already goes on."""
         if seconds is None:
-            alarm = self._alarms.pop(name, None)
-            if alarm is not None:
-                alarm.cancel()
-        elif name not in self._alarms:
-            self._alarms[name] = asyncio.get_running_loop().call_later(seconds, partial(self._ring, name, ring))
+            timer = self._timers.pop(name, None)
+            if timer is not None:
+                timer.cancel()
+        elif name not in self._timers:
+            self._timers[name] = asyncio.get_running_loop().call_later(seconds, partial(self._fire, name, action))
 
-    def _ring(self, name: str, ring: Callable[[], object]) -> None:
-        self._alarms.pop(name, None)
-        ring()
+    def _fire(self, name: str, action: Callable[[], object]) -> None:
+        self._timers.pop(name, None)
+        action()
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

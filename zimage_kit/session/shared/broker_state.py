@@ -1,6 +1,6 @@
-"""The state of a shared session: who is attached, which workers there are, which jobs wait or run, and who is next.
+"""The state of a shared session: its clients, workers, waiting and running jobs, and which job is next.
 
-Data and decisions only: nothing is sent and nothing is waited for here, that is the broker's part.
+Data and decisions only. The broker does the sending and waiting.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _REMEMBERED = 200
 
 @dataclass(eq=False)
 class Client:
-    """A process that is attached: a notebook, a script, a command."""
+    """An attached process: a notebook, a script or a command."""
 
     name: str
     label: str
     stream: BatchedSend
 
     def send(self, **message: Any) -> None:
-        """Tell it, unless it is gone."""
+        """Send it a message, unless it is gone."""
         if not self.stream.closed():
             self.stream.send(message)
 
 
 @dataclass(eq=False)
 class WorkerSlot:
-    """A worker, what it said last, the job that it has, and the questions that it has not answered yet."""
+    """A worker: its last report, its job, and the requests that it has not answered yet (by number)."""
 
     address: str
     reported: wire.Message
@@ -54,10 +54,10 @@ class WorkerSlot:
 
 @dataclass(eq=False)
 class QueuedJob:
-    """A job, from its coming to its outcome. `slot` is the worker that has it, or had it until it was saved.
+    """A job from its submission to its outcome. `slot`: the worker that has it, or had it while it is being saved.
 
-    `stopped`: it was asked to stop while a worker had it. `begun`: the worker said that it began; `again`: a worker
-    died before that, so the job went back into the queue, which happens only once.
+    `stopped`: it was asked to stop while a worker had it. `begun`: the worker reported that it began. `retried`: a
+    worker died before that, so the job went back into the queue, which happens only once.
     """
 
     task: wire.Message
@@ -76,12 +76,12 @@ class QueuedJob:
 
     @property
     def id(self) -> str:
-        """Of its task."""
+        """The id of its task."""
         return str(self.task["id"])
 
 
 class BrokerState:
-    """Guests, slots by address, jobs by id; what is over is remembered for a while."""
+    """Clients, worker slots by address, jobs by id. The last finished jobs are remembered."""
 
     def __init__(self) -> None:
         self.clients: set[Client] = set()
@@ -93,12 +93,12 @@ class BrokerState:
         self._assigned = count(1)
 
     def add(self, queued: QueuedJob) -> None:
-        """A job has come."""
+        """Queue a new job."""
         self._queue.add(queued.id, queued.owner, queued.task["priority"])
         self.jobs[queued.id] = queued
 
     def close(self, queued: QueuedJob, outcome: wire.Message, event: wire.Message) -> None:
-        """A job is over."""
+        """Remove a job that is over, and remember how it ended."""
         self._queue.remove(queued.id)
         if queued.slot is not None and queued.slot.queued is queued:
             queued.slot.queued = None
@@ -108,13 +108,13 @@ class BrokerState:
             self._finished.popitem(last=False)
 
     def finished(self, job: str) -> wire.Message:
-        """How a job ended. Raises BadRequest for one that was never there, or too long ago."""
+        """How a job ended. Raises BadRequest if it never existed or ended too long ago."""
         if job not in self._finished:
             raise BadRequest(f"there is no job {job} (any more)", mend="session.status().jobs lists those there are.")
         return self._finished[job]
 
     def remove_client(self, client: Client) -> list[QueuedJob]:
-        """A process is gone. Returns its jobs that have lost their reason with it."""
+        """Remove a client that is gone. Returns its jobs that are not to be kept: they are to be stopped."""
         self.clients.discard(client)
         self._queue.forget(client.name)
         for queued in self.jobs.values():
@@ -122,9 +122,9 @@ class BrokerState:
         return [queued for queued in self.jobs.values() if queued.owner == client.name and not queued.task["keep"]]
 
     def remove_worker(self, address: str) -> tuple[WorkerSlot, list[QueuedJob]] | None:
-        """A worker is gone. Returns it and the jobs that are lost with it; None: it was none of ours.
+        """Remove a worker that is gone. Returns it and the jobs lost with it; None: it was not one of ours.
 
-        A job that it was given, but did not begin, is not lost: it had been given to a dead worker.
+        A job that it was given but did not begin is not lost: it goes back into the queue, once.
         """
         slot = self.slots.pop(address, None)
         if slot is None:
@@ -138,7 +138,7 @@ class BrokerState:
         return slot, lost
 
     def assign(self) -> Iterator[tuple[QueuedJob, WorkerSlot]]:
-        """Give free workers the jobs whose turn it is: one that has the model first, then one that has none."""
+        """Give the next jobs to free workers, preferring one that has the job's model, then one without a model."""
         for job in self._queue.order():
             free = [slot for slot in self.slots.values() if slot.queued is None]
             if not free:
@@ -148,17 +148,17 @@ class BrokerState:
             if not able:
                 continue
 
-            def fit(slot: WorkerSlot, model: str = queued.model) -> tuple[bool, bool, int]:
+            def preference(slot: WorkerSlot, model: str = queued.model) -> tuple[bool, bool, int]:
                 return slot.reported["model"] != model, slot.reported["model"] is not None, slot.served
 
-            slot = min(able, key=fit)
+            slot = min(able, key=preference)
             self._queue.take(job)
             slot.queued, queued.slot, slot.served = queued, slot, next(self._assigned)
             queued.since, queued.position = time.monotonic(), None
             yield queued, slot
 
     def return_job(self, queued: QueuedJob, slot: WorkerSlot, error: wire.Message) -> bool:
-        """A worker lacks what a job needs. False: so do all the others."""
+        """Requeue a job whose worker lacks what it needs. False: all other workers lack it too."""
         slot.queued = None
         queued.refused[slot.address] = error
         if all(address in queued.refused for address in self.slots):
@@ -171,7 +171,7 @@ class BrokerState:
         self._queue.put_back(queued.id, queued.owner, queued.task["priority"])
 
     def changed_positions(self) -> dict[Client, dict[str, int]]:
-        """The positions that have changed since the last call, for each process that hears of those jobs."""
+        """The queue positions that have changed since the last call, for each client that follows those jobs."""
         busy = [slot for slot in self.slots.values() if slot.queued is not None]
         ahead = len(busy) if len(busy) == len(self.slots) else 0  # with a free worker the first one is about to begin
         news: dict[Client, dict[str, int]] = {}
@@ -185,15 +185,15 @@ class BrokerState:
         return news
 
     def models(self) -> list[str]:
-        """Names of the models that lie on the workers' disks."""
+        """Names of the models on the workers' disks."""
         return sorted({name for slot in self.slots.values() for name in slot.reported["models"]})
 
     def model_loads(self) -> int:
-        """Since the session began, with those of workers that are gone."""
+        """Model loads since the session started, including those of workers that are gone."""
         return self.past_loads + sum(int(slot.reported["model_loads"]) for slot in self.slots.values())
 
     def job_statuses(self) -> Iterator[JobStatus]:
-        """Those that run, and then those that wait in the order of their queue."""
+        """The running jobs, then the waiting ones in the order of the queue."""
         labels = {client.name: client.label for client in self.clients}
         running = [queued for queued in self.jobs.values() if queued.slot is not None]
         for queued in (*running, *(self.jobs[job] for job in self._queue.order())):
@@ -203,7 +203,7 @@ class BrokerState:
                 state="queued" if queued.slot is None else "running",
                 prompt=queued.prompt,
                 model=queued.model,
-                owner=labels.get(queued.owner, "nobody any more"),
+                owner=labels.get(queued.owner, "a program that has ended"),
                 priority=queued.task["priority"],
                 keep=queued.task["keep"],
                 position=queued.position,
@@ -214,7 +214,7 @@ class BrokerState:
 
 
 def worker_status(slot: WorkerSlot, answered: bool, last_seen: float) -> WorkerStatus:
-    """What a worker said last, with what is known better here. `answered`: whether it did when it was asked now."""
+    """A worker's last report, corrected by what the broker knows. `answered`: whether it answered just now."""
     state = slot.reported["state"]
     if not answered:
         state = "not answering"

@@ -1,4 +1,4 @@
-"""A process's line to a shared session: one encrypted connection, served by a thread of its own. Loads no torch."""
+"""A client's connection to a shared session: encrypted, and served by its own thread. Imports no torch."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ OnLost = Callable[[], None]
 
 
 class NoSession(SessionDied):
-    """Nobody listens at the address: the session is gone."""
+    """Nothing listens at the address: the session is gone."""
 
 
 class NotAnswering(SessionDied):
-    """Something listens, but does not answer in time."""
+    """Something listens but does not answer in time."""
 
 
 class Connection:
-    """Open with `Connection(file, on_message, on_lost)`; `on_lost` is called once when the connection ends.
+    """Opened by `Connection(file, on_message, on_lost)`; `on_lost` is called once, when the connection ends.
 
-    Both are called from the link's thread, in order. Raises NoSession, NotAnswering, and SessionDied for what is no
-    session of ours or refuses the certificate.
+    Both callbacks run in the connection's thread, in order. Raises NoSession, NotAnswering, and SessionDied when the
+    address belongs to something else or refuses the certificate.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class Connection:
         self._numbers = count(1)
         self._answers: dict[int, concurrent.futures.Future[Any]] = {}
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name="zimage-link", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="zimage-connection", daemon=True)
         self._thread.start()
         try:
-            self._within(self._connect(), None)
+            self._run_in_loop(self._connect(), None)
         except BaseException:
             self._end()
             raise
@@ -66,12 +66,12 @@ class Connection:
         """Send a message without waiting. Raises SessionDied when the connection is gone."""
         if not self.open:
             raise SessionDied("the session is gone", mend="Run it again: zk.connect() finds or starts a session.")
-        self._soon(self._stream.send, message)
+        self._call_in_loop(self._stream.send, message)
 
     def ask(self, what: str, seconds: float | None, **arguments: Any) -> Any:
-        """Ask the desk and wait for its answer. Raises its error, SessionDied when it is gone, TimeoutError."""
+        """Ask the broker and wait for its answer. Raises its error, SessionDied when it is gone, and TimeoutError."""
         if threading.current_thread() is self._thread:
-            raise RuntimeError("an event's listener cannot wait for the session: it would wait for itself")
+            raise RuntimeError("an event listener cannot wait for the session: its own thread delivers the answer")
         number = next(self._numbers)
         answer = self._answers[number] = concurrent.futures.Future()
         try:
@@ -81,15 +81,15 @@ class Connection:
             self._answers.pop(number, None)
 
     def tell(self, what: str, **arguments: Any) -> None:
-        """Ask the broker for something without waiting for its answer; from any thread. Nothing if it is gone."""
+        """Ask the broker for something without waiting for the answer; from any thread. Does nothing if it is gone."""
         with suppress(SessionDied):
             self.send(op="zimage-ask", number=next(self._numbers), what=what, **arguments)
 
     def close(self) -> None:
-        """End the connection; what was sent before is still delivered."""
+        """End the connection; messages sent before are still delivered."""
         if self.open and threading.current_thread() is not self._thread:
             with suppress(TimeoutError, SessionDied, concurrent.futures.CancelledError):
-                self._within(self._flush(), 2)
+                self._run_in_loop(self._flush(), 2)
         self.open = False
         self._end()
 
@@ -99,22 +99,22 @@ class Connection:
         finally:
             self._loop.close()
 
-    def _soon(self, call: Callable[..., object], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # the loop is closed: then the connection is gone, and everyone is told that
+    def _call_in_loop(self, call: Callable[..., object], *arguments: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the connection is gone, and `on_lost` reports that
             self._loop.call_soon_threadsafe(call, *arguments)
 
     async def _connect(self) -> None:
-        if self.file.alive() is False:  # known at once, where connecting would try again for a while
+        if self.file.alive() is False:  # known at once, while connecting would retry for a while
             raise _no_session(self.file)
         arguments = self.file.security().get_connection_args("client")
         try:
-            async with asyncio.timeout(CONNECT_SECONDS + 0.5):  # a little more than Dask's own, which says why
+            async with asyncio.timeout(CONNECT_SECONDS + 0.5):  # longer than Dask's own time-out, which gives a reason
                 comm = await connect(self.file.address, timeout=CONNECT_SECONDS, **arguments)
         except TimeoutError:
-            raise _silent(self.file) from None
+            raise _not_answering(self.file) from None
         except OSError as error:
-            raise _refused(self.file, error) from None
-        except (ValueError, RuntimeError) as error:  # Dask's words about the address and about encryption
+            raise _connect_error(self.file, error) from None
+        except (ValueError, RuntimeError) as error:  # what Dask raises for a bad address or missing encryption
             raise BadRequest(
                 f"{self.file.address!r} in the session file ({error})", expected="an address like tls://127.0.0.1:8786"
             ) from None
@@ -125,12 +125,12 @@ class Connection:
                 first = await comm.read()
         except (TimeoutError, OSError):
             comm.abort()
-            raise _silent(self.file) from None
+            raise _not_answering(self.file) from None
         messages = first if isinstance(first, list | tuple) else [first]
         if not messages or not isinstance(messages[0], dict) or messages[0].get("op") != "welcome":
             comm.abort()
             raise SessionDied(
-                f"what listens at {self.file.address} is Dask, but no session of zimage_kit",
+                f"a Dask scheduler listens at {self.file.address}, but it is not a zimage_kit session",
                 mend="Start its scheduler with --preload zimage_kit.session.shared.broker.",
             )
         self.welcome = messages[0]
@@ -138,7 +138,7 @@ class Connection:
             comm.abort()
             theirs = self.welcome.get("version", "an earlier version")
             raise SessionDied(
-                f"the session at {self.file.address} runs zimage_kit {theirs}, which speaks another protocol than this",
+                f"the session at {self.file.address} runs zimage_kit {theirs}, which uses another protocol version",
                 mend="`zimage session stop` ends it; the next connect starts a new one.",
             )
         self._comm = comm
@@ -148,7 +148,7 @@ class Connection:
         self._reading = asyncio.ensure_future(self._read(messages[1:]))
 
     async def _flush(self) -> None:
-        await self._stream.close(timeout=1)  # writes what is left, then closes
+        await self._stream.close(timeout=1)  # writes what is buffered, then closes
 
     async def _read(self, messages: Any) -> None:
         try:
@@ -159,8 +159,8 @@ class Connection:
                             self._answered(message)
                         else:
                             self._on_message(message)
-                    except Exception:  # one message that cannot be read must not cost all the others
-                        _log.exception("A message of the session could not be read")
+                    except Exception:  # one bad message must not stop the others
+                        _log.exception("A message from the session could not be read")
                 messages = await self._comm.read()
         except OSError:  # Dask's CommClosedError is one
             pass
@@ -176,7 +176,7 @@ class Connection:
     def _answered(self, message: wire.Message) -> None:
         answer = self._answers.pop(message["number"], None)
         if answer is None:
-            return  # whoever asked has stopped waiting
+            return  # the caller has stopped waiting
         if "failed" in message:
             try:
                 answer.set_exception(wire.error_in(message["failed"]))
@@ -185,18 +185,18 @@ class Connection:
         else:
             answer.set_result(message["value"])
 
-    def _within(self, work: Coroutine[Any, Any, None], seconds: float | None) -> None:
+    def _run_in_loop(self, work: Coroutine[Any, Any, None], seconds: float | None) -> None:
         try:
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        except RuntimeError:  # the loop was closed in this moment
+        except RuntimeError:  # the loop has just been closed
             work.close()
             raise SessionDied("the session is gone") from None
         _wait(future, seconds)
 
     def _end(self) -> None:
-        """Stop the loop and wait for the thread; more than one may call this, the thread itself too."""
+        """Stop the loop and wait for its thread. May be called repeatedly, and from that thread."""
 
-        async def last() -> None:
+        async def cancel_all() -> None:
             others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in others:
                 task.cancel()
@@ -206,16 +206,16 @@ class Connection:
         def end() -> None:  # in the thread
             if not self._ending:
                 self._ending = True
-                self._last = self._loop.create_task(last())
+                self._last = self._loop.create_task(cancel_all())
 
         if self._thread.is_alive():
-            self._soon(end)
+            self._call_in_loop(end)
             if threading.current_thread() is not self._thread:
                 self._thread.join(2)
 
 
 def label() -> str:
-    """Who this process is, for others to read: its notebook or program, its number, its machine."""
+    """The name of this process in a session's status: its notebook or program, its pid, its machine."""
     notebook = os.environ.get("JPY_SESSION_NAME", "")
     program = Path(notebook or sys.argv[0] or "python").name
     if program == "ipykernel_launcher.py":  # a kernel whose notebook has no name
@@ -224,36 +224,36 @@ def label() -> str:
 
 
 def _wait(future: concurrent.futures.Future[Any], seconds: float | None) -> Any:
-    """Wait in short turns, so that an interrupt is listeners on every system."""
+    """Wait in short intervals, so that an interrupt is noticed on every system."""
     left = seconds
     while True:
-        turn = 0.5 if left is None else min(left, 0.5)
+        interval = 0.5 if left is None else min(left, 0.5)
         try:
-            return future.result(turn)
+            return future.result(interval)
         except TimeoutError:
             if future.done():
                 raise  # the answer itself is a time-out
         if left is not None:
-            left -= turn
+            left -= interval
             if left <= 0:
                 raise TimeoutError
 
 
-def _refused(file: SessionFile, error: OSError) -> ZImageError:
+def _connect_error(file: SessionFile, error: OSError) -> ZImageError:
     reason = str(error.__cause__ or error)
     if "certificate" in reason.lower() or "ssl" in reason.lower():
         return SessionDied(
-            f"the session at {file.address} does not take this file's certificate",
+            f"the session at {file.address} does not accept this file's certificate",
             mend="Copy its scheduler.json again: each session has a new one.",
         )
-    return _silent(file) if file.alive() else _no_session(file)
+    return _not_answering(file) if file.alive() else _no_session(file)
 
 
 def _no_session(file: SessionFile) -> NoSession:
     return NoSession(f"no session listens at {file.address}", mend="`zimage session start` starts one.")
 
 
-def _silent(file: SessionFile) -> NotAnswering:
+def _not_answering(file: SessionFile) -> NotAnswering:
     return NotAnswering(
         f"the session at {file.address} does not answer",
         mend="`zimage session stop --force` ends it; zk.connect() then starts a new one.",

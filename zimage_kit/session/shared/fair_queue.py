@@ -1,4 +1,4 @@
-"""The fair queue: whose job runs next. Interactive before batch, owners in rotation, each owner's jobs in order."""
+"""FairQueue: which job runs next. Interactive before batch, owners in turn, each owner's jobs in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Waiting:
 
 
 class FairQueue:
-    """The jobs that wait. Least recently served first; an owner that was never served comes before all others."""
+    """The waiting jobs. The least recently served owner is next; one that was never served comes before all others."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, _Waiting] = {}  # in the order in which they came
@@ -33,28 +33,28 @@ class FairQueue:
         return job in self._waiting
 
     def add(self, job: str, owner: str, priority: Priority = "interactive") -> None:
-        """Queue a job behind its owner's others of this priority."""
+        """Queue a job after its owner's others of this priority."""
         self._waiting[job] = _Waiting(owner, _RANK[priority])
 
     def put_back(self, job: str, owner: str, priority: Priority) -> None:
-        """Queue a job that was taken, but could not be begun, before its owner's others; the turn does not count."""
+        """Queue a job that was taken but could not begin, before its owner's others. The turn does not count."""
         self._served.pop(owner, None)
         self._waiting = {job: _Waiting(owner, _RANK[priority]), **self._waiting}
 
     def remove(self, job: str) -> bool:
-        """Take a job out without giving it a turn. False: it does not wait."""
+        """Take a job out without counting a turn. False: it is not waiting."""
         return self._waiting.pop(job, None) is not None
 
     def take(self, job: str) -> None:
-        """Take a job out and note that its owner had a turn."""
+        """Take a job out and count a turn for its owner."""
         self._served[self._waiting.pop(job).owner] = next(self._clock)
 
     def forget(self, owner: str) -> None:
-        """An owner is gone: remember nothing of it (its waiting jobs stay until they are removed)."""
+        """Forget the turns of an owner that is gone. Its waiting jobs stay until they are removed."""
         self._served.pop(owner, None)
 
     def order(self) -> list[str]:
-        """Every waiting job in the order in which they will run, if nothing else comes. Takes time n log(owners)."""
+        """All waiting jobs in the order in which they will run if no others come. Takes O(n log(owners))."""
         ranks: dict[int, dict[str, deque[str]]] = defaultdict(lambda: defaultdict(deque))
         for job, waiting in self._waiting.items():
             ranks[waiting.rank][waiting.owner].append(job)

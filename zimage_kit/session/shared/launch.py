@@ -1,7 +1,7 @@
-"""Finding this user's session, and starting it: its folder (0700), its file (0600), the lock, the detached process.
+"""Finds and starts this user's session: its folder (0700), its file (0600), the lock, the detached process.
 
-The session file holds the address and the certificate: whoever can read it can use the session, and run code as its
-user. Copied to another machine it lets that machine join or attach.
+The session file holds the address and the certificate's key: anyone who can read it can use the session and run code as
+its user. Copied to another machine, it lets that machine join or attach.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ SERVER = "zimage_kit.session.shared.server"
 START_SECONDS, STOP_SECONDS = 30.0, 10.0
 WINDOWS = sys.platform == "win32"
 WINDOWS_SAYS = (
-    "The shared session needs Linux, WSL2 or macOS. On native Windows each program and notebook has a model of its own."
+    "The shared session needs Linux, WSL2 or macOS. On native Windows each program and notebook loads its own model."
 )
 
 
 @dataclass(frozen=True)
 class SessionFile:
-    """What a session file says: where the session is and, of ours, its certificate and key (PEM) and its process."""
+    """The content of a session file: the address and, for our own sessions, certificate and key (PEM), host and pid."""
 
     address: str
     certificate: str = ""
@@ -47,7 +47,10 @@ class SessionFile:
     pid: int = 0
 
     def security(self) -> Security:
-        """For both ends: each shows this certificate and accepts no other. A file without one: Dask's configuration."""
+        """TLS settings for both ends: each shows this certificate and accepts no other.
+
+        A file without a certificate takes Dask's configuration. Raises BadRequest when that has none either.
+        """
         from distributed.security import Security
 
         if not self.certificate:
@@ -64,19 +67,19 @@ class SessionFile:
         return Security(require_encryption=True, tls_ca_file=self.certificate, **pairs)
 
     def alive(self) -> bool | None:
-        """Whether its process is there; None when it is on another machine."""
+        """Whether its process is running; None when it is on another machine."""
         if self.host != platform.node() or not self.pid:
             return None
         try:
-            return SERVER in psutil.Process(self.pid).cmdline()  # and not another one with the same number
+            return SERVER in psutil.Process(self.pid).cmdline()  # another process may have got its pid
         except psutil.Error:
             return False
 
 
 def state_folder() -> Path:
-    """Where this user's session on this machine is kept: $ZIMAGE_STATE, else the system's place for a user's state.
+    """The folder of this user's session on this machine: $ZIMAGE_STATE, else in the system's folder for user state.
 
-    By machine, since a home may be shared between several.
+    One per machine, since several may share a home folder.
     """
     given = os.environ.get("ZIMAGE_STATE")
     if given:
@@ -87,7 +90,7 @@ def state_folder() -> Path:
 
 
 def private_folder(path: Path) -> Path:
-    """`path`, made if need be, and no one else's business. Raises SessionDied for a folder of another user."""
+    """Create `path` if needed and make it private (0700). Raises SessionDied for a folder of another user."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     about = path.stat()
     if hasattr(os, "geteuid") and about.st_uid != os.geteuid():
@@ -100,9 +103,10 @@ def private_folder(path: Path) -> Path:
 
 
 def read_session_file(path: Path) -> SessionFile:
-    """The session behind a file of ours or of Dask's own. Raises BadRequest for any other.
+    """Read a session file, ours or Dask's. Raises BadRequest for any other file.
 
-    A file with a key in it that others may read is refused, as ssh does: whoever read it can run code as its user.
+    Raises SessionDied for a file with a key that other users may read, as ssh refuses such keys: anyone who has read it
+    can run code as its user.
     """
     path = path.expanduser()
     try:
@@ -115,24 +119,24 @@ def read_session_file(path: Path) -> SessionFile:
             raise SessionDied(
                 f"{path} holds the session's key, and others may read it (mode {mode:04o})",
                 expected="a file that only you can read",
-                mend=f"Run: chmod 600 {path}. If somebody may have read it, stop the session and start a new one.",
+                mend=f"Run: chmod 600 {path}. If someone may have read it, stop the session and start a new one.",
                 path=str(path),
             )
         return SessionFile(**known)
     except FileNotFoundError:
         raise BadRequest(f"there is no session file {path}", mend="`zimage session start` writes one.") from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise BadRequest(f"{path} is no session file ({error})", expected="a scheduler.json") from None
+        raise BadRequest(f"{path} is not a session file ({error})", expected="a scheduler.json") from None
 
 
 def write_session_file(path: Path, address: str, security: Security) -> None:
-    """Say where the session is, readable by this user only; whole or not at all."""
+    """Write the session file atomically, readable by this user only."""
     data = {
         "address": address,
         **_pem(security),
         "host": platform.node(),
         "pid": os.getpid(),
-        "note": "Whoever can read this file can use the session and run code as its user.",
+        "note": "Anyone who can read this file can use the session and run code as its user.",
     }
     files.write_whole(path, json.dumps(data, indent=2).encode(), mode=0o600)
 
@@ -143,7 +147,7 @@ def _pem(security: Security) -> dict[str, str]:
 
 
 def forget_session_file(path: Path) -> None:
-    """Remove the file of this process, not that of a later one."""
+    """Remove the session file if it is this process's, and not a later one's."""
     with suppress(BadRequest, FileNotFoundError):
         if read_session_file(path).pid == os.getpid():
             path.unlink()
@@ -151,7 +155,7 @@ def forget_session_file(path: Path) -> None:
 
 @contextmanager
 def starting(folder: Path) -> Iterator[None]:
-    """Hold the lock, so that of several programs that find no session only one starts it."""
+    """Hold the lock, so that only one of several programs starts the session. Raises SessionDied on a time-out."""
     from filelock import FileLock, Timeout
 
     try:
@@ -160,7 +164,7 @@ def starting(folder: Path) -> Iterator[None]:
     except Timeout:
         raise SessionDied(
             f"another program has been starting the session for {START_SECONDS + 10:.0f} s",
-            mend=f"Look into {folder / LOG}.",
+            mend=f"See {folder / LOG}.",
         ) from None
 
 
@@ -184,7 +188,7 @@ def start(folder: Path, options: dict[str, Any]) -> SessionFile:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if file.exists():
-            process.returncode = 0  # it lives on: no warning when this object is collected
+            process.returncode = 0  # the process goes on; without this, Popen warns when it is collected
             return read_session_file(file)
         if process.poll() is not None:
             raise _did_not_start(f"the session ended as it started (exit status {process.returncode})", log)
@@ -195,7 +199,7 @@ def start(folder: Path, options: dict[str, Any]) -> SessionFile:
 
 
 def idle_unload_setting() -> float | None:
-    """$ZIMAGE_IDLE_UNLOAD, minutes, in seconds. Raises BadRequest."""
+    """$ZIMAGE_IDLE_UNLOAD (minutes) in seconds; None if it is not set. Raises BadRequest."""
     text = os.environ.get("ZIMAGE_IDLE_UNLOAD")
     if not text:
         return None
@@ -204,12 +208,12 @@ def idle_unload_setting() -> float | None:
     except ValueError:
         minutes = 0.0
     if not minutes > 0:
-        raise BadRequest(f"ZIMAGE_IDLE_UNLOAD={text!r}", expected="minutes, more than 0", mend="Or leave it out.")
+        raise BadRequest(f"ZIMAGE_IDLE_UNLOAD={text!r}", expected="minutes, more than 0", mend="Correct or unset it.")
     return minutes * 60
 
 
 def server_command(*arguments: str, **options: Any) -> list[str]:
-    """The command line of `engines/server.py`; options that are None are left out."""
+    """The command line of `server.py`; options that are None are left out."""
     given = {f"--{name.replace('_', '-')}": str(value) for name, value in options.items() if value is not None}
     return [sys.executable, "-m", SERVER, *arguments, *(word for pair in given.items() for word in pair)]
 
@@ -217,11 +221,11 @@ def server_command(*arguments: str, **options: Any) -> list[str]:
 def _did_not_start(seen: str, log: Path) -> SessionDied:
     text = log.read_text(errors="replace").strip()
     last = text.splitlines()[-1] if text else "its log is empty"
-    return SessionDied(f"{seen}: {last}", mend=f"All of it is in {log}.", log=text[-4000:])
+    return SessionDied(f"{seen}: {last}", mend=f"The whole log is {log}.", log=text[-4000:])
 
 
 def gone(session: SessionFile, seconds: float) -> bool:
-    """Wait until a stopped session's process has ended. False: it has not, or it is on another machine."""
+    """Wait until a stopped session's process has ended. False: it still runs, or it is on another machine."""
     deadline = time.monotonic() + seconds
     while session.alive():
         if time.monotonic() > deadline:
@@ -231,13 +235,13 @@ def gone(session: SessionFile, seconds: float) -> bool:
 
 
 def runs() -> bool:
-    """Whether this user's session runs on this machine. Asks the system, not the session."""
+    """Whether this user's session is running on this machine. Asks the system, not the session."""
     file = state_folder() / FILE
     return file.exists() and read_session_file(file).alive() is True
 
 
 def kill(session: SessionFile) -> bool:
-    """End a session's process that does not answer, and with it its workers. False: it is not on this machine."""
+    """Kill the process of a session that does not answer, and its workers. False: it is not running on this machine."""
     if not session.alive():
         return False
     with suppress(psutil.NoSuchProcess):

@@ -1,8 +1,8 @@
-"""The process behind a shared session: Dask's scheduler with our desk, and a watched worker for each GPU.
+"""The process of a shared session: Dask's scheduler with our broker, and a supervised worker for each GPU.
 
-`python -m zimage_kit.session.shared.server` starts one and writes its session file; with `--join FILE` it brings this
-machine's workers to a session that is there. A worker that dies is started again by its nanny; workers end when this
-process does, however it ends.
+`python -m zimage_kit.session.shared.server` starts one and writes its session file; with `--join FILE` it adds this
+machine's workers to a running session. A nanny restarts a worker that dies. Workers end with this process, however it
+ends.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from distributed.security import Security
 from ...engine.gpus import list_gpus
 from ...engine.settings import Settings
 from ...errors import ZImageError
-from . import connection as link
 from . import launch
+from .connection import Connection
 
 CONFIG: dict[str, Any] = {
-    # nothing speaks without a certificate: no dashboard, no metrics, no health page (see also `zimage.private`)
+    # nothing answers without a certificate: no dashboard, no metrics, no health page (see also `zimage.private`)
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
-    # a worker computes pictures, not tasks of Dask's: what watches over those would only use the processor
+    # workers run no Dask tasks, so monitoring and stealing those would only use CPU time
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "5s",
@@ -41,9 +41,9 @@ CONFIG: dict[str, Any] = {
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.diagnostics.nvml": False,
-    # nor remember what passed by: it would be previews
+    # Dask's log of recent messages would hold previews in memory
     "distributed.admin.low-level-log-length": 1,
-    # Dask would have one thread compute, and memory given back at once, which costs a second a picture on a CPU
+    # Dask's defaults (one compute thread, freed memory returned at once) cost a second a picture on a CPU
     "distributed.nanny.pre-spawn-environ": {},
     # a model may take minutes to load
     "distributed.scheduler.worker-ttl": "10 minutes",
@@ -51,17 +51,17 @@ CONFIG: dict[str, Any] = {
 }
 
 
-_STARTS = 5  # failed starts of a worker in a row, after which there is no use in trying
+_STARTS = 5  # give up after this many failed starts of a worker in a row
 
 
 def main() -> None:
-    """Run until stopped."""
+    """Run the session until it is stopped."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--file", type=Path, help="the session file to write")
     parser.add_argument("--join", type=Path, help="the session file of a session to join")
     parser.add_argument("--host", default=None, help="the address to listen on")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--device", help="cpu, cuda or mps instead of the best there is")
+    parser.add_argument("--device", help="cpu, cuda or mps [default: the best available]")
     parser.add_argument("--dtype", help="float32 or bfloat16")
     parser.add_argument("--memory", help="the most that a model may take on a device, such as 8GB")
     parser.add_argument("--speed", help="stock: diffusers' plain modules")
@@ -71,7 +71,7 @@ def main() -> None:
         **{f"zimage.{name}": getattr(options, name) for name in Settings.model_fields},
         "zimage.idle-unload": options.idle_unload,
     }
-    # whatever is written here is this user's own; the pictures that workers keep are as the user's files are
+    # files written here are private; pictures that workers save get the user's own umask
     settings["zimage.umask"] = os.umask(0o077)
     settings["zimage.private"] = True
     with dask.config.set({**CONFIG, **settings}):
@@ -97,23 +97,23 @@ async def _serve(options: argparse.Namespace) -> None:
         local_directory=str(options.file.parent),
     )
     async with scheduler:
-        scheduler.http_server.stop()  # Dask's pages ask for no certificate
+        scheduler.http_server.stop()  # Dask's pages do not require a certificate
         launch.write_session_file(options.file, scheduler.address, security)
         try:
-            await _work(scheduler.address, security, host, options.file.parent, scheduler)
+            await _run_workers(scheduler.address, security, host, options.file.parent, scheduler)
         finally:
             launch.forget_session_file(options.file)
 
 
 async def _join(options: argparse.Namespace) -> None:
     session = launch.read_session_file(options.join)
-    link.Connection(session, lambda message: None, lambda: None).close()  # raises in our words what stands against it
-    place = launch.private_folder(launch.state_folder())
-    await _work(session.address, session.security(), options.host, place)
+    Connection(session, lambda message: None, lambda: None).close()  # a first try: its errors are clearer than Dask's
+    folder = launch.private_folder(launch.state_folder())
+    await _run_workers(session.address, session.security(), options.host, folder)
 
 
-async def _work(address: str, security: Security, host: str | None, place: Path, *servers: Any) -> None:
-    """Keep this machine's workers until a signal, or until one of `servers` is finished or the session is gone."""
+async def _run_workers(address: str, security: Security, host: str | None, folder: Path, *servers: Any) -> None:
+    """Run this machine's workers until a signal comes, one of `servers` has finished or the session is gone."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -127,7 +127,7 @@ async def _work(address: str, security: Security, host: str | None, place: Path,
             host=host,
             protocol="tls",
             security=security,
-            local_directory=str(place),
+            local_directory=str(folder),
             env=environment,
             preload=["zimage_kit.session.shared.worker"],
             dashboard_address="127.0.0.1:0",
@@ -141,8 +141,9 @@ async def _work(address: str, security: Security, host: str | None, place: Path,
             return True
         return False
 
-    watches = [_watch(partial(nanny, each), reachable) for each in environments(dask.config.get("zimage.device"))]
-    ends = [asyncio.ensure_future(end) for end in (stop.wait(), *(server.finished() for server in servers), *watches)]
+    devices = environments(dask.config.get("zimage.device"))
+    workers = [_supervise(partial(nanny, each), reachable) for each in devices]
+    ends = [asyncio.ensure_future(end) for end in (stop.wait(), *(server.finished() for server in servers), *workers)]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     for end in ends:
         end.cancel()
@@ -152,11 +153,11 @@ async def _work(address: str, security: Security, host: str | None, place: Path,
             raise outcome
 
 
-async def _watch(nanny: Callable[[], Nanny], reachable: Callable[[], Awaitable[bool]]) -> None:
-    """Keep one worker as long as the session can be reached.
+async def _supervise(nanny: Callable[[], Nanny], reachable: Callable[[], Awaitable[bool]]) -> None:
+    """Keep one worker running as long as the session can be reached.
 
-    A nanny starts a worker again that dies, but gives up when one dies in the moment in which it starts; then another
-    nanny takes over. Raises what keeps a worker from starting at all.
+    A nanny restarts a worker that dies, but gives up when one dies while it starts; then another nanny takes over.
+    Raises the error of a worker that repeatedly fails to start.
     """
     failed = 0
     while True:
@@ -170,14 +171,14 @@ async def _watch(nanny: Callable[[], Nanny], reachable: Callable[[], Awaitable[b
             if failed == _STARTS:
                 raise
         finally:
-            with suppress(Exception):  # it may be gone already; what matters is that none is left
+            with suppress(Exception):  # it may be gone already
                 await one.close(timeout=2)
         if not await reachable():
             return
 
 
 def environments(device: str | None) -> list[dict[str, str]]:
-    """The environment of each worker of this machine: one for each GPU that may be used, or one without any."""
+    """The environment of each worker on this machine: one for each GPU that may be used, or one for the CPU."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if device is not None and not device.startswith("cuda"):
         cards = []

@@ -1,6 +1,6 @@
-"""What crosses between processes, as plain values: numbers, text, lists, dicts and bytes. No pickle, no tensor.
+"""Converts what crosses between processes to plain values (numbers, text, lists, dicts, bytes): no pickle, no tensor.
 
-A task goes in; events and one outcome come back: an artifact as its pixels and its recipe, or an error in its parts.
+A task goes in; events and one outcome come back: an artifact as its pixels and recipe, or an error in its parts.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Message = dict[str, Any]
 
 
 PROTOCOL = 2
-"""Goes up when what crosses changes; programs and sessions of different numbers refuse each other."""
+"""Increased when the messages change. Programs and sessions with different numbers refuse each other."""
 
 
 @cache
 def machine() -> str:
-    """What this process can only share with others that read the same disk: this boot of the machine, and its root.
+    """Identifies processes that see the same disk: by host name, this boot of the machine, and the root folder.
 
-    Two containers or machines may well have one host name, but not one root folder.
+    Two containers or machines may have the same host name, but not the same root folder.
     """
     root = os.stat("/")  # noqa: PTH116
     try:
@@ -50,9 +50,9 @@ def machine() -> str:
 
 
 def task_out(task: Task) -> Message:
-    """A task for the journey. What was checked here stays here: the worker checks against its own disk.
+    """A task as a message. The result of the check is not sent: the worker checks against its own disk.
 
-    Files that the recipe names go along as absolute paths with what they hold. Raises what `named_files` raises.
+    Files that the recipe names are sent as absolute paths with their digests. Raises what `named_files` raises.
     """
     here = task.checked is None or task.checked.directory is not None
     files = named_files(task.request, task.checked.spec if task.checked else None) if here else {}
@@ -75,9 +75,9 @@ def task_out(task: Task) -> Message:
 
 
 def task_in(message: Message) -> Task:
-    """The task again, to be checked where it will run. Folders mean something on their own machine only.
+    """The task of a message, to be checked where it will run. Folders are dropped on another machine.
 
-    Raises BadRequest for a file that is not the same here.
+    Raises BadRequest for a file that is missing or different here.
     """
     here = message["machine"] == machine()
     folder = message["folder"] if here else None
@@ -95,35 +95,35 @@ def task_in(message: Message) -> Task:
 
 
 def _files_in(files: Message) -> Iterator[tuple[str, Path]]:
-    """The files that a recipe names, where they are the same here; a LoRA's bare name is looked up later."""
+    """The files that a recipe names and that have the same content here. A LoRA's bare name is looked up later."""
     for name, (path, held) in files.items():
         file = Path(path)
         if file.is_file() and content_digest(file) == held:
             yield name, file
         elif Path(name).is_absolute():
-            seen = "holds something else" if file.is_file() else "is not there"
+            seen = "has other content" if file.is_file() else "does not exist"
             raise BadRequest(
                 f"{path} {seen} on the worker's machine", mend="Copy the file to the same place there.", path=path
             )
 
 
 def request_in(text: str) -> Request:
-    """A request again, from its JSON."""
+    """A request from its JSON."""
     return Request(**json.loads(text))
 
 
 def event_out(event: Event) -> Message:
-    """An event without what is not set."""
+    """An event as a message, without fields that are not set."""
     return {name: value for name, value in vars(event).items() if value is not None and value != ""}
 
 
 def event_in(message: Message) -> Event:
-    """The event again."""
+    """The event of a message."""
     return Event(**message)
 
 
 def outcome_out(outcome: Artifact | ZImageError) -> Message:
-    """An artifact as raw pixels (encoding a PNG is left to whoever wants one), or an error."""
+    """An artifact with raw pixels (a client encodes the PNG if it needs one), or an error."""
     if isinstance(outcome, ZImageError):
         return error_out(outcome)
     return {
@@ -135,7 +135,7 @@ def outcome_out(outcome: Artifact | ZImageError) -> Message:
 
 
 def outcome_in(message: Message) -> Artifact | ZImageError:
-    """The artifact or the error again."""
+    """The artifact or error of a message."""
     if "error" in message:
         return error_in(message)
     request, trace = request_in(message["request"]), Trace(**json.loads(message["trace"]))
@@ -145,7 +145,7 @@ def outcome_in(message: Message) -> Artifact | ZImageError:
 
 
 def error_out(error: ZImageError) -> Message:
-    """An error in its parts; facts that are no plain values (paths) become text. A user's own class is told as ours."""
+    """An error in its parts. Facts that are not plain values (paths) become text, a user's subclass its base class."""
     facts = {printable(name): _plain(value) for name, value in error.facts.items()}
     name = next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == errors.__name__)
     return {"error": name, "seen": error.seen, "words": [error.expected, error.mend], "facts": facts}
@@ -163,7 +163,7 @@ def _plain(value: Any) -> Any:
 
 
 def error_in(message: Message) -> ZImageError:
-    """The error again, of its own class."""
+    """The error of a message, with its class."""
     cls = _classes().get(message["error"], JobFailed)
     expected, mend = message["words"]
     return cls(message["seen"], expected=expected, mend=mend, **message["facts"])
