@@ -115,7 +115,7 @@ def test_a_named_card_gets_its_plan(text: str, gigabytes: float, plan: str) -> N
 def test_a_card_sold_in_two_sizes_has_to_say_which() -> None:
     with pytest.raises(BadRequest, match=r"8GB or 16GB.*RTX 4060 Ti 16GB"):
         cards.parse_card("RTX 4060 Ti")
-    with pytest.raises(BadRequest, match=r"not a card that is known.*12GB"):
+    with pytest.raises(BadRequest, match=r"unknown card.*12GB"):
         cards.parse_card("Voodoo 5")
 
 

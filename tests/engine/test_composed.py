@@ -103,7 +103,7 @@ def _warned_about(session: Session, caplog: pytest.LogCaptureFixture) -> None:
     base = Request(prompt="a red boat", seed=1, model="nano", steps=2)
     with caplog.at_level(logging.WARNING, "zimage_kit"):
         wrong = session.run(base.then(text, refine))
-    told = "text_overlay comes before refine, which will change what it put on: put it last"
+    told = "text_overlay comes before refine, which will change what it drew: put it last"
     assert told in wrong.trace.notes
     assert told in caplog.text
     caplog.clear()

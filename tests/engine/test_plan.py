@@ -53,7 +53,7 @@ def test_memory_caps_what_a_model_may_take_and_names_both_numbers() -> None:
     whole = plan(CUDA, parameters, (1024, 1024))
     assert whole.weight_bytes == 2 * sum(parameters.values())
     assert 22e9 < whole.peak_bytes < 24e9, "stock diffusers' peak is 23.3 GB"
-    with pytest.raises(OutOfMemory, match=r"needs 23\.1 GB in bfloat16 for 1024x1024, and memory=8GB"):
+    with pytest.raises(OutOfMemory, match=r"needs 23\.1 GB in bfloat16 for 1024x1024, but memory=8GB"):
         plan(CUDA, parameters, (1024, 1024), Settings(memory="8GB"))
     assert plan(CUDA, parameters, (1024, 1024), Settings(memory="24GB")) == whole
 

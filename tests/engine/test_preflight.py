@@ -17,7 +17,7 @@ from zimage_kit.models.spec import SPECS
 
 BAD = {
     "size that is no multiple of 16": ({"width": 250}, "Use 240 or 256."),
-    "size over the model's limit": ({"width": 1024, "height": 1024}, "nano draws up to 512 pixels a side. Draw it in"),
+    "size over the model's limit": ({"width": 1024, "height": 1024}, "nano draws up to 512 pixels a side. Draw it at"),
     "no steps": ({"steps": 0}, "expected 1 to 200"),
     "unknown model": ({"model": "trubo"}, "Did you mean turbo?"),
     "missing model": ({"model": "turbo"}, "Run: zimage models download turbo"),

@@ -176,7 +176,7 @@ def test_a_recipe_with_stages_comes_back_from_its_png(session: Session, base: Re
 
 @pytest.mark.parametrize(("how", "seen"), [("none", "returned NoneType"), ("mode", "returned a picture of mode L")])
 def test_a_stage_that_returns_no_rgb_picture_is_named(session: Session, base: Request, how: str, seen: str) -> None:
-    with pytest.raises(ExtensionProblem, match=f"stage test_bad {seen}; expected one of mode RGB"):
+    with pytest.raises(ExtensionProblem, match=f"stage test_bad {seen}; expected a picture of mode RGB"):
         session.run(base.but(seed=107).then(Bad(how=how)))
 
 

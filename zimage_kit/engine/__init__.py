@@ -1,1 +1,1 @@
-"""One process that draws: what is on the device, and the numerics. torch is imported here and nowhere above."""
+"""Drawing in one process: what is on the device, and the numerics. The rooms above do not import torch."""

@@ -1,6 +1,6 @@
-"""Graphics cards and what Z-Image-Turbo needs on them: names to gigabytes, gigabytes to a plan. Pure data, no torch.
+"""GPUs and how Z-Image-Turbo fits on them: from a card's name to its memory, from memory to a plan. No torch.
 
-The plans are estimates (weights counted, activations measured on one 141 GB card), not measurements on the cards named.
+The plans are estimates (weights counted, activations measured on one 141 GB card), not measurements on each card.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..errors import BadRequest
 
 @dataclass(frozen=True)
 class Card:
-    """A graphics card: its name, memory in GB (as sold), and whether it computes in bfloat16 (None: not known)."""
+    """A graphics card: its name, memory in GB (as sold), and whether it computes in bfloat16 (None: unknown)."""
 
     name: str
     gigabytes: float
@@ -22,7 +22,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Plan:
-    """How Z-Image-Turbo fits at 1024x1024: `needs` is the GPU memory it takes in GB, as text, estimated."""
+    """How Z-Image-Turbo fits at 1024x1024 on `at_least` GB. `needs`: the estimated GPU memory in GB, as text."""
 
     at_least: float
     title: str
@@ -39,10 +39,10 @@ PLANS = (
     Plan(11, "8-bit transformer", "the transformer in 8 bits; the text encoder in RAM between prompts", "8-9 GB"),
     Plan(7.5, "4-bit or streamed", "the transformer in 4 bits, or streamed in blocks; tiled decoding", "6-7 GB"),
     Plan(5.5, "4-bit and streamed", "768x768 to 1024x1024, 4 bits, the encoder streamed, tiled decoding", "5 GB"),
-    Plan(0, "too small", "Z-Image-Turbo does not fit; nano runs on the processor", "more than there is", runs=False),
+    Plan(0, "too small", "Z-Image-Turbo does not fit; nano runs on the CPU", "more than there is", runs=False),
 )
 
-# GB as sold. Where a card was sold in several sizes the name must say which.
+# GB as sold. For a card sold in several sizes, the user must give the size.
 _SOLD: dict[str, tuple[float, ...]] = {
     "gtx 1060": (3, 6), "gtx 1070": (8,), "gtx 1080": (8,), "gtx 1080 ti": (11,),
     "gtx 1650": (4,), "gtx 1660": (6,), "gtx 1660 super": (6,), "gtx 1660 ti": (6,),
@@ -71,7 +71,7 @@ def parse_card(text: str) -> Card:
     sold = _SOLD.get(name)
     if size is None and sold is None:
         raise BadRequest(
-            f"card={text!r}: not a card that is known here",
+            f"card={text!r}: unknown card",
             mend='Give its memory too, as in --card "RTX 3060 12GB" or --card 12GB.',
         )
     if size is None and sold is not None and len(sold) > 1:
@@ -83,18 +83,18 @@ def parse_card(text: str) -> Card:
 
 
 def plan_for(gigabytes: float) -> Plan:
-    """The plan for a card with so much memory: the first of `PLANS` that fits."""
+    """The plan for a card with this much memory (GB): the first of `PLANS` that fits."""
     return next(plan for plan in PLANS if gigabytes >= plan.at_least)
 
 
 def advise(card: Card) -> list[str]:
-    """What to expect of a card, in sentences. Estimates, and marked so."""
+    """What to expect of a card, as sentences; estimates are marked as such."""
     plan = plan_for(card.gigabytes)
     lines = [f"{card.name}, {card.gigabytes:g} GB: {plan.title} (estimate): {plan.how}; takes {plan.needs}."]
     if plan.runs and plan.at_least < 11:
-        lines.append("Leave other programs that use the card closed, and make one picture at a time.")
+        lines.append("Close other programs that use the card, and make one picture at a time.")
     if plan.runs and card.gigabytes < 15:
-        lines.append("At least 32 GB of RAM, since what is not on the card waits there (estimate).")
+        lines.append("At least 32 GB of RAM, for what does not fit on the card (estimate).")
     if card.bfloat16 is False:
         lines.append(
             "This generation has no bfloat16: half precision (fp16) overflows in this model and gives black "
@@ -106,7 +106,7 @@ def advise(card: Card) -> list[str]:
 
 
 def _normal(text: str) -> str:
-    """`NVIDIA GeForce RTX 4070 TI S` -> `rtx 4070 ti super`; numbers alone get their family."""
+    """`NVIDIA GeForce RTX 4070 TI S` -> `rtx 4070 ti super`; a bare number gets its family (gtx, rtx)."""
     words = re.sub(r"nvidia|geforce|tesla|laptop|gpu|desktop", " ", text.lower())
     words = re.sub(r"(\d{4})\s*(ti)?\s*(super|s|d)?\b", r"\1 \2 \3", words.replace("-", " "))
     words = re.sub(r"\bs$", "super", " ".join(words.split()))

@@ -1,7 +1,7 @@
-"""ControlNets beside the resident transformer: loaded once, kept as long as the model is, acting on chosen steps only.
+"""ControlNets: loaded once, kept beside the transformer, acting on chosen steps only.
 
-diffusers lets a ControlNet share the transformer's embedders and refiners, so the two live on one device as one unit:
-moving the ControlNet alone would drag half of the transformer along.
+In diffusers a ControlNet shares the transformer's embedders and refiners, so both stay on one device: moving the
+ControlNet alone would move half of the transformer.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ CONFIG, NAME = "config.json", "controlnet"
 
 
 class ControlNets:
-    """The ControlNet of one resident pipeline (`pipe` is diffusers'): at most one, the one asked for last."""
+    """The ControlNet of one resident pipeline (`pipe` is diffusers'): at most one, the last one used."""
 
     def __init__(self, pipe: Any, plan: Plan, residency: Residency) -> None:
         self._pipe, self._device, self._dtype = pipe, plan.device, getattr(torch, plan.dtype)
         self._residency = residency
 
     def load(self, control: ControlNetInput, steps: int) -> tuple[Any, str]:
-        """The network of this control, and a sentence about it for the trace; another one goes first.
+        """Return the control's network and a sentence about it for the trace. Unloads another one first.
 
-        Raises BadRequest for a file that is no ControlNet, or is one for another model.
+        Raises BadRequest for a file that is not a ControlNet, or is one for another model.
         """
         file = weights_file(control.weights)
         digest = content_digest(file)
@@ -56,14 +56,14 @@ class ControlNets:
         return network, f"ControlNet {file.name}: scale {control.scale:g} on {when}; {about}"
 
     def condition(self, control: ControlNetInput, steps: int, network: Any) -> ControlCondition:
-        """The control as a condition of the denoising, by a network that `load` gave."""
+        """The control as a condition for `denoise`; `network` comes from `load`."""
         return ControlCondition(network, self._hint(control.picture, network), control.scale, control.acts_on(steps))
 
     def _hint(self, picture: Image.Image, network: Any) -> torch.Tensor:
-        """The control picture as the network reads it, [1, control_in_dim, 1, height / 8, width / 8]."""
+        """The control picture as the network's input, [1, control_in_dim, 1, height / 8, width / 8]."""
         vae = self._pipe.vae
         pixels = self._pipe.image_processor.preprocess(picture, height=picture.height, width=picture.width)
-        # in diffusers' memory layout, since convolutions round differently in another one
+        # in diffusers' memory layout: convolutions round differently in another one
         hint = encode(vae, pixels.contiguous().to(vae.device, vae.dtype)).unsqueeze(2)
         missing = network.config.control_in_dim - hint.shape[1]
         if not missing:
@@ -72,7 +72,7 @@ class ControlNets:
         return torch.cat([hint, zeros], dim=1)
 
     def _load(self, file: Path) -> tuple[Any, str]:
-        """The network with its weights, on the device, not yet joined to the transformer; and what was read off it."""
+        """The network on the device, not yet joined to the transformer, and a sentence about its layout."""
         transformer = self._pipe.transformer.config
         config, about = configuration(file, transformer.n_layers)
         if config["dim"] != transformer.dim or max(config["control_layers_places"]) >= transformer.n_layers:
@@ -89,7 +89,7 @@ class ControlNets:
                 f"control_layers.{number}.": place for place, number in enumerate(_numbers(names, "control_layers"))
             }
             state = {}
-            for name in names:  # a file may call its layers by the transformer's: 0, 10, 20
+            for name in names:  # a file may number its control layers as the transformer's: 0, 10, 20
                 part = ".".join(name.split(".")[:2]) + "."
                 ours = name.replace(part, f"control_layers.{place_of[part]}.", 1) if part in place_of else name
                 state[ours] = weights.get_tensor(name).to(self._dtype)
@@ -97,17 +97,19 @@ class ControlNets:
             network.load_state_dict(state, assign=True)
         except RuntimeError as error:
             problem = " ".join(str(error).split())[:300]
-            raise BadRequest(f"ControlNet {file} has other weights than its layout needs ({problem})") from None
+            raise BadRequest(
+                f"ControlNet {file} has weights that do not fit its layout ({problem})", mend="Download it again."
+            ) from None
         return network.eval().requires_grad_(False).to(self._device), about
 
 
 def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:
-    """ZImageControlNetModel's arguments for a file, and in words where they come from; the network is never asked.
+    """ZImageControlNetModel's arguments for a file, and a few words on where they come from. Uses no network access.
 
-    They stand in a config.json beside it, or else are read off the names and shapes of the weights: version 1.0 has six
-    control layers and plain refiners, 2.1 fifteen and refiners of its own, its lite variant three. Which of the
-    transformer's `layers` they belong to is in the names, or else they are spread evenly, as in all of the authors'
-    published configurations. Raises BadRequest for a file of another kind.
+    They come from a config.json beside the file, else from the names and shapes of its weights: version 1.0 has six
+    control layers and plain refiners; 2.1 has fifteen and its own refiners; its lite variant has three. The names say
+    which of the transformer's `layers` they belong to; otherwise they are spread evenly, as in all configurations that
+    the authors published. Raises BadRequest for a file of another kind.
     """
     beside = file.parent / CONFIG
     if beside.is_file():
@@ -118,7 +120,7 @@ def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:
     embedder = shapes.get("control_all_x_embedder.2-1.weight")
     numbers = _numbers(shapes, "control_layers")
     if embedder is None or not numbers:
-        raise BadRequest(f"{file} is no Z-Image ControlNet", expected="weights named control_layers.…")
+        raise BadRequest(f"{file} is not a Z-Image ControlNet", expected="weights named control_layers.…")
     dim, width = embedder
     if len(numbers) > layers:
         raise BadRequest(f"{file} has {len(numbers)} control layers", expected=f"at most the model's {layers}")
@@ -141,7 +143,7 @@ def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:
 
 
 def _shapes(file: Path) -> dict[str, list[int]]:
-    """Name and shape of every tensor, from the header."""
+    """The name and shape of every tensor, from the file's header."""
     try:
         with safe_open(file, framework="pt") as weights:
             return {key: list(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118  no dict

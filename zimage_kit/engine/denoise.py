@@ -1,7 +1,7 @@
-"""From noise to latents: the schedule, the first latents, and the loop with one evaluation of the transformer a step.
+"""Denoising: the schedule, the first latents, and the loop that evaluates the transformer once per step.
 
 Bit-equal to diffusers' ZImagePipeline, its img2img and its ControlNet pipeline (diffusers 0.42). Latents are the
-scheduler's, float32 [1, 16, height / 8, width / 8]; a sigma is a noise level, 1 noise and 0 picture.
+scheduler's, float32 [1, 16, height / 8, width / 8]; a sigma is a noise level: 1 is noise, 0 the picture.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ Embedding = list[Tensor]
 """The text encoder's output for one prompt, as the transformer takes it: a list of one tensor [tokens, width]."""
 
 Samples = Mapping[int, Tensor]
-"""What a ControlNet adds to the transformer's hidden states: number of a block -> tensor."""
+"""What a ControlNet adds to the transformer's hidden states: block number -> tensor."""
 
 
 def schedule(steps: int, strength: float = 1.0) -> list[float]:
-    """Noise levels before the scheduler's shift: `strength` (0, 1] down to strength / steps, in equal steps.
+    """Noise levels before the scheduler's shift: from `strength`, in (0, 1], down to strength / steps, equally spaced.
 
-    Each is one evaluation of the model. At strength 1 these are diffusers 0.42's own defaults, in its float32
-    arithmetic; earlier versions end at 0, where the last evaluation is lost (huggingface/diffusers #13730). What
-    diffusers' img2img runs at strength k/n of n steps is schedule(k, k/n); here every strength is exact.
+    The model is evaluated once at each. At strength 1 these are diffusers 0.42's own defaults, in its float32
+    arithmetic; earlier versions end at 0, which wastes the last evaluation (huggingface/diffusers #13730). diffusers'
+    img2img at strength k/n of n steps is schedule(k, k/n); here every strength is exact.
     """
     return torch.linspace(strength, strength / steps, steps).tolist()
 
 
 def set_schedule(scheduler: Any, levels: list[float], tokens: int, device: torch.device) -> None:
-    """Give the scheduler its noise levels. `tokens`: of the picture, 16x16 pixels each, for a resolution's shift.
+    """Set the scheduler's noise levels. `tokens`: the picture's count of 16x16 patches, for a dynamic shift.
 
-    The shift is linear in the tokens between two sizes (Flux); schedulers without dynamic shifting ignore it.
+    The shift is linear in the tokens between two sizes (diffusers' `calculate_shift`, from Flux); schedulers without
+    dynamic shifting ignore it.
     """
     config = scheduler.config
     low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
@@ -44,13 +45,13 @@ def set_schedule(scheduler: Any, levels: list[float], tokens: int, device: torch
 
 
 def noise(seed: int, height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """The first latents, for a picture of so many pixels. Drawn on the CPU: the same on every device."""
+    """The first latents for a picture of this size in pixels. Drawn on the CPU, so the same on every device."""
     generator = torch.Generator("cpu").manual_seed(seed)
     return torch.randn((1, channels, height // 8, width // 8), generator=generator, dtype=torch.float32).to(device)
 
 
 def noised(scheduler: Any, vae: Any, pixels: Tensor, seed: int, dtype: torch.dtype) -> Tensor:
-    """The latents of a picture with as much noise as the scheduler's first level has, in the given dtype.
+    """A picture's latents with noise at the scheduler's first level, in the given dtype.
 
     `pixels` [1, 3, height, width] in -1 … 1 on the VAE's device. One generator draws the VAE's sample, then the noise.
     """
@@ -62,7 +63,7 @@ def noised(scheduler: Any, vae: Any, pixels: Tensor, seed: int, dtype: torch.dty
 
 
 def encode(vae: Any, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """The scheduler's latents of pixels in -1 … 1: a sample of the VAE's distribution, or its mode."""
+    """The scheduler's latents of pixels in -1 … 1: a sample of the VAE's distribution; without generator its mode."""
     found = vae.encode(pixels).latent_dist
     latents = found.mode() if generator is None else found.sample(generator)
     scaled: Tensor = (latents - vae.config.shift_factor) * vae.config.scaling_factor
@@ -73,8 +74,8 @@ def encode(vae: Any, pixels: Tensor, generator: torch.Generator | None = None) -
 class ControlCondition:
     """A ControlNet that acts with strength `scale` on the steps (from 0) in `steps`.
 
-    `hint` [1, width, 1, height / 8, width / 8]: the control picture's latents, padded with zeros to the width that the
-    network reads.
+    `hint` [1, channels, 1, height / 8, width / 8]: the control picture's latents, padded with zeros to the network's
+    input channels.
     """
 
     network: Any
@@ -86,7 +87,7 @@ class ControlCondition:
         """What it adds in this step; None where it does not act."""
         if step not in self.steps:
             return None
-        # not repeated for one: a copy has another memory layout, and products round differently in it
+        # no copy for one picture: it has another memory layout, in which matrix products round differently
         hint = self.hint if len(latents) == 1 else self.hint.repeat(len(latents), 1, 1, 1, 1)
         found: Samples = self.network(latents, time, prompts, hint, conditioning_scale=self.scale)
         return found
@@ -102,10 +103,10 @@ def denoise(
     after_step: Callable[[int, Tensor], None],
     conditions: Sequence[ControlCondition] = (),
 ) -> Tensor:
-    """Denoise `latents` along the scheduler's levels; returns the last ones.
+    """Denoise `latents` along the scheduler's levels; return the final latents.
 
-    With `guidance` > 0 the model is also asked for `negative`, and the prediction is moved away from it: Z-Image's
-    cond + guidance * (cond - uncond). `after_step` is given the step (from 0) and its latents, and may raise to stop.
+    With `guidance` > 0 the model is also evaluated for `negative`, and the prediction moved away from it: Z-Image's
+    cond + guidance * (cond - uncond). `after_step` gets the step (from 0) and its latents, and may raise to stop.
     """
     embeddings = prompt + negative if guidance > 0 and negative is not None else prompt
     copies = len(embeddings)
@@ -123,7 +124,7 @@ def denoise(
 
 
 def add(samples: Sequence[Samples | None]) -> Samples | None:
-    """What several ControlNets add together; None where none acts."""
+    """The sum of what several ControlNets add; None if none acts."""
     total: dict[int, Tensor] = {}
     for each in samples:
         for block, tensor in (each or {}).items():

@@ -1,4 +1,4 @@
-"""Event: what a job says while it runs. Plain values only, so that it crosses to another process as it is."""
+"""Event: what a job reports while it runs. Plain values only, so that it can cross to another process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 EventKind = Literal["queued", "loading", "step", "stage", "done", "failed", "cancelled"]
 LAST: frozenset[str] = frozenset({"done", "failed", "cancelled"})
-"""The kinds after which a job says nothing more."""
+"""The kinds that end a job: no event follows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,15 +17,15 @@ class Event:
 
     | kind | fields that are set |
     |---|---|
-    | queued | position: jobs that are ahead (0: next); message when there is more to say |
-    | loading | message; of a model bytes_done of bytes_total, measured in memory; seconds once it is loaded |
+    | queued | position: jobs ahead (0: next); message when there is more to say |
+    | loading | message; for a model bytes_done of bytes_total, measured in memory; seconds once it is loaded |
     | step | step (1 … steps), steps, sigma after it (1 noise, 0 picture), preview, seconds, drawing |
-    | stage | step (1 … steps) of the recipe's stages, message: its kind or what it says; seconds once it is done |
-    | done | seconds from begin to end; message: where a kept picture was saved |
+    | stage | step (1 … steps) of the recipe's stages; message: its kind or its progress; seconds once it is done |
+    | done | seconds from start to end; message: where a kept picture was saved |
     | failed, cancelled | message: one line |
 
-    `preview` is a small JPEG (at most 40 KB) of where the picture is heading, or None for a model without a
-    latent-to-RGB matrix. Of a step, `seconds` count from the job's beginning, and `drawing` from the first step's, so
+    `preview` is a small JPEG (at most 40 KB) of the predicted picture, or None for a model without a latent-to-RGB
+    matrix. For a step, `seconds` counts from the start of the job and `drawing` from the start of the first step, so
     without loading.
     """
 
@@ -44,4 +44,4 @@ class Event:
 
 
 Listen = Callable[[Event], None]
-"""Told of each event of a task but the last, in order, from the engine's thread."""
+"""Called with each event of a task except the last, in order, from the engine's thread."""

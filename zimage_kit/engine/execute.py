@@ -1,4 +1,4 @@
-"""execute: before* -> denoise -> after*, one loop for every engine, and the cache of pictures between stages."""
+"""Executes a task: stages' `before`, denoising, stages' `after`. Also the cache of pictures between stages."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _CACHE_BYTES = 256 << 20
 
 @dataclass
 class Runtime:
-    """What an engine offers to a running task: its pipeline (loaded on demand), cache, events and the way to stop.
+    """What an engine offers to a running task: its pipeline (loaded on demand), cache, events and cancellation.
 
-    `plan` says where the task's model is or will be; `planned` is the same where it is known already, else None;
-    `device` where the model is ("cpu" as long as torch is not there); `pipeline` takes the name of a model, or none for
-    the task's own; `hold` gives what `load()` made under a name, now or earlier, and keeps it on the device;
-    `check_cancelled` raises JobCancelled once somebody cancelled.
+    `plan` says where the task's model is or will be; `planned` returns the same if it is already known, else None.
+    `device` is where the model is ("cpu" until torch is imported). `pipeline` takes a model's name, or none for the
+    task's own. `hold` returns what `load()` made under a name, now or earlier, and keeps it on the device.
+    `check_cancelled` raises JobCancelled once the job is cancelled.
     """
 
     plan: Callable[[], Plan]
@@ -56,22 +56,22 @@ class Runtime:
 
 
 class PictureCache:
-    """The pictures between stages, least recently used first out, 256 MB of pixels by default."""
+    """A least-recently-used cache of the pictures between stages; 256 MiB of pixels by default."""
 
     def __init__(self, limit: int = _CACHE_BYTES) -> None:
         self._limit, self._bytes = limit, 0
         self._kept: OrderedDict[str, tuple[Image.Image, Trace]] = OrderedDict()
 
     def get(self, key: str) -> tuple[Image.Image, Trace] | None:
-        """The picture behind a recipe's prefix, and the trace of how it came about."""
+        """The picture and trace under this key, or None."""
         if key not in self._kept:
             return None
         self._kept.move_to_end(key)
         image, trace = self._kept[key]
-        return image.copy(), trace  # whoever gets it may paint on it
+        return image.copy(), trace  # the caller may draw on it
 
     def put(self, key: str, image: Image.Image, trace: Trace) -> None:
-        """Keep a picture; the longest unused ones make runtime."""
+        """Keep a picture. The least recently used ones are dropped beyond the limit."""
         if key in self._kept:
             self._bytes -= _size(self._kept.pop(key)[0])
         self._kept[key] = (image.copy(), trace)
@@ -80,7 +80,7 @@ class PictureCache:
             self._bytes -= _size(self._kept.popitem(last=False)[1][0])
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all pictures."""
         self._kept.clear()
         self._bytes = 0
 
@@ -94,7 +94,7 @@ def execute(task: Task, runtime: Runtime) -> Artifact:
     run = _Run(task, runtime)
     with runtime.parts.part("total", runtime.device):
         image, trace = run.made(task.checked) if task.checked is not None else run.applied()
-    chosen = task.checked.notes if task.checked is not None else ()  # of this request, wherever its picture is from
+    chosen = task.checked.notes if task.checked is not None else ()  # this request's, even if the picture is cached
     took = dict(runtime.parts.milliseconds)
     took["total"] += trace.milliseconds.get("total", 0.0)
     trace = trace.model_copy(
@@ -110,7 +110,7 @@ def execute(task: Task, runtime: Runtime) -> Artifact:
 
 
 def circumstances(plan: Plan | None) -> Identity:
-    """What pixels depend on beside the recipe and its files. None: of a process that has not looked for a device."""
+    """What pixels depend on beside the recipe and its files. `plan` None: no device has been chosen yet."""
     found = {} if plan is None else {"device": plan.device_class, "dtype": plan.dtype, "speed": plan.speed}
     return found | library_versions()
 
@@ -136,7 +136,7 @@ class _Run:
         self.stage = ""
 
     def applied(self) -> tuple[Image.Image, Trace]:
-        """The given picture with the stages that it does not have yet."""
+        """Apply the stages that the given picture does not have yet."""
         if self.task.picture is None:
             raise ValueError("a task needs a checked request or a picture")
         image, trace = self.task.picture, self.task.trace
@@ -145,7 +145,7 @@ class _Run:
         return image, trace.model_copy(update={"identity": self._applied_identity()})
 
     def _applied_identity(self) -> Identity:
-        """That of the picture, with the new stages; where they ran in other circumstances, those too."""
+        """The picture's identity with the new stages, and their circumstances where these differ."""
         now = circumstances(self.runtime.planned())
         then = self.task.trace.identity or {"source": self.task.request.source or "a picture"}
         found = dict(then)
@@ -164,7 +164,7 @@ class _Run:
         done, found = (0, None) if self.task.fresh else next(((n, hit) for n, hit in hits if hit), (0, None))
         if found:
             image, earlier = found
-            # times and memory of back then are not what this run took
+            # the earlier run's times and memory are not this run's
             trace = Trace(
                 **{**dict(earlier), "milliseconds": {}, "peak_bytes": {}, "step_milliseconds": (), "cached": True}
                 | {"created": Trace().created}
@@ -178,9 +178,9 @@ class _Run:
         return image, trace.model_copy(update={"identity": identities[-1]})
 
     def _identities(self, checked: Checked) -> list[Identity]:
-        """For each number of stages done, what the picture then depends on: those done, and those that condition."""
+        """For each number of stages done, the picture's identity: it depends on those, and on all that condition."""
         if checked.directory is None:
-            raise ValueError("checked for another machine's disk; preflight.check says so for this one")
+            raise ValueError("the request was checked for another machine; run preflight.check on this one")
         request = checked.request
         drawn = identity(
             request,
@@ -200,7 +200,7 @@ class _Run:
         return found
 
     def _drawn(self, checked: Checked) -> tuple[Image.Image, Trace]:
-        """Condition, then denoise."""
+        """Run every stage's `before`, then denoise."""
         call = _call(checked.request)
         for number, stage in enumerate(self.stages, 1):
             self.runtime.check_cancelled()
@@ -226,7 +226,7 @@ class _Run:
         return drawn.image, trace
 
     def _after(self, number: int, image: Image.Image, trace: Trace) -> tuple[Image.Image, Trace]:
-        """Stage `number` (from 1) on a copy of the picture, told and measured."""
+        """Run stage `number` (from 1) on a copy of the picture; report and measure it."""
         stage = self.stages[number - 1]
         self.runtime.check_cancelled()
         if not stage.transforms():
@@ -245,7 +245,7 @@ class _Run:
         return after, trace.model_copy(update=changes)
 
     def _draw_for_stage(self, call: Call, model: str | None = None) -> Image.Image:
-        """What a stage draws: with the recipe's model or another one, told and cancelled like any other drawing."""
+        """Draw for a stage, with the recipe's model or another one. Reports steps and can be cancelled."""
         pipeline = self.runtime.pipeline(model)
         self.models[pipeline.spec.name] = pipeline.fingerprint
         drawn = pipeline.draw(call, self.runtime.parts, self._on_step)
@@ -266,16 +266,16 @@ def _call(request: Request) -> Call:
     names = ("prompt", "negative_prompt", "width", "height", "steps", "guidance", "seed", "loras")
     values = {name: getattr(request, name) for name in names}
     if None in values.values():
-        raise ValueError("the request is not resolved; preflight.check does that")
+        raise ValueError("the request is not resolved; preflight.check resolves it")
     return Call(**values)
 
 
 def _picture(result: Any, image: Image.Image, stage: Stage) -> Image.Image:
-    """What a stage returned for `image`, once it is a picture of the same mode. Raises ExtensionProblem."""
+    """Check that a stage returned a picture of `image`'s mode. Raises ExtensionProblem."""
     from PIL import Image
 
     if not isinstance(result, Image.Image) or result.mode != image.mode:
         seen = f"a picture of mode {result.mode}" if isinstance(result, Image.Image) else type(result).__name__
-        expected = f"one of mode {image.mode}, as it was given"
-        raise ExtensionProblem(f"stage {stage.kind} returned {seen}", expected=expected, mend="Mend its `after`.")
+        expected = f"a picture of mode {image.mode}, like its input"
+        raise ExtensionProblem(f"stage {stage.kind} returned {seen}", expected=expected, mend="Fix its `after`.")
     return result

@@ -1,4 +1,4 @@
-"""NVIDIA cards as the driver sees them, through NVML: memory, heat, who holds it. Needs no torch, starts no CUDA."""
+"""NVIDIA GPUs through NVML: memory, temperature, and the processes that use them. No torch, no CUDA context."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psutil
 
 @dataclass(frozen=True)
 class Holder:
-    """A process with memory on a card: its id, its command, bytes (0 where the driver does not tell)."""
+    """A process with memory on a GPU: its id, its command, bytes (0 where the driver does not report them)."""
 
     pid: int
     command: str
@@ -22,9 +22,9 @@ class Holder:
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card; memory in bytes, `temperature` in degrees Celsius, `power` in watts, None where it does not tell.
+    """One GPU. Memory in bytes; `temperature` in degrees Celsius and `power` in watts, None where not reported.
 
-    `bfloat16`: its generation (Ampere and later) computes in it. `host`: the machine that it is in.
+    `bfloat16`: whether its generation (Ampere and later) computes in it. `host`: its machine's name.
     """
 
     index: int
@@ -40,9 +40,9 @@ class Gpu:
 
 
 def list_gpus() -> tuple[list[Gpu], str]:
-    """The cards, and why there are none if there are none. Never raises."""
+    """The GPUs, and the reason if there are none. Never raises."""
     if importlib.util.find_spec("pynvml") is None:
-        return [], "not looked for: the package nvidia-ml-py is missing"
+        return [], "unknown: the package nvidia-ml-py is missing"
     import pynvml
 
     try:
@@ -53,7 +53,7 @@ def list_gpus() -> tuple[list[Gpu], str]:
         driver = str(pynvml.nvmlSystemGetDriverVersion())
         found = [_gpu(pynvml, index, driver) for index in range(pynvml.nvmlDeviceGetCount())]
     except pynvml.NVMLError as error:
-        return [], f"the driver answers, but not about its cards ({error})"
+        return [], f"the driver cannot list its cards ({error})"
     finally:
         pynvml.nvmlShutdown()
     return found, "" if found else "the driver lists none"
@@ -63,8 +63,8 @@ def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     major, _ = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    running = _told(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
-    power = _told(nvml, lambda: nvml.nvmlDeviceGetPowerUsage(handle))  # milliwatts
+    running = _query(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
+    power = _query(nvml, lambda: nvml.nvmlDeviceGetPowerUsage(handle))  # milliwatts
     return Gpu(
         index,
         str(nvml.nvmlDeviceGetName(handle)),
@@ -73,14 +73,14 @@ def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
         memory.used,
         major >= 8,
         holders=tuple(Holder(p.pid, _command(p.pid), p.usedGpuMemory or 0) for p in running),
-        temperature=_told(nvml, lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+        temperature=_query(nvml, lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
         power=None if power is None else round(power / 1e3, 1),
         host=platform.node(),
     )
 
 
-def _told(nvml: Any, ask: Callable[[], Any]) -> Any:
-    """The answer, or None: some cards and drivers keep some things to themselves."""
+def _query(nvml: Any, ask: Callable[[], Any]) -> Any:
+    """The answer, or None: some cards and drivers do not report everything."""
     try:
         return ask()
     except nvml.NVMLError:
@@ -88,7 +88,7 @@ def _told(nvml: Any, ask: Callable[[], Any]) -> Any:
 
 
 def _command(pid: int) -> str:
-    """What a process is, in a few words: `python -m ipykernel_launcher`."""
+    """The start of a process's command line: `python -m ipykernel_launcher`."""
     try:
         words = psutil.Process(pid).cmdline()
     except psutil.Error:

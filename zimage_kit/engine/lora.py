@@ -1,4 +1,4 @@
-"""LoRAs on the resident transformer: found by name, loaded once, weighted for each call; what does not fit is told."""
+"""LoRAs on the resident transformer: loaded once, weighted for each call; layers that do not fit are reported."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _ENDING = ".safetensors"
 
 
 class Loras:
-    """The LoRAs of one resident pipeline (`pipe` is diffusers', `spec` the model's), each an adapter that stays."""
+    """The LoRAs of one resident pipeline (`pipe` is diffusers', `spec` the model's), each kept as an adapter."""
 
     def __init__(self, pipe: Any, spec: ModelSpec, residency: Residency) -> None:
         self._pipe, self._spec, self._residency = pipe, spec, residency
 
     def apply(self, loras: Sequence[Lora], free: Callable[[], int]) -> list[str]:
-        """Make exactly these LoRAs act on the transformer; returns a sentence about each for the trace.
+        """Make exactly these LoRAs act on the transformer; return a sentence about each for the trace.
 
-        Weights are set on adapters beside the base weights (fusing them in would leave rounding behind), so without
-        LoRAs the model is the base model exactly. Adapters that were not used for longest go where `free()` bytes are
-        too few for another one. Raises BadRequest for a file of which no layer fits.
+        They stay adapters beside the base weights, so that without LoRAs the model is exactly the base model; fusing
+        and unfusing would leave rounding errors. If `free()` bytes are too few for another one, the least recently used
+        are unloaded. Raises BadRequest for a file of which no layer fits.
         """
         if not loras:
             if self._names():
@@ -61,11 +61,11 @@ class Loras:
         return [each.name for each in self._residency.entries if each.kind == "lora"]
 
     def _load(self, path: Path, name: str) -> tuple[int, list[str]]:
-        """How many layers of the file the transformer has, and the names of those that it has not."""
+        """Load a file. Returns how many of its layers the transformer has, and the names of those it lacks."""
         file = {"weight_name": path.name, "local_files_only": True}
         try:
-            state = self._pipe.lora_state_dict(str(path.parent), **file)  # with the conversions that diffusers knows
-        except Exception as error:  # whatever a damaged file or an unknown layout raises in there
+            state = self._pipe.lora_state_dict(str(path.parent), **file)  # with diffusers' conversions of other formats
+        except Exception as error:  # a damaged file or an unknown layout can raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise BadRequest(
                 f"lora {path} cannot be read ({reason})", mend="Is it a LoRA for Z-Image? Download it again."
@@ -79,18 +79,20 @@ class Loras:
                 path=str(path),
             )
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are what is wanted
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are intended
             try:
                 self._pipe.load_lora_weights(str(path.parent), adapter_name=name, **file)
-            except RuntimeError as error:  # sizes that differ
+            except RuntimeError as error:  # shapes that differ
                 self._pipe.delete_adapters(name)
                 reason = " ".join(str(error).split())[:300]
-                raise BadRequest(f"lora {path} fits no layer of this model ({reason})") from None
+                raise BadRequest(
+                    f"lora {path} fits no layer of this model ({reason})", mend="It was made for another model."
+                ) from None
         return len(layers & modules), sorted(layers - modules)
 
 
 def adapter_name(file: Path) -> str:
-    """A name for what the file holds, wherever it lies."""
+    """An adapter's name, from the file's content."""
     return f"lora_{content_digest(file)}"
 
 

@@ -1,4 +1,7 @@
-"""Device memory and time, part by part; and telling that memory ran out. torch is imported only when it is there."""
+"""Measures device memory and time, frees memory, and recognises out-of-memory errors.
+
+torch is imported only for a GPU, or where it is imported already.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from ..errors import OutOfMemory, printable
 
 
 class Profiler:
-    """Milliseconds and peak bytes of the named parts of one job, in the order in which they ran."""
+    """Milliseconds and peak bytes of the named parts of one job, in the order in which they ended."""
 
     def __init__(self) -> None:
         self.milliseconds: dict[str, float] = {}
@@ -28,9 +31,9 @@ class Profiler:
 
     @contextmanager
     def part(self, name: str, device: Callable[[], str]) -> Iterator[None]:
-        """Measure what runs inside; waits for the device at both ends (which may become known only inside).
+        """Measure what runs inside; waits for the device at both ends (`device` may be known only at the end).
 
-        Profiler may lie in parts: the outer one's peak is at least that of the inner ones.
+        Parts may be nested; an outer part's peak is at least that of its inner ones.
         """
         name, inner = self._inside + name, len(self._peaks)
         reset_peak(device())
@@ -45,7 +48,7 @@ class Profiler:
 
     @contextmanager
     def inside(self, name: str) -> Iterator[None]:
-        """Profiler that are measured in here are called `name: …`."""
+        """Prefix the names of parts measured inside with `name: `."""
         before, self._inside = self._inside, f"{self._inside}{name}: "
         try:
             yield
@@ -54,7 +57,7 @@ class Profiler:
 
 
 def synchronize(device: str) -> None:
-    """Wait until a GPU has done what was asked of it."""
+    """Wait until a GPU has finished its queued work."""
     if device.startswith("cuda"):
         import torch
 
@@ -66,7 +69,7 @@ def synchronize(device: str) -> None:
 
 
 def reset_peak(device: str) -> None:
-    """Begin a new peak on CUDA; a process's own high-water mark cannot be reset."""
+    """Reset the peak on CUDA; a process's high-water mark, used elsewhere, cannot be reset."""
     if device.startswith("cuda"):
         import torch
 
@@ -100,44 +103,44 @@ def allocated(device: str) -> int:
 
 
 def free_memory(device: str) -> int:
-    """Bytes that can still be had: of a GPU's memory, with what torch has set aside there, else of the machine's."""
+    """Bytes that can still be allocated: on CUDA including torch's own reserve, else the machine's available memory."""
     if device.startswith("cuda"):
         import torch
 
-        set_aside = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0] + set_aside)
+        reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + reserve)
     return int(psutil.virtual_memory().available)
 
 
 @contextmanager
-def growth(device: str, told: Callable[[int], None], seconds: float = 0.25) -> Iterator[None]:
-    """Tell every `seconds`, from a thread of its own, how many bytes have come into memory since; it never goes back.
+def growth(device: str, report: Callable[[int], None], seconds: float = 0.25) -> Iterator[None]:
+    """Report every `seconds`, from another thread, by how many bytes memory use has grown; the number never falls.
 
-    On a GPU, where weights pass through the host's memory, half of a byte counts there and the other half on the GPU.
+    On a GPU, where weights pass through host memory first, each byte counts half there and half on the GPU.
     """
-    process, over = psutil.Process(), threading.Event()
+    process, ended = psutil.Process(), threading.Event()
     begin, began = process.memory_info().rss, allocated(device)
 
     def watch() -> None:
         host = most = 0
-        while not over.wait(seconds):
+        while not ended.wait(seconds):
             host = max(host, process.memory_info().rss - begin)
             now = host if device == "cpu" else (host + allocated(device) - began) // 2
             if now > most:
                 most = now
-                told(most)
+                report(most)
 
     thread = threading.Thread(target=watch, name="zimage-growth", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        ended.set()
         thread.join()
 
 
 def device_fault(device: str) -> str:
-    """Why a GPU cannot be used any more by this process, or "": after a CUDA error that sticks every call fails."""
+    """Why this process cannot use a GPU any more, or "". After some CUDA errors every further call fails."""
     try:
         synchronize(device)
     except Exception as error:
@@ -146,11 +149,11 @@ def device_fault(device: str) -> str:
 
 
 def release(device: str) -> None:
-    """Give freed memory back to the system."""
+    """Return freed memory to the system."""
     gc.collect()
     if sys.platform == "linux":
-        # glibc keeps what was freed for later, which would be most of a model on a CPU
-        with suppress(AttributeError):  # another C library, which has its own ways
+        # glibc keeps freed memory for reuse; on a CPU that is most of a model
+        with suppress(AttributeError):  # another C library has no malloc_trim
             ctypes.CDLL(None).malloc_trim(0)
     if "torch" not in sys.modules:
         return
@@ -165,11 +168,11 @@ def release(device: str) -> None:
 _MEMORY_RAN_OUT = re.compile(
     r"allocat\w* memory|DefaultCPUAllocator|not enough memory|out of memory|CU\w+_STATUS_ALLOC_FAILED", re.IGNORECASE
 )
-"""Words of torch's allocators, CUDA, MPS, cuBLAS and cuDNN, of which not all raise OutOfMemoryError."""
+"""Messages of torch's allocators, CUDA, MPS, cuBLAS and cuDNN; not all of them raise OutOfMemoryError."""
 
 
 def out_of_memory(error: BaseException, device: str, request: str) -> OutOfMemory | None:
-    """Our error if this one means that memory ran out, else None. `request` says for what, in a few words."""
+    """Our OutOfMemory if this error means that memory ran out, else None. `request` says for what, in a few words."""
     if not _means_out_of_memory(error):
         return None
     facts: dict[str, Any] = {"device": device}
@@ -180,7 +183,7 @@ def out_of_memory(error: BaseException, device: str, request: str) -> OutOfMemor
     free = f" ({facts['free_bytes'] / 1e9:.1f} GB free)" if "free_bytes" in facts else ""
     return OutOfMemory(
         f"{device} ran out of memory{free} for {request}",
-        mend="Take a smaller size or close other programs that use this device; the session stays usable.",
+        mend="Use a smaller size or close other programs that use this device; the session stays usable.",
         **facts,
     )
 

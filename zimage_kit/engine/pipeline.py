@@ -1,7 +1,7 @@
-"""The resident pipeline: one model, loaded once, drawing one picture at a time. The only importer of diffusers.
+"""The resident pipeline: one model, loaded once, drawing one picture at a time.
 
-The networks are diffusers' own modules; the loop around them is `denoise`'s. The pixels are those of stock diffusers,
-bit for bit; events, cancelling, measuring and a check for NaN are added around it.
+The networks are diffusers' own modules; the loop around them is in `denoise`. Pixels are bit-equal to stock diffusers';
+what is added are events, cancelling, measuring and a check for NaN.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from .steps import Step, StepWatch
 
 MODEL = "model"
 _PROMPTS_KEPT = 64
-"""Prompt embeddings in the cache; at full size one of 64 tokens has 330 kB."""
+"""Prompt embeddings in the cache; one of 64 tokens takes 330 kB with Z-Image-Turbo."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture (RGB, 8 bits) and how it came about; times and memory are in the Profiler that were handed in."""
+    """A picture (RGB, 8 bits) and how it was made. Times and memory are in the Profiler given to `draw`."""
 
     image: Image.Image
     sigmas: tuple[float, ...]
@@ -50,7 +50,7 @@ class Drawn:
 
 
 def machine() -> Machine:
-    """What this machine offers, asked of torch."""
+    """What this machine offers, according to torch."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     bfloat16 = count > 0 and torch.cuda.is_bf16_supported(including_emulation=False)
     capability = ".".join(map(str, torch.cuda.get_device_capability(0))) if count else ""
@@ -58,7 +58,7 @@ def machine() -> Machine:
 
 
 class ResidentPipeline:
-    """A model on its device. Use from one thread at a time: diffusers keeps the state of a run on the object."""
+    """A model on its device. Use from one thread at a time: diffusers keeps state of a run on the object."""
 
     def __init__(
         self,
@@ -68,10 +68,10 @@ class ResidentPipeline:
         residency: Residency,
         progress: Callable[[str, int, int], None] = lambda component, done, total: None,
     ) -> None:
-        """Load the model from its directory; raises OutOfMemory, or JobFailed when files are broken.
+        """Load the model from its directory. Raises OutOfMemory, and JobFailed for broken files.
 
-        `progress` is told the component that is being loaded and the bytes of the model that are in memory, of how
-        many; it is called from another thread too.
+        `progress(component, done, total)` gets the component that is being loaded and the model's bytes in memory; it
+        is called from another thread too.
         """
         begin = time.perf_counter()
         self.spec, self.directory, self.plan, self.residency = spec, directory, plan, residency
@@ -94,10 +94,10 @@ class ResidentPipeline:
 
     @torch.no_grad()
     def draw(self, call: Call, parts: Profiler, on_step: Callable[[Step], None]) -> Drawn:
-        """One picture. `on_step` is called after each evaluation of the transformer, and may raise to stop.
+        """Draw one picture. `on_step` is called after each evaluation of the transformer, and may raise to stop.
 
-        Adds encode, denoise and decode to `parts`, and control where a ControlNet is loaded. Raises NotFinite and
-        OutOfMemory, and BadRequest for a LoRA or ControlNet that does not fit.
+        Adds encode, denoise and decode to `parts`, and control with a ControlNet. Raises NotFinite and OutOfMemory, and
+        BadRequest for a LoRA or ControlNet that does not fit.
         """
         for name, side in (("width", call.width), ("height", call.height)):
             if side % 16 or not 0 < side <= self.spec.largest_side:
@@ -138,7 +138,7 @@ class ResidentPipeline:
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> Image.Image:
-        """The picture of the scheduler's latents [1, 16, height / 8, width / 8]; the conversion is stock diffusers'."""
+        """Decode the scheduler's latents [1, 16, height / 8, width / 8] to a picture, as stock diffusers does."""
         vae, processor = self._pipe.vae, self._pipe.image_processor
         unscaled = latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
         pixels = vae.decode(unscaled, return_dict=False)[0]
@@ -160,17 +160,17 @@ class ResidentPipeline:
         )
 
     def _free(self) -> None:
-        """Let go of the model; the object is of no use afterwards, and says so."""
+        """Drop the model; afterwards `draw` raises JobFailed."""
         self._embeddings.clear()
         self._pipe = self._preview = None
         del self._loras, self._controls
 
     def _embed(self, prompt: str) -> list[torch.Tensor]:
-        """The text encoder's output for one prompt, from the cache where it is there (bit-equal either way)."""
+        """The text encoder's output for one prompt, cached (bit-equal either way)."""
         if prompt in self._embeddings:
             self._embeddings.move_to_end(prompt)
         else:
-            # diffusers overwrites the list that it is given, and encodes padded to 512 tokens: so do we, to be exact
+            # a new list, since diffusers overwrites it; its padding to 512 tokens is kept, to be bit-equal
             embeds, _ = self._pipe.encode_prompt([prompt], do_classifier_free_guidance=False)
             self._embeddings[prompt] = [tensor.clone() for tensor in embeds]
             if len(self._embeddings) > _PROMPTS_KEPT:
@@ -178,7 +178,7 @@ class ResidentPipeline:
         return list(self._embeddings[prompt])
 
     def _first_latents(self, call: Call, levels: list[float], dtype: torch.dtype) -> torch.Tensor:
-        """Noise, or the latents of the call's picture with the first level's noise in `dtype`."""
+        """Noise, or the latents of the call's picture with noise at the first level, in `dtype`."""
         pipe, device = self._pipe, torch.device(self.device)
         set_schedule(pipe.scheduler, levels, (call.height // 16) * (call.width // 16), device)
         if call.image is None:
@@ -190,7 +190,7 @@ class ResidentPipeline:
 
 
 def _load(spec: ModelSpec, directory: Path, plan: Plan, progress: Callable[[str, int, int], None]) -> Any:
-    """Component by component, each moved to the device before the next is read: the least host memory."""
+    """Load component by component, each moved to the device before the next is read, to use little host memory."""
     dtype = getattr(torch, plan.dtype)
     sizes = component_bytes(directory, plan.dtype)
     total, done, networks = sum(sizes.values()), 0, {}
@@ -198,11 +198,11 @@ def _load(spec: ModelSpec, directory: Path, plan: Plan, progress: Callable[[str,
         with _quiet():
             for name, size in sizes.items():
 
-                def told(grown: int, name: str = name, before: int = done, size: int = size) -> None:
+                def report(grown: int, name: str = name, before: int = done, size: int = size) -> None:
                     progress(name, before + min(grown, size), total)
 
-                told(0)
-                with growth(plan.device, told):
+                report(0)
+                with growth(plan.device, report):
                     networks[name] = _network(directory, name, dtype).to(plan.device)
                 done += size
             progress("", done, total)
@@ -218,7 +218,7 @@ def _load(spec: ModelSpec, directory: Path, plan: Plan, progress: Callable[[str,
 
 
 def _network(directory: Path, component: str, dtype: torch.dtype) -> Any:
-    """One network of a directory in diffusers' layout, by the class that its index names."""
+    """Load one network of a directory in diffusers' layout, with the class that its index names."""
     library, name = read_index(directory)[component]
     cls = getattr(transformers if library == "transformers" else diffusers, name)
     return cls.from_pretrained(
@@ -228,7 +228,7 @@ def _network(directory: Path, component: str, dtype: torch.dtype) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars of the libraries while loading; their switches are put back as they were."""
+    """Turn the libraries' progress bars off while loading, and restore them afterwards."""
     libraries = (diffusers.utils.logging, transformers.utils.logging)
     were_on = [library.is_progress_bar_enabled() for library in libraries]
     for library in libraries:

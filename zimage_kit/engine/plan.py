@@ -1,6 +1,6 @@
-"""The plan: where a model goes, from the machine, the model's size and the settings. Pure: facts in, plan out.
+"""Plans where a model goes, from the machine, the model's size and the settings. Pure functions.
 
-Made anew for each model and picture size, so that nothing is decided once for a process.
+A plan is made for each model and picture size, so that nothing is fixed for the whole process.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from ..text.units import gigabytes
 from .settings import AUTO, Settings
 
 WORKING_BYTES = 2500
-"""For each pixel of the picture, beside the weights: the VAE's decoder in bfloat16 (2.6 GB at 1024x1024, measured)."""
+"""Bytes for each pixel, beside the weights: the VAE's decoder in bfloat16 (2.6 GB at 1024x1024, measured)."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What was found: CUDA devices, whether they compute in bfloat16 natively, their generation, Apple's GPU.
+    """The devices that torch found: CUDA devices, whether they compute in bfloat16 natively, and Apple's GPU.
 
-    `cuda_capability`: of the first CUDA device, such as "9.0".
+    `cuda_capability`: the compute capability of the first CUDA device, such as "9.0".
     """
 
     cuda_devices: int = 0
@@ -31,10 +31,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a model goes and in what precision, what it will take there, and why.
+    """Where a model goes, in what precision, and the memory that it takes there.
 
-    `device` ("cpu", "cuda:0", "mps"), `device_class` (what pixels depend on: "cpu", "cuda 9.0", "mps"), `dtype` (a name
-    of torch's), `placement` ("resident": all of it on the device), `weight_bytes` and the predicted `peak_bytes` for
+    `device` ("cpu", "cuda:0", "mps"), `device_class` (what pixels depend on: "cpu", "cuda 9.0", "mps"), `dtype`
+    (torch's name), `placement` ("resident": all of it on the device), `weight_bytes` and the predicted `peak_bytes` for
     one picture. `notes` are sentences for the trace about what was chosen for the user.
     """
 
@@ -54,11 +54,11 @@ def plan(
     size: tuple[int, int] = (0, 0),
     settings: Settings | None = None,
 ) -> Plan:
-    """The plan for a model of so many `parameters` by component (None: for no model) and a picture of `size` pixels.
+    """Plan for a model with this many `parameters` by component (None: no model) and a picture of `size` pixels.
 
     float32 on a CPU (bit-equal to stock diffusers), bfloat16 on a GPU; float16 is not offered, since Z-Image's
-    activations overflow in it. Raises BadRequest for a device that is not there, and OutOfMemory for a memory cap that
-    the model exceeds.
+    activations overflow in it. Raises BadRequest for a missing device, and OutOfMemory if the model exceeds the memory
+    limit.
     """
     settings = settings or Settings()
     device = _device(machine, settings.device)
@@ -74,8 +74,8 @@ def plan(
     cap = settings.memory_bytes
     if parameters and cap is not None and peak > cap:
         raise OutOfMemory(
-            f"the model needs {gigabytes(peak)} in {dtype} for {size[0]}x{size[1]}, and memory={settings.memory}",
-            mend="Allow more memory, take a smaller size, or leave memory out.",
+            f"the model needs {gigabytes(peak)} in {dtype} for {size[0]}x{size[1]}, but memory={settings.memory}",
+            mend="Allow more memory, use a smaller size, or leave memory out.",
             device=device,
             bytes=peak,
         )
@@ -90,7 +90,7 @@ def plan(
 
 
 def _device(machine: Machine, wanted: str) -> str:
-    """The device that was asked for, with its number; for "auto" the best there is."""
+    """The requested device with its number; for "auto" the best available one."""
     device = wanted
     if wanted == AUTO:
         device = "cuda" if machine.cuda_devices else "mps" if machine.mps else "cpu"
@@ -99,6 +99,6 @@ def _device(machine: Machine, wanted: str) -> str:
         device = f"cuda:{index or 0}"
     available = ["cpu", *(f"cuda:{i}" for i in range(machine.cuda_devices)), *(["mps"] if machine.mps else [])]
     if device not in available:
-        mend = "Leave it out to let it be chosen."
+        mend = "Use one of these, or leave it out for the best one."
         raise BadRequest(f"device={device!r}", expected=" or ".join(available), mend=mend)
     return device

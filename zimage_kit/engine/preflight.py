@@ -1,6 +1,6 @@
-"""Preflight: everything that can be known to be wrong before anything is loaded, and the defaults filled in.
+"""Preflight: finds every error that can be found before anything is loaded, and fills in the defaults.
 
-`check` turns a Request into a resolved one. It imports no torch and asks no network.
+`check` turns a Request into a resolved one. It imports no torch and does not use the network.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ..stages.stage import Stage
 
 @dataclass(frozen=True)
 class Checked:
-    """A request that can run: resolved, with the model's directory and what was chosen for the user.
+    """A request that can run: resolved, with the model's directory and notes on what was chosen for the user.
 
-    Without a directory and a count of tokens, when the model lies on another machine; it is checked again there.
-    `warnings` are those of the notes that stages have to say.
+    Directory and token count are None when the model is on another machine, where the request is checked again.
+    `warnings` are the notes that come from stages.
     """
 
     request: Request
@@ -36,7 +36,7 @@ class Checked:
 
 
 def check(request: Request, models: frozenset[str] | None = None) -> Checked:
-    """Resolve a request and check it against its model, on this disk or among `models`, those of a session's workers.
+    """Resolve a request and check it against its model, on this disk or among `models` (those of a session's workers).
 
     Raises BadRequest (size over the model's limit, prompt too long or empty, a negative prompt that would be ignored,
     a missing LoRA, an unknown stage or field), UnknownModel, ModelMissing, ExtensionProblem, and NoRecipe for a recipe
@@ -44,7 +44,7 @@ def check(request: Request, models: frozenset[str] | None = None) -> Checked:
     """
     if request.source is not None:
         raise NoRecipe(
-            "this recipe starts from a picture that it does not contain",
+            "this recipe starts from a picture that is not part of it",
             mend="Use session.apply(picture, *request.stages).",
             source=request.source,
         )
@@ -63,7 +63,7 @@ def check(request: Request, models: frozenset[str] | None = None) -> Checked:
 
 
 def _filled(request: Request, spec: ModelSpec, stages: Sequence[Stage]) -> tuple[Request, list[str]]:
-    """Every field concrete. One side alone keeps the model's native shape square."""
+    """Fill in every field. If only one side is given, the picture is square."""
     notes = []
     width, height = request.width, request.height
     if width is None and height is None:
@@ -87,18 +87,18 @@ def _filled(request: Request, spec: ModelSpec, stages: Sequence[Stage]) -> tuple
 
 
 def absolute(stage: Stage) -> Stage:
-    """The stage with every path that a field holds made absolute: it will be read in another process's folder."""
+    """The stage with absolute paths in its fields, since another process with another working folder may read them."""
     paths = {name: value.expanduser().absolute() for name, value in dict(stage).items() if isinstance(value, Path)}
     return stage.model_copy(update=paths) if paths else stage
 
 
 def named_files(request: Request, spec: ModelSpec | None) -> dict[str, tuple[Path, str]]:
-    """The files that a resolved recipe names, as it names them: their absolute paths here, and what they hold.
+    """The files that a resolved recipe names: name in the recipe -> (absolute path here, digest of the content).
 
-    `spec` is its model's, None without one: then LoRAs, which are found with it, are left out.
+    `spec` is its model's. LoRAs are found with it, so they are left out if it is None.
     """
     found = {str(lora.path): lora_file(lora, spec) for lora in request.loras} if spec is not None else {}
-    known = [data for data in request.stages if stage_class(data.kind) is not None]  # others are done already
+    known = [data for data in request.stages if stage_class(data.kind) is not None]  # others ran before
     for stage in build_stages(tuple(known)):
         paths = [value for value in dict(stage).values() if isinstance(value, Path)]
         found |= {str(path): path for path in paths if path.is_file()}
@@ -106,7 +106,7 @@ def named_files(request: Request, spec: ModelSpec | None) -> dict[str, tuple[Pat
 
 
 def _found(lora: Lora, spec: ModelSpec) -> Lora:
-    """The LoRA as it stands in a recipe: by the name it is known by in a LoRA folder, else by its absolute path."""
+    """The LoRA as a recipe names it: by its name in a LoRA folder, else by its absolute path."""
     file = lora_file(lora, spec)
     by_name = lora.path.parent == Path() and not lora.path.is_file() and not lora.path.is_dir()
     return Lora(path=Path(file.stem) if by_name else file, weight=lora.weight)
@@ -120,14 +120,14 @@ def _check_sizes(request: Request, spec: ModelSpec) -> list[str]:
             raise BadRequest(
                 f"{name}={side}",
                 expected=f"{spec.family} draws up to {spec.largest_side} pixels a side",
-                mend=f"Draw it in {_native(spec)} and enlarge it with an upscale stage.",
+                mend=f"Draw it at {_native(spec)} and enlarge it with an upscale stage.",
                 field=name,
                 limit=spec.largest_side,
             )
     if max(width, height) > spec.advised_side:
         notes.append(
-            f"{width}x{height} is beyond the {spec.advised_side} pixels a side that {spec.family} draws well: "
-            f"draw it in {_native(spec)} and enlarge it with an upscale stage"
+            f"{width}x{height} is more than the {spec.advised_side} pixels a side that {spec.family} draws well: "
+            f"draw it at {_native(spec)} and enlarge it with an upscale stage"
         )
     elif width * height < spec.native[0] * spec.native[1] // 2:
         notes.append(f"{width}x{height} is small for {spec.family}, which draws best at {_native(spec)}")
@@ -146,7 +146,7 @@ def _check_texts(request: Request, spec: ModelSpec) -> list[str]:
         why = f"{spec.family} runs without guidance" if not spec.guidance else "guidance is 0"
         raise BadRequest(
             f"negative_prompt={request.negative_prompt[:40]!r} would be ignored: {why}",
-            mend="Leave it out and say in the prompt what you do want"
+            mend="Leave it out and describe in the prompt what you want"
             + (", or set guidance." if spec.negative_prompt else ", or use the base model."),
             field="negative_prompt",
         )
@@ -165,7 +165,7 @@ def _check_length(request: Request, spec: ModelSpec, directory: Path) -> int:
             raise BadRequest(
                 f"the {name} has {count} tokens",
                 expected=f"at most {spec.prompt_tokens} for {spec.family}",
-                mend=f"Shorten it by {count - spec.prompt_tokens} tokens: what lies behind would be cut off.",
+                mend=f"Shorten it by {count - spec.prompt_tokens} tokens: the rest would be cut off.",
                 field=name,
                 tokens=count,
                 limit=spec.prompt_tokens,
@@ -174,23 +174,23 @@ def _check_length(request: Request, spec: ModelSpec, directory: Path) -> int:
 
 
 def stage_notes(request: Request, done: int = 0) -> list[str]:
-    """What the stages have to say, those after the first `done`, and whether letters would be painted over."""
+    """The notes of the stages after the first `done`, and of finishing stages that are not at the end."""
     stages = build_stages(request.stages)
     notes = [note for stage in stages[done:] for note in stage.check(request)]
     for number, stage in enumerate(stages):
         spoils = [later.kind for later in stages[max(done, number + 1) :] if later.transforms() and not later.finishing]
         if stage.finishing and spoils:
-            notes.append(f"{stage.kind} comes before {spoils[0]}, which will change what it put on: put it last")
+            notes.append(f"{stage.kind} comes before {spoils[0]}, which will change what it drew: put it last")
     return notes
 
 
 def _elsewhere(models: frozenset[str] | None) -> bool:
-    """Whether a session's workers have models that are not on this disk: then files are to be checked over there."""
+    """Whether a session's workers have models that are not on this disk; then they check files themselves."""
     return models is not None and not models <= models_here()
 
 
 def check_applied(request: Request, done: int, models: frozenset[str] | None = None) -> tuple[Request, list[str]]:
-    """Resolve the stages after the first `done`, those to run on a finished picture; and what there is to say.
+    """Resolve the stages after the first `done`, which will run on a finished picture. Returns the request and notes.
 
     `models` are those of a session's workers, as for `check`. Raises BadRequest for a stage that can only condition a
     generation, and what stages raise.

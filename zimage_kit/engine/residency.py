@@ -1,6 +1,6 @@
-"""What holds memory on the device: components, LoRAs, ControlNets, networks of stages. Registered, counted, evicted.
+"""Keeps account of device memory: the model, LoRAs, ControlNets and networks of stages, counted and evicted.
 
-Everything that stays on the device beyond one picture is entered here with its bytes; `unload` empties it.
+Everything that stays on the device beyond one picture is registered here with its bytes; `unload` frees it all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Resident:
-    """One thing on the device: what it is for ("model", "lora", "controlnet", "stage"), its bytes, how to free it."""
+    """One entry: its kind ("model", "lora", "controlnet", "stage"), its bytes, and how to free it."""
 
     name: str
     kind: str
@@ -26,7 +26,7 @@ _WORDS = {"controlnet": "the ControlNet", "lora": "a LoRA", "stage": "the networ
 
 
 class Residency:
-    """By name, least recently used first. Used by the thread that draws; `entries` may be asked from any thread."""
+    """The entries by name, least recently used first. For the engine's thread; `entries` may be read from any."""
 
     def __init__(self) -> None:
         self._held: OrderedDict[str, Resident] = OrderedDict()
@@ -34,16 +34,16 @@ class Residency:
 
     @property
     def entries(self) -> tuple[Resident, ...]:
-        """What is held now, least recently used first."""
+        """The current entries, least recently used first."""
         return self._snapshot
 
     @property
     def bytes(self) -> int:
-        """Of everything that is held."""
+        """The bytes of all entries."""
         return sum(each.bytes for each in self._snapshot)
 
     def get(self, name: str) -> Any | None:
-        """What is held under this name, which counts as a use; None where nothing is."""
+        """The value under this name, or None. Counts as a use."""
         found = self._held.get(name)
         if found is not None:
             self._held.move_to_end(name)
@@ -51,13 +51,13 @@ class Residency:
         return None if found is None else found.value
 
     def put(self, name: str, kind: str, value: Any, size: int, free: Callable[[], None] = lambda: None) -> None:
-        """Enter what has just come onto the device. `free` takes it off again and drops every reference to it."""
+        """Register what was just loaded; replaces an entry of the same name. `free` drops every reference to it."""
         self.drop(name)
         self._held[name] = Resident(name, kind, value, size, free)
         self._snapshot = tuple(self._held.values())
 
     def drop(self, name: str) -> bool:
-        """Free one thing. False: it is not held. Raises what its own `free` raises, once it is no longer entered."""
+        """Free one entry. False: there is none. Raises what its `free` raises, after removing the entry."""
         found = self._held.pop(name, None)
         self._snapshot = tuple(self._held.values())
         if found is None:
@@ -66,9 +66,9 @@ class Residency:
         return True
 
     def make_room(self, needed: int, free: Callable[[], int], keep: frozenset[str] = frozenset()) -> list[str]:
-        """Evict, least recently used first, until `free()` bytes are at least `needed`; returns what went, in words.
+        """Evict, least recently used first, until `free()` bytes are at least `needed`. Returns what went, in words.
 
-        The model itself and what is named in `keep` stay.
+        The model and the names in `keep` stay.
         """
         gone: list[str] = []
         for each in self._snapshot:
@@ -80,12 +80,12 @@ class Residency:
         return gone
 
     def clear(self) -> None:
-        """Free everything, what came last first. What fails to free itself does not keep the rest from it."""
+        """Free everything, most recently used first. If some fail, the rest is freed all the same; raises the first."""
         problems = []
         for name in [each.name for each in reversed(self._snapshot)]:
             try:
                 self.drop(name)
-            except Exception as error:  # all are tried before the first problem is told
+            except Exception as error:  # raised after all were tried
                 problems.append(error)
         if problems:
             raise problems[0]

@@ -1,7 +1,6 @@
-"""The model that a process holds: where it goes, the pipeline that is loaded, the pictures between stages.
+"""The model that a process holds: its plan, its loaded pipeline, and the cache of pictures between stages.
 
-torch and diffusers are imported with the first job that needs them. One thread runs jobs here, any may ask for the
-status.
+torch and diffusers are imported with the first job that needs them. One thread runs jobs; any may ask for the status.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ if TYPE_CHECKING:
 
 
 class ResidentModel:
-    """At most one model at a time, and what belongs to it.
+    """Holds at most one model at a time, and what belongs to it.
 
-    `loads` counts how often a model was loaded; `loading` is True while one is; `fault` says why this process cannot
-    use its device any more (a CUDA error that sticks), or is empty.
+    `loads` counts how often a model was loaded; `loading` is True while one is being loaded; `fault` says why this
+    process cannot use its device any more (a persistent CUDA error), or is empty.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -51,13 +50,13 @@ class ResidentModel:
 
     @property
     def pipeline(self) -> ResidentPipeline | None:
-        """The pipeline that is loaded."""
+        """The loaded pipeline, or None."""
         return next((each.value for each in self.residency.entries if each.kind == "model"), None)
 
     def run(self, task: Task, emit: Listen, stopped: Callable[[], bool]) -> tuple[Artifact | ZImageError, float]:
-        """Run one task; its outcome and the seconds it took. Raises nothing, whatever the task does.
+        """Run one task; return its outcome and the seconds it took. Never raises.
 
-        `stopped` is asked before each step. No traceback is kept: its frames would hold tensors.
+        `stopped` is asked before each step. No traceback is kept: its frames would keep tensors alive.
         """
         begin = time.perf_counter()
         outcome: Artifact | ZImageError
@@ -67,14 +66,14 @@ class ResidentModel:
         except ZImageError as error:
             outcome = error.with_traceback(None)
             outcome.__context__ = None
-        except BaseException as error:  # a job must never take the thread with it
-            outcome = self._as_ours(error, task)
+        except BaseException as error:  # a job must never end the thread
+            outcome = self._job_error(error, task)
         if isinstance(outcome, JobFailed):
             self._recover()
         return outcome, time.perf_counter() - begin
 
     def _recover(self) -> None:
-        """Give back what a failed job left behind. A device that cannot even do that is of no use any more."""
+        """Free what a failed job left behind. If the device fails at that too, note the fault."""
         try:
             release(self._device())
         except Exception as error:
@@ -82,7 +81,7 @@ class ResidentModel:
         self.fault = self.fault or device_fault(self._device())
 
     def drop(self) -> None:
-        """Unload everything and forget the pictures; in the thread that runs jobs only."""
+        """Unload everything and clear the cache. Call it only from the thread that runs jobs."""
         self._cache.clear()
         self._peak = 0
         try:
@@ -91,7 +90,7 @@ class ResidentModel:
             release(self._device())
 
     def status(self, state: Literal["idle", "loading", "running", "closed"], running: str | None) -> WorkerStatus:
-        """How this process is; what it does is known to its engine. May be asked from any thread, at any time."""
+        """The status of this process; the engine supplies `state` and the `running` job. Call it from any thread."""
         held, placed = self.residency.entries, self._plan
         model = next((each.value for each in held if each.kind == "model"), None)
         given = self.settings.given()
@@ -142,7 +141,7 @@ class ResidentModel:
             return execute(task, runtime)
 
     def _plan_for(self, task: Task, runtime: Runtime, spec: ModelSpec | None = None) -> Plan:
-        """Where models go. The first question imports torch and diffusers, which takes seconds, and says so."""
+        """Plan where the task's model goes. The first call imports torch and diffusers, slowly, and emits an event."""
         if self._machine is None:
             runtime.emit(Event(kind="loading", job=task.id, message="importing torch and diffusers"))
             with runtime.parts.part("import", runtime.device):
@@ -155,7 +154,7 @@ class ResidentModel:
         return self._plan
 
     def _loaded(self, spec: ModelSpec, task: Task, runtime: Runtime) -> ResidentPipeline:
-        """The pipeline of this model as its files are now; another one goes first."""
+        """The pipeline of this model with its current files. Unloads another one first."""
         directory = require(spec.name)
         there = self.pipeline
         if there is not None and there.spec == spec and there.fingerprint == fingerprint(directory):
@@ -188,7 +187,7 @@ class ResidentModel:
         return pipeline
 
     def _hold(self, stage: str, key: str, load: Callable[[], Any]) -> Any:
-        """What a stage keeps on the device under this key; another key's goes first."""
+        """What a stage keeps on the device under this key. Frees what it kept under another key first."""
         name = f"{stage} network"
         held = self.residency.get(name)
         if held is not None and held[0] == key:
@@ -201,19 +200,19 @@ class ResidentModel:
         self.residency.put(name, "stage", (key, value), size)
         return value
 
-    def _as_ours(self, error: BaseException, task: Task) -> ZImageError:
+    def _job_error(self, error: BaseException, task: Task) -> ZImageError:
         r = task.request
         memory: OutOfMemory | None
         try:
             memory = out_of_memory(error, self._device(), f"{r.width}x{r.height} with {r.model}")
-        except Exception as second:  # the device does not even say how much is free
+        except Exception as second:  # the device cannot even report its free memory
             self.fault = " ".join(f"{type(second).__name__}: {second}".split())[:300]
             memory = None
         if memory is not None:
             return memory
         text = "".join(traceback.format_exception(error))
         return JobFailed(
-            f"the job broke with {type(error).__name__}: {printable(error)}",
+            f"the job failed with {type(error).__name__}: {printable(error)}",
             mend="error.facts['traceback'] says where.",
             traceback=text,
         )
@@ -221,5 +220,5 @@ class ResidentModel:
 
 @lru_cache(maxsize=16)
 def _parameters(directory: Path, state: str) -> dict[str, int]:
-    """Numbers in each network of a model whose files are in this state."""
+    """Parameters of each network of a model. `state`, its fingerprint, makes changed files be read again."""
     return {name: size // 2 for name, size in component_bytes(directory, "bfloat16").items()}

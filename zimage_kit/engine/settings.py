@@ -1,4 +1,4 @@
-"""Settings: how a process should draw, as its user says it. One object on its way from `connect` to the workers."""
+"""Settings: the user's choices of device, dtype, memory and speed, one object from `connect` to the workers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _UNITS = {"gb": 10**9, "mb": 10**6, "gib": 1 << 30, "mib": 1 << 20}
 
 
 class Settings(BaseModel):
-    """Frozen; every field "auto" unless it is given. None means "auto" too. Raises BadRequest."""
+    """Frozen. A field that is left out or None is "auto". Raises BadRequest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    device: str = Field(AUTO, description="cpu, cuda, cuda:0 or mps [default: the best there is]")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="the type of the model's numbers")
+    device: str = Field(AUTO, description="cpu, cuda, cuda:0 or mps [default: the best available]")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="the type that the model computes in")
     memory: str = Field(AUTO, description="the most that the model may take on the device, such as 8GB")
     speed: Literal["auto", "stock"] = Field("auto", description="stock: diffusers' plain modules, for comparison")
 
@@ -43,7 +43,7 @@ class Settings(BaseModel):
 
     @property
     def memory_bytes(self) -> int | None:
-        """The cap on device memory in bytes; None: what is free."""
+        """The limit on device memory in bytes; None: no limit."""
         return None if self.memory == AUTO else _bytes_of(self.memory)
 
     def given(self) -> dict[str, str]:
@@ -54,10 +54,10 @@ class Settings(BaseModel):
         return ", ".join(f"{name}={value}" for name, value in self.given().items()) or AUTO
 
 
-_FLOAT16 = "float16 overflows in this model: take bfloat16."
+_FLOAT16 = "float16 overflows in this model: use bfloat16."
 
 
 def _bytes_of(text: str) -> int:
-    """Bytes of "8GB", "8 GiB", "8000MB"; a number alone counts GB; 0 for what is no size."""
+    """Bytes of "8GB", "8 GiB", "8000MB"; a bare number is in GB; 0 for anything else."""
     found = _MEMORY.fullmatch(text.strip())
     return int(float(found[1]) * _UNITS[(found[2] or "gb").lower()]) if found else 0

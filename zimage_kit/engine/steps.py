@@ -1,6 +1,6 @@
-"""What happens between two evaluations of the denoiser: a check for NaN, a time, a preview, a report.
+"""What happens between two evaluations of the transformer: a check for NaN, a time, a preview, a report.
 
-Apart from the pipeline, because on CUDA it must never make the device wait.
+Separate from the pipeline, because on CUDA none of it may make the device wait.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from .preview import Preview, as_jpeg
 
 @dataclass(frozen=True)
 class Step:
-    """One evaluation of the transformer is done: `step` of `steps`, the noise level after it, a JPEG preview.
+    """A finished evaluation of the transformer: `step` of `steps`, the noise level after it, a JPEG preview.
 
-    `drawing`: seconds since the first evaluation began, without what came before (loading, encoding).
+    `drawing`: seconds since the first evaluation began, so without loading and encoding.
     """
 
     step: int
@@ -32,9 +32,9 @@ class Step:
 class StepWatch:
     """The callback after each step: checks for NaN, measures, previews, reports.
 
-    On CUDA nothing here waits for the step that has just been queued: what is needed of it is copied in the
-    background and reported when the next step is queued, so the device never idles. That takes no longer, since the
-    queue is one step ahead of the device anyway.
+    On CUDA nothing here waits for the step that has just been queued: its data is copied in the background and reported
+    when the next step is queued, so the device never idles. Reports come no later for that, since the queue is one step
+    ahead of the device anyway.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class StepWatch:
         self.milliseconds: list[float] = []
 
     def __call__(self, index: int, latents: torch.Tensor) -> None:
-        """Note step `index` (from 0) and the latents after it."""
+        """Record step `index` (from 0) and the latents after it."""
         if not self._sigmas:
             self._sigmas = [float(sigma) for sigma in self._scheduler.sigmas]
         sigma, after = self._sigmas[index : index + 2]
-        clean = latents - after * ((latents - self._before) / (after - sigma))  # where this step's direction leads
+        clean = latents - after * ((latents - self._before) / (after - sigma))  # this step's direction, followed to 0
         pixels = None if self._preview is None else self._preview.pixels(clean)
         finite = torch.isfinite(latents).all()
         if self._cuda:
@@ -74,7 +74,7 @@ class StepWatch:
             self._report(previous)
 
     def finish(self) -> None:
-        """Report the step that is still waiting to be."""
+        """Report the last step, which is still waiting."""
         if self._waiting is not None:
             last, self._waiting = self._waiting, None
             self._report(last)
@@ -90,7 +90,7 @@ class StepWatch:
 
 @dataclass(frozen=True)
 class _Reported:
-    """A step on its way to be told: whether it is finite, its preview's pixels, and a mark of when it was done."""
+    """A step that waits to be reported: whether it is finite, its preview's pixels, and the mark of its end."""
 
     number: int
     sigma: float
@@ -100,7 +100,7 @@ class _Reported:
 
 
 class _Clock:
-    """Milliseconds between marks: of the wall on a CPU, of the device itself on CUDA, where reading a mark waits."""
+    """Milliseconds between marks: wall time on a CPU, the device's own time on CUDA, where reading a mark waits."""
 
     def __init__(self, cuda: bool) -> None:
         self._cuda = cuda
@@ -114,7 +114,7 @@ class _Clock:
         return event
 
     def since_last(self, mark: Any) -> float:
-        """Wait until `mark` is past; the time since the mark that was asked for before."""
+        """Wait until `mark` is past; return the time since the mark of the previous call."""
         if self._cuda:
             mark.synchronize()
             taken = float(self._last.elapsed_time(mark))

@@ -1,4 +1,4 @@
-"""Task: what crosses the wall to an engine."""
+"""Task: what a session gives to an engine."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Priority = Literal["interactive", "batch"]
-"""interactive goes before batch; within each, owners take turns."""
+"""Interactive goes before batch; within each, the submitting programs take turns."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What crosses the wall to an engine. Either `checked` (make a picture) or `picture` with `trace` (stages only).
+    """What a session gives to an engine. Has either `checked` (draw a picture) or `picture` and `trace` (stages only).
 
-    `request` is the recipe of the outcome; of its stages, the first `done` are in `picture` already. `fresh` goes
-    around the cache. `keep`: it is saved by the engine, in `folder` (None: the engine's own outputs folder), and lives
-    on without whoever asked for it. `roots`, `files` and `models` are the client's folders of extensions, the files
-    behind names of LoRAs, and registered models; None and empty: as in this process.
+    `request` is the recipe of the outcome; the first `done` of its stages are in `picture` already. `fresh` bypasses
+    the cache. `keep`: the engine saves the picture in `folder` (None: its own outputs folder), and a shared session
+    goes on with the job when its client ends. `roots`, `files` and `models` are the client's extension folders, files
+    of LoRAs by name, and registered models; None and empty: as in this process.
     """
 
     id: str
@@ -49,6 +49,6 @@ class Task:
 
     @contextmanager
     def as_its_client(self) -> Iterator[None]:
-        """Meanwhile extensions, LoRAs and models are found as the client finds them that asked."""
+        """Context manager: inside, extensions, LoRAs and models are found as on the client."""
         with looking_in(self.roots), knowing_loras(self.files), knowing_models(self.models):
             yield

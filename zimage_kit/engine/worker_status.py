@@ -1,4 +1,4 @@
-"""WorkerStatus: how a process that draws is, in plain values."""
+"""WorkerStatus: the status of one process that draws, in plain values."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class WorkerStatus(BaseModel):
-    """A process that holds a model.
+    """The status of one process that draws.
 
     Memory in bytes: `resident_bytes` of the weights (on a GPU: all that torch holds), `peak_bytes` the most since the
-    model was loaded, `held` of each thing on the device by its name. `settings`: those that its user gave. `last_seen`:
-    seconds since it was last heard of. `models`: names of those that lie on its disk;
-    `fingerprints`: what identifies their files, by name.
+    last unload, `held` of each entry on the device by its name. `settings`: those that the user gave. `last_seen`:
+    seconds since its last sign of life. `models`: names of the models on its disk; `fingerprints`: those of their
+    files, by model name.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -338,7 +338,7 @@ def test_a_file_that_is_no_controlnet_for_this_model_is_told_before_any_step(
     events: list[str] = []
     for name, said in (
         ("narrow", "is 64 wide"),
-        ("other", "is no Z-Image ControlNet"),
+        ("other", "is not a Z-Image ControlNet"),
         ("torn", "cannot be read"),
         ("absent", "does not exist"),
     ):
