@@ -80,8 +80,8 @@ def test_a_fault_of_the_scheduler_ends_the_jobs_that_it_meets(seam: str, monkeyp
             scheduler.stream_handlers["zimage-submit"](client=client, task=task, prompt="", model="")
         for _ in range(5):
             await asyncio.sleep(0)
-        for alarm in broker._timers.values():
-            alarm.cancel()
+        for timer in broker._timers.values():
+            timer.cancel()
         return line, broker
 
     line, broker = asyncio.run(met())
