@@ -87,7 +87,7 @@ def test_weights_beside_a_model_are_fetched_alone_by_their_name(
     assert (folder / file).read_bytes() == server.files()[file]
     assert not (folder / "model_index.json").exists()
     other = next(name for name in SOURCE_NAMES if name != source)
-    with pytest.raises(BadRequest, match=f"Take --source {source}"):
+    with pytest.raises(BadRequest, match=f"Use --source {source}"):
         hub.download("turbo-control", other)
     monkeypatch.setitem(EXTRAS, "turbo-control", extra.model_copy(update={"files": ("gone.safetensors",)}))
     with pytest.raises(DownloadFailed, match=r"has no gone\.safetensors"):
@@ -291,7 +291,7 @@ def test_a_listing_that_leads_out_of_its_folder_is_refused(
     hostile = RemoteFile(path, 3, None)
     monkeypatch.setattr(hub, "PARTS", ("", *hub.PARTS))  # whatever the folders are called that are fetched
     monkeypatch.setattr(source, "listing", lambda self, repository: [*listing(self, repository), hostile])
-    with pytest.raises(DownloadFailed, match="lies outside of its own folder"):
+    with pytest.raises(DownloadFailed, match="is outside its own folder"):
         fetch(server, "modelscope", tmp_path / "into" / "model")
     assert not list(tmp_path.rglob("up.json"))
 

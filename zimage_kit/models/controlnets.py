@@ -8,7 +8,7 @@ from ..errors import BadRequest
 
 
 def weights_file(weights: Path) -> Path:
-    """The .safetensors file itself. Raises BadRequest where there is none, or several."""
+    """The .safetensors file of a ControlNet, given as a file or folder. Raises BadRequest for none or several."""
     files = [weights] if weights.is_file() else sorted(weights.glob("diffusion_pytorch_model*.safetensors"))
     if len(files) != 1 or files[0].suffix != ".safetensors":
         raise BadRequest(

@@ -1,6 +1,6 @@
-"""Model directories on this disk: where one may lie, whether it is whole, and what identifies its weights.
+"""Model directories on this disk: where a model may be, whether it is complete, and what identifies its weights.
 
-Only the local disk is looked at, never the network, and nothing but file sizes, headers and samples is read.
+Uses only the local disk, never the network. Of large files it reads sizes, headers and samples.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def models_dir() -> Path:
 
 
 def candidates(name: str, modelscope_id: str | None, huggingface_id: str | None) -> Iterator[Path]:
-    """Every place where this model may already lie, best first: our own folder, ModelScope's caches, Hugging Face's."""
+    """Every place where this model may already be, best first: our own folder, ModelScope's caches, Hugging Face's."""
     yield models_dir() / name
     if modelscope_id:
         yield from _modelscope_candidates(modelscope_id)
@@ -37,7 +37,7 @@ def candidates(name: str, modelscope_id: str | None, huggingface_id: str | None)
 
 
 def _modelscope_candidates(repository: str) -> Iterator[Path]:
-    """The layouts that ModelScope's clients have written over time (1.40's and the older ones that it still reads)."""
+    """The cache layouts of ModelScope's clients (1.40's, and the older ones that it still reads)."""
     owner, name = repository.split("/")
     root = Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope").expanduser()
     for base in (root, root / "hub"):
@@ -53,14 +53,14 @@ def _snapshots(repository: Path) -> Iterator[Path]:
         revisions = [path for path in (repository / "snapshots").iterdir() if path.is_dir()]
         yield from sorted(revisions, key=lambda path: path.stat().st_mtime, reverse=True)
     except OSError:
-        return  # no such cache: nothing to offer
+        return  # no such cache
 
 
 def missing_files(directory: Path) -> list[str]:
-    """Files that a model directory lacks (or has with size zero), relative to it; empty: it is whole.
+    """Files that are missing from a model directory (or have size zero), relative to it; empty if it is complete.
 
-    Whole means: model_index.json, and for each component that it names the configuration and every shard named in the
-    component's index, or one weight file where there is no index.
+    Complete means: model_index.json, and for each component that it names the configuration and every shard in the
+    component's index, or one weight file if there is no index.
     """
     index = _read_json(directory / INDEX)
     if index is None:
@@ -111,12 +111,12 @@ def _read_json(path: Path) -> dict[str, object] | None:
 
 
 def read_index(directory: Path) -> dict[str, Any]:
-    """model_index.json: for each component its [library, class]; empty when it cannot be read."""
+    """Read model_index.json: for each component its [library, class]; empty if it cannot be read."""
     return _read_json(directory / INDEX) or {}
 
 
 def component_bytes(directory: Path, dtype: str) -> dict[str, int]:
-    """Bytes that each network of a model will take in memory in "float32" or "bfloat16", from its files' headers.
+    """Bytes that each network of a model takes in memory in "float32" or "bfloat16", from its files' headers.
 
     In the order of model_index.json; components without weights (scheduler, tokenizer) are left out.
     """
@@ -130,7 +130,7 @@ def component_bytes(directory: Path, dtype: str) -> dict[str, int]:
 
 
 def _count_weights(path: Path) -> int:
-    """How many numbers a safetensors file holds; 0 for a broken one, about which its loader says more."""
+    """How many weights a safetensors file holds; 0 for a broken one, whose loader raises a better error."""
     with path.open("rb") as file:
         try:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
@@ -140,35 +140,35 @@ def _count_weights(path: Path) -> int:
 
 
 ORIGIN = ".zimage.json"
-"""Written beside a download: which repository the files came from."""
+"""A file written beside a download: it names the repository that the files came from."""
 
 
 def kept_origin(directory: Path) -> str:
-    """The hub id that a download kept, or ""."""
+    """The hub id that was written with a download, or ""."""
     return str((_read_json(directory / ORIGIN) or {}).get("hub_id", ""))
 
 
 def scheduler_config(directory: Path) -> dict[str, object]:
-    """The scheduler's configuration; empty when it cannot be read."""
+    """The scheduler's configuration; empty if it cannot be read."""
     return _read_json(directory / "scheduler" / "scheduler_config.json") or {}
 
 
 def component_config(directory: Path, component: str) -> dict[str, object]:
-    """A component's config.json; empty when it cannot be read."""
+    """A component's config.json; empty if it cannot be read."""
     return _read_json(directory / component / "config.json") or {}
 
 
 def fingerprint(directory: Path) -> str:
-    """16 hexadecimal digits that identify the weights and configuration, in milliseconds even for 33 GB.
+    """16 hexadecimal digits that identify the weights and configuration; takes milliseconds even for 33 GB.
 
-    SHA-256 over the content of files up to 64 MiB, and for larger ones the name, the size, a safetensors file's header
-    (names, shapes, types) and 16 evenly spaced samples of 4 KiB. The same files elsewhere give the same fingerprint.
-    Files are read again only when a size or a modification time has changed.
+    What it covers: SHA-256 over each file's name and size, and the content of files up to 64 MiB; of larger ones a
+    safetensors file's header (names, shapes, types) and 16 evenly spaced samples of 4 KiB. The same files in another
+    directory give the same fingerprint. Files are read again only when a size or a modification time has changed.
     """
     files = []
     for path in directory.rglob("*"):
         relative = path.relative_to(directory)
-        hidden = any(part.startswith(".") for part in relative.parts)  # a download client's own notes
+        hidden = any(part.startswith(".") for part in relative.parts)  # a download client's own files
         if path.suffix in _IDENTIFYING and not hidden:
             stat = path.stat()
             files.append((relative.as_posix(), stat.st_size, stat.st_mtime_ns))
@@ -176,7 +176,7 @@ def fingerprint(directory: Path) -> str:
 
 
 def file_fingerprint(path: Path) -> str:
-    """16 hexadecimal digits that identify one file of weights, found as `fingerprint` finds them."""
+    """16 hexadecimal digits that identify one file of weights, computed as in `fingerprint`."""
     stat = path.stat()
     return _digest(path.parent, ((path.name, stat.st_size, stat.st_mtime_ns),))
 

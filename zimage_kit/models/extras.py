@@ -1,4 +1,4 @@
-"""Extras: weights that go with models and are fetched by name, such as turbo's ControlNet and a detector of poses."""
+"""Extras: weights that go with models and are downloaded by name, such as turbo's ControlNet and a pose detector."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Extra(BaseModel):
     download_bytes: int
 
     def directory(self) -> Path | None:
-        """Where all of its files lie on this disk, or None."""
+        """The folder on this disk that holds all of its files, or None."""
         place = models_dir() / self.name
         return place if all((place / file).is_file() for file in self.files) else None
 
     def require(self) -> Path:
-        """Its folder. Raises ModelMissing with the command that fetches it."""
+        """Return its folder. Raises ModelMissing with the command that downloads it."""
         directory = self.directory()
         if directory is not None:
             return directory
@@ -43,7 +43,7 @@ class Extra(BaseModel):
 
     @property
     def command(self) -> str:
-        """What fetches it."""
+        """The command that downloads it."""
         source = "" if "modelscope" in self.hub_ids else " --source huggingface"
         return f"zimage models download {self.name}{source}"
 
@@ -63,11 +63,11 @@ EXTRAS: dict[str, Extra] = {
         ),
         Extra(
             name="openpose",
-            summary="OpenPose's detector, which finds people in a photograph (non-commercial use only)",
+            summary="OpenPose's detector, which finds people in a photo (non-commercial use only)",
             hub_ids={"huggingface": "lllyasviel/Annotators"},
             files=("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth"),
             download_bytes=511_000_000,
         ),
     )
 }
-"""What can be fetched beside models: `zimage models download NAME`."""
+"""What `zimage models download NAME` knows beside models."""

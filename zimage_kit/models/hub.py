@@ -1,7 +1,7 @@
-"""Bringing a model to this machine: fetch, resume, check every file, fetch broken ones again.
+"""Downloads models: fetches or resumes files, checks every one, and fetches broken ones again.
 
-ModelScope and Hugging Face are asked through their own clients (`hub_sources.py`). Before anything is fetched: is the
-hub reachable, is the disk large enough. Afterwards: is every file the one that the model's authors published.
+ModelScope and Hugging Face are reached through their own clients (`hub_sources.py`). Before a download it checks that
+the hub can be reached and that the disk has room; afterwards, that every file is the one that the authors published.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from .hub_sources import SOURCES, RemoteFile, Source, reachable
 SPARE_BYTES = 1 << 30  # left free on the disk after a download
 REPORTS_PER_SECOND = 5
 PARTS = ("model_index.json", "scheduler/", "text_encoder/", "tokenizer/", "transformer/", "vae/")
-"""What the pipeline reads; the hub repositories also hold pictures for their web pages."""
+"""What the pipeline reads. The hub repositories also hold pictures for their web pages."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a download stands: bytes, bytes a second (over the last ten seconds), seconds left (None: unknown)."""
+    """A download's progress: bytes, bytes per second (over the last ten seconds), seconds left (None: unknown)."""
 
     done: int
     total: int
@@ -45,10 +45,10 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Download:
-    """What a download did: the folder, bytes it holds, files that arrived broken and were fetched again.
+    """A finished download: the folder, its bytes, and the files that arrived broken and were fetched again.
 
-    `newer` names files that are what the hub says they are but not what the authors' manifest said when this version of
-    zimage_kit was made: the hub has a newer revision.
+    `newer` names files that match the hub's checksums but not the authors' manifest in this version of zimage_kit: the
+    hub has a newer revision.
     """
 
     directory: Path
@@ -59,7 +59,7 @@ class Download:
 
 @dataclass(frozen=True)
 class FileCheck:
-    """One file of a model on the disk: `state` is ok, missing, broken or unknown (no checksum to hold it against)."""
+    """One file of a model on the disk: `state` is ok, missing, broken or unknown (there is no checksum for it)."""
 
     path: str
     state: str
@@ -68,7 +68,7 @@ class FileCheck:
 
 @dataclass
 class _Meter:
-    """Adds up bytes from the client's threads and passes them on a few times a second."""
+    """Adds up bytes from the client's threads and reports them a few times a second."""
 
     total: int
     on_progress: OnProgress | None
@@ -108,21 +108,21 @@ def download(
     directory: Path | str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Download:
-    """Fetch a known model, or what is missing of it.
+    """Download a known model or extra, or the files of it that are missing.
 
     It goes to `directory`; else to `ZIMAGE_MODELS`/name; else into the cache that `MODELSCOPE_CACHE` (or `HF_HOME` for
-    Hugging Face) names; else to ~/zimage/models/name. Files that are there and whole are not fetched again, partial
-    ones are resumed. `on_progress` is called from the client's threads.
+    Hugging Face) names; else to ~/zimage/models/name. Complete files are not fetched again; partial ones are resumed.
+    `on_progress` is called from the client's threads.
 
     Raises DownloadFailed (the hub does not answer, too little room, a file stays broken), UnknownModel, BadRequest
     (unknown source, a model that is not on a hub).
     """
     if source not in SOURCES:
-        raise BadRequest(f"source={source!r}: expected {' or '.join(SOURCES)}")
+        raise BadRequest(f"source={source!r}", expected=" or ".join(SOURCES))
     hub = SOURCES[source]()
     if (extra := EXTRAS.get(name)) is not None:
         if source not in extra.hub_ids:
-            raise BadRequest(f"{name} is not on {hub.title}", mend=f"Take --source {next(iter(extra.hub_ids))}.")
+            raise BadRequest(f"{name} is not on {hub.title}", mend=f"Use --source {next(iter(extra.hub_ids))}.")
         place = Path(directory).expanduser().resolve() if directory else models.models_dir() / name
         return fetch(extra.hub_ids[source], hub, place, {}, on_progress, extra.files)
     spec = models.resolve(name)
@@ -134,7 +134,7 @@ def download(
 
 
 def target(name: str, hub: Source, directory: Path | str | None = None) -> Path | None:
-    """The folder a model goes to; None means the hub's own cache, which the user has named."""
+    """The folder that a model is downloaded to; None means the hub's own cache, which the user has named."""
     if directory is not None:
         return Path(directory).expanduser().resolve()
     if os.environ.get("ZIMAGE_MODELS") or hub.cache is None:
@@ -150,9 +150,9 @@ def fetch(
     on_progress: OnProgress | None = None,
     files: tuple[str, ...] = (),
 ) -> Download:
-    """Bring the pipeline's files of one hub repository into `folder`, or just `files`, and check them.
+    """Download the pipeline's files of a hub repository, or just `files`, into `folder` and check them.
 
-    `checksums` are MD5 sums.
+    `folder` None: into the hub's own cache. `checksums`: relative path to MD5. Raises DownloadFailed.
     """
     again = "Run the same command again: what has arrived is kept."
     if reason := reachable(hub.endpoint):
@@ -165,18 +165,18 @@ def fetch(
     try:
         listed = hub.listing(repository)
     except Exception as error:
-        raise DownloadFailed(f"{hub.title} gave no list of {repository}: {_say(error)}", mend=again) from error
+        raise DownloadFailed(f"{hub.title} could not list {repository}: {_reason(error)}", mend=again) from error
     wanted = [f for f in listed if (f.path in files if files else f.path.startswith(PARTS))]
     if (outside := next((f.path for f in wanted if not _inside(f.path)), None)) is not None:
         raise DownloadFailed(
-            f"{repository} on {hub.title} lists {outside!r}, which lies outside of its own folder",
+            f"{repository} on {hub.title} lists {outside!r}, which is outside its own folder",
             mend="Do not use this repository.",
         )
     if absent := sorted(set(files) - {f.path for f in wanted}):
         raise DownloadFailed(f"{repository} on {hub.title} has no {', '.join(absent)}", mend="Update zimage_kit.")
     if not files and not any(f.path == "model_index.json" for f in wanted):
         raise DownloadFailed(
-            f"{repository} on {hub.title} holds no model_index.json, so it is not a model for this pipeline",
+            f"{repository} on {hub.title} has no model_index.json, so it is not a model for this pipeline",
             mend="Check the name; `zimage models list` shows the known ones.",
         )
 
@@ -191,7 +191,7 @@ def fetch(
             place = hub.fetch(repository, wanted, folder, meter.received)
         except Exception as error:
             raise DownloadFailed(
-                f"the download of {repository} from {hub.title} broke off: {_say(error)}",
+                f"the download of {repository} from {hub.title} failed: {_reason(error)}",
                 mend=again,
                 done=meter.done,
                 total=total,
@@ -199,7 +199,7 @@ def fetch(
         broken, newer = _compare(place, wanted, checksums)
         if not broken:
             meter.finished()
-            if folder is not None and not files:  # a hub's own cache says it by its folders' names
+            if folder is not None and not files:  # in a hub's own cache the folder names say it
                 write_whole(folder / ORIGIN, json.dumps({"hub_id": repository, "hub": hub.name}).encode())
             return Download(place, total, repaired, newer)
         if attempt == 1:
@@ -208,13 +208,13 @@ def fetch(
                 _remove(place / path)
     raise DownloadFailed(
         f"{', '.join(broken)} arrived broken twice from {hub.title}",
-        mend="Something on the way changes the bytes (a proxy?) or the disk is failing; try the other --source.",
+        mend="A proxy may be changing the bytes, or the disk is failing. Try the other --source.",
         files=list(broken),
     )
 
 
 def _inside(path: str) -> bool:
-    """Whether a path that a hub lists stays in the folder that it is put in, on every system."""
+    """Whether a path that a hub lists stays inside its folder, on every operating system."""
     parts = re.split(r"[/\\]", path)
     return bool(path) and ".." not in parts and "" not in parts and ":" not in parts[0]
 
@@ -222,9 +222,9 @@ def _inside(path: str) -> bool:
 def verify(
     directory: Path, checksums: Mapping[str, str], on_file: Callable[[FileCheck], None] | None = None
 ) -> list[FileCheck]:
-    """Hold every file of a model folder against the authors' MD5 sums; `on_file` hears of each as it is done.
+    """Check every file of a model folder against the authors' MD5 sums; `on_file` is called with each result.
 
-    A file that the sums do not name is `unknown`. Reads everything: a minute or two for 33 GB on a fast SSD.
+    A file without a sum is `unknown`. Reads everything: a minute or two for 33 GB on a fast SSD.
     """
     present = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file()}
     inside = {p for p in present if p.startswith(PARTS) and not p.endswith(".incomplete")}
@@ -239,7 +239,7 @@ def verify(
         return FileCheck(path, "ok" if digest(directory / path, "md5") == expected else "broken", size)
 
     checks = []
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:  # hashlib lets go of the GIL
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:  # hashlib releases the GIL
         for done in pool.map(check, sorted(inside | set(checksums))):
             checks.append(done)
             if on_file is not None:
@@ -256,7 +256,7 @@ def digest(path: Path, algorithm: str) -> str:
 def _compare(
     place: Path, wanted: Sequence[RemoteFile], checksums: Mapping[str, str]
 ) -> tuple[list[str], tuple[str, ...]]:
-    """Names of broken files, and of whole ones that differ from the manifest."""
+    """Names of broken files, and of complete ones that differ from the manifest."""
 
     def judge(file: RemoteFile) -> str:
         path = place / file.path
@@ -292,27 +292,27 @@ def _sizes(folder: Path | None, wanted: Sequence[RemoteFile]) -> dict[str, int]:
 
 
 def _check_room(folder: Path, missing: int, hub: Source) -> None:
-    """Refuse to start what cannot end: `missing` bytes and a reserve have to fit on the disk of `folder`."""
+    """Raise DownloadFailed unless `missing` bytes and a reserve fit on the disk of `folder`."""
     free = models.free_bytes(folder)
     if free < missing + SPARE_BYTES:
         raise DownloadFailed(
-            f"{missing / 1e9:.1f} GB are to be fetched from {hub.title}, and the disk of {folder} has "
+            f"{missing / 1e9:.1f} GB are to be fetched from {hub.title}, but the disk of {folder} has only "
             f"{free / 1e9:.1f} GB free",
-            mend="Make room, or name a larger disk with --directory or ZIMAGE_MODELS.",
+            mend="Free some space, or choose another disk with --directory or ZIMAGE_MODELS.",
             missing=missing,
             free=free,
         )
 
 
 def _remove(path: Path) -> None:
-    """Delete a broken file; in a hub's cache it is a link, and the file it points to goes with it."""
+    """Delete a broken file. In a hub's cache it is a link; the file it points to is deleted too."""
     path.resolve().unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
-def _say(error: Exception) -> str:
-    """One line for a client's error, with the files it names."""
+def _reason(error: Exception) -> str:
+    """A client's error in one line, with the files it names."""
     failed = getattr(error, "failed_files", None)
     if failed:
-        return "; ".join(f"{path}: {_say(cause)}" for path, cause in list(failed.items())[:3])
+        return "; ".join(f"{path}: {_reason(cause)}" for path, cause in list(failed.items())[:3])
     return " ".join(str(error).split())[:300] or type(error).__name__

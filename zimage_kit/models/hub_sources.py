@@ -1,7 +1,7 @@
-"""The two hubs a model can come from, each through its own client, behind one small interface.
+"""The two hubs that models come from, each through its own client, behind one small interface.
 
-A source lists a repository's files and fetches some of them into a folder. Resuming, retrying and checking the bytes on
-the way is the clients' work; `hub.py` decides what to fetch and looks at what arrived.
+A source lists a repository's files and downloads some of them into a folder. The clients resume and retry; `hub.py`
+decides what to download and checks what arrived.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REACH_SECONDS = 4.0  # how long to wait for a hub to answer before calling the m
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a hub repository: path inside it, size in bytes, SHA-256 where the hub tells it."""
+    """A file of a hub repository: its path there, size in bytes, and SHA-256 where the hub gives it."""
 
     path: str
     size: int
@@ -32,11 +32,11 @@ class RemoteFile:
 
 
 Received = Callable[[str | None, int], None]
-"""Called from download threads with (path, or None where the client does not tell it, further bytes)."""
+"""Called from download threads with (path, or None if the client does not give it; number of new bytes)."""
 
 
 class Source(Protocol):
-    """A hub. `endpoint` is its address; `cache` the folder of its own cache, where the user has named one."""
+    """A hub. `endpoint` is its address, `cache` the folder of its own cache if the user has named one."""
 
     name: str
     title: str
@@ -44,17 +44,17 @@ class Source(Protocol):
     cache: Path | None
 
     def listing(self, repository: str) -> list[RemoteFile]:
-        """Every file of the repository; raises whatever the client raises."""
+        """List every file of the repository. Raises what the client raises."""
 
     def fetch(self, repository: str, files: Sequence[RemoteFile], directory: Path | None, received: Received) -> Path:
-        """Bring `files` into `directory` (None: into the hub's own cache) and return the folder that holds them."""
+        """Download `files` into `directory` (None: the hub's own cache) and return the folder that holds them."""
 
 
 class ModelScope:
-    """ModelScope's own light client, which the package `modelscope` brings: it needs no torch.
+    """ModelScope, through the light client in its package `modelscope`, which needs no torch.
 
-    Partial files stay on the disk and are resumed by Range in the next run. `MODELSCOPE_ENDPOINT` and
-    `MODELSCOPE_CACHE` are respected.
+    Partial files stay on the disk and are resumed in the next run. `MODELSCOPE_ENDPOINT` and `MODELSCOPE_CACHE` are
+    respected.
     """
 
     name = "modelscope"
@@ -73,13 +73,13 @@ class ModelScope:
         return HubApi(endpoint=self.endpoint)
 
     def listing(self, repository: str) -> list[RemoteFile]:
-        """Every file of the repository, each with its SHA-256."""
+        """List every file of the repository, each with its SHA-256."""
         with _quiet("modelscope_hub"):
             found = self._client().list_repo_files(repository, "model")
         return [RemoteFile(f.path, f.size or 0, f.sha256) for f in found if f.type != "tree"]
 
     def fetch(self, repository: str, files: Sequence[RemoteFile], directory: Path | None, received: Received) -> Path:
-        """Bring `files`; a file that is there already with the right SHA-256 is not asked for."""
+        """Download `files`, except those that are there with the right SHA-256."""
         from modelscope_hub import _download as client
 
         class Count(client.ProgressCallback):  # type: ignore[misc]  # one instance a file, made by the client
@@ -100,10 +100,10 @@ class ModelScope:
 
 
 class HuggingFace:
-    """Hugging Face's client. Finished files are kept; one that breaks off is resumed while the program runs.
+    """Hugging Face, through its own client. Finished files are kept; an interrupted one is resumed in the same run.
 
-    Its client writes each attempt to a temporary file of its own, so a file of a killed program starts from its first
-    byte again. `HF_ENDPOINT` and `HF_HOME` are respected.
+    The client writes each attempt to a new temporary file, so after a killed run a partial file starts again from its
+    first byte. `HF_ENDPOINT` and `HF_HOME` are respected.
     """
 
     name = "huggingface"
@@ -115,7 +115,7 @@ class HuggingFace:
         self.cache = Path(hub).expanduser() if hub else Path(home).expanduser() / "hub" if home else None
 
     def listing(self, repository: str) -> list[RemoteFile]:
-        """Every file of the repository; those in large-file storage with their SHA-256."""
+        """List every file of the repository; those in large-file storage (LFS) have their SHA-256."""
         from huggingface_hub import HfApi
         from huggingface_hub.hf_api import RepoFile
 
@@ -124,14 +124,14 @@ class HuggingFace:
         return [RemoteFile(f.path, f.size, f.lfs.sha256 if f.lfs else None) for f in files]
 
     def fetch(self, repository: str, files: Sequence[RemoteFile], directory: Path | None, received: Received) -> Path:
-        """Bring `files`; a file that is there already in the wanted revision is not asked for."""
+        """Download `files`, except those that are there in the wanted revision."""
         from huggingface_hub import snapshot_download
         from tqdm.std import tqdm
 
-        class Count(tqdm):  # type: ignore[misc]  # shows nothing: it only passes the client's numbers on
+        class Count(tqdm):  # type: ignore[misc]  # shows nothing; it only passes the client's numbers on
             def __init__(self, *args: Any, **fields: Any) -> None:
                 description = str(fields.get("desc", ""))
-                # Of the two bars in bytes one counts what crossed the network, the other what reached the file.
+                # Two bars count bytes, one those from the network and one those in the file: use the second.
                 self.counts = fields.get("unit") == "B" and not description.startswith("Downloading bytes")
                 fields["disable"] = True
                 fields.pop("name", None)
@@ -158,9 +158,9 @@ SOURCES: dict[str, Callable[[], Source]] = {"modelscope": ModelScope, "huggingfa
 
 
 def reachable(endpoint: str, seconds: float = REACH_SECONDS) -> str | None:
-    """Try to open a connection to a hub, or to the proxy on the way to it. None when it works, else the reason.
+    """Try to connect to a hub, or to the proxy before it. Returns None if it works, else the reason.
 
-    The clients retry for a quarter of a minute and longer; a machine without a network should say so at once.
+    The clients retry for 15 seconds or longer; a machine without a network should say so at once.
     """
     address = urlsplit(endpoint)
     proxy = urllib.request.getproxies().get(address.scheme)
@@ -176,8 +176,8 @@ def reachable(endpoint: str, seconds: float = REACH_SECONDS) -> str | None:
 
 @contextlib.contextmanager
 def _quiet(logger: str, bars_of: Any = None) -> Iterator[None]:
-    """Keep a client's own messages and progress bars off the terminal: ours say the same, once, in one style."""
-    importlib.import_module(logger)  # first: some set their level while they are imported
+    """Hide a client's own messages and progress bars, since we show the same ourselves."""
+    importlib.import_module(logger)  # first, since some set their level on import
     log = logging.getLogger(logger)
     level, bar = log.level, getattr(bars_of, "tqdm", None)
     if not os.environ.get("ZIMAGE_DEBUG"):

@@ -1,4 +1,4 @@
-"""LoRA files: found by name in the LoRA folders, or by path. Asks no network and loads nothing."""
+"""Finds LoRA files by name in the LoRA folders, or by path. Uses no network and loads nothing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _ENDING = ".safetensors"
 
 
 def lora_folders(spec: ModelSpec) -> tuple[Path, ...]:
-    """Where LoRAs are found by name: $ZIMAGE_LORAS, `loras` beside the models, and those that come with the model."""
+    """Folders in which LoRAs are found by name: $ZIMAGE_LORAS, `loras` beside the models, and the model's own."""
     given = os.environ.get("ZIMAGE_LORAS")
     folders = [Path(given).expanduser()] if given else []
     return (*folders, models_dir() / "loras", *([spec.loras] if spec.loras else []))
 
 
 def lora_names(spec: ModelSpec) -> list[str]:
-    """The names under which LoRAs are found for this model, sorted."""
+    """The names of this model's LoRAs in those folders, sorted."""
     return sorted({file.stem for folder in lora_folders(spec) for file in folder.glob(f"*{_ENDING}")})
 
 
@@ -34,7 +34,7 @@ _known: ContextVar[Mapping[str, Path]] = ContextVar("known_loras", default=Mappi
 
 @contextmanager
 def knowing(files: Mapping[str, Path]) -> Iterator[None]:
-    """Meanwhile these names of a recipe stand for these files: those that a client found them to be."""
+    """Context manager: inside, these names of a recipe mean these files, as on the client."""
     token = _known.set(files)
     try:
         yield
@@ -43,7 +43,7 @@ def knowing(files: Mapping[str, Path]) -> Iterator[None]:
 
 
 def lora_file(lora: Lora, spec: ModelSpec) -> Path:
-    """The .safetensors file of a LoRA, absolute. Asks no network. Raises BadRequest where there is not exactly one."""
+    """The .safetensors file of a LoRA, absolute. Uses no network. Raises BadRequest unless there is exactly one."""
     if (given := _known.get().get(str(lora.path))) is not None:
         return given
     path = lora.path.expanduser()
@@ -55,7 +55,7 @@ def lora_file(lora: Lora, spec: ModelSpec) -> Path:
     if place is None and len(places) > 1:
         known = lora_names(spec)
         raise BadRequest(
-            f"lora {lora.path} is neither a file here nor in {folders[0]}",
+            f"lora {lora.path} is neither a file nor a name in {folders[0]}",
             expected="a .safetensors file, or a name in the LoRA folder (ZIMAGE_LORAS)",
             mend=closest(path.name, known) if known else "",
         )

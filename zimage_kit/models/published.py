@@ -1,4 +1,4 @@
-"""Published numbers about Z-Image that ModelSpecs are made of: sizes, checksums, the latent-to-RGB fit."""
+"""Published numbers about Z-Image for the ModelSpecs: sizes, checksums, the latent-to-RGB fit."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ MEGAPIXEL_SIZES: tuple[tuple[int, int], ...] = (
     (768, 1344),
     (1344, 768),
 )
-"""Width, height in pixels: the usual sizes of one megapixel."""
+"""The usual sizes of one megapixel: width, height in pixels."""
 
 TURBO_BYTES = {"transformer": 12_310_000_000, "text_encoder": 8_040_000_000, "vae": 170_000_000}
-"""Resident in bfloat16: 6.155 B, 4.022 B and 0.084 B parameters."""
+"""Bytes in memory in bfloat16: 6.155 B, 4.022 B and 0.084 B parameters."""
 
 FLUX_LATENT_RGB: tuple[tuple[float, float, float], ...] = (
     (-0.0412, 0.0149, 0.0521),
@@ -34,7 +34,7 @@ FLUX_LATENT_RGB: tuple[tuple[float, float, float], ...] = (
     (0.0027, -0.0479, -0.0043),
     (-0.1146, -0.0827, -0.0598),
 )
-"""One row a latent channel, one column a colour: a published linear fit for the Flux autoencoder, without offsets."""
+"""A published linear fit for the Flux autoencoder, without offsets. Rows are latent channels, columns R, G, B."""
 
 TURBO_MD5 = {
     "model_index.json": "5e3226ed72a9a4a080f2a4ca78b98ddc",

@@ -1,6 +1,6 @@
-"""ModelSpec: what is known about a model before it is loaded, as data. nano, turbo, base, or any local folder.
+"""ModelSpec: what is known about a model before it is loaded. nano, turbo, base, or any local folder.
 
-A model is resolved to a directory on this disk first; diffusers is then used on that directory only.
+A name is resolved to a directory on this disk first; diffusers then uses that directory only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
 
 
 class ControlNetSpec(BaseModel):
-    """A model's own ControlNet: the name of an Extra or a folder that comes with zimage_kit, and its useful scales."""
+    """A model's own ControlNet: the name of an Extra, or a folder that comes with zimage_kit, and its useful scales."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,53 +53,53 @@ class ControlNetSpec(BaseModel):
 
 
 class ModelSpec(BaseModel):
-    """One model. Sides are pixels, sizes bytes; `steps` and `guidance` are the defaults that it was made for."""
+    """One model. Sides in pixels, sizes in bytes; `steps` and `guidance` are the defaults that it was trained for."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(description="what a request says; for a folder, its path")
-    family: str = Field(description="whose limits and conventions hold: nano, turbo or base")
+    name: str = Field(description="its name in a request; for a folder, its path")
+    family: str = Field(description="the model whose limits and conventions apply: nano, turbo or base")
     summary: str
     hub_ids: dict[str, str] = Field(default_factory=dict, description="modelscope and huggingface to repository ids")
-    path: Path | None = Field(None, description="the directory, when it is fixed")
-    native: tuple[int, int] = Field(description="width, height it was trained for")
+    path: Path | None = Field(None, description="the directory, if it is fixed")
+    native: tuple[int, int] = Field(description="width, height that it was trained for")
     sizes: tuple[tuple[int, int], ...] = Field(description="presets: width, height")
     largest_side: int = Field(description="beyond this a request is refused")
     advised_side: int = Field(description="beyond this the picture degrades, and the trace says so")
-    prompt_tokens: int = Field(description="that fit, the chat template's own included")
+    prompt_tokens: int = Field(description="the most tokens of a prompt, including the chat template's")
     steps: int
     guidance: float
-    negative_prompt: bool = Field(description="whether it was made to be used with one")
-    component_bytes: dict[str, int] = Field(description="resident: transformer, text_encoder, vae")
+    negative_prompt: bool = Field(description="whether it was trained for negative prompts")
+    component_bytes: dict[str, int] = Field(description="in memory: transformer, text_encoder, vae")
     download_bytes: int = Field(0, description="0: nothing to download")
     latent_rgb: tuple[tuple[float, float, float], ...] | None = Field(None, description="16 rows; see latent_to_rgb")
     checksums: dict[str, str] = Field(default_factory=dict, description="relative path to MD5, by the model's authors")
     controlnet: ControlNetSpec | None = Field(None, description="the one for poses; see the function controlnet")
     loras: Path | None = Field(None, description="folder of LoRAs that come with it, found by name")
-    vocabulary: str = Field("", description="`module:function` from a prompt to the words the model does not know")
+    vocabulary: str = Field("", description="`module:function` that maps a prompt to the words unknown to the model")
 
     def hub_id(self, source: str) -> str | None:
-        """The repository on `modelscope` or `huggingface`; None where there is none."""
+        """The repository on `modelscope` or `huggingface`, or None."""
         return self.hub_ids.get(source)
 
     def directory(self) -> Path | None:
-        """Where it lies complete on this disk, or None. Never asks the network."""
+        """The directory on this disk that has it complete, or None. Never uses the network."""
         if self.path is not None:
             return self.path if not missing_files(self.path) else None
         places = candidates(self.name, self.hub_id("modelscope"), self.hub_id("huggingface"))
         return next((place for place in places if not missing_files(place)), None)
 
     def unknown_words(self, prompt: str) -> list[str]:
-        """Words of the prompt that the model has never met, in order; always empty for a model without such a list."""
+        """Words of the prompt that the model was not trained on, in order; always empty without a `vocabulary`."""
         if not self.vocabulary:
             return []
         module, _, function = self.vocabulary.partition(":")
         return cast("Callable[[str], list[str]]", getattr(import_module(module), function))(prompt)
 
     def latent_to_rgb(self, directory: Path) -> tuple[list[list[float]], list[float]] | None:
-        """(16 rows of 3, 3 offsets): RGB in -1 … 1 for a pixel of the scheduler's latents; None where it is unknown.
+        """The map from the scheduler's latents to RGB in -1 … 1, as (16 rows of 3, 3 offsets); None if unknown.
 
-        A `latent_rgb.json` in the model's directory goes before the built-in matrix.
+        A `latent_rgb.json` in the model's directory overrides the built-in matrix.
         """
         fitted = directory / "latent_rgb.json"
         if fitted.is_file():
@@ -132,13 +132,13 @@ BASE = TURBO.model_copy(
     update={
         "name": "base",
         "family": "base",
-        "summary": "Z-Image, the undistilled model: slower (28-50 steps), heeds guidance and negative prompts",
+        "summary": "Z-Image, the undistilled model: slower (28-50 steps), supports guidance and negative prompts",
         "hub_ids": {"modelscope": "Tongyi-MAI/Z-Image", "huggingface": "Tongyi-MAI/Z-Image"},
         "steps": 28,
         "guidance": 4.0,
         "negative_prompt": True,
-        "controlnet": None,  # turbo's was made for turbo
-        "checksums": {},  # none are published; and download_bytes is turbo's, an upper bound: the same parts
+        "controlnet": None,  # turbo's is for turbo only
+        "checksums": {},  # none are published; download_bytes is turbo's, an upper bound, since the parts are the same
     }
 )
 
@@ -162,25 +162,25 @@ NANO = ModelSpec(
 )
 
 SPECS: dict[str, ModelSpec] = {spec.name: spec for spec in (NANO, TURBO, BASE)}
-"""The models known by name, in the order in which they are shown."""
+"""The models known by name, in the order of display."""
 
 _OURS = frozenset(SPECS)
-_LOCAL: dict[str, object] = {"hub_ids": {}, "checksums": {}, "download_bytes": 0}  # of a folder that nobody downloads
-_BASE_SHIFT = 4.5  # turbo's is 3.0, the base model's 6.0 as far as is known
-_LARGE_DIM = 1024  # a transformer at least this wide is of Z-Image's size, a narrower one a miniature
+_LOCAL: dict[str, object] = {"hub_ids": {}, "checksums": {}, "download_bytes": 0}  # for a folder on this disk only
+_BASE_SHIFT = 4.5  # between turbo's 3.0 and the base model's 6.0
+_LARGE_DIM = 1024  # a transformer at least this wide is a full-size Z-Image, a narrower one a miniature
 
 
 _client_specs: ContextVar[Mapping[str, ModelSpec]] = ContextVar("client_specs", default=MappingProxyType({}))
 
 
 def register_model(name: str, path: str | os.PathLike[str], *, like: str = "turbo", **changes: object) -> ModelSpec:
-    """Make a folder in diffusers' layout known by a name, here and in the sessions that this process asks.
+    """Register a folder in diffusers' layout under a name, for this process and the sessions that it uses.
 
-    It takes the limits and defaults of the model `like`; `changes` are other values of ModelSpec's fields, such as
-    steps=12. Registering a name again replaces it. Raises BadRequest and UnknownModel.
+    It gets the limits and defaults of the model `like`; `changes` override fields of its ModelSpec, such as steps=12.
+    Registering a name again replaces it. Raises BadRequest and UnknownModel.
     """
     if name in _OURS:
-        raise BadRequest(f"a model called {name!r} comes with zimage_kit", mend="Give yours another name.")
+        raise BadRequest(f"a model named {name!r} comes with zimage_kit", mend="Give yours another name.")
     unknown = next((field for field in changes if field not in ModelSpec.model_fields), None)
     if unknown is not None:
         raise BadRequest(f"unknown field {unknown}", mend=closest(unknown, ModelSpec.model_fields), field=unknown)
@@ -191,13 +191,13 @@ def register_model(name: str, path: str | os.PathLike[str], *, like: str = "turb
 
 
 def registered() -> tuple[ModelSpec, ...]:
-    """The specs that this process registered."""
+    """The specs that were registered in this process."""
     return tuple(spec for name, spec in SPECS.items() if name not in _OURS)
 
 
 @contextmanager
 def knowing(specs: Iterable[ModelSpec]) -> Iterator[None]:
-    """Meanwhile these models are known too: those that the client registered whose task runs."""
+    """Context manager: inside, these models are known too. They are those that the task's client registered."""
     token = _client_specs.set({spec.name: spec for spec in specs})
     try:
         yield
@@ -208,7 +208,7 @@ def knowing(specs: Iterable[ModelSpec]) -> Iterator[None]:
 def resolve(name_or_path: str | os.PathLike[str]) -> ModelSpec:
     """The spec of a name, or of a folder in diffusers' layout, whose path becomes absolute.
 
-    A folder takes the limits of the family that its own files point to, see `family_of`. Raises UnknownModel.
+    A folder gets the limits of its family, see `family_of`. Raises UnknownModel.
     """
     name = os.fspath(name_or_path)
     known = {**SPECS, **_client_specs.get()}
@@ -237,11 +237,11 @@ def resolve(name_or_path: str | os.PathLike[str]) -> ModelSpec:
 
 
 def family_of(directory: Path) -> ModelSpec:
-    """nano, turbo or base, by what the model's own files say; its folder's name says nothing.
+    """nano, turbo or base, according to the model's own files; its folder's name is ignored.
 
-    A narrow transformer is a miniature. Of the large ones, the hub id that a download kept, or that diffusers wrote
-    into model_index.json, names the model; else the scheduler tells: turbo was distilled with a shift of 3, the base
-    model's is larger. Without any of these it is taken for turbo; `register_model` says otherwise.
+    A narrow transformer is nano. For a large one, the hub id in a download's `.zimage.json` or in model_index.json
+    names the model; otherwise the scheduler's shift decides: turbo was distilled with 3, the base model has a larger
+    one. Without any of these it counts as turbo; `register_model(like=…)` overrides that.
     """
     width = component_config(directory, "transformer").get("dim", 3840)  # ZImageTransformer2DModel's default
     if isinstance(width, int) and width < _LARGE_DIM:
@@ -255,10 +255,9 @@ def family_of(directory: Path) -> ModelSpec:
 
 
 def require(name: str) -> Path:
-    """The directory of a model that is complete on this disk.
+    """The directory of a model that is complete on this disk. Never uses the network.
 
-    Raises UnknownModel, or ModelMissing at once (no network) with the command that fetches it, its size and the free
-    disk in it.
+    Raises UnknownModel, and ModelMissing with the command that downloads it, its size and the free disk space.
     """
     spec = resolve(name)
     directory = spec.directory()
@@ -287,11 +286,11 @@ def require(name: str) -> Path:
 def controlnet_file(spec: ModelSpec) -> Path:
     """The folder or file of a model's own ControlNet.
 
-    Raises BadRequest where it has none, and ModelMissing where it is not on this disk.
+    Raises BadRequest if it has none, and ModelMissing if it is not on this disk.
     """
     if spec.controlnet is None:
         raise BadRequest(
-            f"{spec.name} has no ControlNet of its own", mend="Name a file: controlnet='….safetensors', or use turbo."
+            f"{spec.name} has no ControlNet of its own", mend="Give a file, controlnet='….safetensors', or use turbo."
         )
     if spec.controlnet.path is not None:
         return spec.controlnet.path
@@ -300,7 +299,7 @@ def controlnet_file(spec: ModelSpec) -> Path:
 
 
 def free_bytes(folder: Path) -> int:
-    """Free bytes on the disk that `folder` is on, or will be on once it is made."""
+    """Free bytes on the disk that `folder` is on, or will be on once it is created."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent
@@ -308,24 +307,24 @@ def free_bytes(folder: Path) -> int:
 
 
 def models_here() -> frozenset[str]:
-    """Names of the models that are on this disk, whole."""
+    """Names of the models that are complete on this disk."""
     return frozenset(name for name, spec in SPECS.items() if spec.directory() is not None)
 
 
 def fingerprints_here() -> dict[str, str]:
-    """What identifies the files of each model that is on this disk, by its name."""
+    """The fingerprint of each model that is complete on this disk, by name."""
     found = ((name, spec.directory()) for name, spec in SPECS.items())
     return {name: fingerprint(directory) for name, directory in found if directory is not None}
 
 
 def default_model(there: frozenset[str] | None = None) -> str:
-    """`turbo` once it is on this disk (or among the names `there`, of a session's workers), `nano` until then."""
+    """`turbo` if it is on this disk (or among the names `there`, of a session's workers), else `nano`."""
     found = TURBO.directory() is not None if there is None else TURBO.name in there
     return TURBO.name if found else NANO.name
 
 
 class ModelState(BaseModel):
-    """Where a model that is known by name is: on this disk, on a worker's, or nowhere yet. Sizes in bytes."""
+    """Where a model is: on this disk, on a worker's disk, or not downloaded yet. Sizes in bytes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -336,11 +335,11 @@ class ModelState(BaseModel):
     state: Literal["here", "on a worker", "missing"]
     directory: Path | None
     download_bytes: int
-    default: bool = Field(description="whether it draws where no model is named")
+    default: bool = Field(description="whether it is used when no model is named")
 
     @property
     def where(self) -> str:
-        """For people: its folder, or how to get it."""
+        """Its folder, or how to get it, as text."""
         if self.directory is not None:
             return str(self.directory)
         if self.state == "on a worker":
@@ -349,7 +348,7 @@ class ModelState(BaseModel):
 
 
 class ModelList(tuple[ModelState, ...]):
-    """Models with where they are; shows itself as a table in a notebook."""
+    """Models and where they are; a notebook shows a table."""
 
     def __str__(self) -> str:
         return "\n".join(f"{'*' if each.default else ' '} {each.name}: {each.where}" for each in self)
@@ -367,14 +366,14 @@ class ModelList(tuple[ModelState, ...]):
 
 
 def list_models(there: frozenset[str] | None = None) -> ModelList:
-    """All models known by name. `there` are those of a session's workers, None: only this disk counts."""
+    """All models known by name. `there`: names of those on a session's workers; None: only this disk counts."""
     default = default_model(there or None)
 
     def state(spec: ModelSpec) -> ModelState:
         directory = spec.directory()
         found = "here" if directory else "on a worker" if there and spec.name in there else "missing"
-        told = {name: getattr(spec, name) for name in ("name", "summary", "native", "steps", "download_bytes")}
-        return ModelState(**told, state=found, directory=directory, default=spec.name == default)
+        fields = {name: getattr(spec, name) for name in ("name", "summary", "native", "steps", "download_bytes")}
+        return ModelState(**fields, state=found, directory=directory, default=spec.name == default)
 
     return ModelList(state(spec) for spec in SPECS.values())
 
@@ -383,7 +382,7 @@ _noticed = False
 
 
 def default_notice(chosen: str | None) -> str | None:
-    """The sentence that says that nano was `chosen` in turbo's place, the first time in this process; else None."""
+    """A notice that nano was `chosen` because turbo is missing, the first time in this process; else None."""
     global _noticed
     if _noticed or chosen != NANO.name:
         return None

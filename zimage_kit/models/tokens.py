@@ -1,6 +1,6 @@
-"""Prompts before a model sees them: how many tokens one has, counted without torch.
+"""Counts a prompt's tokens without torch.
 
-Counted with the model's own tokenizer.json and chat template, so the number is the one that the text encoder gets.
+It uses the model's own tokenizer.json and chat template, so the number is exactly what the text encoder gets.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..errors import ModelMissing
 
 
 def count_tokens(prompt: str, directory: Path) -> int:
-    """Tokens of `prompt` for the model in `directory`, its chat template's own included."""
+    """The number of tokens of `prompt` for the model in `directory`, including its chat template's."""
     folder = directory / "tokenizer"
     stamp = (folder / "tokenizer.json").stat().st_mtime_ns
     tokenizer, template = _load(folder, stamp)
@@ -27,7 +27,7 @@ def count_tokens(prompt: str, directory: Path) -> int:
 
 @lru_cache(maxsize=4)
 def _load(folder: Path, stamp: int) -> tuple[Any, Any]:
-    """(tokenizer, compiled chat template); `stamp` makes a replaced file be read anew."""
+    """(tokenizer, compiled chat template). A new `stamp` (modification time) makes a replaced file be read again."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -38,10 +38,10 @@ def _load(folder: Path, stamp: int) -> tuple[Any, Any]:
 
 
 def _template_source(folder: Path, config: dict[str, Any]) -> str:
-    """The chat template's text: in a file of its own (newer transformers), else in tokenizer_config.json."""
+    """The chat template's text: from its own file (newer transformers), else from tokenizer_config.json."""
     own_file = folder / "chat_template.jinja"
     source = own_file.read_text("utf-8") if own_file.is_file() else config.get("chat_template")
-    if isinstance(source, list):  # several named ones
+    if isinstance(source, list):  # several named templates
         source = {entry["name"]: entry["template"] for entry in source}.get("default")
     if not isinstance(source, str):
         raise ModelMissing(f"{folder} has no chat template", mend="Fetch the model's tokenizer folder again.")
