@@ -1,1 +1,1 @@
-"""What was asked for, what came out, what it depends on: requests, artifacts, their files, verdicts on reruns."""
+"""What was asked for, what came out, and what it depends on: requests, artifacts, their files, reruns."""

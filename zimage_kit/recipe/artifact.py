@@ -1,6 +1,6 @@
-"""Artifact: a picture together with the recipe that made it and the trace of how. A PNG carries all three.
+"""Artifact: a picture with the recipe that made it and the trace of how it was made. A PNG carries all three.
 
-`read(path)` (public as `zk.open`) brings one back; `verify` reruns its recipe and says whether the pixels agree.
+`read(path)` (public as `zk.open`) reads one; `verify` reruns its recipe and compares the pixels.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ __all__ = ["Artifact", "Difference", "Trace", "Verdict", "library_versions", "re
 
 
 LARGEST_PIXELS = 170_000_000
-"""Of a picture that is read: more than the largest that is made here (2048x2048, enlarged four times: 67 million)."""
+"""The largest picture that is read: above the largest that is made (2048x2048, enlarged four times: 67 million)."""
 
 
-class Runs(Protocol):
+class SessionLike(Protocol):
     """What an artifact needs of a session."""
 
     def run(self, request: Request, *, fresh: bool = ...) -> Any:
-        """Make the picture of a request."""
+        """Make a request's picture."""
 
     def apply(self, picture: Any, *stages: Any) -> Artifact:
-        """Run stages on a picture that is there already."""
+        """Run stages on a finished picture."""
 
 
 def _now() -> str:
@@ -54,11 +54,11 @@ def _now() -> str:
 
 
 class Trace(BaseModel):
-    """How a picture came about. Times in milliseconds, memory in bytes.
+    """How a picture was made. Times in milliseconds, memory in bytes.
 
-    `milliseconds` and `peak_bytes` have the keys import and load (where that was needed), encode, denoise, decode,
-    `stage 1 kind before` (what conditions), `stage 1 kind` (what transforms; `stage 1 kind: denoise` where it draws),
-    and total. Peak is the device's allocated memory, on a CPU the process's high-water mark.
+    `milliseconds` and `peak_bytes` have the keys import and load (if needed), encode, denoise, decode,
+    `stage 1 kind before` (its `before`), `stage 1 kind` (its `after`; `stage 1 kind: denoise` if that draws), and
+    total. The peak is the device's allocated memory, on a CPU the process's high-water mark.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -74,12 +74,12 @@ class Trace(BaseModel):
     peak_bytes: dict[str, int] = Field(default_factory=dict)
     sigmas: tuple[float, ...] = Field((), description="noise levels at which the transformer was evaluated")
     prompt_tokens: int | None = None
-    unknown_words: tuple[str, ...] = Field((), description="words of the prompt that the model has never met")
+    unknown_words: tuple[str, ...] = Field((), description="words of the prompt that the model does not know")
     stage_versions: dict[str, int] = Field(default_factory=dict)
     pictures: dict[str, str] = Field(
         default_factory=dict, description="SHA-256 of the picture as drawn and after each stage; see Artifact.before"
     )
-    models: dict[str, str] = Field(default_factory=dict, description="fingerprints of models that stages drew with")
+    models: dict[str, str] = Field(default_factory=dict, description="fingerprints of the models used by stages")
     cached: bool = Field(False, description="the picture before the last stages came from the cache")
     notes: tuple[str, ...] = Field((), description="what the program chose for the user")
     versions: dict[str, str] = Field(default_factory=library_versions)
@@ -94,10 +94,10 @@ class Trace(BaseModel):
 class Artifact:
     """`image` (PIL, RGB or RGBA, 8 bits), `request` (the resolved recipe) and `trace`. Treat the picture as read-only.
 
-    `path`: where it was saved to or read from last, else None.
+    `path`: where it was last saved to or read from, else None.
     """
 
-    def __init__(self, image: Image.Image, request: Request, trace: Trace, session: Runs | None = None) -> None:
+    def __init__(self, image: Image.Image, request: Request, trace: Trace, session: SessionLike | None = None) -> None:
         self.image, self.request, self.trace = image, request, trace
         self.path: Path | None = None
         self._session = session
@@ -105,16 +105,16 @@ class Artifact:
 
     @classmethod
     def from_image(cls, image: Image.Image) -> Artifact:
-        """Any picture as an artifact, so that stages can be applied to it; an alpha channel is kept.
+        """Wrap any picture, so that stages can be applied to it; an alpha channel is kept.
 
-        Its recipe names the picture's SHA-256.
+        The recipe identifies the picture by its SHA-256.
         """
         plain = _plain(image)
         return cls(plain, Request(source=picture_digest(plain)), Trace())
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What the PNG's `zimage_kit` chunk holds: request and trace as JSON values."""
+        """The content of the PNG's `zimage_kit` chunk: request and trace as JSON values."""
         trace = portable_json(self.trace.model_dump(mode="json"))
         return {
             "request": shareable(self.request),
@@ -131,48 +131,49 @@ class Artifact:
         return png.encode(self.image, chunks)
 
     def png_bytes(self) -> bytes:
-        """The picture as PNG with its recipe. Encoded on the first call, in the caller's thread."""
+        """The picture as PNG bytes with its recipe. Encoded on the first call, in the caller's thread."""
         return self._png
 
     def save(self, path: str | os.PathLike[str] | None = None, *, folder: Path | None = None) -> Path:
-        """Write the PNG, whole or not at all, and return its path. An existing file at `path` is replaced.
+        """Write the PNG atomically and return its path. An existing file at `path` is replaced.
 
-        Without a path: a new file `YYYY-MM-DD/HHMMSS-seed-slug.png` in `folder`, or else in the outputs folder. Raises
+        Without a path: a new file `YYYY-MM-DD/HHMMSS-seed-slug.png` in `folder`, by default the outputs folder. Raises
         CannotWrite.
         """
         if path is not None:
             self.path = files.check_picture_path(path)
             files.write_whole(self.path, self.png_bytes())
             return self.path
-        from ..library.store import path_for  # above: only where a picture is to be kept is asked of it
+        from ..library.store import path_for  # from a room above, only for the name of a new file
 
         while True:
             target = path_for(self, folder)
             try:
                 files.write_whole(target, self.png_bytes(), replace=False)
             except FileExistsError:
-                continue  # another process took the name in this moment: the next one is free
+                continue  # another process has just taken the name: try the next one
             self.path = target
             return target
 
-    def connect(self, session: Runs) -> None:
+    def connect(self, session: SessionLike) -> None:
         """Let `then`, `before` and `verify` run on this session instead of `zk.connect()`'s."""
         self._session = session
 
     def then(self, *stages: Any) -> Artifact:
-        """A new artifact with these stages applied, on the session that made this one (or `zk.connect()`)."""
+        """Return a new artifact with these stages applied, by the session that made this one (or `zk.connect()`)."""
         return self._connected().apply(self, *stages)
 
     def before(self, stages: int = 1) -> Artifact:
-        """The picture as it was before its last stage, or its last few, for a comparison.
+        """Return the picture as it was before its last stage, or its last few, for a comparison.
 
-        It is at hand, comes out of the session's cache, or is made again by its recipe; then it must have the pixels
-        that the trace says, or ZImageError is raised. Raises BadRequest when there are not so many stages, and NoRecipe
-        for a picture whose recipe starts from one that is not here.
+        It is still in memory, comes from the session's cache, or is made again from its recipe. In the last case
+        ZImageError is raised if the pixels differ from the trace's digest. Raises BadRequest when there are fewer
+        stages, and NoRecipe when the recipe starts from a picture that it does not contain.
         """
         kinds = [stage.kind for stage in self.request.stages]
         if not 1 <= stages <= len(kinds):
-            raise BadRequest(f"before({stages})", expected=f"1 to {len(kinds)}, its stages" if kinds else "a stage")
+            expected = f"1 to {len(kinds)}, the number of its stages" if kinds else "a picture with stages"
+            raise BadRequest(f"before({stages})", expected=expected)
         left = len(kinds) - stages
         if (origin := self._applied_to) is not None:
             had = len(origin.request.stages)
@@ -180,34 +181,36 @@ class Artifact:
                 return origin
             return origin.before(had - left) if left < had else origin.then(*self.request.stages[had:left])
         if self.request.source is not None:
-            raise NoRecipe("the picture that these stages were applied to is not here", mend="Open it itself.")
+            raise NoRecipe(
+                "the recipe does not contain the picture that these stages were applied to", mend="Open that picture."
+            )
         session = self._connected()
         found: Artifact = session.run(self.request.but(stages=self.request.stages[:left]))
         marks = [name for name in self.trace.pictures if name == "drawn" or int(name.split()[1]) <= left]
         if marks and self.trace.pictures[marks[-1]] != picture_digest(found.image):
             raise ZImageError(
-                "the picture before the stage came out differently here", mend="artifact.verify() says what differs."
+                "the picture before the stage, made again, has other pixels", mend="artifact.verify() says why."
             )
         return found
 
-    def verify(self, session: Runs | None = None) -> Verdict:
+    def verify(self, session: SessionLike | None = None) -> Verdict:
         """Rerun the recipe without any cache and compare: identical, within tolerance or different, and why.
 
-        Raises what `session.run` raises, and NoRecipe when the recipe starts from a picture that is not ours.
+        Raises what `session.run` raises, and NoRecipe when the recipe starts from a picture that it does not contain.
         """
         session = session or self._connected()
-        again: Artifact = session.run(self.request, fresh=True)
-        return judge(self.image, again.image, differences(_known(self.trace), _known(again.trace)))
+        rerun: Artifact = session.run(self.request, fresh=True)
+        return judge(self.image, rerun.image, differences(_identity(self.trace), _identity(rerun.trace)))
 
-    def _connected(self) -> Runs:
+    def _connected(self) -> SessionLike:
         if self._session is None:
-            from zimage_kit import connect  # the package's front door: a picture read from a file has no session yet
+            from zimage_kit import connect  # here, as it is above this room: a picture from a file has no session
 
             return connect()
         return self._session
 
     def diff(self, other: Artifact) -> Difference:
-        """What differs between two artifacts: fields of the recipe, and pixels when the sizes agree."""
+        """Compare two artifacts: fields of the recipe, and pixels if the sizes are equal."""
         mine, theirs = self.request.model_dump(mode="json"), other.request.model_dump(mode="json")
         fields = {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
         same_size = self.image.size == other.image.size
@@ -220,7 +223,7 @@ class Artifact:
         return f"<Artifact {size}: {made}{stages}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """JPEG for the notebook, which keeps what it shows; the PNG is what `save` writes."""
+        """JPEG for the notebook, which stores its outputs; `save` writes the PNG."""
         from PIL import Image
 
         out, image = io.BytesIO(), self.image
@@ -231,7 +234,7 @@ class Artifact:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The picture as RGB, or as RGBA where something of it is not opaque."""
+    """The picture as RGB, or as RGBA if a pixel is not opaque."""
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
         if with_alpha.getchannel("A").getextrema() != (255, 255):
@@ -240,7 +243,7 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def picture_digest(image: Image.Image) -> str:
-    """SHA-256 of a picture's size and pixels."""
+    """SHA-256 of a picture's size and pixels, hexadecimal."""
     return hashlib.sha256(f"{image.width}x{image.height}\0".encode() + image.tobytes()).hexdigest()
 
 
@@ -251,7 +254,7 @@ def _own_version() -> str:
 
 
 def shareable(request: Request) -> dict[str, Any]:
-    """A request as JSON values for a file that may be handed on: paths below the user's home begin with ~."""
+    """A request as JSON values for a file that may be shared: paths below the home folder begin with ~."""
     data = request.model_dump(mode="json")
     data["model"] = portable(data["model"]) if data["model"] else None
     for lora in data["loras"]:
@@ -262,18 +265,18 @@ def shareable(request: Request) -> dict[str, Any]:
     return data
 
 
-def _known(trace: Trace) -> dict[str, str]:
-    """A picture's identity; of one that was made before traces had it, what there is of it."""
+def _identity(trace: Trace) -> dict[str, str]:
+    """A picture's identity; for one made before traces had it, the parts that they did have."""
     if trace.identity:
         return trace.identity
     return {"model": trace.fingerprint, "dtype": trace.dtype, **trace.versions}
 
 
 def read(path: str | os.PathLike[str] | bytes) -> Artifact:
-    """Read a PNG, a file or its bytes, back with its recipe and trace.
+    """Read a PNG, from a path or its bytes, with its recipe and trace.
 
-    Without our chunk an A1111 `parameters` line is read as far as it goes; what was left out stands in `trace.notes`.
-    Raises NoRecipe for files that are no picture or do not say how they were made.
+    Without our chunk an A1111 `parameters` line is read as far as possible; `trace.notes` says what was left out.
+    Raises NoRecipe for a file that is not a picture or has no recipe.
     """
     source, path = (io.BytesIO(path), Path("the file")) if isinstance(path, bytes) else (None, Path(path).expanduser())
     try:
@@ -296,16 +299,16 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
     if fields:
         return _from_parameters(image, fields, other)
     if "workflow" in texts or "prompt" in texts:
-        raise NoRecipe(f"{path} carries a ComfyUI workflow, which is no recipe of ours", mend="Open it in ComfyUI.")
+        raise NoRecipe(f"{path} carries a ComfyUI workflow, which zimage_kit cannot run", mend="Open it in ComfyUI.")
     raise NoRecipe(
         f"{path} carries no recipe",
         expected="a PNG made by zimage_kit, or one with an A1111 parameters line",
-        mend="Pictures lose their recipe when they are edited, screenshot or sent through most messengers.",
+        mend="Use the original file: editing, screenshots and most messengers remove the recipe.",
     )
 
 
 def read_any(path: str | os.PathLike[str]) -> Artifact:
-    """`read`, or any other picture file as an artifact without a recipe. Raises NoRecipe for what is no picture."""
+    """Like `read`, but any other picture file becomes an artifact without a recipe. Raises NoRecipe for other files."""
     try:
         return read(path)
     except NoRecipe:
@@ -313,46 +316,47 @@ def read_any(path: str | os.PathLike[str]) -> Artifact:
             with _opened(Path(path).expanduser()) as file:
                 return Artifact.from_image(file)
         except _UNREADABLE:
-            pass  # the first error says it better
+            pass  # the first error is the better one
         raise
 
 
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error, zlib.error, MemoryError)
-"""What Pillow raises for files that are cut off, foreign or hostile."""
+"""What Pillow raises for files that are truncated, of another format or malicious."""
 
 
 @contextmanager
 def _opened(file: io.BytesIO | Path) -> Iterator[Image.Image]:
-    """A picture file, once its size is one that we would read. Raises OSError for a larger one, before any pixel."""
+    """Open a picture file. Raises OSError if it is larger than LARGEST_PIXELS, before any pixel is decoded."""
     from PIL import Image
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is ours
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit applies
         try:
             opened = Image.open(file)
         except Image.DecompressionBombError as error:
             raise OSError(f"too large to be a picture: {error}") from None
     with opened:
         if opened.width * opened.height > LARGEST_PIXELS:
-            raise OSError(f"{opened.width}x{opened.height} pixels; at most {LARGEST_PIXELS / 1e6:.0f} million are read")
+            largest = f"{LARGEST_PIXELS / 1e6:.0f} million"
+            raise OSError(f"{opened.width}x{opened.height} pixels; expected at most {largest}")
         yield opened
 
 
 def read_recipe(path: Path) -> tuple[Request, Trace, tuple[int, int]]:
-    """Request, trace and size (width, height) of a PNG of ours, without decoding its pixels. Raises NoRecipe."""
+    """Request, trace and size (width, height) of one of our PNGs, without decoding its pixels. Raises NoRecipe."""
     try:
         with _opened(path) as file:
             text, size = file.info.get(png.RECIPE), file.size
     except _UNREADABLE as error:
         raise NoRecipe(f"{path} cannot be read ({error})") from None
     if not isinstance(text, str):
-        raise NoRecipe(f"{path} carries no recipe of ours")
+        raise NoRecipe(f"{path} carries no zimage_kit recipe")
     request, trace = _parse(path, text)
     return request, trace, size
 
 
 def _marked(comment: object) -> bool:
-    """Whether a JPEG's comment is a contact sheet's recipe, or a part of it."""
+    """Whether a JPEG's comment is a contact sheet's recipe or the start of one."""
     return isinstance(comment, bytes) and comment.startswith(png.GRID.encode())
 
 
@@ -372,9 +376,9 @@ def _parse(path: Path, text: str) -> tuple[Request, Trace]:
 
 
 def _from_parameters(image: Image.Image, fields: dict[str, Any], other: dict[str, str]) -> Artifact:
-    notes = ["recipe read from an A1111 parameters line, so the picture may not come out the same"]
+    notes = ["recipe read from an A1111 parameters line, so a new picture may differ"]
     if not other.get("Version", "").startswith("zimage_kit"):
-        notes.append(f"model {fields.pop('model', 'not named')}: left open, its name means nothing here")
+        notes.append(f"model {fields.pop('model', 'not named')}: ignored, since another program named it")
     request = Request(prompt=fields.pop("prompt"), negative_prompt=fields.pop("negative_prompt"))
     for name, value in fields.items():
         try:

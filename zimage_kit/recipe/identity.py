@@ -1,7 +1,7 @@
-"""Identity: what a picture's pixels depend on, as an ordered mapping of names to digests. The only place that knows.
+"""Identity: what a picture's pixels depend on, as an ordered mapping of names to digests. Defined only here.
 
-The session's cache of pictures, a grid's cells, the trace and `verify` are views of it: two pictures with the same
-identity have the same pixels, and where they differ, the entries that differ say why.
+The session's cache of pictures, a grid's cells, the trace and `verify` all use it: pictures with the same identity have
+the same pixels; if identities differ, the entries that differ say why.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any, Protocol
 from .request import Request, StageData
 
 FIELDS = ("prompt", "negative_prompt", "width", "height", "steps", "guidance", "seed", "source")
-"""Of a request, as they stand. The model, LoRAs and stages are known by what their files hold."""
+"""A request's fields that count by their value. The model, LoRAs and stages count by the content of their files."""
 
 CIRCUMSTANCES = ("device", "dtype", "speed", "zimage-kit", "torch", "diffusers", "transformers")
-"""Of the process that draws. They move single pixels by rounding, so a grid's cells leave them out."""
+"""Properties of the process that draws. They change single pixels by rounding, so a grid's cells leave them out."""
 
 Identity = dict[str, str]
 
 
-class Dependent(Protocol):
-    """What is asked of a stage."""
+class StageLike(Protocol):
+    """The part of a stage that an identity needs."""
 
     def data(self) -> StageData:
         """Its kind and fields."""
@@ -37,7 +37,7 @@ class Dependent(Protocol):
 
 def identity(
     request: Request,
-    stages: Sequence[Dependent],
+    stages: Sequence[StageLike],
     *,
     model: str,
     loras: Sequence[str] = (),
@@ -46,9 +46,9 @@ def identity(
 ) -> Identity:
     """What a resolved request's picture depends on.
 
-    `model` identifies the model's files, `loras` each LoRA's file, `code` the code behind each of the `stages`; those
-    left out of `circumstances` (a subset of CIRCUMSTANCES) are not part of the identity. A LoRA counts by what it holds
-    and its weight, whatever it is called; so does a file that a stage's field names.
+    `model` is the fingerprint of the model's files, `loras` the digest of each LoRA's file, `code` that of the code of
+    each of the `stages`, `circumstances` a subset of CIRCUMSTANCES. A LoRA counts by its content and weight, not by its
+    name; so does a file that a stage's field names.
     """
     found = {name: _short(getattr(request, name)) for name in FIELDS if getattr(request, name) not in (None, "")}
     found["model"] = f"{_name(request.model or '')} {model}".strip()
@@ -59,7 +59,7 @@ def identity(
     return found | dict(circumstances or {})
 
 
-def stage_identity(number: int, stage: Dependent, request: Request, code: str = "") -> Identity:
+def stage_identity(number: int, stage: StageLike, request: Request, code: str = "") -> Identity:
     """The entries of the recipe's stage `number` (from 1): its fields, version and code, and what it depends on."""
     data, depends = stage.data(), dict(stage.depends(request))
     name = f"stage {number} {data.kind}"
@@ -71,18 +71,18 @@ def stage_identity(number: int, stage: Dependent, request: Request, code: str = 
 
 
 def key(of: Mapping[str, str]) -> str:
-    """An identity in 40 hexadecimal digits."""
+    """The digest of an identity, 40 hexadecimal digits."""
     return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:40]
 
 
 def digest(value: Any) -> str:
-    """12 hexadecimal digits of a JSON value."""
+    """The digest of a JSON value, 12 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def code_digest(cls: type) -> str:
-    """12 hexadecimal digits of a class's own functions: a cell that was edited and run again has others."""
+    """The digest of a class's own functions, 12 hexadecimal digits. It changes when a cell is edited and run again."""
 
     def parts(code: CodeType) -> list[Any]:
         constants = [parts(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
@@ -94,7 +94,7 @@ def code_digest(cls: type) -> str:
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
-    """What differs between two identities, a sentence for each entry."""
+    """The differences between two identities, a sentence for each entry."""
     return tuple(
         f"{name} was {then.get(name) or 'not recorded'}, is {now.get(name) or 'absent'}"
         for name in dict.fromkeys((*then, *now))
@@ -103,13 +103,13 @@ def differences(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, .
 
 
 def library_versions() -> dict[str, str]:
-    """Installed versions of what decides the pixels, read from metadata (nothing is imported)."""
+    """Installed versions of the packages that pixels depend on, read from metadata (nothing is imported)."""
     return {name: found for name in ("zimage-kit", "torch", "diffusers", "transformers") if (found := _version(name))}
 
 
 @lru_cache
 def _version(name: str) -> str:
-    """Empty for what is not installed (a checkout of ours: its version is in the Software chunk)."""
+    """Empty if not installed (such as zimage_kit in a checkout: its version is in the Software chunk)."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -117,14 +117,14 @@ def _version(name: str) -> str:
 
 
 def _name(model: str) -> str:
-    """A model's name; of a folder a digest of its path, which is nobody's business.
+    """A model's name; for a folder a digest of its path, to keep the path private.
 
-    It counts beside the files' fingerprint, since that of large files is made from samples.
+    It counts beside the files' fingerprint, because that of large files covers only samples.
     """
     return digest(model) if "/" in model or "\\" in model else model
 
 
 def _short(value: Any) -> str:
-    """A value that is read at a glance as it is, a longer one by its digest."""
+    """A short value as it is, a longer one by its start and digest."""
     text = str(value)
     return text if len(text) <= 20 else f"{text[:12]}… ({digest(text)})"

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 RECIPE, PARAMETERS, SOFTWARE = "zimage_kit", "parameters", "Software"
 GRID = "zimage_kit_grid"
-"""Of a contact sheet, which has a grid's recipe and none of a picture's."""
+"""The chunk of a contact sheet, which carries a grid's recipe instead of a picture's."""
 _COMPRESSION = 4
-"""zlib's level: at 1024x1024 about half the time of the default 6 for some per cent more bytes."""
+"""zlib's level: at 1024x1024 about half the time of the default 6, for a few per cent more bytes."""
 
 
 def encode(image: Image.Image, chunks: dict[str, str]) -> bytes:
@@ -55,9 +55,9 @@ _SETTING = re.compile(r'\s*([\w][\w /-]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 
 
 def read_parameters(text: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """An A1111 text as (fields of a Request, settings that we have no field for). Empty fields: it is none.
+    """Parse an A1111 text into (fields of a Request, settings without a field). Empty if it is not such a text.
 
-    Values are taken as they stand and not yet validated.
+    Values are not validated.
     """
     lines = text.strip().splitlines()
     if not lines or not lines[-1].lstrip().startswith("Steps:"):
@@ -78,7 +78,7 @@ def read_parameters(text: str) -> tuple[dict[str, Any], dict[str, str]]:
         fields["guidance"] = max(0.0, round(float(settings["CFG scale"]) - 1, 6))
         del settings["CFG scale"]
     except (KeyError, ValueError):
-        pass  # stays among the settings, and so is reported
+        pass  # stays among the settings, which are reported
     if "Model" in settings:
         fields["model"] = settings.pop("Model")
     return fields, settings

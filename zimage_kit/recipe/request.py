@@ -1,6 +1,6 @@
-"""Request: everything that decides a picture, frozen, JSON both ways. Resolved (no field left None) it is the recipe.
+"""Request: everything that determines a picture, frozen, to and from JSON. Resolved (no field None) it is the recipe.
 
-Stages are kept here as plain data, so that a recipe made with an extension that is not installed can still be read.
+Stages are kept as plain data, so that a recipe made with an extension that is not installed can still be read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIDE_MULTIPLE = 16
 """Pixels. The VAE shrinks by 8 and the transformer reads 2x2 patches, so both sides are multiples of 16."""
 
 LARGEST_SEED = 2**53 - 1
-"""JSON readers that keep numbers as doubles (a browser) keep every whole number up to here exact."""
+"""JSON readers that use doubles (a browser) represent every whole number up to this one exactly."""
 
 
 class StageData(BaseModel):
@@ -39,7 +39,7 @@ class StageData(BaseModel):
 class Lora(BaseModel):
     """A LoRA for the transformer. `weight` 0 is the base model exactly, 1 what its author trained.
 
-    In a request also written as its name or path alone, or as ("name", weight).
+    In a request it may be just a name or path, or ("name", weight).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +55,7 @@ class Lora(BaseModel):
 
 
 def _stage_data(value: Any) -> Any:
-    """A Stage object, StageData or a mapping, as a mapping of JSON values."""
+    """Convert a Stage object, StageData or a mapping to a mapping of JSON values."""
     if isinstance(value, StageData):
         return value
     if isinstance(value, BaseModel) and isinstance(getattr(value, "kind", None), str):
@@ -66,7 +66,7 @@ def _stage_data(value: Any) -> Any:
 
 
 def _lora(value: Any) -> Any:
-    """A Lora from its name or path, or from (name or path, weight)."""
+    """Convert a name or path, or (name or path, weight), to a Lora's fields."""
     if isinstance(value, str | Path):
         return {"path": value}
     if isinstance(value, list | tuple):
@@ -80,22 +80,22 @@ Side = Annotated[int, Field(ge=64, le=4096, description=f"pixels, a multiple of 
 
 
 class Request(BaseModel):
-    """What to make. None means "the model's own default"; `resolved` is true once nothing is left open.
+    """What to make. None means the model's own default; `resolved` is true once no field is open.
 
     Raises BadRequest, in one line, for unknown fields, values out of range and sides that are not multiples of 16.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
 
-    version: Literal[1] = Field(1, description="of this recipe format")
+    version: Literal[1] = Field(1, description="version of this recipe format")
     prompt: str = Field("", description="what to draw, English or Chinese")
-    negative_prompt: str = Field("", description="what to avoid; only where the model and guidance > 0 allow it")
+    negative_prompt: str = Field("", description="what to avoid; needs guidance > 0 and a model that supports it")
     model: str | None = Field(None, min_length=1, description="nano, turbo, base, or a folder in diffusers' layout")
     width: Side | None = None
     height: Side | None = None
     steps: int | None = Field(None, ge=1, le=200, description="evaluations of the transformer")
     guidance: float | None = Field(None, ge=0.0, le=30.0, allow_inf_nan=False, description="0 switches it off")
-    seed: int | None = Field(None, ge=0, le=LARGEST_SEED, description="of the noise; the same seed, the same picture")
+    seed: int | None = Field(None, ge=0, le=LARGEST_SEED, description="of the noise; same seed, same picture")
     loras: tuple[Annotated[Lora, BeforeValidator(_lora)], ...] = ()
     stages: tuple[Annotated[StageData, BeforeValidator(_stage_data)], ...] = ()
     source: str | None = Field(None, description="SHA-256 of the picture that the stages were applied to, if not ours")
@@ -109,7 +109,7 @@ class Request(BaseModel):
     @field_validator("prompt", "negative_prompt", "model", "source")
     @classmethod
     def _whole_characters(cls, text: str | None) -> str | None:
-        """Half of a surrogate pair is no character: no file, tokenizer or other program takes it."""
+        """Refuse half of a surrogate pair: it is not a character, and no file or tokenizer accepts it."""
         broken = next((char for char in text or "" if "\ud800" <= char <= "\udfff"), None)
         if broken is not None:
             raise ValueError(f"whole characters|Remove {broken!a}, half of a surrogate pair.")
@@ -135,7 +135,7 @@ class Request(BaseModel):
         return cls(**data)
 
     def to_json(self) -> str:
-        """Canonical JSON: keys sorted, no spaces, UTF-8 kept readable; equal requests give equal text."""
+        """Canonical JSON: sorted keys, no spaces, non-ASCII letters as they are. Equal requests give equal text."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @property
@@ -145,40 +145,40 @@ class Request(BaseModel):
 
     @property
     def resolved(self) -> bool:
-        """True once model, sides, steps, guidance and seed are concrete: then this is a recipe."""
+        """True once model, sides, steps, guidance and seed are set: then this is a recipe."""
         return None not in (self.model, self.width, self.height, self.steps, self.guidance, self.seed)
 
     def _repr_html_(self) -> str:
-        """In a notebook: what is set, a line for each; a stage's fields where they are not its defaults."""
+        """In a notebook: a table of the fields that are set, and of the stages' fields that are not empty."""
         size = f"{self.width or 'native'} x {self.height or 'native'}" if self.width or self.height else None
         loras = ", ".join(f"{lora.path} ({lora.weight:g})" for lora in self.loras)
-        stages = "\n".join(f"{stage.kind} {_told(stage)}".strip() for stage in self.stages)
+        stages = "\n".join(f"{stage.kind} {_fields_line(stage)}".strip() for stage in self.stages)
         names = ("prompt", "negative_prompt", "model", "size", "steps", "guidance", "seed", "loras", "stages", "source")
         values = {**dict(self), "size": size, "loras": loras, "stages": stages}
         return facts((name.replace("_", " "), values[name]) for name in names)
 
     def but(self, **changes: Any) -> Request:
-        """A new request with some fields changed, validated like any other."""
+        """Return a new request with some fields changed, validated like any other."""
         return Request(**{**dict(self), **changes})
 
     def then(self, *stages: Any) -> Request:
-        """A new request with these stages after the ones that it has."""
+        """Return a new request with these stages added at the end."""
         return self.but(stages=(*self.stages, *stages))
 
 
-def _told(stage: StageData) -> str:
-    """A stage's fields that say something, in a line."""
+def _fields_line(stage: StageData) -> str:
+    """A stage's fields that are not empty, in one line."""
     parts = [f"{name}={_short(value)}" for name, value in stage.fields().items() if value not in (None, "", [], False)]
     return ", ".join(parts)
 
 
 def random_seed() -> int:
-    """A fresh seed, 0 to 2**32 - 1 (the range that other tools accept too)."""
+    """A random seed, 0 to 2**32 - 1 (a range that other tools accept too)."""
     return secrets.randbelow(2**32)
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """`"1024x768"` (also ×, * or a comma) to (width, height) in pixels. Raises BadRequest."""
+    """Parse `"1024x768"` (also ×, * or a comma) to (width, height) in pixels. Raises BadRequest."""
     parts = text.lower().replace("×", "x").replace("*", "x").replace(",", "x").split("x")
     try:
         width, height = (int(part) for part in parts)
@@ -188,9 +188,10 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def explain(error: ValidationError, fields: Iterable[str] | Mapping[str, Any], owner: str = "") -> BadRequest:
-    """Pydantic's report as one BadRequest: the first problem, its mend, and how many more there are.
+    """Turn Pydantic's report into one BadRequest: the first problem, what to do, and how many more there are.
 
-    `owner` is put before the field's name ("caption" gives "caption.size=0.9"), `fields` are the names that exist.
+    `owner` goes before the field's name ("caption" gives "caption.size=0.9"); `fields` are the existing fields. A
+    validator's ValueError may hold "expected|what to do".
     """
     problems = error.errors(include_url=False)
     first = problems[0]

@@ -1,4 +1,4 @@
-"""Comparing pictures and recipes: how far two pictures are apart, and what may be the reason."""
+"""Compares pictures and recipes: how far two pictures are apart, and the possible reasons."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 TOLERATED_MAX, TOLERATED_MEAN = 16, 0.5
-"""Of 255. Another device or library version moves single pixels by rounding; beyond this the eye may see it."""
+"""Of 255. Another device or library version changes single pixels by rounding; larger differences may be visible."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """Distance of two pictures of one size: largest and mean difference (of 255), share of the pixels that differ."""
+    """Difference of two pictures of the same size: largest and mean (of 255), and the share of pixels that differ."""
 
     largest: int
     mean: float
@@ -27,7 +27,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Difference:
-    """Fields of two recipes that differ, as (mine, theirs), and the pixels' distance (None: sizes differ)."""
+    """Fields of two recipes that differ, as (mine, theirs), and the pixels' difference (None: sizes differ)."""
 
     fields: dict[str, tuple[Any, Any]]
     pixels: Pixels | None
@@ -41,7 +41,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Outcome of a rerun: `state`, the pixels' distance (None: sizes differ), and what changed around the recipe."""
+    """Outcome of a rerun: `state`, the pixels' difference (None: sizes differ), and what else has changed."""
 
     state: Literal["identical", "within tolerance", "different"]
     pixels: Pixels | None
@@ -54,12 +54,12 @@ class Verdict:
         if self.state == "identical":
             return "identical"
         distance = "the sizes differ" if self.pixels is None else str(self.pixels)
-        why = "; ".join(self.reasons) or "all that it depends on is the same: the file was changed after it was made"
+        why = "; ".join(self.reasons) or "everything it depends on is the same, so the file was changed afterwards"
         return f"{self.state}: {distance}. {why}."
 
 
 def compare(one: Image.Image, other: Image.Image) -> Pixels:
-    """Distance of two pictures of the same size, as RGB."""
+    """Compare two pictures of the same size, as RGB."""
     import numpy as np
 
     a = np.asarray(one.convert("RGB"), dtype=np.int16)
@@ -68,11 +68,11 @@ def compare(one: Image.Image, other: Image.Image) -> Pixels:
     return Pixels(int(gap.max()), float(gap.mean()), float((gap.max(axis=2) > 0).mean()))
 
 
-def judge(mine: Image.Image, again: Image.Image, reasons: tuple[str, ...]) -> Verdict:
-    """The verdict on a rerun; `reasons` are the differences of the two pictures' identities."""
-    if mine.size != again.size:
-        return Verdict("different", None, (f"size was {mine.size}, is {again.size}", *reasons))
-    pixels = compare(mine, again)
+def judge(mine: Image.Image, rerun: Image.Image, reasons: tuple[str, ...]) -> Verdict:
+    """The verdict on a rerun; `reasons` are the differences between the two pictures' identities."""
+    if mine.size != rerun.size:
+        return Verdict("different", None, (f"size was {mine.size}, is {rerun.size}", *reasons))
+    pixels = compare(mine, rerun)
     if pixels.largest == 0:
         return Verdict("identical", pixels, reasons)
     near = pixels.largest <= TOLERATED_MAX and pixels.mean <= TOLERATED_MEAN
