@@ -81,7 +81,7 @@ def test_what_breaks_the_contract_is_told_line_by_line(careless: str) -> None:
         "field depth has no description",
         "after() changes a picture of mode RGB with {'depth': 0}",
         "after() changes a picture of mode RGBA",
-        "after() paints on the picture that it was given",
+        "after() changes the picture that it was given",
         "after() returns the picture that it was given",
         "no extension.toml names it",
     ):
@@ -107,7 +107,7 @@ def test_a_new_extension_is_complete_and_its_own_test_passes(tmp_path: Path, mon
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
-    for name, hint in (("test_glow", "already"), ("My Frame", "Such as my_frame"), ("pose", "already")):
+    for name, hint in (("test_glow", "already"), ("My Frame", "For example my_frame"), ("pose", "already")):
         with pytest.raises(BadRequest, match=hint):
             scaffold.write(name, tmp_path / "mine")
 

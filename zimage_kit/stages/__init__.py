@@ -1,1 +1,1 @@
-"""The contract of a stage, and where stages come from: the registry, extensions and how they are found."""
+"""The contract of stages, and where stages come from: the registry, extensions and their discovery."""

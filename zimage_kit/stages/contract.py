@@ -1,6 +1,6 @@
-"""What every stage of every extension promises, as a check that its own tests call: `contract.check("my_stage")`.
+"""What every stage promises, as a check for an extension's own tests: `contract.check("my_stage")`.
 
-The stages that come with zimage_kit are held to the same list.
+The stages that come with zimage_kit pass the same check.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ NEUTRAL = Request(prompt="a red balloon", model="nano", width=80, height=64, ste
 
 
 def check(kind: str, fields: Mapping[str, Any] | None = None) -> None:
-    """Hold one kind of stage to the contract. `fields` are those without which it cannot be made.
+    """Check one kind of stage against the contract. `fields`: values for its required fields.
 
-    Raises AssertionError with everything that it breaks, one line each.
+    Raises AssertionError that lists every broken promise, one line each.
     """
     cls = extensions.stage_class(kind)
-    assert cls is not None, f"no extension brings a stage {kind!r}"
+    assert cls is not None, f"no extension provides a stage {kind!r}"
     broken = [line for promise in PROMISES for line in promise(cls, dict(fields or {}))]
     assert not broken, f"stage {kind} breaks the contract:\n" + "\n".join(f"- {line}" for line in broken)
 
@@ -43,13 +43,13 @@ def _goes_through_json(cls: type[Stage], fields: dict[str, Any]) -> list[str]:
     stage = cls(**fields)
     text = Request(prompt="x").then(stage).to_json()
     (data,) = Request.from_json(text).stages
-    again = cls(**data.fields())
-    return [] if again == stage and again.data() == stage.data() else ["it comes back from JSON as another stage"]
+    read = cls(**data.fields())
+    return [] if read == stage and read.data() == stage.data() else ["it comes back from JSON as another stage"]
 
 
 def _identity_changes_nothing(cls: type[Stage], fields: dict[str, Any]) -> list[str]:
     if cls.identity is None:
-        return ["it does not say with which fields it changes nothing: identity = {…}"]
+        return ["identity = {…} is missing: the fields with which it changes nothing"]
     stage, lines = cls(**{**fields, **cls.identity}), []
     request = NEUTRAL.then(stage)
     call = _call()
@@ -63,13 +63,13 @@ def _identity_changes_nothing(cls: type[Stage], fields: dict[str, Any]) -> list[
 
 
 def _leaves_the_input_alone(cls: type[Stage], fields: dict[str, Any]) -> list[str]:
-    """With the identity's fields only, since anything else may need a model: its own test has to show the rest."""
+    """With the identity's fields only, since others may need a model: the extension's own tests cover those."""
     stage, lines = cls(**{**fields, **(cls.identity or {})}), []
     for picture in _pictures():
         before = picture.tobytes()
         after = stage.after(picture, Context(NEUTRAL.then(stage)))
         if picture.tobytes() != before:
-            lines.append("after() paints on the picture that it was given")
+            lines.append("after() changes the picture that it was given")
         if cls.transforms() and after is picture:
             lines.append("after() returns the picture that it was given instead of a new one")
     return lines
@@ -84,7 +84,7 @@ def _has_a_test_and_a_page(cls: type[Stage], fields: dict[str, Any]) -> list[str
     if extension is None:
         return [f"no {extensions.MANIFEST} names it"]
     if extension.installed:
-        return []  # a wheel leaves tests out
+        return []  # wheels contain no tests
     folder = extension.folder
     lines = [] if (folder / "README.md").is_file() else [f"there is no README.md in {folder}"]
     tests = [path.read_text("utf-8") for path in folder.glob("tests/test_*.py")]
@@ -105,7 +105,7 @@ def _imports_no_torch(cls: type[Stage], fields: dict[str, Any]) -> list[str]:
     command = [sys.executable, "-c", code, given, NEUTRAL.then(cls(**fields)).to_json()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        return [f"in a process of its own it does not come up: {done.stderr.strip().splitlines()[-1]}"]
+        return [f"it does not load in a process of its own: {done.stderr.strip().splitlines()[-1]}"]
     return [] if done.stdout.strip() == "[]" else [f"importing it imports {done.stdout.strip()}"]
 
 
@@ -119,7 +119,7 @@ PROMISES: tuple[Promise, ...] = (
     _has_a_test_and_a_page,
     _imports_no_torch,
 )
-"""In the order in which they are told when broken."""
+"""In the order in which broken ones are listed."""
 
 
 def _call() -> Call:

@@ -1,7 +1,7 @@
-"""Which extensions there are: their folders are found and their manifests read, and none of their code is imported.
+"""Discovers extensions: finds their folders and reads their manifests, without importing their code.
 
-Found in `extensions/` of a checkout, in the folders of $ZIMAGE_EXTENSIONS and behind entry points
-`zimage_kit.extensions`. A broken one is reported and never stops the others.
+They are found in `extensions/` of a checkout, in the folders of $ZIMAGE_EXTENSIONS and through the entry points
+`zimage_kit.extensions`. A broken one is reported and does not stop the others.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ..recipe.request import explain
 
 MANIFEST = "extension.toml"
 PACKAGE = "zimage_extensions"
-"""The package that extensions from folders are imported in; those that come with zimage_kit are installed in it."""
+"""The package into which extensions from folders are imported; those that come with zimage_kit are installed in it."""
 OURS = "zimage-kit"
 
 
 class Manifest(BaseModel):
-    """`extension.toml`: what an extension is called, needs and brings. `requires` are pip requirement strings.
+    """`extension.toml`: an extension's name, requirements and stages. `requires` are pip requirement strings.
 
     `api` is the version of the contract between stages and zimage_kit that it was written for.
     """
@@ -45,9 +45,9 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Extension:
-    """One extension that was found. `problem` is one line and `details` a traceback, where there is one.
+    """One extension that was found. If it is broken, `problem` is one line and `details` the traceback, if any.
 
-    `module` is what it is imported as, `installed` whether it came as an installed package.
+    `module` is its import name, `installed` whether it came as an installed package.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Extension:
 
     @property
     def install(self) -> str:
-        """The command that would install what is missing; nothing is ever installed by itself."""
+        """The command that installs what is missing. zimage_kit never runs it itself."""
         return "pip install " + " ".join(f'"{requirement}"' for requirement in self.missing) if self.missing else ""
 
     @property
@@ -74,7 +74,7 @@ class Extension:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an extension could not be imported, and in which state its code was then."""
+    """Why an extension could not be imported, and the stamp of its code at that time."""
 
     stamp: tuple[Any, ...]
     problem: str
@@ -82,13 +82,13 @@ class Failure:
 
 
 failures: dict[Path, Failure] = {}
-"""By folder; what has been edited since is given another chance."""
+"""By folder. An extension that has been edited since is tried again."""
 _client_roots: ContextVar[tuple[Path, ...] | None] = ContextVar("client_roots", default=None)
 
 
 @contextmanager
 def looking_in(roots: tuple[Path, ...] | None) -> Iterator[None]:
-    """Meanwhile look in these folders instead of those of $ZIMAGE_EXTENSIONS: those of the client that asked.
+    """Context manager: inside, look in these folders (the client's) instead of those of $ZIMAGE_EXTENSIONS.
 
     None: in this process's own.
     """
@@ -100,7 +100,7 @@ def looking_in(roots: tuple[Path, ...] | None) -> Iterator[None]:
 
 
 def roots() -> tuple[Path, ...]:
-    """Every folder of extensions that is looked in now, in order, each once."""
+    """The folders that are searched for extensions now, in order, each once."""
     ours = checkout()
     client = _client_roots.get()
     given = roots_given() if client is None else client
@@ -114,13 +114,13 @@ def roots_given() -> tuple[Path, ...]:
 
 
 def checkout() -> Path | None:
-    """`extensions/` of the checkout that this package runs from, or None when it is installed."""
+    """`extensions/` of the checkout that this package runs from, or None if it is installed."""
     root = Path(__file__).resolve().parents[2]
     return root / "extensions" if (root / "pyproject.toml").is_file() else None
 
 
 def discover() -> tuple[Extension, ...]:
-    """Every extension, sorted by name, broken ones with their problem. Imports none of them."""
+    """All extensions, sorted by name, broken ones with their problem. Imports none of them."""
     found: dict[Path, Extension] = {}
     for folder, module, shipped_as in _places():
         if folder not in found:
@@ -129,7 +129,7 @@ def discover() -> tuple[Extension, ...]:
 
 
 def _places() -> Iterator[tuple[Path, str, str]]:
-    """(folder, what it is imported as, version of the installed package that it came in or "")."""
+    """(folder, import name, version of the installed package that it came in or "")."""
     ours = checkout()
     for place in roots():
         folders = (
@@ -137,15 +137,15 @@ def _places() -> Iterator[tuple[Path, str, str]]:
         )
         yield from ((folder.resolve(), f"{PACKAGE}.{folder.name}", "") for folder in folders)
     for point in entry_points(group="zimage_kit.extensions"):
-        if not (ours and point.dist is not None and point.dist.name == OURS):  # the checkout's own stand in for them
+        if not (ours and point.dist is not None and point.dist.name == OURS):  # those come from the checkout itself
             yield _folder_of(point), point.module, point.dist.version if point.dist is not None else ""
 
 
 def _folder_of(point: EntryPoint) -> Path:
-    """Where an entry point's package lies, without importing any code of it."""
+    """The folder of an entry point's package, found without importing its code."""
     parts = point.module.split(".")
     for depth in range(1, len(parts) + 1):
-        spec = importlib.util.find_spec(".".join(parts[:depth]))  # imports what is above, which so far has no code
+        spec = importlib.util.find_spec(".".join(parts[:depth]))  # imports the parents: so far namespaces without code
         if spec is not None and spec.origin:
             return Path(spec.origin).parent.joinpath(*parts[depth:]).resolve()
     return Path(*parts)
@@ -194,7 +194,7 @@ def _missing(requires: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _clashes(extensions: Any) -> list[Extension]:
-    """Mark every extension whose name, or one of whose kinds of stage, another one claims too."""
+    """Mark every extension whose name or a kind of stage is also claimed by another one."""
     claims: dict[tuple[str, str], list[Extension]] = {}
     for extension in extensions:
         for claim in _claims(extension):
@@ -215,7 +215,7 @@ def _claims(extension: Extension) -> list[tuple[str, str]]:
 
 
 def stamp(folder: Path) -> tuple[Any, ...]:
-    """What changes when somebody edits an extension: names, sizes and times of its code, tests left out."""
+    """Changes when an extension is edited: names, sizes and modification times of its code, without tests."""
     files = (path for path in folder.rglob("*.py") if "tests" not in path.relative_to(folder).parts)
     named = sorted((*files, folder / MANIFEST))
     return tuple((str(path), found.st_size, found.st_mtime_ns) for path in named if (found := _stat(path)))
@@ -225,4 +225,4 @@ def _stat(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
     except OSError:
-        return None  # gone in this moment
+        return None  # it has just been deleted

@@ -1,7 +1,7 @@
-"""Extensions: folders that bring stages, imported when one of their stages is first needed.
+"""Extensions: folders that provide stages, imported when one of their stages is first needed.
 
-Code that was changed since it was imported is imported anew when one of its stages is next asked for, here and in a
-session's worker alike. Which extensions there are is found out by `discovery`.
+Code that has changed since its import is imported again when one of its stages is next needed, here as in a session's
+worker. `discovery` finds the extensions.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = [
 
 @dataclass
 class _Imported:
-    """An extension that was imported: the state of its code then, its module, and its stages by kind."""
+    """An imported extension: the stamp of its code at that time, its module, and its stages by kind."""
 
     stamp: tuple[Any, ...]
     module: ModuleType
@@ -52,15 +52,15 @@ class _Imported:
 
 
 _imported: dict[Path, _Imported] = {}
-_claims: dict[tuple[tuple[Path, ...], str], Path] = {}  # which folder brings a kind, for those who look in these roots
+_claims: dict[tuple[tuple[Path, ...], str], Path] = {}  # (roots that are searched, kind) -> folder that provides it
 _lock = threading.RLock()
 
 
 def load(extension: Extension) -> ModuleType:
-    """Import an extension, or import it anew if its code has changed; returns its package.
+    """Import an extension, or import it again if its code has changed. Returns its package.
 
-    Two projects may each have an extension with stages of one kind: whoever asks gets the one in its own folders.
-    Raises ExtensionProblem; then none of its stages can be used.
+    Two projects may each have an extension with stages of the same kind: each gets the one in its own folders. Raises
+    ExtensionProblem; then none of its stages can be used.
     """
     if extension.problem:
         raise ExtensionProblem(
@@ -81,7 +81,7 @@ def load(extension: Extension) -> ModuleType:
             with registry.collecting() as stages:
                 module = _import(extension)
             _adopt(extension, stages)
-        except (Exception, SystemExit) as error:  # whatever a foreign module does must not stop the rest
+        except (Exception, SystemExit) as error:  # a faulty extension must not stop the rest
             _forget(extension)
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             failures[extension.folder] = Failure(now, reason, traceback.format_exc())
@@ -95,9 +95,9 @@ def load(extension: Extension) -> ModuleType:
 
 
 def _adopt(extension: Extension, stages: dict[str, type[Stage]]) -> None:
-    """Complete the stages that were collected; raises ExtensionProblem for one that lacks or is there twice."""
+    """Complete the collected stages. Raises ExtensionProblem for one that is missing or defined twice."""
     for kind in dict.fromkeys((*stages, *extension.stages)):
-        defined = registry.get(kind)  # by a program that imported the package itself, or a notebook's own
+        defined = registry.get(kind)  # from a program that imported the package itself, or a notebook's own
         if defined is None and kind in stages:
             continue
         if defined is not None and Path(origin(defined)[0]).is_relative_to(extension.folder):
@@ -114,7 +114,7 @@ def _adopt(extension: Extension, stages: dict[str, type[Stage]]) -> None:
 
 
 def _forget(extension: Extension) -> None:
-    """Take an extension's stages and modules out, so that it can be imported anew."""
+    """Remove an extension's stages and modules, so that it can be imported again."""
     there = _imported.pop(extension.folder, None)
     name = there.module.__name__ if there else _module_name(extension)
     for each in [each for each in sys.modules if f"{each}.".startswith(f"{name}.")]:
@@ -126,7 +126,7 @@ def _forget(extension: Extension) -> None:
 
 
 def _module_name(extension: Extension) -> str:
-    """What it is imported as; another name where a folder of the same name elsewhere has it already."""
+    """Its import name; another one if an extension in another folder of the same name has it already."""
     taken = sys.modules.get(extension.module)
     file = getattr(taken, "__file__", None)
     if extension.installed or not file or Path(file).parent == extension.folder:
@@ -139,9 +139,9 @@ def _import(extension: Extension) -> ModuleType:
     if extension.installed:
         return importlib.import_module(extension.module)
     if PACKAGE not in sys.modules and importlib.util.find_spec(PACKAGE) is None:
-        above = ModuleType(PACKAGE)  # a namespace, as it is where zimage_kit is installed
-        above.__path__ = []
-        sys.modules[PACKAGE] = above
+        namespace = ModuleType(PACKAGE)  # as it is where zimage_kit is installed
+        namespace.__path__ = []
+        sys.modules[PACKAGE] = namespace
     name = _module_name(extension)
     spec = importlib.util.spec_from_file_location(
         name, extension.folder / "__init__.py", submodule_search_locations=[str(extension.folder)]
@@ -155,7 +155,7 @@ def _import(extension: Extension) -> ModuleType:
 
 
 def load_module(name: str) -> ModuleType:
-    """The package of the extension with this name, imported. Raises ExtensionProblem, also when there is none."""
+    """Import the extension with this name and return its package. Raises ExtensionProblem, also if there is none."""
     for extension in discover():
         if extension.name == name:
             return load(extension)
@@ -164,9 +164,9 @@ def load_module(name: str) -> ModuleType:
 
 
 def stage_class(kind: str) -> type[Stage] | None:
-    """The Stage class of a kind, its extension imported if need be; None where nobody claims that kind.
+    """The Stage class of a kind, importing its extension if needed; None if no extension provides that kind.
 
-    Raises ExtensionProblem when the extension that claims it does not load.
+    Raises ExtensionProblem when the extension does not load.
     """
     with _lock:
         place = roots(), kind
@@ -184,7 +184,7 @@ def stage_class(kind: str) -> type[Stage] | None:
 
 
 def code_digest_of(kind: str) -> str:
-    """12 hexadecimal digits of the code behind a kind: of its extension's files, or of the class's own functions."""
+    """The digest of a kind's code, 12 hexadecimal digits: of its extension's files, else of the class's functions."""
     folder = _claims.get((roots(), kind))
     there = _imported.get(folder) if folder else None
     if folder is not None and there is not None:
@@ -195,13 +195,13 @@ def code_digest_of(kind: str) -> str:
 
 @lru_cache(maxsize=64)
 def _files_digest(folder: Path, stamp: tuple[Any, ...]) -> str:
-    """Of the files in a stamp, whatever their times: the same code elsewhere has the same digest."""
+    """The digest of the files in a stamp. The same code in another folder has the same digest."""
     files = [Path(name) for name, *_ in stamp]
     return digest({str(file.relative_to(folder)): content_digest(file) for file in files if file.is_file()})
 
 
 def kinds() -> tuple[str, ...]:
-    """Every kind of stage that can be used, sorted; imports nothing."""
+    """All kinds of stage that can be used, sorted. Imports nothing."""
     usable = {kind for extension in discover() if not extension.problem for kind in extension.stages}
     return tuple(sorted(usable | set(registry.kinds())))
 
@@ -211,6 +211,6 @@ def build_stages(data: tuple[StageData, ...]) -> tuple[Stage, ...]:
     built = []
     for entry in data:
         cls = stage_class(entry.kind)
-        # who else there is takes milliseconds to find out, and matters only for the error
+        # the other kinds are only for the error, and take milliseconds to find
         built.append(build(entry, cls, () if cls else kinds()))
     return tuple(built)

@@ -1,4 +1,4 @@
-"""`zk.stages`: every kind of stage as an attribute. Importing this looks for no extension."""
+"""`zk.stages`: every kind of stage as an attribute. Importing this module does not search for extensions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Stages:
             raise AttributeError(kind)
         cls = stage_class(kind)
         if cls is None:
-            raise AttributeError(f"no stage {kind!r}; there is: {', '.join(kinds()) or 'none'}")
+            raise AttributeError(f"no stage {kind!r}; known: {', '.join(kinds()) or 'none'}")
         return cls
 
     def __dir__(self) -> list[str]:
@@ -31,4 +31,4 @@ class Stages:
 
 
 stages = Stages()
-"""Public as `zk.stages`, in the place of the room's own name."""
+"""Public as `zk.stages`, where it takes the place of the subpackage of that name."""

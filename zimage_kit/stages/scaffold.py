@@ -1,4 +1,4 @@
-"""A new extension: the folder that `zimage extensions new NAME` writes, complete and with a passing test."""
+"""Writes a new extension for `zimage extensions new NAME`: a complete folder with a passing test."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ name = "{name}"
 version = "0.1"
 summary = "a frame around the picture"
 api = 1
-requires = []  # pip requirement strings of what zimage_kit itself does not bring; checked, never installed
+requires = []  # pip requirements beyond zimage_kit's own; checked, never installed
 stages = ["{name}"]
 """
 
 CODE = '''\
-"""{title}: a frame around the picture. A beginning, to be made into what you have in mind."""
+"""{title}: a frame around the picture. A starting point for your own stage."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class {title}(Stage):
 
     kind = "{name}"
     identity: ClassVar[dict[str, Any]] = {{"width": 0.0}}
-    finishing: ClassVar[bool] = True  # a later stage would paint over it
+    finishing: ClassVar[bool] = True  # later stages would change the frame
 
     width: float = Field(0.03, ge=0.0, le=0.5, description="thickness / shorter side")
     colour: str = Field("white", description="a colour name, or #rrggbb")
@@ -51,7 +51,7 @@ class {title}(Stage):
 '''
 
 TEST = '''\
-"""{title} draws what it says, and keeps what every stage promises."""
+"""{title} draws its frame, and keeps the contract of every stage."""
 
 from __future__ import annotations
 
@@ -100,17 +100,17 @@ def write(name: str, root: Path | None = None) -> Path:
     """Write the folder of a new extension into `root` and return it.
 
     Without a root: `extensions/` of the checkout, else the first folder of $ZIMAGE_EXTENSIONS, else ./extensions.
-    Raises BadRequest for a name that is taken or is no lower-case identifier, CannotWrite where nothing can be written.
+    Raises BadRequest for a name that is taken or not a lower-case identifier, CannotWrite if it cannot be written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         wanted = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_0123456789")
         raise BadRequest(
             f"extension name {name!r}",
             expected="lower-case letters, digits and _, a letter first",
-            mend=f"Such as {wanted}." if wanted else "Such as my_stage.",
+            mend=f"For example {wanted or 'my_stage'}.",
         )
     if name in extensions.kinds() or name in {extension.name for extension in extensions.discover()}:
-        raise BadRequest(f"there is an extension or a stage {name!r} already", mend="Take another name.")
+        raise BadRequest(f"there is already an extension or stage {name!r}", mend="Choose another name.")
     given = extensions.roots_given()
     root = root or extensions.checkout() or (given[0] if given else Path("extensions"))
     folder = root.expanduser().absolute() / name
@@ -123,7 +123,7 @@ def write(name: str, root: Path | None = None) -> Path:
         for path, text in texts.items():
             (folder / path).write_text(text.format(name=name, title=title), "utf-8")
     except FileExistsError:
-        raise BadRequest(f"{folder} is there already", mend="Take another name or folder.") from None
+        raise BadRequest(f"{folder} exists already", mend="Choose another name or folder.") from None
     except OSError as error:
-        raise CannotWrite(f"{folder} cannot be written ({error.strerror})", mend="Name another folder.") from None
+        raise CannotWrite(f"{folder} cannot be written ({error.strerror})", mend="Choose another folder.") from None
     return folder

@@ -1,4 +1,4 @@
-"""Stage: one composable step around the model, and the registry of kinds. The package itself ships no stage.
+"""Stage: one composable step around the model, and the registry of kinds. Extensions define the stages.
 
 A stage conditions the generation (`before`), transforms the finished picture (`after`), or both. Its typed fields are
 declared once; validation, JSON, forms and the command line follow from them.
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ControlNetInput:
-    """A picture that a ControlNet holds the generation to.
+    """A picture that guides the generation through a ControlNet.
 
     `picture` is RGB and has the call's size; `weights` is a .safetensors file, or a folder in diffusers' layout. The
-    ControlNet acts with strength `scale` on the steps that lie between `start` and `end`, fractions of all steps.
+    ControlNet acts with strength `scale` on the steps between `start` and `end`, fractions of all steps.
     """
 
     picture: Image.Image
@@ -40,17 +40,17 @@ class ControlNetInput:
     end: float = 1.0
 
     def acts_on(self, steps: int) -> range:
-        """The steps (from 0) of so many during which it acts: those that lie in [start, end] as a whole."""
+        """The steps (from 0), of `steps` in all, on which it acts: those that lie completely in [start, end]."""
         first = next((step for step in range(steps) if step / steps >= self.start - 1e-9), steps)
         return range(first, max(first, sum((step + 1) / steps <= self.end + 1e-9 for step in range(steps))))
 
 
 @dataclass(frozen=True)
 class Call:
-    """What the denoiser will be asked for. A stage's `before` returns a changed copy: `call.but(steps=4)`.
+    """The arguments of one generation. A stage's `before` returns a changed copy: `call.but(steps=4)`.
 
-    width and height in pixels. With an `image` (RGB, of that size) it is drawn over instead of beginning from noise
-    alone: `strength` says how much of it gives way, 0 (excluded: nothing would happen) to 1 (all of it).
+    width and height in pixels. With an `image` (RGB, of that size) generation starts from it instead of from noise
+    (img2img): `strength` says how much of it may change, above 0 (nothing) up to 1 (everything).
     """
 
     prompt: str
@@ -71,7 +71,7 @@ class Call:
 
 
 def _nothing(*_: str) -> None:
-    """The default of what a context is told."""
+    """The default for a context's callbacks."""
 
 
 def _no_pipeline(*_: Any) -> Any:
@@ -82,14 +82,14 @@ def _no_pipeline(*_: Any) -> Any:
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may know and do while it runs. `Context(request)` alone does for a test of a stage.
+    """What a stage can use while it runs. For a test of a stage, `Context(request)` is enough.
 
-    `request` is the whole recipe; `note(text)` writes a sentence into the picture's trace (anything that was chosen for
-    the user); `progress(text)` tells the waiting user; `check()` raises JobCancelled once somebody cancelled, so call
-    it between long pieces of work. `draw(call)` draws a picture with the recipe's model, or with the one that is named
-    by `draw(call, "base")`; `pipeline()` returns the resident pipeline itself. Both load the model if it is not there.
-    `hold(key, load)` gives what `load()` made for this key, now or for an earlier picture: a network of the stage's
-    own, which goes when the model goes. Only the stage's latest key is held.
+    `request` is the whole recipe. `note(text)` adds a sentence to the picture's trace, for anything that was chosen for
+    the user. `progress(text)` shows the waiting user a text. `check()` raises JobCancelled once the job is cancelled,
+    so call it between long pieces of work. `draw(call)` draws a picture with the recipe's model, `draw(call, "base")`
+    with another one; `pipeline()` returns the resident pipeline itself. Both load the model if needed. `hold(key,
+    load)` returns what `load()` made for this key, now or for an earlier picture: the stage's own network, which is
+    unloaded with the model. Only the stage's latest key is held.
     """
 
     request: Request
@@ -103,22 +103,21 @@ class Context:
 
     @property
     def device(self) -> str:
-        """Where models live: "cpu", "cuda:0" or "mps". The first question may import torch."""
+        """The models' device: "cpu", "cuda:0" or "mps". The first access may import torch."""
         return self.placed()[0]
 
     @property
     def dtype(self) -> str:
-        """In which type they compute: "float32" or "bfloat16"."""
+        """The type they compute in: "float32" or "bfloat16"."""
         return self.placed()[1]
 
 
 class Stage(BaseModel):
     """Base of all stages: frozen fields, a `kind`, and `before` or `after` (or both) overridden.
 
-    `version` goes up when the same fields start to give another picture; it is part of a picture's identity.
-    `identity` are fields with which the stage changes nothing at all. `finishing`: what this stage
-    puts on the picture would suffer from later stages (letters, a frame), so it belongs at the end, and another order
-    is warned about.
+    Increase `version` when the same fields begin to give another picture; it is part of a picture's identity.
+    `identity` are fields with which the stage changes nothing at all. `finishing`: later stages would spoil what this
+    one draws (letters, a frame), so it belongs at the end; another order gives a warning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -137,38 +136,38 @@ class Stage(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _chosen_numbers(cls, fields: Any) -> Any:
-        """Text for a field that is one of several numbers, as the command line gives it: factor="2" is factor=2."""
+        """Convert the command line's text for a field that is a choice of numbers: factor="2" becomes factor=2."""
         if not isinstance(fields, dict):
             return fields
         texts = {name: value for name, value in fields.items() if isinstance(value, str) and name in cls.model_fields}
         return {**fields, **{name: _number_of(cls.model_fields[name].annotation, text) for name, text in texts.items()}}
 
     def resolved(self, request: Request) -> Stage:
-        """Return the stage with what it leaves open (None) filled in, as it will stand in the recipe. No torch here."""
+        """Return the stage with its open fields (None) filled in, as the recipe will have it. Must not import torch."""
         return self
 
     def check(self, request: Request) -> Sequence[str]:
-        """What can be known before anything is loaded. `request` is resolved, with all its stages.
+        """Check everything that can be checked before anything is loaded. `request` is resolved, with all its stages.
 
-        Raises BadRequest for what cannot work (a missing file, an unknown name); returns sentences for the trace about
-        what can but should be known. Must not import torch.
+        Raises BadRequest for what cannot work (a missing file, an unknown name). Returns sentences for the trace about
+        what works but deserves a warning. Must not import torch.
         """
         return ()
 
     def before(self, call: Call, ctx: Context) -> Call:
-        """Condition the generation; returns the call to make. `call` is frozen."""
+        """Condition the generation: return the call to make. `call` is frozen."""
         return call
 
     def after(self, image: Image.Image, ctx: Context) -> Image.Image:
-        """Transform the picture (RGB or, where it has an alpha channel, RGBA; 8 bits a channel).
+        """Transform the picture (RGB, or RGBA if it has an alpha channel; 8 bits per channel).
 
-        Returns a new picture of the same mode and leaves `image` as it was.
+        Returns a new picture of the same mode and does not change `image`.
         """
         return image
 
     @classmethod
     def conditions(cls) -> bool:
-        """True if this kind overrides `before`: then the picture must be denoised anew when a field changes."""
+        """True if this kind overrides `before`: then a change of its fields needs a new denoising."""
         return cls.before is not Stage.before
 
     @classmethod
@@ -178,35 +177,35 @@ class Stage(BaseModel):
 
     @classmethod
     def control(cls) -> Any | None:
-        """A widget of the kind's own for the panel, in place of some fields' form entries; None: the form alone.
+        """Return a widget for the panel in place of some fields' form entries; None: the form has all fields.
 
-        An ipywidget, made anew by each call, with a class attribute `edits: tuple[str, ...]`, the fields that it stands
-        for (the form leaves them out), and a trait `value`: a dict with JSON values of some of these fields, where one
-        that is missing has its default. The panel sets `value` from a recipe, and the widget assigns a fresh dict when
-        the user edits; `cls(**value)` must work. The panel keeps these further traits up to date if the widget has
-        them: `size`, width and height in pixels of the picture to be made; `model`, the chosen model's name;
-        `backdrop`, the last picture as bytes of a JPEG or PNG, empty for none; and `language`, "en" or "zh".
-        Only the panel calls this, so what it needs (ipywidgets, anywidget) is imported here and not with the stage.
+        A new ipywidget with each call. Its class attribute `edits: tuple[str, ...]` names the fields that it edits (the
+        form leaves them out). Its trait `value` is a dict with JSON values of some of these fields; a missing one has
+        its default. The panel sets `value` from a recipe; the widget assigns a new dict when the user edits, with which
+        `cls(**value)` must work. The panel also sets these traits if the widget has them: `size`, width and height of
+        the picture in pixels; `model`, the chosen model's name; `backdrop`, the last picture as bytes of a JPEG or PNG,
+        empty for none; and `language`, "en" or "zh". Only the panel calls this, so import what it needs (ipywidgets,
+        anywidget) in here, not with the stage.
         """
         return None
 
     def depends(self, request: Request) -> Mapping[str, str]:
         """What the outcome depends on beside the fields: name -> digest, such as {"network": content_digest(file)}.
 
-        An entry that has a field's name stands for that field. By default every field that holds the path of a file
-        counts by what the file holds, wherever it lies. `request` is the whole resolved recipe. Overriding it, begin
-        with `super().depends(request)`. Must not import torch. May raise what `check` raises.
+        An entry with a field's name replaces that field. By default every field with the path of a file counts by the
+        file's content, not by its path. `request` is the whole resolved recipe. An override should begin with
+        `super().depends(request)`. Must not import torch. May raise what `check` raises.
         """
         paths = {name: value.expanduser() for name, value in dict(self).items() if isinstance(value, Path)}
         return {name: content_digest(path) for name, path in paths.items() if path.is_file()}
 
     def data(self) -> StageData:
-        """The stage as it stands in a recipe: `{"kind": …, fields…}`."""
+        """The stage as a recipe has it: `{"kind": …, fields…}`."""
         return StageData(kind=self.kind, **self.model_dump(mode="json"))
 
 
 def _number_of(annotation: Any, text: str) -> Any:
-    """The number of a Literal that a text names; the text itself where there is none."""
+    """The number in a Literal that a text spells; the text itself if there is none."""
     literals = [each for each in (annotation, *get_args(annotation)) if get_origin(each) is Literal]
     choices = [choice for each in literals for choice in get_args(each)]
     return next((each for each in choices if type(each) in (int, float) and str(each) == text.strip()), text)
@@ -217,9 +216,9 @@ _KIND = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Registry:
-    """The stages that this process defined itself, by kind; those of extensions are kept by `extensions`.
+    """The stages that this process defined itself, by kind; `extensions` keeps those of extensions.
 
-    A registration that raises leaves it unchanged.
+    If `add` raises, the registry is left unchanged.
     """
 
     def __init__(self) -> None:
@@ -228,7 +227,7 @@ class Registry:
 
     @contextmanager
     def collecting(self) -> Iterator[dict[str, type[Stage]]]:
-        """Meanwhile stages that are defined go into the mapping given here, by kind: an extension is imported."""
+        """Context manager: inside, newly defined stages go into the yielded mapping, for the import of an extension."""
         found: dict[str, type[Stage]] = {}
         token = self._collecting.set(found)
         try:
@@ -237,10 +236,10 @@ class Registry:
             self._collecting.reset(token)
 
     def add(self, cls: type[StageType]) -> type[StageType]:
-        """Register a Stage class. Defining the same class anew (a notebook cell run twice) replaces it.
+        """Register a Stage class. Defining the same class again (a notebook cell run twice) replaces it.
 
-        Raises ExtensionProblem for a kind that another class has, a kind that is no lower-case identifier, and a class
-        that overrides neither `before` nor `after`.
+        Raises ExtensionProblem for a kind that another class has, a kind that is not a lower-case identifier, and a
+        class that overrides neither `before` nor `after`.
         """
         if not (isinstance(cls, type) and issubclass(cls, Stage)):
             raise ExtensionProblem(f"@stage on {cls!r}", expected="a subclass of zimage_kit.Stage")
@@ -252,7 +251,7 @@ class Registry:
                 mend='Give it one, such as kind = "caption".',
             )
         if not (cls.conditions() or cls.transforms()):
-            raise ExtensionProblem(f"stage {cls.kind} ({where}) has neither before nor after", mend="Write one.")
+            raise ExtensionProblem(f"stage {cls.kind} ({where}) has neither before nor after", mend="Define one.")
         if hasattr(cls, "cache_key"):
             raise ExtensionProblem(
                 f"{where} defines cache_key",
@@ -274,11 +273,11 @@ class Registry:
         return cls
 
     def get(self, kind: str) -> type[Stage] | None:
-        """The class of this kind, if it has been defined."""
+        """The class of this kind, or None."""
         return self._stages.get(kind)
 
     def remove(self, kind: str) -> None:
-        """Forget a kind (tests and reloads of an extension)."""
+        """Remove a kind (for tests and reloads of an extension)."""
         self._stages.pop(kind, None)
 
     def kinds(self) -> tuple[str, ...]:
@@ -287,23 +286,23 @@ class Registry:
 
 
 def origin(cls: type[Stage]) -> tuple[str, str]:
-    """Where a class is written: its file (which may be imported under two names), else its module."""
+    """Where a class is defined: its file (which may be imported under two names) or else its module, and its name."""
     module = sys.modules.get(cls.__module__)
     return getattr(module, "__file__", None) or cls.__module__, cls.__qualname__
 
 
 registry = Registry()
-"""The one that recipes are resolved with."""
+"""The registry of this process."""
 
 
 def stage(cls: type[StageType]) -> type[StageType]:
-    """Class decorator: make this stage known by its kind. Raises ExtensionProblem as `Registry.add` says."""
+    """Class decorator that registers a stage under its kind. Raises ExtensionProblem, see `Registry.add`."""
     return registry.add(cls)
 
 
 def build(data: StageData, cls: type[Stage] | None, known: Mapping[str, Any] | tuple[str, ...]) -> Stage:
-    """The Stage object for a recipe's data. Raises BadRequest with the closest match for an unknown kind or field."""
+    """Make the Stage for a recipe's data. Raises BadRequest with the closest match for an unknown kind or field."""
     if cls is None:
-        mend = closest(data.kind, known) if known else "No extension brings one: put its folder into extensions/."
+        mend = closest(data.kind, known) if known else "No extension provides it: put its folder into extensions/."
         raise BadRequest(f"unknown stage {data.kind!r}", mend=mend, kind=data.kind)
     return cls(**data.fields())
