@@ -1,1 +1,1 @@
-"""The report on this machine: what is installed, what it can run, and what is wrong."""
+"""The doctor: a report on what is installed on this machine, what it can run, and what is wrong."""

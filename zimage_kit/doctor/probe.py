@@ -1,4 +1,4 @@
-"""Run by `report.py` in a separate process: import what pictures need, and print the outcome as a line of JSON."""
+"""Run by `report.py` in a separate process: imports the packages that drawing needs, and prints the result as JSON."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ MODULES = ("torch", "torchvision", "diffusers", "transformers", "peft")
 
 
 def probe() -> dict[str, object]:
-    """Import each module; what torch says about CUDA and Apple's GPU."""
+    """Import each module; return the errors, the seconds, and what torch says about CUDA and Apple's GPU."""
     start = time.perf_counter()
     errors: dict[str, str] = {}
     for name in MODULES:
         try:
             importlib.import_module(name)
-        except Exception as error:  # whatever a broken package raises is the finding
+        except Exception as error:  # a broken package may raise anything, and that is the finding
             errors[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     facts: dict[str, object] = {}
     if "torch" not in errors:
@@ -27,7 +27,7 @@ def probe() -> dict[str, object]:
         facts["mps"] = torch.backends.mps.is_available()
     if "diffusers" not in errors:
         try:
-            _ = importlib.import_module("diffusers").ZImagePipeline  # diffusers is lazy: only now it really imports
+            _ = importlib.import_module("diffusers").ZImagePipeline  # diffusers is lazy: only this imports the pipeline
         except Exception as error:
             errors["diffusers"] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return {"errors": errors, "seconds": time.perf_counter() - start, **facts}

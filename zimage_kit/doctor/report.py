@@ -1,7 +1,7 @@
-"""What this machine can run, and what is wrong with it: findings in one list, each with what to do.
+"""Examines this machine: a list of findings, each with what to do.
 
-Nothing here loads torch into the calling process. Packages are imported in a process of their own (`doctor_probe.py`),
-so one that crashes is a finding, not the end of the doctor.
+The calling process never imports torch. Packages are imported in a separate process (`probe.py`), so that a crash is a
+finding and not the end of the report.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ OPTIONAL = {
     "realesrgan": "realesrgan",
 }  # fmt: skip
 PROBE_SECONDS = 120.0
-TURBO_RAM = 32e9  # bytes; the encoder and a parked transformer fit beside the system
+TURBO_RAM = 32e9  # bytes; enough for the text encoder, an offloaded transformer and the system
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `verdict`: ok, note (worth knowing), warn (will hurt), fail (will not work)."""
+    """One thing that was checked. `verdict`: ok, note (worth knowing), warn (causes trouble), fail (does not work)."""
 
     area: str
     what: str
@@ -55,18 +55,18 @@ class Finding:
 
 @dataclass
 class Report:
-    """Everything the doctor found. `advice` are estimates about Z-Image-Turbo on the card."""
+    """All findings, and `advice`: estimates for Z-Image-Turbo on the GPU."""
 
     findings: list[Finding] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
 
     @property
     def healthy(self) -> bool:
-        """Whether pictures can be made here, with nano at least."""
+        """Whether pictures can be made here, at least with nano."""
         return not any(f.verdict == "fail" for f in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as JSON can hold it."""
+        """The whole report as JSON values."""
         return {
             "healthy": self.healthy,
             "findings": [asdict(f) for f in self.findings],
@@ -76,9 +76,9 @@ class Report:
 
 
 def examine(card: Card | None = None, quick: bool = False) -> Report:
-    """Examine the machine; advise on `card` instead of its own GPU if one is given.
+    """Examine this machine. If `card` is given, advise on it instead of this machine's GPU.
 
-    `quick` skips importing the packages, which takes some ten seconds.
+    `quick` skips importing the packages, which takes about ten seconds.
     """
     report = Report()
     report.findings += _system()
@@ -97,8 +97,8 @@ def examine(card: Card | None = None, quick: bool = False) -> Report:
         report.advice = [line for own in cards for line in advise(own)]
     else:
         report.advice = [
-            "No NVIDIA card: nano makes its pictures on the processor in seconds. Z-Image-Turbo on a processor takes "
-            "minutes a picture and about 45 GB of RAM in bf16 (estimate)."
+            "No NVIDIA card: nano makes a picture on the CPU in seconds. Z-Image-Turbo on a CPU takes minutes for each "
+            "picture and about 45 GB of RAM in bf16 (estimate)."
         ]
     return report
 
@@ -113,9 +113,9 @@ def _system() -> Iterator[Finding]:
     yield Finding(
         "system",
         "memory",
-        f"{memory.total / 1e9:.0f} GB, {memory.available / 1e9:.0f} GB free; {os.cpu_count()} processor threads",
+        f"{memory.total / 1e9:.0f} GB, {memory.available / 1e9:.0f} GB free; {os.cpu_count()} CPU threads",
         "note" if small else "ok",
-        "Enough for nano; Z-Image-Turbo wants 32 GB unless everything fits on the card." if small else "",
+        "Enough for nano; Z-Image-Turbo needs 32 GB unless everything fits on the card." if small else "",
     )
 
 
@@ -136,9 +136,9 @@ def _packages() -> Iterator[Finding]:
 
 
 def requirements_of(extra: str) -> str:
-    """What an optional part asks pip for, quoted for a shell; empty where zimage_kit itself was not installed by pip.
+    """The pip requirements of an optional extra, quoted for a shell; empty if zimage_kit was not installed by pip.
 
-    The requirements themselves, so that the command works for a checkout as well.
+    The requirements instead of the extra's name, so that the command also works in a checkout.
     """
     try:
         lines = importlib.metadata.requires("zimage-kit") or []
@@ -150,9 +150,9 @@ def requirements_of(extra: str) -> str:
 
 
 def torch_pair(torch: str | None, torchvision: str | None, required: str | None) -> Iterator[Finding]:
-    """Do torch and torchvision belong together? `required` are the torch versions that torchvision asks for.
+    """Check that torch and torchvision match. `required`: the torch versions that torchvision requires.
 
-    A pair from two indexes does not import: "operator torchvision::nms does not exist".
+    A pair from two indexes fails on import: "operator torchvision::nms does not exist".
     """
     if torch is None or torchvision is None:
         return
@@ -160,11 +160,11 @@ def torch_pair(torch: str | None, torchvision: str | None, required: str | None)
     mend = f"{_pip()} install --upgrade --force-reinstall torch torchvision   (both from one index)"
     builds = [Version(version).local for version in (torch, torchvision)]  # `cpu`, `cu128`, None
     if required is not None and not SpecifierSet(required).contains(Version(torch).base_version, prereleases=True):
-        yield Finding("packages", "torch and torchvision", f"{pair}, which asks for torch {required}", "fail", mend)
+        yield Finding("packages", "torch and torchvision", f"{pair}, which requires torch {required}", "fail", mend)
     elif builds[0] != builds[1]:
         yield Finding("packages", "torch and torchvision", f"{pair} come from two indexes", "fail", mend)
     else:
-        yield Finding("packages", "torch and torchvision", "belong together")
+        yield Finding("packages", "torch and torchvision", "match")
 
 
 def _probe() -> Iterator[Finding]:
@@ -194,7 +194,7 @@ def _probe() -> Iterator[Finding]:
 
 
 def cuda_agrees(build: str | None, usable: bool, card: bool) -> Iterator[Finding]:
-    """Does torch see the card that the driver sees?"""
+    """Check that torch can use the card that the driver sees."""
     if card and build is None:
         yield Finding(
             "graphics", "CUDA in torch", "this torch was built without CUDA, so it does not use the card", "warn",
@@ -203,7 +203,7 @@ def cuda_agrees(build: str | None, usable: bool, card: bool) -> Iterator[Finding
     elif card and not usable:
         yield Finding(
             "graphics", "CUDA in torch", f"torch (CUDA {build}) cannot use the card", "warn",
-            "The driver is probably too old for it: update the NVIDIA driver, or install a torch for an older CUDA.",
+            "The driver is probably too old: update the NVIDIA driver, or install a torch for an older CUDA.",
         )  # fmt: skip
     elif card:
         yield Finding("graphics", "CUDA in torch", "usable")
@@ -221,12 +221,12 @@ def _graphics() -> tuple[list[Card], list[Finding]]:
         if gpu.holders:
             saw += ": " + ", ".join(f"{h.command} (pid {h.pid}) {h.bytes / 1e9:.1f} GB" for h in gpu.holders)
         heavy = gpu.used > 0.25 * gpu.total
-        mend = "`zimage session unload` gives back what your session holds." if heavy else ""
+        mend = "`zimage session unload` frees what your session holds." if heavy else ""
         findings.append(Finding("graphics", gpu.name, saw, "warn" if heavy else "ok", mend))
         findings.append(
             Finding("graphics", "bfloat16", "yes")
             if gpu.bfloat16
-            else Finding("graphics", "bfloat16", "no", "warn", "Computes in fp32 here; fp16 would give black pictures.")
+            else Finding("graphics", "bfloat16", "no", "warn", "It computes in fp32; fp16 would give black pictures.")
         )
     return cards, findings
 
@@ -235,9 +235,9 @@ def _session() -> Iterator[Finding]:
     if launch.WINDOWS:
         yield Finding("session", "shared", "not on native Windows", "note", launch.WINDOWS_SAYS)
     elif launch.runs():
-        yield Finding("session", "shared", f"runs; its log is {launch.state_folder() / launch.LOG}")
+        yield Finding("session", "shared", f"running; its log is {launch.state_folder() / launch.LOG}")
     else:
-        yield Finding("session", "shared", "does not run; zk.connect() starts it")
+        yield Finding("session", "shared", "not running; zk.connect() starts it")
 
 
 def _models() -> Iterator[Finding]:
@@ -256,7 +256,7 @@ def _models() -> Iterator[Finding]:
     folder = models.models_dir()
     free = models.free_bytes(folder)
     tight = free < 50e9
-    mend = "Z-Image-Turbo wants 50 GB; ZIMAGE_MODELS names another place." if tight else ""
+    mend = "Z-Image-Turbo needs 50 GB; ZIMAGE_MODELS names another folder." if tight else ""
     yield Finding("models", "free disk", f"{free / 1e9:.0f} GB at {folder}", "note" if tight else "ok", mend)
 
 
@@ -272,14 +272,14 @@ def _letters_and_folders() -> Iterator[Finding]:
     writable = os.access(exists, os.W_OK)
     yield Finding(
         "outputs", "folder", str(folder), "ok" if writable else "fail",
-        "" if writable else "Not writable; name another with ZIMAGE_OUTPUTS.",
+        "" if writable else "Not writable: choose another with ZIMAGE_OUTPUTS.",
     )  # fmt: skip
 
 
 def _extensions() -> Iterator[Finding]:
     for extension in extensions.discover():
         if extension.problem:
-            yield Finding("extensions", extension.name, extension.problem, "warn", "It is skipped; the others work.")
+            yield Finding("extensions", extension.name, extension.problem, "warn", "Skipped; the others work.")
         elif extension.missing:
             saw = f"needs {', '.join(extension.missing)}"
             yield Finding("extensions", extension.name, saw, "note", extension.install)
@@ -295,7 +295,7 @@ def _version(name: str) -> str | None:
 
 
 def _required_torch() -> str | None:
-    """The torch versions that the installed torchvision asks for, as `==2.15.0` or `>=2.14`."""
+    """The torch versions that the installed torchvision requires, as `==2.15.0` or `>=2.14`."""
     try:
         wants = [Requirement(line) for line in importlib.metadata.requires("torchvision") or []]
     except importlib.metadata.PackageNotFoundError:
@@ -304,6 +304,6 @@ def _required_torch() -> str | None:
 
 
 def _pip() -> str:
-    """The pip of this environment, as the user would call it."""
+    """The command for this environment's pip, as the user would type it."""
     own = Path(sys.executable)
     return f"{own.relative_to(Path.cwd())} -m pip" if own.is_relative_to(Path.cwd()) else f"{own} -m pip"

@@ -1,4 +1,4 @@
-"""The outputs folder: where pictures go and what they are called."""
+"""The outputs folder: where pictures are saved, and their names."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SLUG_LETTERS = 40
 
 
 def outputs_dir() -> Path:
-    """The folder of pictures: $ZIMAGE_OUTPUTS, else ~/zimage/outputs. Not created by asking."""
+    """The folder for pictures: $ZIMAGE_OUTPUTS, else ~/zimage/outputs. Does not create it."""
     return Path(os.environ.get("ZIMAGE_OUTPUTS") or "~/zimage/outputs").expanduser()
 
 
 def path_for(artifact: Artifact, folder: Path | None = None) -> Path:
-    """A free path for this picture: `YYYY-MM-DD/HHMMSS-seed-slug.png` in `folder` (the outputs folder), in local time.
+    """A free path for this picture: `YYYY-MM-DD/HHMMSS-seed-slug.png`, local time, in `folder` (or the outputs folder).
 
-    A number is put behind the slug when the name is taken.
+    A number is added to the slug if the name is taken.
     """
     made = datetime.fromisoformat(artifact.trace.created).astimezone()
     seed = "x" if artifact.request.seed is None else str(artifact.request.seed)
@@ -36,7 +36,7 @@ def path_for(artifact: Artifact, folder: Path | None = None) -> Path:
 
 
 def slug_of(text: str) -> str:
-    """Up to 40 letters of `text` that every file system takes: letters and digits of any script, hyphens between."""
+    """Up to 40 characters of `text` for a file name: letters and digits of any script, with hyphens between words."""
     kept = [c if unicodedata.category(c)[0] in "LNM" else " " for c in unicodedata.normalize("NFC", text).lower()]
     words = "".join(kept).split()
     slug = "-".join(words)
