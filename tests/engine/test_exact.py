@@ -133,7 +133,7 @@ def test_verify_notices_an_edited_picture(session: Session, model: str) -> None:
     edited = zk.Artifact(artifact.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), artifact.request, artifact.trace)
     verdict = edited.verify(session)
     assert verdict.state == "different"
-    assert "the file was changed after it was made" in str(verdict)
+    assert "the file was changed afterwards" in str(verdict)
 
 
 def test_two_seeds_are_two_pictures(session: Session, model: str) -> None:

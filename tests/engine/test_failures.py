@@ -84,7 +84,7 @@ def test_running_out_of_memory_is_told_and_the_session_stays_usable(model: str) 
     assert done.returncode == 0, done.stderr
     told, usable = done.stdout.splitlines()
     assert told.startswith("OutOfMemory | cpu ran out of memory for 512x512 with")
-    assert "Take a smaller size" in told
+    assert "Use a smaller size" in told
     assert usable == "True"
 
 

@@ -26,7 +26,7 @@ BAD = {
     "prompt over the limit": ({"prompt": "seven red boats " * 60}, "at most 128 for nano. Shorten it by"),
     "empty prompt": ({"prompt": "  "}, "Say what to draw."),
     "negative prompt that is ignored": ({"negative_prompt": "blurry"}, "would be ignored: nano runs without guidance."),
-    "missing lora": ({"loras": [{"path": "nothing.safetensors"}]}, "is neither a file here nor in"),
+    "missing lora": ({"loras": [{"path": "nothing.safetensors"}]}, "is neither a file nor a name in"),
     "a lora of another kind": ({"loras": [{"path": __file__}]}, "expected exactly one .safetensors file"),
 }
 
@@ -66,7 +66,7 @@ def test_what_was_chosen_for_the_user_is_noted(model: str) -> None:
 
     assert notes() == ""
     assert "only one side was given" in notes(width=320)
-    assert "beyond the 320 pixels a side" in notes(width=512, height=512)
+    assert "more than the 320 pixels a side" in notes(width=512, height=512)
     assert "is small for nano" in notes(width=64, height=64)
     assert "made for guidance 0" in notes(guidance=2.0)
 

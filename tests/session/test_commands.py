@@ -190,7 +190,7 @@ def test_any_deployment_of_dask_will_do(place: Place, picture: Image.Image, tmp_
             process.wait(30)
 
 
-def test_a_dask_scheduler_without_our_desk_is_told_as_such(place: Place, tmp_path: Path) -> None:
+def test_a_dask_scheduler_without_our_broker_is_reported_as_such(place: Place, tmp_path: Path) -> None:
     file = tmp_path / "dask.json"
     command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
     with (tmp_path / "log").open("w") as log:
@@ -198,7 +198,7 @@ def test_a_dask_scheduler_without_our_desk_is_told_as_such(place: Place, tmp_pat
     try:
         eventually(lambda: file.exists() and file.read_text().endswith("}"), "the scheduler has written its file")
         with pytest.raises(
-            zk.ZImageError, match=r"no session of zimage_kit.*--preload zimage_kit\.session\.shared\.broker"
+            zk.ZImageError, match=r"not a zimage_kit session.*--preload zimage_kit\.session\.shared\.broker"
         ):
             zk.connect(str(file))
     finally:

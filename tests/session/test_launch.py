@@ -93,5 +93,5 @@ def test_where_to_connect_can_be_set_for_every_program(monkeypatch: pytest.Monke
     monkeypatch.setenv("ZIMAGE_SESSION", str(tmp_path / "scheduler.json"))
     with pytest.raises(BadRequest, match="there is no session file"):
         zk.connect()
-    with pytest.raises(BadRequest, match="device with a session file"):
+    with pytest.raises(BadRequest, match="device together with a session file"):
         zk.connect(device="cpu")

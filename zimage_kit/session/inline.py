@@ -111,7 +111,7 @@ class InlineEngine:
 
     def follow(self, task_id: str, listen: Listen, finish: Finish) -> Request:
         """Raise BadRequest: the session keeps this process's jobs itself, so one it asks for here is gone."""
-        raise BadRequest(f"there is no job {task_id} (any more)", mend="session.status().jobs lists those there are.")
+        raise BadRequest(f"there is no job {task_id} (any more)", mend="session.status().jobs lists the current ones.")
 
     @property
     def closed(self) -> bool:

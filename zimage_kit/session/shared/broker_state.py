@@ -110,7 +110,7 @@ class BrokerState:
     def finished(self, job: str) -> wire.Message:
         """How a job ended. Raises BadRequest if it never existed or ended too long ago."""
         if job not in self._finished:
-            raise BadRequest(f"there is no job {job} (any more)", mend="session.status().jobs lists those there are.")
+            raise BadRequest(f"there is no job {job} (any more)", mend="session.status().jobs lists the current ones.")
         return self._finished[job]
 
     def remove_client(self, client: Client) -> list[QueuedJob]:
