@@ -195,7 +195,8 @@ def test_every_text_of_the_page_exists_in_both_languages_and_none_is_left_over()
     folder = page_module._FOLDER
     english, chinese = (catalogue(folder, language) for language in LANGUAGES)
     assert set(english) == set(chinese)
-    template, script = ((folder / name).read_text("utf-8") for name in ("page.html", "page.js"))
+    template = (folder / "page.html").read_text("utf-8")
+    script = "\n".join((folder / name).read_text("utf-8") for name in page_module._SCRIPTS)
     source = (folder.parent / "web_page.py").read_text("utf-8")
     keys = tomllib.loads((folder / "en.toml").read_text("utf-8"))
     for key in keys["page"]:

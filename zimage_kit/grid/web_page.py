@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 80_000_000
 _FOLDER = Path(__file__).parent / "page"
+_SCRIPTS = ("cells.js", "page.js")  # joined into one module, since the page may load nothing
 _OVERVIEW, _MANY = (256, 160), 12  # pixels of a picture's longer side at first: of a few in lines or a table, of many
 _WORDS = {"failed": "failed", "done": "gone", "running": "running", "waiting": "waiting"}
 
@@ -87,7 +88,7 @@ class _WebPage:
         from zimage_kit import __version__
 
         style = _asset("page.css").replace("{{size}}", str(self.overview)) + "".join(self._shapes())
-        script = _asset("page.js")
+        script = "\n".join(map(_asset, _SCRIPTS))
         notes = [self.t["reopen"]]
         if embedded.percent < 100:
             notes.append(self.t["scaled"].format(percent=embedded.percent, limit=gigabytes(max_bytes)))

@@ -1,12 +1,11 @@
-// What the page does: filter, walk by keyboard, tell what a cell is made of, enlarge it. The grid itself is plain HTML,
-// so without this script it still shows every picture and label.
-(() => {
-"use strict";
+// What the page does: filter, walk by keyboard, show a cell's recipe, enlarge it. The grid itself is plain HTML, so it
+// shows every picture and label without this script. cells.js comes before this script in the same module.
+
 const read = id => JSON.parse(document.getElementById(id).textContent);
 const $ = id => document.getElementById(id);
 const cells = read("cells"), texts = read("texts");
 const buttons = new Map([...document.querySelectorAll(".cell")].map(button => [Number(button.dataset.cell), button]));
-const byPlace = new Map(cells.map(cell => [cell.place.join(), cell]));
+const places = byPlace(cells);
 const make = (name, props = {}, ...children) => {
   const element = Object.assign(document.createElement(name), props);
   element.append(...children);
@@ -14,23 +13,6 @@ const make = (name, props = {}, ...children) => {
 };
 
 // the recipe in words
-
-function facts(cell) {
-  const r = cell.request, found = [];
-  const add = (name, value) => { if (value !== null && value !== undefined && value !== "") found.push([name, String(value)]); };
-  add("prompt", r.prompt);
-  add("negative_prompt", r.negative_prompt);
-  add("model", r.model);
-  add("size", r.width && r.height ? `${r.width} × ${r.height}` : null);
-  for (const name of ["steps", "guidance", "seed"]) add(name, r[name]);
-  for (const lora of r.loras || []) add("lora", `${lora.path} ${lora.weight}`);
-  (r.stages || []).forEach((stage, index) => {
-    const { kind, ...fields } = stage;
-    const told = Object.entries(fields).filter(([, value]) => value !== null && value !== "" && value !== false);
-    add(`${index + 1}. ${kind}`, told.map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ") || "·");
-  });
-  return found;
-}
 
 const called = name => texts.names[name] || name;
 
@@ -41,36 +23,13 @@ function list(cell) {
   return dl;
 }
 
-// the neighbour above, or at the left: one picture further in the cell, or one column
-function neighbour(cell, side) {
-  const [page, row, column, inner] = cell.place;
-  if (side === "above") return byPlace.get([page, row - 1, column, inner].join());
-  return byPlace.get((inner ? [page, row, column, inner - 1] : [page, row, column - 1, inner]).join());
-}
-
-// both texts without what they begin and end with in common, cut between words
-function parted(before, after) {
-  const boundary = (text, at) => at <= 0 || at >= text.length || !/[\p{Script=Latin}\d]/u.test(text[at - 1]) || !/[\p{Script=Latin}\d]/u.test(text[at]);
-  const most = Math.min(before.length, after.length);
-  let head = 0, tail = 0;
-  while (head < most && before[head] === after[head]) head++;
-  while (head > 0 && !(boundary(before, head) && boundary(after, head))) head--;
-  while (tail < most - head && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail++;
-  while (tail > 0 && !(boundary(before, before.length - tail) && boundary(after, after.length - tail))) tail--;
-  const middle = text => (head ? "…" : "") + text.slice(head, text.length - tail).trim() + (tail ? "…" : "");
-  return [middle(before), middle(after)];
-}
-
 function differences(cell) {
   const box = make("div", { className: "differs" });
   for (const side of ["left", "above"]) {
-    const other = neighbour(cell, side);
+    const other = neighbour(places, cell, side);
     if (!other) continue;
-    const mine = new Map(facts(cell)), theirs = new Map(facts(other)), items = make("ul");
-    for (const name of new Set([...theirs.keys(), ...mine.keys()])) {
-      const before = theirs.get(name) ?? texts.none, after = mine.get(name) ?? texts.none;
-      if (before === after) continue;
-      const [was, is] = parted(before, after);
+    const items = make("ul");
+    for (const [name, was, is] of differing(other, cell, texts.none)) {
       items.append(make("li", {}, `${called(name)}: `, make("del", { textContent: was }), " → ", make("ins", { textContent: is })));
     }
     const nothing = items.childElementCount ? "" : ` ${texts.nothing}`;
@@ -81,8 +40,7 @@ function differences(cell) {
 
 function stars(cell) {
   if (!cell.rating && !cell.winner) return "";
-  const shown = "★".repeat(cell.rating) + (cell.rating ? "☆".repeat(5 - cell.rating) : "");
-  return make("p", { className: "stars", textContent: [shown, cell.winner ? texts.winner : ""].filter(Boolean).join("  ") });
+  return make("p", { className: "stars", textContent: [starsOf(cell.rating), cell.winner ? texts.winner : ""].filter(Boolean).join("  ") });
 }
 
 // the card beside a cell under the pointer or the focus
@@ -97,10 +55,9 @@ function showCard(button) {
   button.setAttribute("aria-describedby", "card");
   card.replaceChildren(make("h3", { textContent: cell.label }), stars(cell), list(cell), differences(cell));
   card.hidden = false;
-  const at = button.getBoundingClientRect(), size = card.getBoundingClientRect(), gap = 10;
-  const right = at.right + gap + size.width <= innerWidth;
-  card.style.left = `${Math.max(gap, right ? at.right + gap : at.left - gap - size.width)}px`;
-  card.style.top = `${Math.max(gap, Math.min(at.top, innerHeight - size.height - gap))}px`;
+  const size = card.getBoundingClientRect();
+  const [left, top] = cardPlace(button.getBoundingClientRect(), [size.width, size.height], [innerWidth, innerHeight]);
+  Object.assign(card.style, { left: `${left}px`, top: `${top}px` });
 }
 
 function hideCard() {
@@ -109,7 +66,7 @@ function hideCard() {
   carded = null;
 }
 
-// walking: to the next cell in a direction, as it stands on the page
+// walking: to the next cell in a direction, as the cells lie on the page
 
 let current = cells.length ? buttons.get(0) : null;
 
@@ -119,29 +76,23 @@ function focusable(button) {
   current.tabIndex = 0;
 }
 
-function toward(from, key) {
-  const shown = [...buttons.values()].filter(button => !button.hidden && button.offsetParent);
-  const middle = button => { const r = button.getBoundingClientRect(); return [r.left + r.width / 2, r.top + r.height / 2, r.height]; };
-  const [x, y, height] = middle(from);
-  const across = key === "ArrowLeft" || key === "ArrowRight", sign = key === "ArrowLeft" || key === "ArrowUp" ? -1 : 1;
-  let best = null, least = Infinity;
-  for (const button of shown) {
-    if (button === from) continue;
-    const [bx, by] = middle(button);
-    const along = sign * (across ? bx - x : by - y), aside = Math.abs(across ? by - y : bx - x);
-    if (along <= 1 || (across && aside > height / 2)) continue;
-    const distance = along + 4 * aside;
-    if (distance < least) [least, best] = [distance, button];
-  }
-  return best;
+const shown = () => [...buttons.values()].filter(button => !button.hidden && button.offsetParent);
+
+// the button that `lead`, toward or step, gives for a key
+function reached(lead, from, key) {
+  const all = shown();
+  const boxes = all.map(button => {
+    const box = button.getBoundingClientRect();
+    return { x: box.left + box.width / 2, y: box.top + box.height / 2, height: box.height };
+  });
+  return all[lead(boxes, all.indexOf(from), key)];
 }
 
 $("grid").addEventListener("keydown", event => {
   const button = event.target.closest(".cell");
   if (!button) return;
   if (event.key === "Escape") return hideCard();
-  const shown = [...buttons.values()].filter(each => !each.hidden && each.offsetParent);
-  const next = { Home: shown[0], End: shown.at(-1) }[event.key] || (event.key.startsWith("Arrow") ? toward(button, event.key) : null);
+  const next = { Home: shown()[0], End: shown().at(-1) }[event.key] || (event.key.startsWith("Arrow") && reached(toward, button, event.key));
   if (!next) return;
   event.preventDefault();
   focusable(next);
@@ -180,17 +131,9 @@ function enlarge(button) {
   $("name").textContent = cell.label;
   $("facts").replaceChildren(stars(cell), list(cell), differences(cell));
   $("json").textContent = JSON.stringify(cell.request, null, 2);
-  for (const [id, key] of [["before", "ArrowLeft"], ["after", "ArrowRight"]]) $(id).disabled = !step(button, key);
+  for (const [id, key] of [["before", "ArrowLeft"], ["after", "ArrowRight"]]) $(id).disabled = !reached(step, button, key);
   whole(true);
   if (!dialog.open) dialog.showModal();
-}
-
-// left and right go on in reading order at the end of a line
-function step(button, key) {
-  const there = toward(button, key);
-  if (there || key === "ArrowUp" || key === "ArrowDown") return there;
-  const shown = [...buttons.values()].filter(each => !each.hidden && each.offsetParent);
-  return shown[shown.indexOf(button) + (key === "ArrowLeft" ? -1 : 1)];
 }
 
 function whole(fits) {
@@ -199,7 +142,7 @@ function whole(fits) {
 }
 
 function go(key) {
-  const next = open && step(open, key);
+  const next = open && reached(step, open, key);
   if (next) enlarge(next);
 }
 
@@ -226,15 +169,17 @@ picture.addEventListener("click", event => {
 
 // filter
 
-const heaps = cells.map(cell => `${cell.label}\n${facts(cell).map(fact => fact[1]).join("\n")}`.toLowerCase());
+const haystacks = cells.map(haystack);
 const axes = [...document.querySelectorAll("select[data-axis]")];
 
 function filter() {
-  const words = $("find").value.toLowerCase().split(/\s+/).filter(Boolean), least = Number($("rating").value);
+  const chosen = axes.filter(select => select.value !== "").map(select => [select.dataset.axis, Number(select.value)]);
+  const wanted = {
+    find: words($("find").value), rating: Number($("rating").value), winners: $("winner").checked, values: Object.fromEntries(chosen),
+  };
   let count = 0;
   cells.forEach((cell, index) => {
-    const fits = words.every(word => heaps[index].includes(word)) && cell.rating >= least && (cell.winner || !$("winner").checked)
-      && axes.every(select => select.value === "" || cell.values[Number(select.dataset.axis)] === Number(select.value));
+    const fits = passes(cell, haystacks[index], wanted);
     buttons.get(index).closest(".place").hidden = buttons.get(index).hidden = !fits;
     count += fits;
   });
@@ -248,7 +193,7 @@ function filter() {
   }
 }
 
-// rows and columns in which nothing is left go
+// hides rows and columns in which no picture is left
 function tidy(table) {
   const seen = new Set();
   for (const row of table.tBodies[0].rows) {
@@ -265,18 +210,15 @@ $("tools").addEventListener("reset", () => setTimeout(() => { filter(); resize()
 const resize = () => document.documentElement.style.setProperty("--cell", `${$("size").value}px`);
 $("size").addEventListener("input", resize);
 
-// as large as lets a whole line of a table be seen, if that is not too small
-function fitting() {
+function fittingSize() {
   const row = document.querySelector("tbody tr"), most = Number($("size").value);
   if (!row) return most;
-  const places = row.querySelectorAll(".place").length, columns = row.cells.length;
-  const room = document.documentElement.clientWidth - 64 - row.cells[0].offsetWidth - 10 * columns - 3 * places;
-  return Math.max(Math.min(most, 96), Math.min(most, 8 * Math.floor(room / places / 8)));
+  const pictures = row.querySelectorAll(".place").length;
+  return fitting(most, document.documentElement.clientWidth, row.cells[0].offsetWidth, row.cells.length, pictures);
 }
 
 if (current) current.tabIndex = 0;
 for (const field of document.querySelectorAll(".said")) field.hidden = !cells.some(cell => cell.rating || cell.winner);
-$("size").defaultValue = fitting();
+$("size").defaultValue = fittingSize();
 resize();
 filter();
-})();
