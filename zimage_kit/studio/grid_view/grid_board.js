@@ -1,21 +1,21 @@
-// The board: cells in lines under headers that stay in sight. Only what is seen is in the page.
+// The board: cells in lines under headers that stay in view. Only what is in view is in the page.
 
-const PATIENCE = 500; // milliseconds until it is said that the kernel is busy with a cell
-const OVERSCAN = 160; // pixels beyond what is seen
+const PATIENCE = 500; // milliseconds until the board says that the kernel is busy
+const OVERSCAN = 160; // pixels around the view in which cells are made, so that scrolling finds them
 
 class BoardView extends Keys(Parts) {
   constructor(model, el, shelf, signal) {
     super();
     Object.assign(this, { model, el, shelf, signal, asked: 0, waits: false, page: 0, marked: [], drafts: {} });
     this.cells = new Map(); // index -> CellView
-    this.rows = new Map(); // number of a line -> its node
-    this.heads = new Map(); // number of a column -> its node
+    this.rows = new Map(); // line number -> node
+    this.heads = new Map(); // column number -> node
     this.active = { at: "cell", index: 0 };
-    this.wanted = 0; // width of a picture that the user chose
+    this.wanted = 0; // the user's choice of a picture's width; 0: as it fits
     this.text = (key) => model.get("texts")[key] ?? key;
     el.classList.add("zk-board");
     el.dataset.lmSuppressShortcuts = "true";
-    el.dataset.takesEscape = "true"; // a panel around it cancels nothing
+    el.dataset.takesEscape = "true"; // Escape in here does not cancel the panel's picture
     this.tools = new Tools(el, this, signal);
     this.scroll = make("div", "zk-scroll", el);
     this.scroll.setAttribute("role", "grid");
@@ -31,7 +31,7 @@ class BoardView extends Keys(Parts) {
     this.replan();
   }
 
-  // ---- what is known of a cell ----
+  // ---- a cell's state ----
 
   key(index) { return this.model.get("keys_of")[index] ?? ""; }
   state(index) { return this.model.get("states")[index] ?? "w"; }
@@ -43,7 +43,7 @@ class BoardView extends Keys(Parts) {
   busy() { return Boolean(this.model.get("progress").running); }
   doing(index) { return this.state(index) === "w" ? this.text("waiting_cell") : this.running(index)?.text ?? ""; }
 
-  // ---- what is asked of the kernel; it answers when it has done what it is at ----
+  // ---- requests to the kernel, which answers once the running cell of the notebook has ended ----
 
   ask(message, alone = false) {
     if (alone && this.pending) return;
@@ -97,7 +97,7 @@ class BoardView extends Keys(Parts) {
     if (this.state(index) === "f" && !this.busy()) this.ask({ do: "retry", cell: index });
   }
 
-  // A key that does something with a cell, wherever it is shown; whether it was one.
+  // Does what a key means for a cell, on the board or enlarged; returns whether it means anything.
   mark(key, index) {
     if (/^[0-5]$/.test(key)) this.rate(index, Number(key));
     else if (key === "w") this.pick(index);
@@ -109,7 +109,7 @@ class BoardView extends Keys(Parts) {
 
   say(line) { this.tools.say(line); }
 
-  // ---- where things stand ----
+  // ---- layout ----
 
   replan() {
     const plan = this.model.get("plan");
@@ -174,11 +174,7 @@ class BoardView extends Keys(Parts) {
   render() {
     const { layout } = this;
     if (!layout) return;
-    const { scrollTop, scrollLeft, clientHeight, clientWidth } = this.scroll;
-    const first = layout.lineAt(scrollTop - OVERSCAN);
-    const last = layout.lineAt(scrollTop + clientHeight + OVERSCAN);
-    const from = Math.max(0, Math.floor((scrollLeft - OVERSCAN) / layout.pitch));
-    const to = Math.min(layout.across - 1, Math.floor((scrollLeft + clientWidth - layout.left + OVERSCAN) / layout.pitch));
+    const { first, last, from, to } = layout.inView(this.scroll, OVERSCAN);
     const seen = new Set();
     const lines = new Set();
     for (let line = first; line <= last; line += 1) {
@@ -190,7 +186,7 @@ class BoardView extends Keys(Parts) {
     }
     const heads = new Set();
     for (let column = from; layout.top && column <= to; column += 1) heads.add(column);
-    const { at, index, number } = this.active; // what has the focus stays in the page
+    const { at, index, number } = this.active; // the focused element must stay in the page
     if (at === "cell" && this.shown(index)) {
       seen.add(index);
       lines.add(layout.where(index).line);
@@ -215,12 +211,12 @@ class BoardView extends Keys(Parts) {
   }
 
   refresh() {
-    this.el.dataset.pictures = this.shelf.bytes.size; // that are in the page, seen or not
+    this.el.dataset.pictures = this.shelf.bytes.size; // pictures received, in view or not
     for (const cell of this.cells.values()) cell.update();
     this.enlarged.update();
   }
 
-  // ---- what is listened to ----
+  // ---- events ----
 
   listen() {
     const { model, signal, scroll } = this;
@@ -252,7 +248,7 @@ class BoardView extends Keys(Parts) {
     });
   }
 
-  // Once a frame, however often it is asked for.
+  // Does it at most once a frame, however often it is called.
   soon(what) {
     this.due ??= new Set();
     this.due.add(what);

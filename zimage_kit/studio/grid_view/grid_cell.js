@@ -1,4 +1,4 @@
-// One cell of the board in the page: made when it comes into sight, and thrown away when it leaves.
+// A cell of the board in the page: made when it comes into view, removed when it leaves.
 
 class CellView {
   constructor(board, index) {
@@ -36,7 +36,7 @@ class CellView {
 
   action(sign, does) {
     const made = button("zk-sign", this.foot);
-    made.tabIndex = -1; // there are keys for it
+    made.tabIndex = -1; // keys do the same
     made.textContent = sign;
     made.addEventListener("click", (event) => {
       event.stopPropagation();
@@ -45,7 +45,7 @@ class CellView {
     return made;
   }
 
-  // Beneath the picture: what it is called, in a wall of pictures or side by side, and then its rating.
+  // Beneath the picture stands its label, in a wall or side by side, then its rating.
   place(x, height, { unit, cell, under, foot }) {
     Object.assign(this.node.style, { left: `${x}px`, width: `${unit}px`, height: `${height + under + foot}px` });
     this.frame.style.height = `${height}px`;
@@ -100,7 +100,7 @@ class CellView {
     set(this.node, "aria-selected", marked >= 0);
   }
 
-  // The small picture, or what it looks like by now.
+  // The small picture, or a preview while it is made.
   show(state, running) {
     const preview = running?.preview;
     if (preview?.byteLength) {

@@ -1,6 +1,6 @@
-// One cell over the whole page: first its small picture, and the full one as soon as the kernel has sent it.
+// One cell over the whole page: its small picture first, the full one once the kernel has sent it.
 
-const BUSY = 500; // milliseconds until it is said that the kernel is busy with a cell
+const BUSY = 500; // milliseconds until the dialog says that the kernel is busy
 
 class Enlarged {
   constructor(parent, board, signal) {
@@ -37,7 +37,7 @@ class Enlarged {
   show(index) {
     this.index = index;
     this.board.active = { at: "cell", index };
-    this.board.render(); // what is enlarged is in the page, with its preview
+    this.board.render(); // the enlarged cell must be in the page for its preview
     const { text } = this.board;
     write(this.close, text("close"));
     set(this.previous, "aria-label", text("previous"));
@@ -70,8 +70,8 @@ class Enlarged {
     const said = state === "f" ? board.error(this.index) : state !== "d" ? board.doing(this.index)
       : !full && this.late ? text("full_waits") : "";
     write(this.note, said);
-    this.previous.disabled = this.board.neighbour(this.index, "ArrowLeft") === null;
-    this.next.disabled = this.board.neighbour(this.index, "ArrowRight") === null;
+    this.previous.disabled = this.board.layout.neighbour(this.index, "ArrowLeft") === null;
+    this.next.disabled = this.board.layout.neighbour(this.index, "ArrowRight") === null;
   }
 
   ask() {
@@ -85,12 +85,12 @@ class Enlarged {
   }
 
   turn(key) {
-    const next = this.board.neighbour(this.index, key);
+    const next = this.board.layout.neighbour(this.index, key);
     if (next !== null) this.show(next);
   }
 
   key(event) {
-    event.stopPropagation(); // Escape closes the dialog and nothing else
+    event.stopPropagation(); // Escape closes the dialog only
     if (event.target.closest("button") && ["Enter", " "].includes(event.key)) return;
     if (event.key.startsWith("Arrow")) {
       event.preventDefault();

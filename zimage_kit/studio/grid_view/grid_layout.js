@@ -1,11 +1,11 @@
 // Where everything stands: lines of cells, each with its pictures side by side. Numbers only, so that a thousand cells
-// cost nothing until they are seen.
+// cost nothing until they come into view.
 
 const GAP = 9;
 const INNER_GAP = 4;
 const TALLEST = 1.6; // of a picture's place, height to width
-const FOOT = 24; // beneath a picture: its rating
-const LINE = 17; // of a label
+const FOOT = 24; // the rating beneath a picture
+const LINE = 17; // a line of a label
 const [SMALLEST, LARGEST] = [72, 400];
 
 let ruler = null;
@@ -14,9 +14,6 @@ function textWidth(text) {
   ruler.font = "600 12px system-ui, sans-serif";
   return ruler.measureText(text).width;
 }
-
-const linesOf = (text, width, most) =>
-  Math.min(most, Math.max(1, Math.ceil((textWidth(text) * 1.12) / Math.max(40, width))));
 
 // What a plan says about its cells, whatever the size of the page.
 class Shape {
@@ -59,7 +56,7 @@ class Shape {
     return { ...lines.rows[row], ...lines.columns[column], ...lines.pages[page], ...lines.inner[inner] };
   }
 
-  // The neighbour at the left and the one above, as they stand in the plan; null at the edge.
+  // The cells to the left and above in the plan; null at the edge.
   left(index) {
     const place = this.place(index);
     if (place.inner > 0) return index - 1;
@@ -72,10 +69,12 @@ class Shape {
   }
 }
 
-// The places of one page of cells in a width, with pictures `unit` pixels wide.
+// The places of one page of cells. `width` is that of the view, `wanted` of a picture (0: as it fits), both in pixels;
+// `measure` gives the width of a label's text.
 class Layout {
-  constructor(shape, page, width, wanted) {
+  constructor(shape, page, width, wanted, measure = textWidth) {
     Object.assign(this, { shape, page });
+    const linesOf = (text, room, most) => Math.min(most, Math.max(1, Math.ceil((measure(text) * 1.12) / Math.max(40, room))));
     const { plan } = shape;
     this.left = plan.rows.length ? Math.round(Math.min(200, Math.max(84, width * 0.16))) : 0;
     const room = width - this.left;
@@ -120,7 +119,7 @@ class Layout {
     this.width = this.left + GAP + this.across * this.pitch;
   }
 
-  // The number of the line that covers a height.
+  // The number of the line at a height.
   lineAt(y) {
     let [low, high] = [0, this.lines.length - 1];
     while (low < high) {
@@ -151,4 +150,100 @@ class Layout {
   slots(line) {
     return this.lines[line].cells * this.shape.inner;
   }
+
+  // The lines and columns in view, `beyond` pixels more on every side; all four inclusive.
+  inView({ scrollTop, scrollLeft, clientHeight, clientWidth }, beyond) {
+    return {
+      first: this.lineAt(scrollTop - beyond),
+      last: this.lineAt(scrollTop + clientHeight + beyond),
+      from: Math.max(0, Math.floor((scrollLeft - beyond) / this.pitch)),
+      to: Math.min(this.across - 1, Math.floor((scrollLeft + clientWidth - this.left + beyond) / this.pitch)),
+    };
+  }
+
+  // Where to scroll, so that a cell or header is in view beside the headers that stay: no further than it takes.
+  scrolledTo({ at, index, number }, { scrollTop, scrollLeft, clientHeight, clientWidth }) {
+    const { line, slot } = at === "cell" ? this.where(index)
+      : { line: at === "rows" ? number : null, slot: at === "columns" ? number * this.shape.inner : null };
+    if (line !== null) {
+      const { y, height } = this.lines[line];
+      const bottom = y + height + this.top;
+      if (y - GAP < scrollTop) scrollTop = y - GAP;
+      else if (bottom + GAP > scrollTop + clientHeight) scrollTop = bottom + GAP - clientHeight;
+    }
+    if (slot !== null) {
+      const x = this.x(slot);
+      if (x - this.left - GAP < scrollLeft) scrollLeft = x - this.left - GAP;
+      else if (x + this.unit + GAP > scrollLeft + clientWidth) scrollLeft = x + this.unit + GAP - clientWidth;
+    }
+    return { scrollTop, scrollLeft };
+  }
+
+  // The cell next to another one on the page; null at the edge, and for a cell of another page.
+  neighbour(index, key) {
+    if (this.shape.place(index).page !== this.page) return null;
+    const { line, slot } = this.where(index);
+    const [down, right] = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[key] ?? [0, 0];
+    let [toLine, toSlot] = [line + down, slot + right];
+    if (this.shape.wall && right) { // on to the next line
+      if (toSlot < 0) [toLine, toSlot] = [line - 1, Infinity];
+      else if (toSlot >= this.slots(line)) [toLine, toSlot] = [line + 1, 0];
+    }
+    if (!this.lines[toLine]) return null;
+    toSlot = Math.min(toSlot, down || toSlot === Infinity ? this.slots(toLine) - 1 : toSlot);
+    return toSlot < 0 || toSlot >= this.slots(toLine) ? null : this.at(toLine, toSlot);
+  }
+
+  // What a key goes to from `active`, a cell or a header: {at: "cell", index} or {at: "rows" or "columns", number}; null
+  // for nothing. `whole` (Ctrl) goes to the ends of the page, not of the line; `height` is that of the view.
+  target(active, key, whole, height) {
+    if (active.at !== "cell") return this.fromHeader(active, key);
+    const { line, slot } = this.where(active.index);
+    const last = this.lines.length - 1;
+    const page = Math.max(1, Math.floor(height / (this.lines[line].height + GAP)) - 1);
+    const at = (toLine, toSlot) => ({ at: "cell", index: this.at(toLine, Math.min(toSlot, this.slots(toLine) - 1)) });
+    switch (key) {
+      case "Home": return at(whole ? 0 : line, 0);
+      case "End": return at(whole ? last : line, Infinity);
+      case "PageUp": return at(Math.max(0, line - page), slot);
+      case "PageDown": return at(Math.min(last, line + page), slot);
+    }
+    const next = this.neighbour(active.index, key);
+    if (next !== null) return { at: "cell", index: next };
+    if (key === "ArrowLeft" && this.shape.plan.rows.length) return { at: "rows", number: line };
+    if (key === "ArrowUp" && this.top) return { at: "columns", number: Math.floor(slot / this.shape.inner) };
+    return null;
+  }
+
+  fromHeader(active, key) {
+    const rows = active.at === "rows";
+    const last = this.shape[active.at] - 1;
+    const step = { [rows ? "ArrowDown" : "ArrowRight"]: 1, [rows ? "ArrowUp" : "ArrowLeft"]: -1 }[key];
+    if (step) return active.number + step < 0 || active.number + step > last ? null : { ...active, number: active.number + step };
+    if (key !== (rows ? "ArrowRight" : "ArrowDown")) return null;
+    return { at: "cell", index: rows ? this.at(active.number, 0) : this.at(0, active.number * this.shape.inner) };
+  }
 }
+
+// Where a card of this size opens beside a cell's box: at its right, else at its left, else beneath it or above. In
+// pixels of the page, which it never leaves at the top or the left.
+function cardPlace(cell, [width, height], [pageWidth, pageHeight]) {
+  let x = cell.right + 8;
+  let y = cell.top;
+  if (x + width > pageWidth - 8) x = cell.left - width - 8;
+  if (x < 8) {
+    x = Math.max(8, Math.min(cell.left, pageWidth - width - 8));
+    y = cell.bottom + 8 + height > pageHeight ? cell.top - height - 8 : cell.bottom + 8;
+  }
+  return { x, y: Math.max(8, Math.min(y, pageHeight - height - 8)) };
+}
+
+// Where a menu opens beneath what it belongs to, within the page.
+function menuPlace(anchor, [width, height], [pageWidth, pageHeight]) {
+  return {
+    x: Math.max(8, Math.min(anchor.left, pageWidth - width - 8)),
+    y: Math.max(8, Math.min(anchor.bottom + 4, pageHeight - height - 8)),
+  };
+}
+
+export { GAP, INNER_GAP, LARGEST, Layout, Shape, SMALLEST, cardPlace, menuPlace };

@@ -1,10 +1,10 @@
-// The menu of a row or a column: the same once more with another value beside it, or the grid without it.
+// The menu of a row or column: add a copy of it with another value, or remove it.
 
 class LineMenu {
   constructor(parent, text, ask, signal) {
     Object.assign(this, { text, ask });
     this.node = make("form", "zk-menu", parent);
-    this.node.popover = "auto"; // closes with Escape and with a click elsewhere
+    this.node.popover = "auto"; // closes on Escape and on a click elsewhere
     this.node.setAttribute("role", "dialog");
     this.title = make("p", "zk-menu-title", this.node);
     this.field = this.control("select");
@@ -54,9 +54,10 @@ class LineMenu {
     this.value.value = "";
     this.hint();
     this.node.showPopover();
-    const [box, width] = [anchor.getBoundingClientRect(), this.node.offsetWidth];
-    this.node.style.left = `${Math.max(8, Math.min(box.left, innerWidth - width - 8))}px`;
-    this.node.style.top = `${Math.max(8, Math.min(box.bottom + 4, innerHeight - this.node.offsetHeight - 8))}px`;
+    const size = [this.node.offsetWidth, this.node.offsetHeight];
+    const { x, y } = menuPlace(anchor.getBoundingClientRect(), size, [innerWidth, innerHeight]);
+    this.node.style.left = `${x}px`;
+    this.node.style.top = `${y}px`;
     this.value.focus();
   }
 

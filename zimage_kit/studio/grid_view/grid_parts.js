@@ -1,4 +1,4 @@
-// What of the board is in the page: lines, headers and cells, made when they come into sight.
+// The parts of the board that are in the page: lines, headers and cells, made when they come into view.
 
 class Parts {
   addLine(number) {
@@ -39,7 +39,7 @@ class Parts {
     Object.assign(node.style, { left: `${layout.x(node.zkNumber * this.shape.inner)}px`, width: `${layout.cell}px`, height: `${layout.top}px` });
   }
 
-  // A header: its label, and what opens its menu.
+  // A header: its label, and a button for its menu.
   head(kind, role, number, label) {
     const node = make("div", `zk-head zk-${kind}`);
     node.setAttribute("role", kind);

@@ -1,4 +1,4 @@
-// Small pictures by the keys of their cells, shared by all views of a board, and little things that its parts share.
+// Small pictures by the keys of their cells, shared by all views of a board, and DOM functions that its parts share.
 
 function make(tag, className = "", parent = null) {
   const made = document.createElement(tag);
@@ -26,10 +26,10 @@ const jpeg = (bytes) => URL.createObjectURL(new Blob([bytes], { type: "image/jpe
 class Shelf {
   constructor(model) {
     this.model = model;
-    this.taken = 0; // packs that were looked through
+    this.taken = 0; // packs already read
     this.bytes = new Map();
     this.urls = new Map();
-    this.full = new Map(); // key -> {url, about}, the latest few
+    this.full = new Map(); // key -> {url, about} of the last twelve
     this.take = () => {
       for (; this.taken < model.get("packs"); this.taken += 1) {
         for (const [key, bytes] of Object.entries(model.get(`pack${this.taken}`) ?? {})) {

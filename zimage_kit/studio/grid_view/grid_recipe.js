@@ -1,37 +1,39 @@
-// What a cell's recipe is, and what in it differs from its neighbours': shown beside the cell that is pointed at or has
-// the focus. It is all in the page already, so it works while the kernel is busy.
+// A cell's recipe and how it differs from its neighbours', shown beside the cell under the pointer or with the focus. All
+// of it is in the page, so it works while the kernel is busy.
 
 function valueOf(recipes, field, index) {
   const varies = recipes.vary[field];
   return varies ? varies.values[varies.of[index]] : recipes.same[field] ?? "";
 }
 
-// [name, was, now] of what differs: the axes' own values first, and then what follows from them.
+// [name, was, now] of what differs: the axes' own values first, then fields that differ for another reason.
 function differences(shape, index, neighbour) {
   const { recipes, slots, fields } = shape.plan;
   const [now, was] = [shape.values(index), shape.values(neighbour)];
   const axes = Object.keys({ ...was, ...now }).filter((axis) => was[axis] !== now[axis]);
-  const told = new Set(axes.map((axis) => axis.replace(/^stages\./, "")));
-  if (told.has("size")) ["width", "height"].forEach((field) => told.add(field));
-  if (axes.some((axis) => axis.startsWith("lora"))) told.add("loras");
-  if (axes.some((axis) => slots.includes(axis))) ["prompt", "negative_prompt"].forEach((field) => told.add(field));
-  const follows = Object.keys(recipes.vary).filter(
-    (field) => !told.has(field) && recipes.vary[field].of[index] !== recipes.vary[field].of[neighbour],
+  const implied = new Set(axes.map((axis) => axis.replace(/^stages\./, ""))); // by the axes' values, so not repeated
+  if (implied.has("size")) ["width", "height"].forEach((field) => implied.add(field));
+  if (axes.some((axis) => axis.startsWith("lora"))) implied.add("loras");
+  if (axes.some((axis) => slots.includes(axis))) ["prompt", "negative_prompt"].forEach((field) => implied.add(field));
+  const others = Object.keys(recipes.vary).filter(
+    (field) => !implied.has(field) && recipes.vary[field].of[index] !== recipes.vary[field].of[neighbour],
   );
   return [
     ...axes.map((axis) => [fields.find(([, name]) => name === axis)?.[0] ?? axis, was[axis], now[axis]]),
-    ...follows.map((field) => [recipes.labels[field], valueOf(recipes, field, neighbour), valueOf(recipes, field, index)]),
+    ...others.map((field) => [recipes.labels[field], valueOf(recipes, field, neighbour), valueOf(recipes, field, index)]),
   ];
 }
 
-const SLOW = 350; // milliseconds of rest until the card opens
-const GRACE = 200; // and until it closes, so that the pointer can go into it
+const SLOW = 350; // milliseconds that the pointer rests before the card opens
+const GRACE = 200; // milliseconds before it closes, so that the pointer can move into it
+
+export { differences, valueOf };
 
 class RecipeCard {
   constructor(parent, text, signal) {
     this.text = text;
     this.node = make("div", "zk-card", parent);
-    this.node.popover = "manual"; // above everything, and cut off by nothing
+    this.node.popover = "manual"; // on top of everything, and not clipped
     this.node.id = `zk-card-${Math.random().toString(36).slice(2)}`;
     this.node.setAttribute("role", "tooltip");
     this.node.addEventListener("pointerenter", () => clearTimeout(this.timer), { signal });
@@ -66,18 +68,10 @@ class RecipeCard {
     return shown;
   }
 
-  // At the right of the cell, else at its left, else beneath it.
   beside(cell) {
-    const [width, height] = [this.node.offsetWidth, this.node.offsetHeight];
-    let x = cell.right + 8;
-    let y = cell.top;
-    if (x + width > innerWidth - 8) x = cell.left - width - 8;
-    if (x < 8) {
-      x = Math.max(8, Math.min(cell.left, innerWidth - width - 8));
-      y = cell.bottom + 8 + height > innerHeight ? cell.top - height - 8 : cell.bottom + 8;
-    }
+    const { x, y } = cardPlace(cell, [this.node.offsetWidth, this.node.offsetHeight], [innerWidth, innerHeight]);
     this.node.style.left = `${x}px`;
-    this.node.style.top = `${Math.max(8, Math.min(y, innerHeight - height - 8))}px`;
+    this.node.style.top = `${y}px`;
   }
 
   fill(node, { shape, index, error }) {

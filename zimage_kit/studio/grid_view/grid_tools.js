@@ -1,4 +1,4 @@
-// Above the cells: how far it is, what can be done with the whole grid, pages as tabs, and what the keys are.
+// Above the cells: progress, commands for the whole grid, pages as tabs, and help on the keys.
 
 class Tools {
   constructor(el, board, signal) {
