@@ -1,11 +1,60 @@
-// Generate and Cancel, and what the panel as a whole needs of the page: keys, dropped pictures, accessible names, and
-// that whatever is asked for comes to the kernel in the order in which it was done here.
+// Generate and Cancel, and what the panel as a whole needs from the page: keys, dropped pictures, accessible names, and
+// requests that reach the kernel in the order in which they were made.
 
-const SLICE = 4_000_000; // bytes: a notebook's server cuts the connection at messages of some ten megabytes
-const LARGEST = 300_000_000;
-const PATIENCE = 500; // milliseconds until it is said that the kernel is busy with a cell
-const STILL_SHOWN = 10_000;
-const SETTLES = 400; // milliseconds in which what the kernel makes anew has come, on a busy machine too
+const SLICE = 4_000_000; // bytes; the notebook server closes connections at messages of about ten megabytes
+const LARGEST = 300_000_000; // bytes of a file
+const PATIENCE = 500; // milliseconds until the bar says that the kernel is busy
+const STILL_SHOWN = 10_000; // milliseconds between two signs that the panel is still shown
+const SETTLES = 400; // milliseconds in which a control that the kernel replaces arrives, on a busy machine too
+
+/** What a key in the panel does: "generate", "cancel" or null. `busy`: there is something to cancel. */
+export function shortcut(event, busy) {
+  if (event.isComposing || event.keyCode === 229) return null; // the key belongs to an input method
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return "generate";
+  if (event.key !== "Escape" || !busy) return null;
+  return event.target.closest?.("dialog, select, [data-takes-escape]") ? null : "cancel"; // which use Escape themselves
+}
+
+/** The pieces of a file, {part, parts, bytes} in order. An empty file has one, which is empty. */
+export function* pieces(buffer, size = SLICE) {
+  const parts = Math.max(1, Math.ceil(buffer.byteLength / size));
+  for (let part = 0; part < parts; part += 1) yield { part, parts, bytes: buffer.slice(part * size, (part + 1) * size) };
+}
+
+/**
+ * What was changed in the page and has not reached the kernel.
+ *
+ * ipywidgets sends a control's second change only when the kernel has answered its first, which it does after the
+ * running cell. A request that is sent meanwhile carries these changes, in their order, and they are not sent again.
+ */
+export class Changes {
+  constructor() {
+    this.controls = new Map(); // model id -> its model
+    this.touched = new Map(); // model id -> the attribute that was changed here, the latest change last
+  }
+
+  follow(id, control) {
+    this.controls.set(id, control);
+    const name = control.get("index") === undefined ? "value" : "index"; // menus have an index
+    control.on(`change:${name}`, () => {
+      this.touched.delete(id);
+      if (control._state_lock === null || control._state_lock === undefined) this.touched.set(id, name); // not the kernel's
+    });
+  }
+
+  /** [[model id, attribute, value], …] for a request to carry. */
+  take() {
+    const carried = [];
+    for (const [id, name] of this.touched) {
+      const control = this.controls.get(id);
+      if (!(control._pending_msgs > 0)) continue; // it was sent at once
+      carried.push([id, name, control.get(name)]);
+      control._msg_buffer = null;
+    }
+    this.touched.clear();
+    return carried;
+  }
+}
 
 export default {
   render({ model, el, signal }) {
@@ -35,8 +84,8 @@ export default {
       return made;
     }
 
-    let asked = 0; // what was sent and not heard of yet
-    let waiting = false; // for a cell that runs
+    let asked = 0; // requests that were sent and not answered yet
+    let waiting = false; // for a running cell to end
 
     function show() {
       generate.textContent = text("generate");
@@ -56,50 +105,33 @@ export default {
     for (const name of ["texts", "busy", "language", "queue"]) model.on(`change:${name}`, show);
     show();
 
-    // ---- what was changed here and has not come to the kernel ----
+    // ---- requests to the kernel ----
 
-    // A control's second change waits until the kernel has answered its first, which it does after the running cell.
-    // Whatever is asked for meanwhile brings these changes along, in their order, and they are not sent again.
-    const followed = new Map(); // model id -> its model
-    const touched = new Map(); // model id -> the attribute that was changed here, the latest change last
+    const changes = new Changes();
 
     async function follow() {
       for (const id of model.get("inputs")) {
-        if (followed.has(id)) continue;
-        followed.set(id, null);
-        let input;
+        if (changes.controls.has(id)) continue;
+        changes.controls.set(id, null);
+        let control;
         try {
-          input = await model.widget_manager.get_model(id);
+          control = await model.widget_manager.get_model(id);
         } catch {
-          followed.delete(id); // closed meanwhile; one that lives is asked for again with the next list
+          changes.controls.delete(id); // it was closed meanwhile; if not, the next list names it again
           continue;
         }
-        followed.set(id, input);
-        const name = input.get("index") === undefined ? "value" : "index"; // of a menu
-        input.on(`change:${name}`, () => {
-          touched.delete(id);
-          if (input._state_lock === null || input._state_lock === undefined) touched.set(id, name); // not the kernel's
-        });
+        changes.follow(id, control);
       }
     }
     model.on("change:inputs", follow);
     follow();
 
-    function changes() {
+    function values() {
       const active = document.activeElement;
       if (active?.matches("input, textarea") && active.closest(".zk-studio")) {
         active.dispatchEvent(new Event("change", { bubbles: true })); // number fields commit on change
       }
-      const carried = [];
-      for (const [id, name] of touched) {
-        const input = followed.get(id);
-        if (input._pending_msgs > 0) {
-          carried.push([id, name, input.get(name)]);
-          input._msg_buffer = null;
-        }
-      }
-      touched.clear();
-      return carried;
+      return changes.take();
     }
 
     function ask(message, buffers) {
@@ -108,7 +140,7 @@ export default {
         waiting = asked > 0;
         show();
       }, PATIENCE);
-      model.send({ ...message, values: changes() }, undefined, buffers);
+      model.send({ ...message, values: values() }, undefined, buffers);
     }
     model.on("msg:custom", (message) => {
       if (message.heard) {
@@ -125,10 +157,7 @@ export default {
           continue;
         }
         const bytes = await chosen.arrayBuffer();
-        const parts = Math.max(1, Math.ceil(bytes.byteLength / SLICE));
-        for (let part = 0; part < parts; part += 1) {
-          ask({ do: "open", name: chosen.name, part, parts }, [bytes.slice(part * SLICE, (part + 1) * SLICE)]);
-        }
+        for (const { part, parts, bytes: piece } of pieces(bytes)) ask({ do: "open", name: chosen.name, part, parts }, [piece]);
       }
     }
 
@@ -142,7 +171,7 @@ export default {
     }, { signal });
     language.addEventListener("change", () => ask({ do: "language", to: language.value }), { signal });
 
-    // ---- the panel around this bar, once the page has put everything in its place ----
+    // ---- the panel around this bar, once both are in the page ----
 
     let observer;
     let beat;
@@ -153,8 +182,8 @@ export default {
       root.dataset.lmSuppressShortcuts = "true"; // JupyterLab would run the cell again on Ctrl+Enter
       root.setAttribute("role", "region");
       root.setAttribute("aria-label", text("panel"));
-      root.addEventListener("zk-do", (event) => ask(event.detail), { signal }); // of the viewer
-      root.addEventListener("click", ({ target }) => { // of buttons in panes whose fields count
+      root.addEventListener("zk-do", (event) => ask(event.detail), { signal }); // from the viewer
+      root.addEventListener("click", ({ target }) => { // on buttons in panes whose fields belong to the request
         const name = /zk-asks-(\w+)/.exec(target.closest(".zk-asks")?.className ?? "")?.[1];
         if (name) ask({ do: name });
       }, { signal });
@@ -170,20 +199,14 @@ export default {
     }
     requestAnimationFrame(settle);
 
-    // On the way down: text fields of ipywidgets keep the keys that they hear to themselves.
+    // In the capture phase: text fields of ipywidgets stop the propagation of keys.
     function keys(root) {
       root.addEventListener("keydown", (event) => {
-        if (event.isComposing || event.keyCode === 229) return; // an input method's own
-        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-          event.preventDefault();
-          event.stopPropagation();
-          ask({ do: "generate" });
-        } else if (event.key === "Escape" && (model.get("busy") || asked > 0)) {
-          if (event.target.closest?.("dialog, select, [data-takes-escape]")) return;
-          event.preventDefault();
-          event.stopPropagation();
-          ask({ do: "cancel" });
-        }
+        const command = shortcut(event, model.get("busy") || asked > 0);
+        if (!command) return;
+        event.preventDefault();
+        event.stopPropagation();
+        ask({ do: command });
       }, { signal, capture: true });
     }
 
@@ -214,7 +237,7 @@ export default {
   },
 };
 
-// ipywidgets says what a button is for in its title only, and not at all whether a toggle is pressed.
+// ipywidgets gives a symbol button's purpose only as its title, and the state of a toggle not at all.
 function dress(root) {
   for (const button of root.querySelectorAll(".zk-symbol")) set(button, "aria-label", button.title);
   for (const toggle of root.querySelectorAll(".widget-toggle-button")) {
@@ -227,19 +250,19 @@ function set(element, name, value) {
   if (value && element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-// A control that has the focus and is made anew, or taken away, leaves whoever works by keyboard nowhere.
+// Keeps the keyboard focus when the kernel replaces or removes the control that has it.
 function keepFocus(root, signal) {
   const usable = (element) => element && !element.disabled && element.checkVisibility();
   root.addEventListener("focusin", ({ target }) => {
     root.zkLast = { element: target, title: target.title, kind: `${target.tagName}.${target.classList[0] ?? ""}` };
   }, { signal });
   root.addEventListener("pointerdown", () => {
-    root.zkLast = null; // a click elsewhere leaves on purpose
+    root.zkLast = null; // a click elsewhere gives up the focus on purpose
   }, { signal, capture: true });
 
-  // The same control, made anew; and if it does not come within a moment, what stands for it.
+  // The focus goes to the new control; if none has come after SETTLES, to the nearest substitute.
   function restore(settled) {
-    const last = root.zkLast; // of the bar before this one, too: another language makes all anew
+    const last = root.zkLast; // kept on the root: another language replaces this bar as well
     if (!last || document.activeElement !== document.body || usable(last.element)) return;
     const all = [...root.querySelectorAll("button, select")].filter(usable);
     const [tag, name] = last.kind.split(".");

@@ -1,6 +1,17 @@
-// The picture in the making and when it is made, the strip of results, and what can be done with the selected one.
+// The picture, its preview while it is made, the strip of results, and the commands for the selected one.
 
 const ACTIONS = ["use", "vary", "upscale", "compare", "grid", "copy", "download", "zoom", "forget"];
+const [LEAST_ZOOM, MOST_ZOOM] = [0.1, 8];
+
+/** The scale after enlarging by `factor`. */
+export const zoomed = (scale, factor) => Math.min(MOST_ZOOM, Math.max(LEAST_ZOOM, scale * factor));
+
+/** What a key does to the zoom: ["by", factor], ["to", scale] (0: the picture fits the page), or null. */
+export const zoomCommand = (key) =>
+  ({ "+": ["by", 1.25], "=": ["by", 1.25], "-": ["by", 0.8], 0: ["to", 0], 1: ["to", 1] })[key] ?? null;
+
+/** Whether new pictures are shown as they come, once this one was selected: with the latest, unless one is being made. */
+export const follows = (results, id, making) => results.at(-1)?.id === id && !making;
 
 export default {
   render({ model, el, signal }) {
@@ -34,9 +45,9 @@ export default {
       return [name, button];
     }));
 
-    // through the bar, which keeps the order of all that is asked for in the panel
+    // sent through the bar, which keeps all requests of the panel in order
     const tell = (message) => el.dispatchEvent(new CustomEvent("zk-do", { detail: message, bubbles: true }));
-    const own = Math.random().toString(36).slice(2); // this view, of perhaps several
+    const own = Math.random().toString(36).slice(2); // names this view; there may be several
     const follow = (now) => {
       if (model.get("following") === now) return;
       model.set("following", now);
@@ -58,7 +69,7 @@ export default {
         live.textContent = text("copied");
         flash(buttons.copy, text("copied"));
       } catch {
-        window.prompt(text("copy_by_hand"), recipe); // a page that the browser does not trust with the clipboard
+        window.prompt(text("copy_by_hand"), recipe); // the browser does not let this page use the clipboard
       }
     }
 
@@ -130,7 +141,7 @@ export default {
     }
 
     function select(id) {
-      model.set("following", model.get("results").at(-1)?.id === id && !model.get("progress").active);
+      model.set("following", follows(model.get("results"), id, model.get("progress").active));
       model.set("selected", id);
       model.save_changes();
       showPicture();
@@ -144,7 +155,7 @@ export default {
       }
     }
 
-    // Sideways only: the page stays where the user has it.
+    // Sideways only: scrollIntoView would scroll the page as well.
     function bringIntoStrip(button) {
       const [it, all] = [button.getBoundingClientRect(), strip.getBoundingClientRect()];
       strip.scrollLeft += Math.min(0, it.left - all.left) + Math.max(0, it.right - all.right);
@@ -216,7 +227,7 @@ function flash(button, line) {
   setTimeout(() => { if (button.textContent === line) button.textContent = before; }, 1500);
 }
 
-// The picture over the whole page: + and - or the wheel enlarge it, a drag moves it, Escape closes it.
+// The picture over the whole page: + and - or the wheel zoom, a drag pans, Escape closes it.
 function zoomDialog(text, signal) {
   const dialog = make("dialog", "zk-zoom");
   const frame = make("div", "zk-zoom-frame");
@@ -226,7 +237,7 @@ function zoomDialog(text, signal) {
   close.type = "button";
   frame.append(image);
   dialog.append(frame, close);
-  let scale = 0; // 0: the whole picture fits the page
+  let scale = 0; // 0: the picture fits the page
 
   function apply() {
     image.style.width = scale ? `${image.naturalWidth * scale}px` : "";
@@ -236,19 +247,20 @@ function zoomDialog(text, signal) {
   function enlarge(factor) {
     const now = scale || image.clientWidth / image.naturalWidth;
     const middle = [frame.scrollLeft + frame.clientWidth / 2, frame.scrollTop + frame.clientHeight / 2];
-    scale = Math.min(8, Math.max(0.1, now * factor));
+    scale = zoomed(now, factor);
     apply();
     frame.scrollTo(middle[0] * (scale / now) - frame.clientWidth / 2, middle[1] * (scale / now) - frame.clientHeight / 2);
   }
 
   dialog.addEventListener("keydown", (event) => {
-    const does = { "+": () => enlarge(1.25), "=": () => enlarge(1.25), "-": () => enlarge(0.8), 0: () => { scale = 0; apply(); },
-      1: () => { scale = 1; apply(); } }[event.key];
-    if (does) {
-      event.preventDefault();
-      does();
+    const [how, value] = zoomCommand(event.key) ?? [];
+    if (how) event.preventDefault();
+    if (how === "by") enlarge(value);
+    if (how === "to") {
+      scale = value;
+      apply();
     }
-    event.stopPropagation(); // Escape closes the dialog and cancels nothing
+    event.stopPropagation(); // Escape closes the dialog; it does not cancel the running picture
   }, { signal });
   frame.addEventListener("wheel", (event) => {
     event.preventDefault();

@@ -1,8 +1,17 @@
-// Two pictures on each other with a line between them. A range input carries keyboard, focus and accessibility; the
-// pointer is followed on the whole picture, since a range's own thumb would not stay exactly under it.
+// Two pictures, one on top of the other, with a line between them. A range input provides keyboard, focus and
+// accessibility; the pointer is followed on the whole picture, since a range's own thumb does not stay exactly under it.
 
 const STEPPING = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"]);
-const SAME_SHAPE = 0.02; // sides rounded to the model's multiples make this much difference, and no one sees it
+const SAME_SHAPE = 0.02; // relative: sides are rounded to the model's multiples, which nobody sees
+
+/** The line's position in whole percent, from a number that may lie outside of the picture. */
+export const wholePercent = (position) => Math.round(Math.min(100, Math.max(0, position)));
+
+/** Position of a pointer over a frame, in percent from the left, unrounded. */
+export const percentAt = (clientX, { left, width }) => (100 * (clientX - left)) / width;
+
+/** Whether the first and the last picture have one shape, so that both may fill the frame. Aspects are width / height. */
+export const sameShape = (aspects) => Math.abs(aspects[0] / aspects.at(-1) - 1) < SAME_SHAPE;
 
 function make(tag, className, parent) {
   const node = document.createElement(tag);
@@ -50,7 +59,7 @@ export default {
       fit();
     }
 
-    // the frame takes the shape of the picture after, at the larger one's pixels and no larger than the page
+    // the frame has the shape of the second picture and the width in pixels of the larger one, but fits the page
     function fit() {
       const shown = [sides.after, sides.before].filter(({ image }) => image);
       root.hidden = shown.length === 0;
@@ -61,8 +70,7 @@ export default {
       const aspects = loaded.map((image) => image.naturalWidth / image.naturalHeight);
       frame.style.setProperty("--aspect", aspects[0]);
       frame.style.setProperty("--pixels", `${Math.max(...loaded.map((image) => image.naturalWidth))}px`);
-      const alike = Math.abs(aspects[0] / aspects.at(-1) - 1) < SAME_SHAPE;
-      for (const image of loaded) image.style.objectFit = alike ? "fill" : "contain";
+      for (const image of loaded) image.style.objectFit = sameShape(aspects) ? "fill" : "contain";
     }
 
     function words() {
@@ -84,19 +92,18 @@ export default {
     }
 
     function moveTo(position) {
-      const whole = Math.round(Math.min(100, Math.max(0, position)));
+      const whole = wholePercent(position);
       if (whole === model.get("position")) return;
       model.set("position", whole);
       model.save_changes();
     }
 
     function follow(event) {
-      const { left, width } = frame.getBoundingClientRect();
-      moveTo((100 * (event.clientX - left)) / width);
+      moveTo(percentAt(event.clientX, frame.getBoundingClientRect()));
     }
 
     range.addEventListener("input", () => moveTo(range.valueAsNumber), { signal });
-    // JupyterLab would take these keys for its cells
+    // JupyterLab would use these keys to move between cells
     range.addEventListener("keydown", (event) => STEPPING.has(event.key) && event.stopPropagation(), { signal });
     frame.addEventListener(
       "pointerdown",
