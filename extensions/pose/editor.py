@@ -24,6 +24,8 @@ from .openpose import Figure
 
 _HERE = Path(__file__).parent
 TEXTS = _HERE / "texts"
+SCRIPTS = ("figures", "keys", "undo", "editor")
+"""Joined into one module, since a widget's script cannot import its neighbours."""
 _SAVED_SIDE = 512
 """Pixels of the longer side of the picture that a saved notebook keeps."""
 
@@ -39,7 +41,7 @@ class PoseEditor(anywidget.AnyWidget):
     the stage refuses is left standing and `problem` says why.
     """
 
-    _esm = _HERE / "editor.js"
+    _esm = "\n".join((_HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     _css = _HERE / "editor.css"
 
     edits: ClassVar[tuple[str, ...]] = ("preset", "people", "canvas", "fit", "size", "body", "mirror")
