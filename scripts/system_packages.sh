@@ -2,8 +2,8 @@
 # Packages of the operating system that pip cannot bring, of the kinds that are named: fonts (for JupyterLab and the
 # stage that writes on pictures), browser and ocr (for the tests). Installs them where that is possible without asking
 # (root on Debian or Ubuntu), says otherwise what is missing and how to get it. Never stops the build: without a browser
-# its tests are skipped, without npm those of them that look for barriers, without a CJK font Chinese labels, and without
-# tesseract nothing reads the letters back.
+# its tests are skipped, without npm those of them that look for barriers, without Node those of the scripts' logic,
+# without a CJK font Chinese labels, and without tesseract nothing reads the letters back.
 set -eu
 
 missing=""
@@ -33,7 +33,7 @@ if [ "$(uname -s)" = Linux ] && wanted browser; then
     done
     [ $has_browser = yes ] || missing="$missing chromium"
 
-    # it fetches axe-core for the browser tests
+    # it fetches axe-core for the browser tests, and Node, which comes with it, tests the scripts' logic
     command -v npm >/dev/null 2>&1 || missing="$missing npm"
 fi
 
