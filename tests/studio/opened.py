@@ -99,14 +99,14 @@ class OpenNotebook:
         self.page.wait_for_function(OPEN)
         self._kernel = self.page.evaluate(READY)
         self.page.evaluate(ROOM)
-        self._dress(theme)
+        self.dress(theme)
 
     def renew(self, cells: list[str], theme: Theme, width: int, height: int) -> None:
         """Put other cells into it, before a kernel that has forgotten all: much sooner there than another notebook."""
         self.errors.clear()
         self.page.mouse.move(0, 0)
         self.page.set_viewport_size({"width": width, "height": height})
-        self._dress(theme)
+        self.dress(theme)
         self.python(f"exec({EMPTY_KERNEL!r})")
         self.page.evaluate(OTHER_CELLS, cells)
 
@@ -180,7 +180,8 @@ class OpenNotebook:
             self.lab.end_kernel(self._kernel)
             self._kernel = ""
 
-    def _dress(self, theme: Theme) -> None:
+    def dress(self, theme: Theme) -> None:
+        """Show it in this theme, which its system asks for as well."""
         self.page.emulate_media(color_scheme=theme)
         named = f"JupyterLab {theme.capitalize()}"
         self.page.evaluate(THEME, named)

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from opened import OpenNotebook, OpenOne, Theme
+from opened import OpenNotebook, OpenOne
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
@@ -47,9 +47,8 @@ def red_share(nb: OpenNotebook) -> float:
     return float((row[:, 0] > row[:, 2]).mean())
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_line_follows_pointer_and_keys(notebook: OpenOne, theme: Theme) -> None:
-    nb = notebook([TWO], theme)
+def test_the_line_follows_pointer_and_keys(notebook: OpenOne) -> None:
+    nb = notebook([TWO])
     box = frame(nb).bounding_box()
     assert box is not None
     assert (round(box["width"]), round(box["height"])) == (400, 300), "as large as the larger of the two"
@@ -71,8 +70,10 @@ def test_the_line_follows_pointer_and_keys(notebook: OpenOne, theme: Theme) -> N
     nb.python("setattr(widget, 'position', 75)")
     expect(line).to_have_value("75")
     assert red_share(nb) == pytest.approx(0.75, abs=0.01)
-    nb.shot(f"compare-{theme}", frame(nb))
-    assert nb.axe(".zk-compare") == []
+    for theme in ("light", "dark"):
+        nb.dress(theme)
+        nb.shot(f"compare-{theme}", frame(nb))
+        assert nb.axe(".zk-compare") == []
 
 
 def test_pictures_come_and_go_without_a_broken_one(notebook: OpenOne) -> None:

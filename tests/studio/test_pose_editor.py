@@ -1,4 +1,7 @@
-"""People dragged into their pose in a real browser: what the hand did is what the stage draws."""
+"""People dragged into their pose in a real browser: what was dragged is what the stage draws.
+
+The geometry, the keys and the undo stack are tested without a browser, in tests/js.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from opened import OpenNotebook, OpenOne, Theme
+from opened import OpenNotebook, OpenOne
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
@@ -126,9 +129,8 @@ def assert_drawn(nb: OpenNotebook) -> None:
                 assert np.abs(here - there).max() <= 48, f"{skeleton.NAMES[point]}: {here}, not {there}"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_point_goes_where_it_is_dragged_and_undo_brings_it_back(notebook: OpenOne, theme: Theme) -> None:
-    nb = notebook([EDITOR], theme)
+def test_a_point_goes_where_it_is_dragged_and_undo_brings_it_back(notebook: OpenOne) -> None:
+    nb = notebook([EDITOR])
     start = place(nb, WRIST)
     assert button(nb, "Undo (Ctrl+Z)").get_attribute("aria-disabled") == "true"
     assert_drawn(nb)
@@ -141,7 +143,7 @@ def test_a_point_goes_where_it_is_dragged_and_undo_brings_it_back(notebook: Open
         "right wrist, person 1: 25 % from the left, 20 % from the top"
     )
     assert_drawn(nb)
-    nb.shot(f"pose-editor-{theme}", nb.page.locator(".zk-pose"))
+    nb.shot("pose-editor-light", nb.page.locator(".zk-pose"))
     assert nb.axe(".zk-pose") == []
 
     nb.page.keyboard.press("Control+z")
@@ -307,29 +309,6 @@ def test_openpose_json_comes_in_by_file_or_drop_and_goes_out_again(notebook: Ope
     expect(alert).to_be_hidden()
 
 
-def test_hands_and_face_go_along(notebook: OpenOne) -> None:
-    _, text = two_people()
-    nb = notebook([EDITOR])
-    json_file(nb, "people.json", text)
-    nb.wait("len(editor.value.get('people', ())) == 2")
-    before = nb.python("editor.value['people'][0]")
-    x, y = before["pose_keypoints_2d"][21:23]
-    drag(nb, 7, (x - 0.1, y + 0.05))
-    nb.wait(f"abs(editor.value['people'][0]['pose_keypoints_2d'][21] - {x - 0.1}) < 0.01")
-    after = nb.python("editor.value['people'][0]")
-    went = np.subtract(after["pose_keypoints_2d"][21:23], (x, y))
-    hand = np.subtract(after["hand_left_keypoints_2d"], before["hand_left_keypoints_2d"]).reshape(-1, 3)
-    assert hand[:, :2] == pytest.approx(np.tile(went, (21, 1)), abs=1e-4), "a hand goes with its wrist"
-    assert after["face_keypoints_2d"] == before["face_keypoints_2d"]
-    handle(nb, "move").focus()
-    nb.page.keyboard.press("Shift+ArrowRight")
-    nb.wait(f"editor.value['people'][0] != {after!r}")
-    moved = nb.python("editor.value['people'][0]")
-    for part in ("pose_keypoints_2d", "hand_left_keypoints_2d", "face_keypoints_2d"):
-        step = np.subtract(moved[part], after[part]).reshape(-1, 3)
-        assert step[:, 0] == pytest.approx(0.05, abs=1e-4), part
-
-
 def test_a_busy_kernel_holds_up_no_drag(notebook: OpenOne, tmp_path: Path) -> None:
     nb = notebook([EDITOR])
     free = tmp_path / "free"
@@ -346,6 +325,8 @@ def test_a_busy_kernel_holds_up_no_drag(notebook: OpenOne, tmp_path: Path) -> No
     with nb.page.expect_download() as download:
         free.touch()
     assert '"people"' in Path(download.value.path()).read_text()
+    last = POINTS.format(person=0, point=WRIST)
+    nb.wait(f"abs({last}[0] - 0.25) < 0.01")  # the value of the last drag follows the one that was under way
     assert place(nb, WRIST)[:2] == pytest.approx((0.25, 0.3), abs=0.01)
     assert centre(nb, WRIST)[0] == pytest.approx(area["x"] + 0.25 * area["width"], abs=2), "late answers move nothing"
     for _ in range(3):

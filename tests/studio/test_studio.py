@@ -32,10 +32,10 @@ PIXELS = """async (image) => {
     canvas.getContext("2d").drawImage(image, 0, 0);
     return canvas.toDataURL("image/png").split(",")[1];
 }"""
-DROP = """async ([name, encoded]) => {
+DROP = """async ([name, encoded, padding]) => {
     const bytes = Uint8Array.from(atob(encoded), letter => letter.charCodeAt(0));
     const files = new DataTransfer();
-    files.items.add(new File([bytes], name, {type: "image/png"}));
+    files.items.add(new File([bytes, new Uint8Array(padding ?? 0)], name, {type: "image/png"}));
     const panel = document.querySelector(".zk-studio");
     for (const kind of ["dragover", "drop"])
         panel.querySelector(".zk-figure").dispatchEvent(
@@ -304,7 +304,7 @@ def test_a_field_that_cannot_be_says_so_beside_itself(panel: Panel) -> None:
     expect(stage.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_dragged_pose_changes_the_picture_by_mouse_and_by_keyboard(panel: Panel) -> None:
+def test_a_dragged_pose_changes_the_picture(panel: Panel) -> None:
     panel.fill(prompt="a girl in a red dress on the grass", steps=8, stages=[{"kind": "pose", "preset": ["standing"]}])
     panel.generate()
     wrist = panel.root.get_by_role("button", name="left wrist, person 1")
@@ -320,17 +320,8 @@ def test_a_dragged_pose_changes_the_picture_by_mouse_and_by_keyboard(panel: Pane
     panel.page.mouse.up()
     panel.notebook.wait("studio.request.stages[0].people")
     panel.generate()
-    by_mouse = panel.python("studio.request.stages[0].people")
-    panel.root.get_by_role("button", name="left knee, person 1").focus()
-    for _ in range(6):
-        panel.page.keyboard.press("Shift+ArrowRight")
-    panel.notebook.wait(
-        f"[list(map(dict, [p])) for p in studio.request.stages[0].people] and "
-        f"str(studio.request.stages[0].people) != {str(by_mouse)!r}"
-    )
-    panel.generate()
-    standing, moved, again = (panel.image(f"studio.artifacts[{number}]") for number in range(3))
-    assert difference(standing, moved) > 1.5 and difference(moved, again) > 1.5
+    standing, moved = (panel.image(f"studio.artifacts[{number}]") for number in range(2))
+    assert difference(standing, moved) > 1.5
 
 
 def test_what_can_be_done_with_a_result(panel: Panel, tmp_path: Path) -> None:
@@ -440,23 +431,14 @@ def test_a_cell_runs_while_a_picture_is_being_made(panel: Panel) -> None:
     expect(panel.progress).to_contain_text("cancelled")
 
 
-def test_what_was_typed_while_a_cell_ran_counts(panel: Panel, tmp_path: Path) -> None:
-    panel.fill(steps=2)
+def test_what_was_typed_and_chosen_while_a_cell_ran_counts_and_it_is_said_that_it_waits(
+    panel: Panel, tmp_path: Path
+) -> None:
+    panel.fill(steps=2, stages=[{"kind": "text_overlay", "text": "Sea"}])
     with panel.busy(tmp_path):
         panel.prompt.fill("")
         panel.prompt.press_sequentially("a yellow boat under a starry sky", delay=10)
-        panel.field("Steps").fill("3")
-        panel.prompt.press("Control+Enter")
-    panel.made(1)
-    assert panel.python("studio.artifact.request.prompt") == "a yellow boat under a starry sky"
-    assert panel.python("studio.artifact.request.steps") == 3
-    run = panel.page.locator(".jp-Cell").nth(1).locator(".jp-InputPrompt")
-    expect(run).to_have_text("[2]:")  # the key did not run the cell again
-
-
-def test_menus_chosen_while_a_cell_ran_count_as_well_and_it_is_said_that_it_waits(panel: Panel, tmp_path: Path) -> None:
-    panel.fill(steps=2, stages=[{"kind": "text_overlay", "text": "Sea"}])
-    with panel.busy(tmp_path):
+        panel.field("Steps").first.fill("3")
         for place in ("top left", "left", "top right"):
             panel.field("Place").select_option(label=place)
         for ratio in (1, 3):
@@ -465,11 +447,15 @@ def test_menus_chosen_while_a_cell_ran_count_as_well_and_it_is_said_that_it_wait
         expect(panel.root.locator(".zk-queue")).to_have_text("waiting for the running cell to finish")
         expect(panel.button("Cancel")).to_be_enabled()
     panel.made(1)
+    assert panel.python("studio.artifact.request.prompt") == "a yellow boat under a starry sky"
+    assert panel.python("studio.artifact.request.steps") == 3
     assert panel.python("studio.artifact.request.stages[0].place") == "top-right"
     assert panel.python("(studio.artifact.request.width, studio.artifact.request.height)") == [192, 320]
     panel.notebook.wait("studio.form.ratio.value == (192, 320) and studio.request.stages[0].place == 'top-right'")
     expect(panel.field("Width")).to_have_value("192")
     expect(panel.root.locator(".zk-queue")).to_have_text("")
+    run = panel.page.locator(".jp-Cell").nth(1).locator(".jp-InputPrompt")
+    expect(run).to_have_text("[2]:")  # Ctrl+Enter did not run the cell again
 
 
 def test_escape_is_heard_while_a_click_waits_for_a_cell(panel: Panel, tmp_path: Path) -> None:
@@ -490,17 +476,6 @@ def test_what_was_asked_for_first_is_done_first(panel: Panel) -> None:
     panel.made(2)
     assert panel.python("studio.artifact.request == studio.artifacts[0].request")
     expect(panel.prompt).to_have_value(BALLOON)
-
-
-def test_an_input_methods_escape_cancels_nothing(panel: Panel) -> None:
-    panel.fill(steps=120)
-    panel.button("Generate").click()
-    expect(panel.progress).to_contain_text("of 120", timeout=30_000)
-    key = "new KeyboardEvent('keydown', {key: 'Escape', isComposing: true, bubbles: true})"
-    panel.prompt.evaluate(f"field => field.dispatchEvent({key})")
-    assert panel.python("len(session.status().jobs)") == 1
-    panel.prompt.press("Escape")
-    expect(panel.progress).to_contain_text("cancelled")
 
 
 def test_who_looks_at_an_earlier_picture_is_left_there(panel: Panel) -> None:
@@ -541,10 +516,9 @@ def test_the_focus_is_seen_and_is_not_lost(panel: Panel) -> None:
 
 
 def test_a_large_file_arrives_in_pieces(panel: Panel) -> None:
-    made = "session.run('a yellow boat under a starry sky', model='nano', seed=99, steps=2)"
+    made = "session.run('a yellow boat under a starry sky', model='nano', seed=99, steps=2, width=64, height=64)"
     encoded = panel.python(f"__import__('base64').b64encode({made}.png_bytes()).decode()")
-    whole = base64.b64encode(base64.b64decode(encoded) + bytes(12_000_000)).decode()  # after a PNG's end all is ignored
-    panel.page.evaluate(DROP, ["large.png", whole])
+    panel.page.evaluate(DROP, ["large.png", encoded, 12_000_000])  # what follows a PNG's end is ignored
     expect(panel.prompt).to_have_value("a yellow boat under a starry sky")
     expect(panel.thumbs).to_have_count(1)
 
