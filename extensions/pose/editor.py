@@ -1,7 +1,7 @@
 """The pose editor: people whose points are dragged into place, in the panel or in any notebook cell.
 
-The browser draws and moves; this side turns a value into figures, reads and writes OpenPose JSON, and says what is
-wrong. A value is what `Pose(**value)` takes, so recipes, the panel and the editor mean the same people.
+The browser draws and drags; this side turns a value into figures, reads and writes OpenPose JSON, and reports errors.
+A value is what `Pose(**value)` takes, so recipes, the panel and the editor mean the same people.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ TEXTS = _HERE / "texts"
 SCRIPTS = ("figures", "keys", "undo", "editor")
 """Joined into one module, since a widget's script cannot import its neighbours."""
 _SAVED_SIDE = 512
-"""Pixels of the longer side of the picture that a saved notebook keeps."""
+"""Longer side, in pixels, of the picture that a saved notebook keeps."""
 
 Answer = tuple[dict[str, Any], list[bytes]]
-"""A message for the browser, and bytes that go with it."""
+"""A message for the browser and its buffers."""
 
 
 class PoseEditor(anywidget.AnyWidget):
-    """People to be dragged into a pose. `value` is what they are, as `pose` takes it: `zk.stages.pose(**value)`.
+    """People to be dragged into a pose. `value` holds them as `pose` takes them: `zk.stages.pose(**value)`.
 
-    Named poses stay named, `{"preset": ["waving"]}`, until a hand changes them; then value is `{"people": …, "canvas":
-    …}`, with the people as OpenPose has them, in fractions of the canvas. Both sides assign fresh dicts. A value that
-    the stage refuses is left standing and `problem` says why.
+    Named poses stay named, `{"preset": ["waving"]}`, until they are edited by hand; then value is `{"people": …,
+    "canvas": …}`, with OpenPose figures in fractions of the canvas. Both sides assign new dicts.
+    A value that the stage refuses is kept, and `problem` says what is wrong with it.
     """
 
     _esm = "\n".join((_HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     _css = _HERE / "editor.css"
 
     edits: ClassVar[tuple[str, ...]] = ("preset", "people", "canvas", "fit", "size", "body", "mirror")
-    """The stage's fields that the editor stands for."""
+    """The stage's fields that the editor edits."""
 
     value = traitlets.Dict().tag(sync=True)
-    """JSON values of `edits`; one that is missing has its default."""
+    """JSON values of `edits`; missing ones have their defaults."""
     size = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=(1024, 1024)).tag(sync=True)
     """Width and height of the picture to be made, in pixels."""
     model = traitlets.Unicode("")
-    """Whose people they will be: nano draws them with other proportions. Empty: a grown-up's."""
+    """The model that will draw them: nano's people have other proportions. Empty: an adult's."""
     backdrop = traitlets.Bytes().tag(sync=True)
-    """A picture to work over, JPEG or PNG; empty: none."""
+    """A picture shown behind the people, JPEG or PNG; empty: none."""
     language = traitlets.Enum(list(LANGUAGES))
 
     figures = traitlets.Dict().tag(sync=True)
-    """For the browser: the people of `value` (which stands under "of") in a picture of `size`, and their body."""
+    """For the browser: {"of": a value, "people": its figures in a picture of "size", "body": theirs}."""
     problem = traitlets.Unicode().tag(sync=True)
     """What is wrong with the value; empty: nothing."""
     texts = traitlets.Dict().tag(sync=True)
@@ -84,7 +84,7 @@ class PoseEditor(anywidget.AnyWidget):
         return f"<PoseEditor: {len(self.figures.get('people', ()))} in {self.size[0]}x{self.size[1]}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """As a widget, and for a saved notebook without a kernel as the skeleton's picture."""
+        """As a widget, and as a picture of the skeleton for a saved notebook without a kernel."""
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         if not self.problem:
             factor = min(1.0, _SAVED_SIDE / max(self.size))
@@ -95,7 +95,7 @@ class PoseEditor(anywidget.AnyWidget):
         return data, metadata
 
     def stage(self) -> Pose:
-        """The stage that the value stands for. Raises BadRequest for a value that it refuses."""
+        """The stage with this value. Raises BadRequest for a value that the stage refuses."""
         return Pose(**{name: self.value[name] for name in self.edits if name in self.value})
 
     def _say(self) -> None:
@@ -108,7 +108,7 @@ class PoseEditor(anywidget.AnyWidget):
         }
 
     def _lay_out(self) -> None:
-        """Whatever goes wrong is shown in the editor: nobody sees what a callback raises."""
+        """Compute `figures`. Errors are shown in the editor, since what a callback raises is seen nowhere."""
         try:
             stage = self._as_drawn()
             people = [_plain(figure) for figure in stage.figures(*self.size)]
@@ -125,7 +125,7 @@ class PoseEditor(anywidget.AnyWidget):
         return stage
 
     def _asked(self, _: Any, content: Mapping[str, Any], buffers: list[Any]) -> None:
-        """One of the browser's questions: {"do": "read" | "write" | "draw", …}."""
+        """Answer a request of the browser's, {"do": "read" | "write" | "draw", …}."""
         answers: dict[str, Callable[[Mapping[str, Any]], Answer]] = {
             "read": self._read,
             "write": self._write,
@@ -140,7 +140,7 @@ class PoseEditor(anywidget.AnyWidget):
         self.send(answer, buffers=attached)
 
     def _read(self, content: Mapping[str, Any]) -> Answer:
-        """The people of OpenPose JSON, laid into the picture."""
+        """The people of OpenPose JSON, placed in the picture."""
         try:
             given = json.loads(str(content["text"]).removeprefix("\ufeff"))
         except ValueError as error:
@@ -162,7 +162,7 @@ class PoseEditor(anywidget.AnyWidget):
 
 
 def _anatomy() -> dict[str, Any]:
-    """What the browser needs to know of bodies: the one that draws the control picture knows it too."""
+    """What the browser needs to know of bodies, from the same tables that draw the control picture."""
     return {
         "limbs": [list(limb) for limb in skeleton.LIMBS],
         "colours": [list(colour) for colour in skeleton.COLOURS],
@@ -178,12 +178,12 @@ def _anatomy() -> dict[str, Any]:
 
 
 def _plain(figure: Figure) -> dict[str, list[float]]:
-    """A figure's JSON without the parts that it lacks."""
+    """A figure as JSON, without the parts that it lacks."""
     return {name: list(values) for name, values in figure if values}
 
 
 def _reason(error: Exception) -> str:
-    """What an error says to the user, on one line; those of `openpose` say what was expected, and what to do."""
+    """An error's message on one line. Messages of `openpose` are "what was expected|what to do"."""
     if isinstance(error, ZImageError):
         return " ".join(str(error).split())
     expected, _, mend = " ".join(str(error).split()).partition("|")

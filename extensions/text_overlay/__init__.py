@@ -34,7 +34,7 @@ Box = tuple[float, float, float, float]
 class TextOverlay(Stage):
     r"""Set `text` on the picture. Empty text changes nothing.
 
-    Without further fields the size, the colour and what helps it to stand out are chosen, and the trace says how.
+    Size, colour and the means of contrast are chosen automatically unless set, and the trace records the choice.
     `\n` begins a new line; {seed}, {model}, {steps}, {width}, {height} and {prompt} stand for the recipe's values.
     """
 
@@ -99,7 +99,7 @@ class TextOverlay(Stage):
     @field_validator("box", mode="before")
     @classmethod
     def _box_from_text(cls, value: Any) -> Any:
-        """On the command line a box is `0.1 0.1 0.9 0.5`, or the same with commas in quotes."""
+        """Accept a box as text, as on the command line: `0.1 0.1 0.9 0.5`, with or without commas."""
         return value.replace(",", " ").split() if isinstance(value, str) else value
 
     @field_validator("box")
@@ -127,7 +127,7 @@ class TextOverlay(Stage):
         return value
 
     def check(self, request: Request) -> tuple[str, ...]:
-        """Raise for an unknown template, font or character, and for a text that cannot fit a picture of known size."""
+        """Raise for an unknown name in braces, font or character, and for text that does not fit a known size."""
         text = fill(self.text, request)
         if not text.strip():
             return ()
@@ -140,7 +140,7 @@ class TextOverlay(Stage):
         return ()
 
     def depends(self, request: Request) -> dict[str, str]:
-        """The faces that the letters come from: the font asked for, and those that have what it lacks."""
+        """The faces that the letters come from: the requested font and the fallbacks for what it lacks."""
         text = fill(self.text, request)
         if not text.strip():
             return {}
@@ -149,7 +149,7 @@ class TextOverlay(Stage):
         return {"font": digest(faces)}
 
     def after(self, image: Image.Image, ctx: Context) -> Image.Image:
-        """A new picture of the same size and mode (RGB or RGBA) with the text on it; notes what was chosen."""
+        """A new picture of the same size and mode (RGB or RGBA) with the text on it; notes what was chosen for it."""
         text = fill(self.text, ctx.request)
         if not text.strip():
             return image.copy()
@@ -174,7 +174,7 @@ class TextOverlay(Stage):
         return room_of(size, self.box, self.margin)
 
     def _shapes(self, text: str) -> tuple[Fonts, list[list[Shape]]]:
-        """Shaped paragraphs and the fonts used. Raises BadRequest for what no font has."""
+        """Shaped paragraphs and the fonts used. Raises BadRequest for characters that no font has."""
         text = unicodedata.normalize("NFC", text.strip("\n"))
         reversed_script = next((char for char in text if unicodedata.bidirectional(char) in ("R", "AL")), None)
         if reversed_script:
@@ -190,7 +190,7 @@ class TextOverlay(Stage):
         return letters, [[shape(piece, letters, vertical, self.letter_spacing) for piece in part] for part in cut]
 
     def _block(self, text: str, shapes: list[list[Shape]], size: tuple[int, int]) -> Block:
-        """The text at its size in a picture of `size` pixels. Raises BadRequest when it cannot fit."""
+        """The text at its size in a picture of `size` pixels. Raises BadRequest if it does not fit."""
         room = self._room(size)
         fixed = None if self.size is None else self.size * min(size)
         return fitted(text, shapes, self._style, size, room, self.place, self.box is not None, fixed, self.smallest)

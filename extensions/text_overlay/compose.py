@@ -1,4 +1,4 @@
-"""One overlay from layout to layers: position, background, the look that makes it legible."""
+"""Composing one overlay: place the block, choose the look that makes it legible, paint the layers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _beneath(image: Image.Image, ink: Image.Image, region: paint.Region, em: flo
 
 
 def _behind(look: Look, frame: Frame, size: tuple[int, int], em: float, banded: bool, place: Place) -> Image.Image:
-    """The veil: a plate, a band that grows out of the edge, or a soft patch where the text is not at an edge."""
+    """The veil: a plate, a band that fades from the picture's edge, or a soft patch where the text is at no edge."""
     if look.behind == "plate":
         mask = paint.plate(frame, size, pad=0.45 * em, radius=0.3 * em, blur=0)
     elif banded:

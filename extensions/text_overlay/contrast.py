@@ -1,4 +1,4 @@
-"""Legibility: luminance and contrast ratio as WCAG 2 defines them, and the veil needed to reach a ratio."""
+"""Legibility: luminance and contrast ratio as defined by WCAG 2, and the veil needed to reach a ratio."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Pixels: TypeAlias = NDArray[np.float64]
 SHARE = 0.95
 """Share of the pixels beneath the letters that must reach the ratio."""
 
-_VEIL_STEPS = tuple(step / 20 for step in range(17))  # opacity of what is laid between, at most 0.8
+_VEIL_STEPS = tuple(step / 20 for step in range(17))  # opacities of a veil, at most 0.8
 _LIGHT_PREFERRED = 1.3
-_ENOUGH = 20_000  # pixels that are looked at
+_ENOUGH = 20_000  # pixels in a sample
 
 
 def luminance(pixels: Pixels) -> Pixels:
@@ -32,12 +32,12 @@ def ratio(colour: Colour, pixels: Pixels) -> Pixels:
 
 
 def reached(colour: Colour, pixels: Pixels) -> float:
-    """The ratio that `SHARE` of the pixels reach at least."""
+    """The ratio that at least `SHARE` of the pixels reach."""
     return float(np.quantile(ratio(colour, pixels), 1 - SHARE)) if len(pixels) else 21.0
 
 
 def sample(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Pixels:
-    """The pixels (n, 3) of an RGB picture where the mask is not 0, every nth of them if there are many."""
+    """The pixels (n, 3) of an RGB picture where the mask is not 0; every nth if there are many."""
     found = picture[mask > 0]
     return found[:: max(1, len(found) // _ENOUGH)].astype(np.float64)
 
@@ -48,15 +48,15 @@ def veiled(pixels: Pixels, veil: Colour, opacity: float) -> Pixels:
 
 
 def veil_needed(colour: Colour, veil: Colour, pixels: Pixels, target: float) -> float | None:
-    """The least opacity of a veil at which `colour` reaches the ratio `target`; None where none of them is enough."""
+    """The lowest opacity of a veil at which `colour` reaches the ratio `target`; None if none is enough."""
     return next((step for step in _VEIL_STEPS if reached(colour, veiled(pixels, veil, step)) >= target), None)
 
 
 def choose(light: Colour, dark: Colour, pixels: Pixels, target: float) -> Colour:
     """The one of two colours that stands out better.
 
-    Where neither does by itself, the one that most of the pixels call for, since the veil will go against the rest of
-    them; light letters on a dark veil look better, so they are taken when it is about even.
+    If neither reaches the ratio, a veil will be added, so the median pixel decides. Light letters on a dark veil look
+    better and are preferred when the two are about even.
     """
     alone = {colour: reached(colour, pixels) for colour in (light, dark)}
     if max(alone.values()) >= target:

@@ -1,7 +1,7 @@
-"""Fonts: the requested one, with fallbacks for characters that it lacks. Never an empty box.
+"""Fonts: the requested one, and fallbacks for characters that it lacks, so that no empty box is drawn.
 
-HarfBuzz reads the files (coverage, names, weights), shapes and rasterises. It comes whole in its wheel, so the same
-font files give the same pixels on every machine; Pillow's raqm layout needs a FriBiDi that many machines lack.
+HarfBuzz reads the files (coverage, names, weights), shapes and rasterises. Its wheel is self-contained, so the same
+font files give the same pixels on every machine; Pillow's raqm layout needs FriBiDi, which many machines lack.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from zimage_kit.errors import BadRequest, closest
 from zimage_kit.text import fonts
 from zimage_kit.text.line_breaks import EITHER, clusters, is_emoji, is_wide
 
-_HAN = 0x4E2D  # 中: a font that has it is one for Chinese
+_HAN = 0x4E2D  # 中: a font that has it counts as a Chinese font
 _INVISIBLE = (0x00AD, 0x034F, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF)
 _ENDINGS = (".ttf", ".otf", ".ttc", ".otc")
 
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face of a font file. `weight` as in CSS (400 regular, 700 bold); `colour`: its glyphs bring their colours."""
+    """One face of a font file. `weight` as in CSS (400 regular, 700 bold); `colour`: its glyphs have colours."""
 
     path: Path
     index: int
@@ -45,16 +45,16 @@ class Face:
 
     @cached_property
     def covered(self) -> Any:
-        """Every code point that it has a glyph for."""
+        """All code points that it has a glyph for."""
         return self.font.face.unicodes
 
     def has(self, cluster: str) -> bool:
-        """Whether it can draw all of a cluster."""
+        """Whether it can draw the whole cluster."""
         return all(ord(char) in self.covered or _invisible(char) for char in cluster)
 
     @property
     def label(self) -> str:
-        """The file's name, with the family where the file has several."""
+        """The file's name, and the family where a file can hold several."""
         return f"{self.path.name} ({self.family})" if self.path.suffix.lower() in (".ttc", ".otc") else self.path.name
 
 
@@ -64,7 +64,7 @@ def _invisible(char: str) -> bool:
 
 
 def faces_in(path: Path) -> tuple[Face, ...]:
-    """All faces of a file; none where it is no font. Read again when the file has changed."""
+    """All faces of a file; none if it is not a font. A file that has changed is read again."""
     try:
         stat = path.stat()
     except OSError:
@@ -101,7 +101,7 @@ def _face(path: Path, blob: Any, index: int) -> Face:
 
 @lru_cache(maxsize=64)
 def _at_weight(face: Face, weight: float) -> Face:
-    """A variable face at a weight; any other as it is."""
+    """A variable face at a weight; any other face unchanged."""
     axes = [axis for axis in face.font.face.axis_infos if axis.tag == "wght"]
     if not axes:
         return face
@@ -112,7 +112,7 @@ def _at_weight(face: Face, weight: float) -> Face:
 
 
 class Fonts:
-    """The font of a text and those that help out. Raises BadRequest for a file or family that is not there."""
+    """The font of a text and its fallbacks. Raises BadRequest for a file or family that is not there."""
 
     def __init__(self, named: str | None, bold: bool, text: str) -> None:
         self._weight = 700.0 if bold else 400.0
@@ -145,7 +145,7 @@ class Fonts:
         return exact[0] if len(exact) == len(full) == 1 else self._best(exact)
 
     def _default(self) -> Face | None:
-        """The font for Chinese, whose Latin letters are good too; None on a machine without any."""
+        """A Chinese font that also has good Latin letters, else any sans serif; None on a machine without fonts."""
         own = os.environ.get("ZIMAGE_FONT")
         if own and (found := faces_in(Path(own).expanduser())):
             return self._best(found)
@@ -160,7 +160,7 @@ class Fonts:
         return self._best(sans or others) if others else None
 
     def _best(self, faces: tuple[Face, ...] | list[Face]) -> Face:
-        """Upright, of the text's region, at the weight wanted or next to it; the first of equals."""
+        """Upright, for the text's region, at the wanted weight or the nearest to it; the first of equals."""
 
         def distance(face: Face) -> tuple[bool, int, float]:
             return face.slanted, self._foreign(face), abs(_at_weight(face, self._weight).weight - self._weight)
@@ -168,18 +168,18 @@ class Fonts:
         return _at_weight(min(faces, key=distance), self._weight)
 
     def _foreign(self, face: Face) -> int:
-        """0 for the region's own shapes of ideographs, 1 for a face of no region, 2 for another's, 3 for Mono."""
+        """0 for a face of the text's region, 1 for a face of no region, 2 for one of another region, 3 for Mono."""
         words = face.family.split()
         if "Mono" in words:
             return 3
         return 0 if self._region in words else 2 if {"SC", "TC", "HK", "JP", "KR"} & set(words) else 1
 
     def face_of(self, cluster: str, wide: bool) -> Face | None:
-        """The face to draw a cluster with, or None. `wide`: among Chinese, where “ and … come from a Chinese font."""
+        """The face to draw a cluster with, or None. `wide`: in Chinese text, where “ and … come from a Chinese font."""
         return next((face for face in self._chain(cluster, wide) if face.has(cluster)), None)
 
     def _chain(self, cluster: str, wide: bool) -> Iterator[Face]:
-        """In the order in which they are asked."""
+        """Candidates in order of preference."""
         if is_emoji(cluster):
             yield from self._emoji
         if self.main is not None and not (wide and cluster[0] in EITHER and not self.main.has(chr(_HAN))):
@@ -201,7 +201,7 @@ class Fonts:
 
     @cached_property
     def _rest(self) -> list[Face]:
-        """Every other font: a family once, at the best weight, by name."""
+        """All other fonts: each family once, at the best weight, sorted by name."""
         families: dict[str, list[Face]] = {}
         for path in fonts.files():
             for face in faces_in(path):
@@ -210,7 +210,7 @@ class Fonts:
         return sorted(best, key=lambda face: (face.slanted, self._foreign(face), face.family))
 
     def check(self, text: str) -> None:
-        """Raise BadRequest that names the characters of `text` which no font has, and says how to get one."""
+        """Raise BadRequest for characters of `text` that no font has; it names them and says how to get a font."""
         cells = dict.fromkeys(cell for cell in clusters(text) if not cell.isspace())
         missing = [cell for cell in cells if self.face_of(cell, is_wide(cell[0])) is None]
         if not missing:
@@ -227,7 +227,7 @@ class Fonts:
 
 
 def _region(text: str) -> str:
-    """Whose shapes of ideographs: Japanese with kana, Korean with Hangul, else simplified Chinese."""
+    """The region whose ideographs are used: Japanese with kana, Korean with Hangul, else simplified Chinese."""
     if any(0x3041 <= ord(char) <= 0x30FA for char in text):
         return "JP"
     return "KR" if any(0xAC00 <= ord(char) <= 0xD7A3 for char in text) else "SC"

@@ -1,4 +1,4 @@
-"""Lines, columns and blocks: breaking at a width, balancing, and the largest size at which a text fits its box."""
+"""Lines, columns and blocks: line breaking, balancing, and the largest size at which a text fits its box."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from .shaping import Glyph, Shape, between
 
 _EM_ABOVE, _EM_BELOW = 0.88, 0.12  # an ideograph's square around the baseline
-_BALANCED = 6  # paragraphs of up to so many lines get lines of about the same length
+_BALANCED = 6  # paragraphs of up to this many lines get lines of about the same length
 
 
 @dataclass(frozen=True)
 class Line:
-    """Shapes of one line with their place along it. `length` in ems."""
+    """Shapes of one line with their positions along it, and its length, in ems."""
 
     shapes: tuple[tuple[Shape, float], ...]
     length: float
 
     @property
     def text(self) -> str:
-        """What stands in it."""
+        """Its text."""
         return "".join(shape.piece.text for shape, _ in self.shapes)
 
 
 @dataclass(frozen=True)
 class Style:
-    """How lines make a block. `line_spacing` and `letter_spacing` in ems, `align` 0 start, 0.5 middle, 1 end."""
+    """How lines form a block. `line_spacing` and `letter_spacing` in ems, `align` 0 start, 0.5 middle, 1 end."""
 
     vertical: bool
     align: float
@@ -38,7 +38,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Block:
-    """A text at a size: lines, and how large it is in pixels before it is rotated."""
+    """A text at a size: its lines, and its width and height in pixels before rotation."""
 
     lines: tuple[Line, ...]
     size: float
@@ -52,7 +52,7 @@ class Block:
 
 
 def break_lines(paragraph: Sequence[Shape], limit: float, spacing: float) -> list[Line] | None:
-    """Lines no longer than `limit` ems; None when a piece that must not be divided is longer."""
+    """Lines no longer than `limit` ems; None if a piece that must not be divided is longer."""
     lines: list[Line] = []
     current: list[Shape] = []
     pen = 0.0
@@ -71,7 +71,7 @@ def break_lines(paragraph: Sequence[Shape], limit: float, spacing: float) -> lis
 
 
 def _extended(line: Sequence[Shape], pen: float, segment: Sequence[Shape], spacing: float) -> tuple[float, float]:
-    """Where the pen stands once `segment` is added to a line, and how long the line is then; as `_set` counts it."""
+    """The pen position after adding `segment` to a line, and the line's length then, counted as in `_set`."""
     before = line[-1] if line else None
     length = 0.0
     for shape in segment:
@@ -84,7 +84,7 @@ def _extended(line: Sequence[Shape], pen: float, segment: Sequence[Shape], spaci
 
 
 def _segments(paragraph: Sequence[Shape]) -> Iterator[list[Shape]]:
-    """Shapes between which a line may end."""
+    """Runs of shapes that no line break may divide."""
     segment: list[Shape] = []
     for shape in paragraph:
         if segment and not shape.piece.tied:
@@ -96,7 +96,7 @@ def _segments(paragraph: Sequence[Shape]) -> Iterator[list[Shape]]:
 
 
 def _set(shapes: Sequence[Shape], spacing: float) -> Line:
-    """Shapes one after the other. Blanks at the end, blank halves at both ends and the last spacing do not count."""
+    """A line of these shapes. Trailing blanks, blank halves at both ends and the last spacing do not count."""
     last = max((index for index, shape in enumerate(shapes) if shape.piece.kind != "space"), default=-1)
     kept = list(shapes[: last + 1])
     if not kept:
@@ -112,7 +112,7 @@ def _set(shapes: Sequence[Shape], spacing: float) -> Line:
 
 
 def balanced(paragraph: Sequence[Shape], limit: float, spacing: float) -> list[Line] | None:
-    """As `break_lines`, with the lines of a short paragraph about equally long and no more of them."""
+    """Like `break_lines`, but the lines of a short paragraph are about equally long; their number stays the same."""
     lines = break_lines(paragraph, limit, spacing)
     if lines is None or not 1 < len(lines) <= _BALANCED:
         return lines
@@ -128,7 +128,7 @@ def balanced(paragraph: Sequence[Shape], limit: float, spacing: float) -> list[L
 
 
 def at_size(paragraphs: Sequence[Sequence[Shape]], size: float, limit: float, style: Style) -> Block | None:
-    """The block at `size` pixels an em and lines of up to `limit` pixels; None when a word is longer than that."""
+    """The block at `size` pixels per em, with lines of at most `limit` pixels; None if a word is longer."""
     lines: list[Line] = []
     for paragraph in paragraphs:
         broken = balanced(paragraph, limit / size, style.letter_spacing)
@@ -143,14 +143,14 @@ def at_size(paragraphs: Sequence[Sequence[Shape]], size: float, limit: float, st
 
 
 def _ink(lines: Sequence[Line]) -> tuple[float, float]:
-    """Ems above the first baseline and below the last that belong to the block."""
+    """Height of the block above its first baseline and below its last, in ems."""
     above = max((shape.above for shape, _ in lines[0].shapes), default=0.0)
     below = max((shape.below for shape, _ in lines[-1].shapes), default=0.0)
     return max(_EM_ABOVE, above), max(_EM_BELOW, below)
 
 
 def fits(paragraphs: Sequence[Sequence[Shape]], size: float, room: tuple[float, float], style: Style) -> Block | None:
-    """The block at this size if it goes into `room` (width, height in pixels), rotated as it will be."""
+    """The block at this size if it fits `room` (width, height in pixels) once rotated."""
     for limit in _limits(room, style):
         block = at_size(paragraphs, size, limit, style)
         if block is None:
@@ -162,7 +162,7 @@ def fits(paragraphs: Sequence[Sequence[Shape]], size: float, room: tuple[float, 
 
 
 def _limits(room: tuple[float, float], style: Style) -> list[float]:
-    """Lengths of lines to try, in pixels. A rotated block may need shorter lines than would just fit."""
+    """Line lengths to try, in pixels. A rotated block may need shorter lines than the room would allow."""
     turn = style.rotation + (90 if style.vertical else 0)
     along, aside = abs(math.cos(math.radians(turn))), abs(math.sin(math.radians(turn)))
     longest = min(room[0] / max(along, 1e-6), room[1] / max(aside, 1e-6))
@@ -173,7 +173,7 @@ def _limits(room: tuple[float, float], style: Style) -> list[float]:
 def largest(
     paragraphs: Sequence[Sequence[Shape]], smallest: int, most: int, room: tuple[float, float], style: Style
 ) -> Block | None:
-    """The block at the largest whole size from `smallest` to `most` pixels that fits; None when none does."""
+    """The block at the largest size that fits, in whole pixels from `smallest` to `most`; None if none fits."""
     low, high = smallest, max(smallest, most)
     best = fits(paragraphs, low, room, style)
     if best is None:
@@ -189,7 +189,7 @@ def largest(
 
 
 def placed(block: Block, style: Style) -> Iterator[tuple[Glyph, float, float]]:
-    """Every glyph with the place of its origin in pixels, right and down from the block's top left corner."""
+    """Each glyph with its origin in pixels, right and down from the block's top left corner."""
     above = _ink(block.lines)[0]
     for number, line in enumerate(block.lines):
         extent = (block.height if style.vertical else block.width) / block.size

@@ -1,4 +1,4 @@
-"""The look of a text over a given picture: which colour, and how much shadow, veil or outline makes it stand out."""
+"""The look of a text on a given picture: its colour, and how much shadow, veil or outline makes it stand out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TINT = 0.12
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asked for; None and "auto" are to be chosen. Fractions 0 to 1, the outline in ems."""
+    """What the user asked for; None and "auto" leave the choice open. Fractions 0 to 1, the outline in ems."""
 
     colour: str = "auto"
     light: str = "white"
@@ -38,7 +38,7 @@ class Wish:
 class Look:
     """What was chosen. `contrast` is the ratio that 95 % of the pixels beneath the letters reach, veil included.
 
-    An outline that the user asked for counts as what is beneath.
+    If the user asked for an outline, `contrast` is at least the letters' ratio against it.
     """
 
     colour: Colour
@@ -53,13 +53,13 @@ class Look:
 
 
 def parse(colour: str) -> Colour:
-    """A colour's name or #rrggbb as red, green, blue. Raises ValueError."""
+    """Red, green and blue of a colour name or #rrggbb. Raises ValueError."""
     red, green, blue = ImageColor.getrgb(colour)[:3]
     return red, green, blue
 
 
 def decide(wish: Wish, pixels: Pixels) -> Look:
-    """Choose what is open. `pixels` (n, 3) are those of the picture beneath the letters."""
+    """Choose what the wish leaves open. `pixels` (n, 3) are those of the picture beneath the letters."""
     light, dark = parse(wish.light), parse(wish.dark)
     colour = choose(light, dark, pixels, wish.contrast) if wish.colour == "auto" else parse(wish.colour)
     own = np.array([colour], dtype=np.float64)
@@ -88,7 +88,7 @@ def decide(wish: Wish, pixels: Pixels) -> Look:
 
 
 def _tinted(colour: Colour, pixels: Pixels) -> Colour:
-    """A dark or light colour with a touch of what is beneath: a veil of pure grey looks dirty on a picture."""
+    """A dark or light colour tinted by the picture beneath: a veil of pure grey looks dirty."""
     base = np.array(colour, dtype=np.float64)
     touched = base + _TINT * (pixels.mean(axis=0) - base) if len(pixels) else base
     red, green, blue = (int(level) for level in touched.round())
@@ -96,7 +96,7 @@ def _tinted(colour: Colour, pixels: Pixels) -> Colour:
 
 
 def _behind(wish: Wish, needed: float | None) -> tuple[Literal["none", "scrim", "plate"], float]:
-    """What lies behind the letters, and how opaque: as much as the contrast takes, unless the user said."""
+    """What lies behind the letters, and its opacity: the user's, or else as much as the contrast needs."""
     if wish.behind == "none" or (wish.behind == "auto" and needed == 0 and not wish.behind_opacity):
         return "none", 0.0
     kind: Literal["scrim", "plate"] = "plate" if wish.behind == "plate" else "scrim"
@@ -107,7 +107,7 @@ def _behind(wish: Wish, needed: float | None) -> tuple[Literal["none", "scrim", 
 
 
 def _shadow(colour: Colour, against: Colour, seen: Pixels, weak: bool) -> float:
-    """A dark shadow always becomes light letters; a light one around dark letters is there only when needed."""
+    """Strength of the shadow. Light letters always get a dark one; dark letters get a light one only where needed."""
     if weak:
         return 0.8
     darker = float(sum(against)) < float(sum(colour))
@@ -136,5 +136,5 @@ def _words(
 
 
 def share(colour: Colour, pixels: Pixels, target: float) -> float:
-    """Part of the pixels, 0 to 1, against which a colour reaches the ratio `target`."""
+    """Fraction of the pixels, 0 to 1, against which a colour reaches the ratio `target`."""
     return float((ratio(colour, pixels) >= target).mean()) if len(pixels) else 1.0

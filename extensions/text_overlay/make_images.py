@@ -1,4 +1,4 @@
-"""Make the pictures of this page again: nano draws at 256x256, they are enlarged to 1024x1024 and lettered.
+"""Make the README's pictures again: nano draws at 256x256; they are enlarged to 1024x1024 and lettered.
 
 python extensions/text_overlay/make_images.py
 """
@@ -13,7 +13,7 @@ from PIL import Image
 import zimage_kit as zk
 
 FOLDER = Path(__file__).resolve().parent / "images"
-SIDE = 512  # pixels of a picture on the page
+SIDE = 512  # pixels of a picture in the README
 
 # name, prompt, seed, overlays in order
 PICTURES: list[tuple[str, str, int, list[dict[str, Any]]]] = [
@@ -44,7 +44,7 @@ PICTURES: list[tuple[str, str, int, list[dict[str, Any]]]] = [
 
 
 def main() -> None:
-    """Draw, letter, reduce, store."""
+    """Draw, letter, reduce and save."""
     FOLDER.mkdir(exist_ok=True)
     with zk.connect("inline", device="cpu") as session:
         for name, prompt, seed, overlays in PICTURES:

@@ -1,4 +1,4 @@
-"""Painting: glyphs to exact coverage, outline, shadow, plate and scrim, all as layers over the picture."""
+"""Painting: exact coverage of glyphs, outline, shadow, plate and scrim, as layers over the picture."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .faces import Face
 from .layout import Block
 from .shaping import Glyph
 
-_FINE = 4  # subpixels a side for what Pillow draws without smooth edges
+_FINE = 4  # subpixels per side, where Pillow does not antialias
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a block lies: its own size, the middle of it in the picture, and how far it is turned (pixels, degrees)."""
+    """Where a block lies: its size and its middle in the picture (pixels), and its rotation (degrees)."""
 
     width: float
     height: float
@@ -61,7 +61,7 @@ def region_of(frame: Frame, pad: float, size: tuple[int, int]) -> Region:
 def coverage(
     glyphs: Iterable[tuple[Glyph, float, float]], block: Block, frame: Frame, region: Region, fine: int = 1
 ) -> Image.Image:
-    """How much of each pixel of `region` outlines cover ("L"), `fine` subpixels a side. Colour glyphs are left out."""
+    """Coverage of each pixel of `region` by glyphs ("L"), at `fine` subpixels per side, without colour glyphs."""
     left, top, right, bottom = (side * fine for side in region)
     raster = hb.RasterDraw()
     raster.extents = hb.RasterExtents(left, -bottom, right - left, bottom - top, 0)  # HarfBuzz counts upwards
@@ -82,7 +82,7 @@ def coverage(
 def colour_glyphs(
     glyphs: Iterable[tuple[Glyph, float, float]], block: Block, frame: Frame, region: Region
 ) -> Image.Image | None:
-    """The glyphs that bring their own colours (RGBA, the size of `region`), or None where there are none."""
+    """The glyphs with their own colours (RGBA, the size of `region`), or None if there are none."""
     layer = None
     for glyph, x, y in glyphs:
         if glyph.face.colour:
@@ -115,7 +115,7 @@ def _place_colour(
 
 @lru_cache(maxsize=256)
 def _bitmap(face: Face, glyph: int, width: int, height: int) -> Image.Image:
-    """A colour glyph at about its final size: the font's own picture reduced, or its paint graph rendered."""
+    """A colour glyph at about its final size: the font's bitmap reduced, or its paint graph rendered."""
     if face.font.face.has_color_png:
         picture = Image.open(io.BytesIO(face.font.get_glyph_color_png(glyph).data)).convert("RGBA")
         return picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3)
@@ -132,14 +132,14 @@ def _bitmap(face: Face, glyph: int, width: int, height: int) -> Image.Image:
 
 
 def _straight(bgra: NDArray[np.uint8]) -> Image.Image:
-    """Premultiplied BGRA as RGBA."""
+    """Premultiplied BGRA as straight RGBA."""
     alpha = bgra[..., 3:].astype(np.float64)
     colours = np.divide(bgra[..., 2::-1] * 255.0, alpha, out=np.zeros((*bgra.shape[:2], 3)), where=alpha > 0)
     return Image.fromarray(np.concatenate([colours.round().clip(0, 255), alpha], axis=2).astype(np.uint8), "RGBA")
 
 
 def grown(mask: Image.Image, radius: float) -> Image.Image:
-    """The mask with a round brush of `radius` pixels drawn along it: in small rounds, whose radii add up."""
+    """The mask dilated by a disc of `radius` pixels, in several small steps, whose radii add up."""
     rounds = max(1, math.ceil(radius / 2))
     step = radius / rounds
     directions = [(math.cos(turn * math.pi / 8), math.sin(turn * math.pi / 8)) for turn in range(16)]
@@ -159,7 +159,7 @@ def _shifted(mask: Image.Image, x: int, y: int) -> Image.Image:
 def outline(
     glyphs: Sequence[tuple[Glyph, float, float]], block: Block, frame: Frame, region: Region, radius: float
 ) -> Image.Image:
-    """Coverage of the letters grown by `radius` pixels all around."""
+    """Coverage of the letters, grown by `radius` pixels on all sides."""
     fine = max(1, min(_FINE, math.ceil(8 / max(radius, 0.5))))
     thick = grown(coverage(glyphs, block, frame, region, fine), radius * fine)
     return thick.reduce(fine) if fine > 1 else thick
@@ -183,7 +183,7 @@ def tint(mask: Image.Image, colour: Colour) -> Image.Image:
 
 
 def plate(frame: Frame, size: tuple[int, int], pad: float, radius: float, blur: float) -> Image.Image:
-    """A rounded rectangle behind the block, `pad` pixels larger on each side, with edges as soft as `blur` says."""
+    """A rounded rectangle behind the block, `pad` pixels larger on each side, its edges blurred by `blur` pixels."""
     wide, high = math.ceil((frame.width + 2 * pad) * 2), math.ceil((frame.height + 2 * pad) * 2)  # two subpixels
     flat = Image.new("L", (wide + 2 * _FINE, high + 2 * _FINE))
     ImageDraw.Draw(flat).rounded_rectangle((_FINE, _FINE, _FINE + wide - 1, _FINE + high - 1), radius * 2, fill=255)
@@ -199,7 +199,7 @@ def plate(frame: Frame, size: tuple[int, int], pad: float, radius: float, blur: 
 
 
 def band(frame: Frame, size: tuple[int, int], from_top: bool, fade: float) -> Image.Image:
-    """A veil from the upper or lower edge to beyond the block, then fading over `fade` pixels."""
+    """A veil from the upper or lower edge to the far side of the block, fading out over `fade` pixels beyond it."""
     rows = np.arange(size[1]) + 0.5
     inner = [corner[1] for corner in frame.corners()]
     beyond = rows - max(inner) if from_top else min(inner) - rows

@@ -1,4 +1,4 @@
-"""Position and size of a text: its room, a suitable size, or the error with the numbers if it does not fit."""
+"""Position and size of a text: its room, a suitable size, or an error with the numbers if it does not fit."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Place: TypeAlias = Literal[
 Room: TypeAlias = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 
-_WISHED = 0.105  # ems / shorter side: a title
+_WISHED = 0.105  # em / shorter side: the size of a title
 _SMALLER = {"left": 0.085, "right": 0.085}
 _IN_A_CORNER = 0.06
-_COMFORTABLE = 0.032  # smaller than this only when the whole picture is not enough
+_COMFORTABLE = 0.032  # em / shorter side: the text covers more of the picture before it gets smaller than this
 
 
 def room_of(size: tuple[int, int], box: Room | None, margin: float) -> Room:
-    """The pixels that the text may take: the box, or the picture without its margin."""
+    """The area for the text: the box, or the picture without its margin."""
     if box is not None:
         return box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1]
     edge = margin * min(size)
@@ -51,9 +51,9 @@ def fitted(
     fixed: float | None,
     smallest: int,
 ) -> Block:
-    """The block that fits: at the size that was given, as large as the box allows, or as looks right in the picture.
+    """The block that fits: at the `fixed` size, as large as the box allows, or without a box at one that looks right.
 
-    Raises BadRequest with the numbers when it does not go into the room at `fixed`, or not even at `smallest` pixels.
+    Raises BadRequest with the numbers if it does not fit the room at `fixed`, or not even at `smallest` pixels.
     """
     whole = room[2] - room[0], room[3] - room[1]
     if fixed is not None:
@@ -72,7 +72,7 @@ def fitted(
 
 
 def _part_of(whole: tuple[float, float], style: Style, place: Place) -> tuple[float, float]:
-    """How much of the room a text takes before it gets smaller rather than covering the picture."""
+    """Width and height that a text may cover; a longer text gets smaller instead of covering more of the picture."""
     width, height = whole
     if style.vertical:
         return width * 0.45, height * (0.7 if "-" in place else 1.0)
@@ -91,7 +91,7 @@ def _does_not_fit(
     fixed: float | None,
     smallest: int,
 ) -> BadRequest:
-    """The error that says how much room there is and how much it would take."""
+    """The error that says how much room there is and how much the text needs."""
     count = sum(not char.isspace() for char in text)
     tried = fixed if fixed is not None else float(smallest)
     room = f"at most {whole[0]:.0f} x {whole[1]:.0f} px"

@@ -1,4 +1,4 @@
-"""From pieces of text to glyphs, in ems: kerning, ligatures, vertical forms, and the blank halves of punctuation."""
+"""Shaping: from pieces of text to glyphs, in ems: kerning, ligatures, vertical forms, blank halves of punctuation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ GAP = 0.25
 CENTRE = 0.38
 """Ems above the baseline: the middle of an ideograph's square, which reaches from -0.12 to 0.88."""
 
-_HALF = 0.5  # what full-width punctuation loses where its blank half is not wanted
-_UPRIGHT_RUN = 2  # so many digits stand side by side in a column; longer runs are turned
+_HALF = 0.5  # ems that full-width punctuation loses where its blank half is not wanted
+_UPRIGHT_RUN = 2  # up to this many digits stand side by side in a column; longer runs are turned
 
 
 @dataclass(frozen=True)
 class Glyph:
-    """Where a glyph's origin lies: ems to the right and up from the piece's. `turned`: by 90 degrees clockwise."""
+    """A glyph with its origin, in ems to the right and up from the piece's. `turned`: by 90 degrees clockwise."""
 
     face: Face
     id: int
@@ -37,10 +37,10 @@ class Glyph:
 
 @dataclass(frozen=True)
 class Shape:
-    """A piece ready to be placed. The origin is on the baseline, in a column at the top of its middle.
+    """A shaped piece. Its origin is on the baseline; in a column, at the top and in the middle of the column.
 
-    All in ems: `advance` along the line (spacing included), `lead` and `trail` of it can be left out as blank, `above`
-    and `below` the baseline is ink.
+    All in ems: `advance` along the line, spacing included; `lead` and `trail`, the blank parts of the advance that may
+    be dropped; `above` and `below`, how far the ink reaches from the baseline.
     """
 
     piece: Piece
@@ -53,7 +53,7 @@ class Shape:
 
 
 def shape(piece: Piece, fonts: Fonts, vertical: bool, spacing: float) -> Shape:
-    """Shape one piece; `spacing` in ems is added behind each character. Its characters must have a font."""
+    """Shape one piece, with `spacing` ems after each character. A font must have each of its characters."""
     if not vertical:
         return _along_line(piece, fonts, spacing)
     if piece.kind in ("wide", "emoji"):
@@ -66,7 +66,7 @@ def shape(piece: Piece, fonts: Fonts, vertical: bool, spacing: float) -> Shape:
 
 
 def between(before: Shape, after: Shape) -> float:
-    """Ems to add between two neighbours of a line: a gap between scripts, less where punctuation meets punctuation."""
+    """Ems to add between two neighbours: a gap between scripts, a negative one between punctuation marks."""
     if (before.trail and (after.lead or after.trail)) or (before.lead and after.lead):
         return -_HALF
     kinds = {before.piece.kind, after.piece.kind}
@@ -107,7 +107,7 @@ def _along_line(piece: Piece, fonts: Fonts, spacing: float) -> Shape:
 
 
 def _down_column(piece: Piece, fonts: Fonts, spacing: float) -> Shape:
-    """Upright, one below the other, with the font's vertical forms of punctuation."""
+    """Upright characters, one below the other, with the font's vertical forms of punctuation."""
     glyphs: list[Glyph] = []
     pen = lead = trail = 0.0
     for face, text in _runs(piece, fonts):
@@ -147,7 +147,7 @@ def _side_by_side(piece: Piece, fonts: Fonts, spacing: float) -> Shape:
 
 
 def _turned(line: Shape) -> Shape:
-    """A word lying on its side, its middle in the middle of the column."""
+    """A word turned by 90 degrees and centred in the column."""
     glyphs = (
         Glyph(glyph.face, glyph.id, glyph.y - CENTRE, -glyph.x, glyph.scale, turned=True) for glyph in line.glyphs
     )
@@ -159,7 +159,7 @@ def _moved(glyph: Glyph, right: float, up: float) -> Glyph:
 
 
 def _runs(piece: Piece, fonts: Fonts) -> Iterator[tuple[Face, str]]:
-    """Stretches of a piece that one face draws. Blanks have no need of a glyph."""
+    """Runs of a piece that one face draws. Blanks need no glyph."""
     cells = clusters(piece.text)
     found = [fonts.face_of(cell, piece.kind == "wide") or fonts.main for cell in cells]
     for face, group in groupby(zip(found, cells, strict=True), key=lambda pair: pair[0]):
@@ -175,7 +175,7 @@ def _shaped(
     buffer.add_str(text.replace("\t", " "))
     buffer.direction = direction
     if wide:
-        buffer.script = "Hani"  # else a dash by itself is taken for a Latin one
+        buffer.script = "Hani"  # otherwise a dash on its own is taken for a Latin one
     buffer.guess_segment_properties()
     buffer.language = "ja" if " JP" in face.family else "ko" if " KR" in face.family else "zh-Hans"
     hb.shape(face.font, buffer, features)
@@ -183,7 +183,7 @@ def _shaped(
 
 
 def _blank_halves(char: str, before: float, behind: float) -> tuple[float, float]:
-    """Which half of a full-width mark is blank in this very font, in ems (lead, trail)."""
+    """The blank half of a full-width mark in this font, in ems (lead, trail)."""
     if not is_wide(char) and char not in EITHER:
         return 0.0, 0.0
     lead = _HALF if char in OPENING and before >= _HALF - 0.1 else 0.0
@@ -192,11 +192,11 @@ def _blank_halves(char: str, before: float, behind: float) -> tuple[float, float
 
 
 def _colour_scale(face: Face, text: str) -> float:
-    """Colour glyphs are as wide as an ideograph, however large their font draws them."""
+    """The scale at which a colour glyph is as wide as an ideograph; fonts differ in how large they draw them."""
     advances = [position.x_advance for _, position in _shaped(face, text, "ltr", {}) if position.x_advance]
     return face.em / max(advances) if advances else 1.0
 
 
 def _colour_rise(extents: Any, face: Face, scale: float) -> float:
-    """Ems up, so that the picture's middle is at the middle of ideographs."""
+    """Ems to move a colour glyph up, so that its middle is level with the middle of ideographs."""
     return CENTRE - scale * (extents.y_bearing + extents.height / 2) / face.em if extents else 0.0

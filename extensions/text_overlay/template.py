@@ -1,4 +1,4 @@
-"""Templates: `{seed}` and similar names in a text are replaced by values of the recipe, and only those."""
+"""Templates: `{seed}` and the other `NAMES` in a text are replaced by the recipe's values."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|\\n")
 
 
 def fill(text: str, request: Request) -> str:
-    r"""`text` with the request's values, `{{` and `}}` as braces and a typed `\n` as a new line.
+    r"""`text` with the request's values, `{{` and `}}` as literal braces and a typed `\n` as a new line.
 
-    Raises BadRequest for an unknown name, a brace without its partner and a value that the request does not have.
+    Raises BadRequest for an unknown name, a single brace, and a value that the request does not have.
     """
 
     def value(match: re.Match[str]) -> str:

@@ -12,15 +12,15 @@ from ..errors import BadRequest, closest
 
 Role = Literal["rows", "columns", "pages", "inner"]
 ROLES: tuple[Role, ...] = get_args(Role)
-"""Top to bottom, left to right, sheet after sheet, and side by side inside of a cell."""
+"""Top to bottom, left to right, sheet after sheet, and side by side within a cell."""
 
 Point = Mapping[str, JsonValue]
-"""One place on a dimension of a grid: axis names with the values that hold there."""
+"""One point on a dimension of a grid: axis names and their values there."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a cell stands: numbers from 0, and 0 for a dimension that the grid does not have."""
+    """Where a cell stands: numbers from 0, also for a dimension that the grid does not have."""
 
     row: int = 0
     column: int = 0
@@ -34,7 +34,7 @@ def dimensions_of(
     layout: Mapping[str, str | Sequence[str] | None],
     zipped: bool | Sequence[str],
 ) -> dict[Role, tuple[Point, ...]]:
-    """Axes as dimensions: those of one role or one zip together, and what is left takes the places that are left."""
+    """Axes as dimensions: those of one role, or zipped, form one; the others get the roles that are left."""
 
     def known(name: str) -> str:
         if name not in names and name not in values:
@@ -72,14 +72,14 @@ def _zip(names: Sequence[str], values: Mapping[str, list[JsonValue]]) -> tuple[P
         counted = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise BadRequest(f"axes that go in step have different numbers of values ({counted})", expected="as many each")
     rows = [{name: values[name][index if counts[name] > 1 else 0] for name in names} for index in range(longest)]
-    # an empty cell of a table leaves the base as it is
+    # an empty cell of a table keeps the base's value
     return tuple({name: value for name, value in row.items() if value is not None} for row in rows)
 
 
 def assign_roles(
     found: Mapping[Role, tuple[Point, ...]], left: Sequence[tuple[Point, ...]]
 ) -> dict[Role, tuple[Point, ...]]:
-    """Roles for the dimensions that have none: one alone goes from left to right, others begin with the rows."""
+    """Give roles to the dimensions without one: a single one becomes columns; several begin with rows."""
     if len(found) + len(left) > len(ROLES):
         raise BadRequest(
             f"{len(found) + len(left)} dimensions",

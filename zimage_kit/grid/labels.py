@@ -1,7 +1,7 @@
 """Labels: texts of a contact sheet, in characters that its font has, broken into lines that fit.
 
-Chinese breaks between characters by its punctuation rules, English between words (`text.line_breaks`). A text that is
-too long is cut and numbered, and printed in full as a footnote.
+Chinese breaks between characters, by its punctuation rules, and English between words (`text.line_breaks`). A text that
+is too long is cut and numbered, and printed in full as a footnote.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ..text.line_breaks import clusters, pieces
 
 LEADING = 1.36
 """Ems from one baseline to the next."""
-_ASCENT = 0.88  # ems; an ideograph's square, and Latin capitals with room above
+_ASCENT = 0.88  # ems; the top of an ideograph's square, above that of Latin capitals
 _HALF_CAPITAL = 0.36  # ems
-_NUMBER, _NUMBER_GAP = 0.62, 0.12  # a footnote's number: its size and the gap before it, in sizes of its label
+_NUMBER, _NUMBER_GAP = 0.62, 0.12  # a footnote's number: its size and the gap before it, in ems of the label
 _PLAIN = {"×": "x", "–": "-", "—": "-", "·": "-", "…": "...", "“": '"', "”": '"', "‘": "'", "’": "'"}
 
 
 class Letters:
     """The label font at `size` pixels: how wide texts are, where they break, and how they are drawn.
 
-    Letters are drawn larger and scaled down: at its own size FreeType moves each to whole pixels, so that gaps between
-    words nearly close.
+    Letters are drawn larger and scaled down: at the final size FreeType places each on whole pixels, which nearly
+    closes the gaps between words.
     """
 
     def __init__(self, size: float) -> None:
@@ -44,7 +44,7 @@ class Letters:
 
     def draw(self, sheet: Image.Image, x: float, base: float, text: str, colour: str) -> None:
         """One line, from x to the right, on the baseline `base`."""
-        side = math.ceil(0.3 * self.size)  # room for what leans out of its place
+        side = math.ceil(0.3 * self.size)  # room for letters that overhang their advance
         width, height = math.ceil(self.width(text)) + 2 * side, math.ceil(self.size) + 2 * side
         left, above = math.floor(x), round(base)
         large = Image.new("L", (width * self._times, height * self._times))
@@ -58,11 +58,11 @@ class Letters:
         self.draw(sheet, x - align * self.width(text), y + _HALF_CAPITAL * self.size, text, colour)
 
     def height(self, lines: int) -> int:
-        """Of so many lines, in pixels."""
+        """Of this many lines, in pixels."""
         return round(lines * self.step)
 
     def wrapped(self, text: str, width: float) -> list[str]:
-        """Lines of at most `width` pixels. A word that is longer is divided; a character never is."""
+        """Lines of at most `width` pixels. A longer word is divided, but never a character."""
         lines: list[str] = []
         for paragraph in text.splitlines():
             lines += self._broken(" ".join(paragraph.split()), width)
@@ -86,7 +86,7 @@ class Letters:
         return [*lines, line.rstrip()] if line.strip() else lines
 
     def _head(self, text: str, width: float) -> str:
-        """As many of its first characters as fit, one at least."""
+        """As many leading characters as fit, at least one."""
         head = ""
         for cluster in clusters(text):
             if head and self.width(head + cluster) > width:
@@ -95,7 +95,7 @@ class Letters:
         return head
 
     def cut(self, lines: Sequence[str], most: int, width: float, tail: float = 0.0) -> list[str]:
-        """The first `most` lines, the last with an ellipsis and `tail` pixels left free behind it."""
+        """The first `most` lines, the last one with an ellipsis and `tail` pixels left free after it."""
         kept = list(lines[: max(1, most)])
         last = clusters(kept[-1])
         while last and self.width("".join(last).rstrip() + "…") + tail > width:
@@ -104,7 +104,7 @@ class Letters:
         return kept
 
     def balanced(self, text: str, width: float) -> list[str]:
-        """As `wrapped`, with the lines about equally long and no more of them."""
+        """Like `wrapped`, but with lines of about the same length; their number stays the same."""
         lines = self.wrapped(text, width)
         if not 1 < len(lines) <= 4:
             return lines
@@ -125,7 +125,7 @@ class Letters:
 
 @lru_cache(maxsize=4096)
 def _segments(paragraph: str) -> tuple[str, ...]:
-    """What no line break divides, blanks with what stands before them."""
+    """Runs of text that no line break divides; blanks belong to the run before them."""
     found: list[str] = []
     for piece in pieces(paragraph):
         if found and (piece.tied or piece.kind == "space"):
@@ -137,7 +137,7 @@ def _segments(paragraph: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Label:
-    """Lines with their letters; `number` of the footnote that has the whole text, 0 for none."""
+    """Lines and their font; `number` is that of the footnote with the whole text, 0 for none."""
 
     lines: tuple[str, ...]
     letters: Letters
@@ -150,14 +150,14 @@ class Label:
 
     @property
     def width(self) -> float:
-        """Of its longest line and the number, in pixels."""
+        """Of its longest line, the footnote's number included, in pixels."""
         widths = [self.letters.width(line) for line in self.lines]
         if self.number and widths:
             widths[-1] += number_width(self.letters, self.number)
         return max(widths, default=0.0)
 
     def draw(self, sheet: Image.Image, x: float, y: float, colour: str, accent: str, align: float = 0.0) -> None:
-        """With its top left corner at (x, y), pixels; `align` 0 from x to the right, 0.5 around x."""
+        """Draw it with its top at y; `align` 0 starts each line at x, 0.5 centres it on x. Pixels."""
         size = self.letters.size
         for index, line in enumerate(self.lines):
             last = self.number and index == len(self.lines) - 1
@@ -170,18 +170,18 @@ class Label:
 
 
 def number_width(letters: Letters, number: int) -> float:
-    """Pixels of a footnote's number behind a label, the gap before it included."""
+    """Width of a footnote's number after a label, with the gap before it, in pixels."""
     return letters.size * (_NUMBER_GAP + 0.62 * _NUMBER * len(str(number)))
 
 
 @dataclass
 class Footnotes:
-    """The long labels of one sheet, each once, in the order in which they came."""
+    """The long labels of one sheet, each once, in order of appearance."""
 
     texts: list[str] = field(default_factory=list)
 
     def fit(self, text: str, letters: Letters, width: float, most: int) -> Label:
-        """The label in at most `most` lines of `width` pixels, and a note of what is cut."""
+        """The label in at most `most` lines of `width` pixels; if it has to be cut, its text becomes a footnote."""
         lines = letters.balanced(text, width)
         if len(lines) <= most:
             return Label(tuple(lines), letters)
@@ -193,10 +193,10 @@ class Footnotes:
 
 
 def drawable(texts: Iterable[str], name: str) -> tuple[list[str], list[str]]:
-    """Texts in characters that the label font has, and a sentence for each kind of thing that it has not.
+    """Texts in characters that the label font has, and a sentence for each kind of replacement.
 
-    A symbol becomes its name ("[red heart]"); a text whose very letters are missing becomes `name` and its number, and
-    the sentence says which it is. Control characters and marks without a picture of their own go.
+    A missing symbol becomes its name ("[red heart]"). A text with missing letters becomes `name` and its number, and
+    the sentence says which text that is. Control characters and variation selectors are removed.
     """
     drawn: list[str] = []
     symbols: dict[str, None] = {}
@@ -219,7 +219,7 @@ def drawable(texts: Iterable[str], name: str) -> tuple[list[str], list[str]]:
 
 
 def _in_own_letters(text: str) -> tuple[str, list[str] | None]:
-    """The text as the font can draw it and what was replaced; None for that where letters are missing."""
+    """The text as the font can draw it, and the symbols that were replaced; None for these if letters are missing."""
     out, replaced = [], []
     for cluster in clusters(text):
         seen = "".join(char for char in cluster if char == "\n" or unicodedata.category(char)[0] != "C")
@@ -239,6 +239,6 @@ def _in_own_letters(text: str) -> tuple[str, list[str] | None]:
 
 
 def _plainer(text: str) -> str:
-    """The same without accents, or with the signs of a typewriter."""
+    """The same without accents, and with ASCII punctuation."""
     stripped = (char for char in unicodedata.normalize("NFKD", text) if not unicodedata.category(char).startswith("M"))
     return "".join(_PLAIN.get(char, char) for char in stripped)

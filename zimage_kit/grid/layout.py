@@ -1,4 +1,4 @@
-"""Layout: positions of everything on one contact sheet, before it is drawn. Pixels, origin top left."""
+"""Layout: where everything goes on one contact sheet, before it is drawn. Pixels, origin top left."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .dimensions import Place
 from .labels import Footnotes, Label, Letters
 from .sheet_content import Part, SheetContent
 
-_TITLE, _PROMPT, _PAGE, _SMALL = 1.9, 1.45, 1.25, 0.84  # sizes of letters, of the labels'
+_TITLE, _PROMPT, _PAGE, _SMALL = 1.9, 1.45, 1.25, 0.84  # sizes of letters, relative to the labels'
 _HEADER_LINES, _FLOW_LINES = 4, 3
-_ROW_EMS = (3, 4, 5, 6, 7, 8, 10, 12, 14)  # widths of row headers that are tried, narrowest first
-_ROW_LINE_EMS = 8  # row headers up to here stay in one line
-_FOOTNOTE_EMS, _LONGEST_EMS = 40, 56  # lines of footnotes
-_NARROWEST_EMS = 16  # of a whole sheet, for its title
+_ROW_EMS = (3, 4, 5, 6, 7, 8, 10, 12, 14)  # widths to try for row headers, narrowest first
+_ROW_LINE_EMS = 8  # row headers up to this width stay on one line
+_FOOTNOTE_EMS, _LONGEST_EMS = 40, 56  # width of a footnote column that is aimed at, and the largest
+_NARROWEST_EMS = 16  # minimum width of a sheet without margins, so that its title has room
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A picture's place. `rating` and `winner` are shown in the strip beneath it."""
+    """A picture's place. `rating` and `winner` are shown beneath it."""
 
     cell: Cell
     x: int
@@ -34,7 +34,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Text:
-    """A label's place; `tone` is ink, soft or faint, `align` 0 from x to the right, 0.5 around x."""
+    """A label's place; `tone` is ink, soft, faint or accent; `align` 0 starts at x, 0.5 centres on x."""
 
     label: Label
     x: float
@@ -45,7 +45,7 @@ class Text:
 
 @dataclass
 class Layout:
-    """A sheet of `width` x `height` pixels. `rules` are the y of hairlines, `letters` the size of labels."""
+    """A sheet of `width` x `height` pixels. `rules` are hairlines (left, y, right), `letters` those of the labels."""
 
     width: int = 0
     height: int = 0
@@ -63,7 +63,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Track:
-    """One column of the sheet: where it begins, and the widths of the pictures side by side in it."""
+    """One column of the sheet: its left edge, and the widths of the pictures side by side in it."""
 
     x: int
     widths: tuple[int, ...]
@@ -71,7 +71,7 @@ class Track:
 
     @property
     def width(self) -> int:
-        """Of all of it."""
+        """Of the whole column."""
         return sum(self.widths) + self.gap * (len(self.widths) - 1)
 
     def slots(self) -> Iterable[tuple[int, int]]:
@@ -83,7 +83,7 @@ class Track:
 
 
 def lay_out(content: SheetContent, part: Part, cell: int, letters: float) -> Layout:
-    """A sheet whose pictures have `cell` pixels on their longer side at most, and labels of `letters` pixels."""
+    """A sheet with pictures of `cell` pixels on their longer side, and labels of `letters` pixels."""
     return _Setting(content, part, cell, letters).layout
 
 
@@ -113,7 +113,7 @@ class _Setting:
         self.layout.height = self.y + self.layout.margin
 
     def _flow(self) -> list[list[tuple[int, int]]]:
-        """Columns broken into lines: about half as wide again as high, and the last line as full as can be."""
+        """Columns broken into lines: about 1.6 times as wide as high in all, the last line as full as possible."""
         columns = list(self.part.columns)
         inner = self.content.count("inner")
         best = 1
@@ -134,13 +134,13 @@ class _Setting:
         return self.content.places(self.part.page, row, column)
 
     def _fitted(self, place: Place) -> tuple[int, int]:
-        """A picture's size on the sheet: its own shape, `cell` pixels on the longer side."""
+        """A picture's size on the sheet: its aspect ratio is kept, and its longer side is `cell` pixels."""
         width, height = self.content.sizes[place]
         scale = self.cell / max(width, height)
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     def _row_header(self) -> int:
-        """Width of the row headers with the gap behind them; 0 without rows. Sets their letters' place."""
+        """Width of the row headers with the gap after them; 0 without rows. Sets `row_width`, without the gap."""
         self.row_width = 0
         labels = [self.content.labels["rows"][row] for row in self.part.rows] if "rows" in self.content.labels else []
         if not labels:
@@ -170,7 +170,7 @@ class _Setting:
         return tracks
 
     def _put(self, text: str, letters: Letters, most: int, tone: str, gap: float) -> None:
-        """A text over the whole width, and the gap beneath it."""
+        """Add a text over the whole width, with a gap beneath it."""
         if text.strip():
             width = self.layout.width - 2 * self.layout.margin
             lines = letters.wrapped(text, width)
@@ -196,7 +196,7 @@ class _Setting:
             self.y += round((1.1 if content.flows else 0.9) * self.letters.size)
 
     def _column_headers(self, tracks: Sequence[Track]) -> None:
-        """Bottom-aligned above their columns; the inner ones smaller, beneath them."""
+        """Column headers, bottom-aligned, and beneath them the smaller ones of pictures side by side."""
         labels = self.content.labels
         if "columns" in labels:
             fitted = [
@@ -213,7 +213,7 @@ class _Setting:
             self.y += self._inner_headers(tracks, self.y)
 
     def _inner_headers(self, tracks: Sequence[Track], y: int) -> int:
-        """Their height with the gap beneath."""
+        """Add the headers of pictures side by side; returns their height with the gap beneath."""
         placed = [
             (self.notes.fit(text, self.small, width, 2), x + width / 2)
             for track in tracks
@@ -224,7 +224,7 @@ class _Setting:
         return height + round(0.25 * self.letters.size)
 
     def _line(self, line: Sequence[tuple[int, int]], tracks: Sequence[Track]) -> None:
-        """One line of cells with what stands beside or beneath it."""
+        """One line of cells with its labels."""
         places = [self._places(*cell) for cell in line]
         height = max(self._fitted(place)[1] for each in places for place in each)
         for each, track in zip(places, tracks, strict=False):
@@ -240,7 +240,7 @@ class _Setting:
             self.layout.texts.append(Text(label, self.layout.margin, self.y + (height - label.height) / 2))
         self.y += height
         if any(any(self.content.marks.get(place, ())) for each in places for place in each):
-            self.y += round(1.15 * self.letters.size)  # the strip of stars
+            self.y += round(1.15 * self.letters.size)  # for the stars
         if self.content.flows:
             self._flow_labels(line, tracks)
         self.y += self.gap
@@ -262,7 +262,7 @@ class _Setting:
         self.y += max(label.height for label in fitted) + round(0.8 * self.letters.size)
 
     def _foot(self) -> None:
-        """Footnotes, in as many columns as there is room for."""
+        """Footnotes, in as many columns as fit."""
         if not self.notes.texts:
             return
         left, width = self.layout.margin, self.layout.width - 2 * self.layout.margin

@@ -1,4 +1,4 @@
-"""Planning: a plan from what a user gives: a base, axes or a table, a layout, labels and a title."""
+"""Planning: turns a user's arguments (base, axes or a table, layout, labels, title) into a plan."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .dimensions import dimensions_of
 from .plan import Labels, Plan, check_size, labels_by_value
 
 GRID_SEED = 42
-"""Seed of every cell if neither the base nor an axis names one, so that a grid is reproducible."""
+"""Seed of every cell if neither the base nor an axis gives one, so that a grid is reproducible."""
 _OPTIONS = ("rows", "columns", "pages", "inner", "zip", "labels", "title", "yes")
-"""Of `Session.grid`."""
+"""Keyword options of `Session.grid`."""
 
 
 def plan(
@@ -32,10 +32,10 @@ def plan(
     labels: Labels | None = None,
     title: str = "",
 ) -> Plan:
-    """A plan from what a user gives. `axes`: names to values, a table (pandas, or a CSV file) with a cell in each row.
+    """A plan from a user's arguments. `axes` maps names to values, or is a table (pandas, CSV) with a cell per row.
 
-    `more` are axes too (keywords), but a field's single value there is no axis: it changes the base. `layout` gives
-    roles names of axes (several: they are zipped). `zipped`: all axes go in step, or those that are named. Raises
+    `more` holds axes given as keywords; a single value for a field there is not an axis but changes the base. `layout`
+    maps roles to names of axes; several names are zipped. `zipped`: all axes, or the named ones, go in step. Raises
     BadRequest.
     """
     if not isinstance(base, Request | str):
@@ -51,7 +51,7 @@ def plan(
         given = {**(axes or {}), **(more or {})}
     given = {name: list(values) if isinstance(values, Iterator) else values for name, values in given.items()}
     slot_names = slots(request)
-    for name in ("prompt", "negative_prompt"):  # whose values may bring slots of their own
+    for name in ("prompt", "negative_prompt"):  # their values may have slots of their own
         if name in given:
             slot_names |= frozenset().union(
                 *(slots(Request(prompt=str(text))) for text in values_of(name, given[name]) if text)
@@ -85,7 +85,7 @@ def plan(
 
 
 def _no_options(open_slots: frozenset[str], title: Any) -> None:
-    """Refuse slots without values that are called like an option of `Session.grid`: a keyword cannot fill them."""
+    """Refuse slots without values that share their name with an option of `Session.grid`: no keyword can fill them."""
     taken = sorted(open_slots.intersection(_OPTIONS))
     if taken:
         raise BadRequest(
@@ -99,7 +99,7 @@ def _no_options(open_slots: frozenset[str], title: Any) -> None:
 
 
 def _no_axes(fixed: Mapping[str, JsonValue], names: Mapping[str, str], options: Mapping[str, Any]) -> None:
-    """Refuse options that name what has one value and is no axis."""
+    """Refuse options that name a field with a single value, which is not an axis."""
     for option, wanted in options.items():
         for name in (wanted,) if isinstance(wanted, str) else wanted or ():
             if names.get(name, name) in fixed:

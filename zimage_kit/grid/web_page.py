@@ -1,7 +1,7 @@
 """Web page: a grid as one self-contained HTML file with pictures, recipes, filter and zoom.
 
-Its content security policy allows no requests and only its own script, by hash, so that a prompt cannot inject code.
-The page's template, style and script are in `page/`.
+Its content security policy forbids requests and allows only its own script, by hash, so that a prompt cannot inject
+code. The page's template, style and scripts are in `page/`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 MAX_BYTES = 80_000_000
 _FOLDER = Path(__file__).parent / "page"
 _SCRIPTS = ("cells.js", "page.js")  # joined into one module, since the page may load nothing
-_OVERVIEW, _MANY = (256, 160), 12  # pixels of a picture's longer side at first: of a few in lines or a table, of many
+_OVERVIEW, _MANY = (256, 160), 12  # pixels of a picture's longer side at first; less for more than _MANY in lines
 _WORDS = {"failed": "failed", "done": "gone", "running": "running", "waiting": "waiting"}
 
 
 def render_web_page(
     grid: CellArray, *, max_bytes: int = MAX_BYTES, quality: int = 88, spoken: Language | None = None
 ) -> bytes:
-    """The page as UTF-8. Pictures are JPEGs of `quality` 1 to 100, at their own size unless that is over `max_bytes`.
+    """The page as UTF-8. Pictures are JPEGs of `quality` 1 to 100, scaled down only to keep the page below `max_bytes`.
 
-    `spoken`: its language, by default the user's. What was scaled stands at the page's foot and is logged. Raises
-    BadRequest for values that cannot be.
+    `spoken`: its language, by default the user's. Scaling is logged, and noted at the foot of the page. Raises
+    BadRequest for values out of range.
     """
     check_quality(quality)
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
@@ -59,7 +59,7 @@ def render_web_page(
 
 
 class _WebPage:
-    """Builds a page. User text is escaped where it is inserted."""
+    """Builds a page. User text is escaped wherever it is inserted."""
 
     def __init__(self, grid: CellArray, texts: Texts) -> None:
         self.grid, self.texts, self.plan = grid, texts, grid.plan
@@ -80,7 +80,7 @@ class _WebPage:
         return list(found.values())
 
     def bytes_without_pictures(self) -> int:
-        """Size of the page before pictures."""
+        """Size of the page without pictures."""
         return len(self.whole(Embedded.none(len(self.grid.cells)), 0))
 
     def whole(self, embedded: Embedded, max_bytes: int) -> bytes:
@@ -124,7 +124,7 @@ class _WebPage:
         yield f'<p class="settings">{escape(shared_settings(self.grid))}</p>'
 
     def _selects(self) -> Iterator[str]:
-        """A choice of values for each axis that has several."""
+        """A menu of values for each axis with several."""
         names = self.texts.section("names")
         for number, (axis, values) in enumerate(self.values.items()):
             if len(values) > 1:
@@ -137,7 +137,7 @@ class _WebPage:
                 yield f'<span class="field">{label}{select}</span>'
 
     def _shapes(self) -> Iterator[str]:
-        """A class for each shape of picture: the longer side is what the slider says."""
+        """A CSS class for each shape of picture; the slider sets the longer side."""
         for width, height in sorted({_shape(cell) for cell in self.grid.cells}):
             longer = max(width, height)
             yield (f"\n.{_class(width, height)} {{ width: calc(var(--cell) * {width / longer:.5g}); "
@@ -208,11 +208,11 @@ class _WebPage:
         return f'<p class="mark">{shown} {escape(self.t["winner"]) if cell.winner else ""}</p>'
 
     def _why(self, cell: Cell) -> tuple[str, str]:
-        """Why there is no picture: a word, and the error."""
+        """Why there is no picture: a word, and the error's text."""
         return self.t[_WORDS[cell.state]], " ".join(portable_text(str(cell.error or "")).split())
 
     def _data(self, cell: Cell, embedded: Embedded) -> dict[str, Any]:
-        """What the script knows of a cell."""
+        """A cell as the script gets it."""
         there = embedded.small[cell.index] is not None
         word, error = ("", "") if there else self._why(cell)
         trace = cell.trace if there else None
@@ -239,12 +239,12 @@ def _asset(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """How a content security policy names a script or style by what it is."""
+    """A script's or style's source expression for a content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _json(data: Mapping[str, Any] | Sequence[Any]) -> str:
-    """JSON that can stand in a script element: nothing in it can end one, or begin a comment."""
+    """JSON that is safe in a script element: nothing in it can end the element or begin a comment."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
