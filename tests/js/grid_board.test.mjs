@@ -144,6 +144,8 @@ test("the view scrolls to a cell only as far as it takes, and not under the head
   assert.equal(scrollLeft + 1000, x + table.unit + GAP);
   const back = table.scrolledTo(cell(0), view);
   assert.deepEqual(back, { scrollTop: 0, scrollLeft: 0 });
+  const covered = { ...view, scrollLeft: table.x(9) - table.left / 2 };
+  assert.equal(table.scrolledTo(cell(inside), covered).scrollLeft, table.x(9) - table.left - GAP, "it was under the row's header");
   assert.deepEqual(table.scrolledTo({ at: "rows", number: 0 }, view), { scrollTop: 0, scrollLeft: 800 }, "only down or up");
   assert.deepEqual(table.scrolledTo({ at: "columns", number: 0 }, view), { scrollTop: 500, scrollLeft: 0 }, "only sideways");
 });

@@ -154,6 +154,13 @@ test("all people are fitted into the picture together, in proportion", () => {
   close([one.width, one.height], [other.width, other.height]);
 });
 
+test("a person alone is fitted by whichever side is the tighter one", () => {
+  const [tall] = figures.fitted([figure()], SIZE);
+  close([figures.boxOf([tall]).height], [0.86]);
+  const [wide] = figures.fitted([figure({ 4: [0.1, 0.5], 7: [0.8, 0.55] })], SIZE);
+  close([figures.boxOf([wide]).width], [0.9]);
+});
+
 test("stature is read off the limbs that are visible, whatever the pose", () => {
   const standing = figures.figureOf(figures.laidOut(REST, 300, SIZE), 0.5, 0.9);
   close([figures.stature(standing, SIZE, REST, LIMBS)], [300], 0.1);
@@ -181,6 +188,9 @@ test("a missing point comes back beside its neighbour, and within the picture", 
   const person = figures.figureOf(figures.laidOut(REST, 300, SIZE), 0.5, 0.9);
   const wrist = place(person, 4);
   close(figures.placeOf(figures.withoutPoint(person, 4), 4, SIZE, REST, LIMBS), wrist, 1e-3);
+  const elbow = place(person, 3);
+  const bent = figures.withoutPoint(figures.withPoint(person, 4, 0.9, 0.1), 3);
+  close(figures.placeOf(bent, 3, SIZE, REST, LIMBS), elbow, 0.05, "beside the shoulder, wherever the wrist is");
   const far = figures.moved(person, -0.45, 0);
   const [x, y] = figures.placeOf(figures.withoutPoint(far, 4), 4, SIZE, REST, LIMBS);
   assert.ok(x >= 0 && x <= 1 && y >= 0 && y <= 1);
@@ -199,6 +209,12 @@ test("one more person stands where there is room, on the same ground and as tall
   const middles = people.map(middleOf).sort((a, b) => a - b);
   for (let number = 1; number < middles.length; number += 1)
     assert.ok(middles[number] - middles[number - 1] > 0.1, `nobody stands on another: ${middles}`);
+});
+
+test("one more person is as tall as most of the others", () => {
+  const of = (tall, x) => figures.figureOf(figures.laidOut(REST, tall, SIZE), x, 0.9);
+  const added = figures.newcomer([of(100, 0.2), of(300, 0.5), of(310, 0.8)], SIZE, REST, LIMBS);
+  close([figures.stature(added, SIZE, REST, LIMBS)], [300], 0.5);
 });
 
 test("handles are named in an order that the brackets walk through, round and round", () => {
@@ -286,6 +302,15 @@ test("of two points the selected one is meant, of two people the selected one", 
   const near = figures.withPoint(person, 3, 0.308, 0.5);
   assert.deepEqual(grab([near], beside(at(near, 4), 4.2)), { index: 0, handle: 3 });
   assert.deepEqual(grab([near], beside(at(near, 4), 4.2), { handle: 4 }), { index: 0, handle: 4 });
+});
+
+test("of two people's limbs the selected person's is meant", () => {
+  const person = figure();
+  const twin = figures.moved(person, 0.004, 0);
+  const [hip, knee] = [at(person, 8), at(person, 9)];
+  const between = beside([hip[0], (hip[1] + knee[1]) / 2], 2);
+  assert.equal(grab([person, twin], between).index, 0);
+  assert.equal(grab([person, twin], between, { person: 1 }).index, 1);
 });
 
 test("the handles of a whole person are grabbed on the selected person only", () => {
