@@ -87,9 +87,8 @@ lint: setup-tests ## ruff: rules and layout
 types: setup-tests ## mypy, strict
 	@$(BIN)/mypy
 
-check-notebooks: setup-tests ## run every notebook top to bottom, in a kernel of its own
-	@export ZIMAGE_OUTPUTS=$$(mktemp -d) ZIMAGE_STATE=$$(mktemp -d); trap '$(BIN)/zimage session stop' EXIT; \
-	  $(BIN)/python -m pytest -n $(JOBS) --nbmake --nbmake-timeout=300 $(NOTEBOOKS)
+check-notebooks: setup-tests ## run every notebook, each in a kernel of its own, and look at what it shows
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest -m notebooks tests/notebook
 
 notebooks: setup-tests ## run every notebook and keep its pictures in it
 	@$(BIN)/python scripts/store_notebook_outputs.py $(NOTEBOOKS)

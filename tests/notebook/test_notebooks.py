@@ -1,4 +1,4 @@
-"""Every notebook: its form, what is stored in it, and that it runs top to bottom in a real kernel."""
+"""Every notebook: its form, what is stored in it, and (by `make check-notebooks`) that it runs in a real kernel."""
 
 from __future__ import annotations
 
@@ -82,6 +82,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, running: Path) -> Any:
     return run
 
 
+@pytest.mark.notebooks
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)
 def test_a_notebook_runs_top_to_bottom_and_shows_pictures(path: Path, ran: Any) -> None:
     shown = [picture for cell in ran(path).cells for picture in pictures(cell)]
@@ -91,6 +92,7 @@ def test_a_notebook_runs_top_to_bottom_and_shows_pictures(path: Path, ran: Any) 
         assert brightest - darkest > 30, "a picture, not a single flat colour"
 
 
+@pytest.mark.notebooks
 def test_the_first_notebook_keeps_its_promises(ran: Any) -> None:
     cells = [cell for cell in ran(NOTEBOOKS[0]).cells if cell.cell_type == "code"]
     _, first, chinese, seeds, recipe, cancel = cells
@@ -104,6 +106,7 @@ def test_the_first_notebook_keeps_its_promises(ran: Any) -> None:
     assert "step 3" in text(cancel) and "step 20" not in text(cancel)
 
 
+@pytest.mark.notebooks
 def test_the_second_notebook_shows_two_kernels_on_one_session(ran: Any) -> None:
     cells = [cell for cell in ran(NOTEBOOKS[1]).cells if cell.cell_type == "code"]
     _, first, second, watched, kept, last = cells
@@ -116,6 +119,7 @@ def test_the_second_notebook_shows_two_kernels_on_one_session(ran: Any) -> None:
     assert "1 load · 0 queued" in text(last)
 
 
+@pytest.mark.notebooks
 def test_all_notebooks_together_load_one_model_once(ran: Any, running: Path) -> None:
     for path in NOTEBOOKS:
         ran(path)
