@@ -257,6 +257,24 @@ def test_the_keyboard_goes_everywhere(grid: GridPage) -> None:
     grid.notebook.wait("view.selected.index == 8")
 
 
+def test_a_menu_that_closes_takes_the_focus_from_nobody(grid: GridPage) -> None:
+    """The browser tells that it closed a moment later, when the user may be in another cell already."""
+    grid.header("row", 2).focus()
+    grid.page.keyboard.press("Enter")
+    expect(grid.root.locator(".zk-menu input")).to_be_focused()
+    cell = grid.cell(8)
+    stays = cell.evaluate(
+        """cell => new Promise((told) => {
+          const menu = document.querySelector(".zk-menu:popover-open");
+          menu.addEventListener("toggle", () => setTimeout(() => told(document.activeElement === cell)), { once: true });
+          menu.hidePopover();
+          cell.focus();
+        })"""
+    )
+    assert stays, "it went back to what the menu was opened from"
+
+
+
 def test_ratings_and_the_winner_reach_python_and_the_disk(grid: GridPage) -> None:
     grid.cell(0).focus()
     grid.page.keyboard.press("4")

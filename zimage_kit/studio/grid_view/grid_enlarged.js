@@ -25,7 +25,11 @@ class Enlarged {
     this.close.addEventListener("click", () => this.node.close(), { signal });
     this.previous.addEventListener("click", () => this.turn("ArrowLeft"), { signal });
     this.next.addEventListener("click", () => this.turn("ArrowRight"), { signal });
-    this.node.addEventListener("close", () => this.board.focus(this.index), { signal });
+    this.node.addEventListener("close", () => {
+      // told a moment after the browser gave the focus back to where it was, when a key may have led elsewhere
+      const there = document.activeElement;
+      if ([this.opener, document.body].includes(there) || this.node.contains(there)) this.board.focus(this.index);
+    }, { signal });
     this.node.addEventListener("click", (event) => event.target === this.node && this.node.close(), { signal });
     this.node.addEventListener("keydown", (event) => this.key(event), { signal });
   }
@@ -43,7 +47,10 @@ class Enlarged {
     set(this.previous, "aria-label", text("previous"));
     set(this.next, "aria-label", text("next"));
     set(this.node, "aria-label", text("enlarged"));
-    if (!this.node.open) this.node.showModal();
+    if (!this.node.open) {
+      this.opener = document.activeElement;
+      this.node.showModal();
+    }
     this.node.focus();
     this.asked = this.late = false;
     this.update();

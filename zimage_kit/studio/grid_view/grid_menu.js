@@ -26,7 +26,11 @@ class LineMenu {
       this.node.hidePopover();
     }, { signal });
     this.node.addEventListener("keydown", (event) => event.stopPropagation(), { signal });
-    this.node.addEventListener("toggle", (event) => event.newState === "closed" && this.back?.focus(), { signal });
+    this.node.addEventListener("toggle", (event) => {
+      // told a moment after it closed, when the user may be elsewhere already
+      const lost = document.activeElement === document.body || this.node.contains(document.activeElement);
+      if (event.newState === "closed" && lost) this.back?.focus();
+    }, { signal });
   }
 
   control(tag) {
