@@ -266,13 +266,13 @@ def test_a_menu_that_closes_takes_the_focus_from_nobody(grid: GridPage) -> None:
     stays = cell.evaluate(
         """cell => new Promise((told) => {
           const menu = document.querySelector(".zk-menu:popover-open");
-          menu.addEventListener("toggle", () => setTimeout(() => told(document.activeElement === cell)), { once: true });
+          const look = () => setTimeout(() => told(document.activeElement === cell));
+          menu.addEventListener("toggle", look, { once: true });
           menu.hidePopover();
           cell.focus();
         })"""
     )
     assert stays, "it went back to what the menu was opened from"
-
 
 
 def test_ratings_and_the_winner_reach_python_and_the_disk(grid: GridPage) -> None:
