@@ -1,74 +1,83 @@
-"""GPUs and how Z-Image-Turbo fits on them: from a card's name to its memory, from memory to a plan. No torch.
+"""Graphics cards: names to memory, computing rate and bus, and what `plan` makes of Z-Image-Turbo on them. No torch.
 
-The plans are estimates (weights counted, activations measured on one 141 GB card), not measurements on each card.
+Rates are the makers' (architecture white papers of Turing, Ampere, Ada, Hopper and Blackwell): dense matrix products in
+half precision with float32 accumulation. What comes of them is computed, not measured on the card, and marked so.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from ..errors import BadRequest
+from ..errors import BadRequest, OutOfMemory
+from ..models.published import TURBO_SIZES
+from ..text.units import duration, gigabytes
+from .plan import CONTEXT_BYTES, Machine, Plan, plan
+
+SIZE = (1024, 1024)
+EFFICIENCY = 0.65
+"""Of a card's published rate that Z-Image's products and attention reach: reports of ComfyUI and Forge on an RTX 3060,
+a 3090 Ti and a 4070 Ti come to 0.87, 0.72 and 0.63."""
+DESKTOP_BYTES = 500_000_000
+"""What a desktop holds of a card that drives a screen (estimate)."""
+_BUS = {3: 12e9, 4: 24e9, 5: 48e9}
+"""Bytes a second from pinned memory over 16 lanes of PCI Express, by generation; an H100 on generation 5 gave 55e9."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """A graphics card: its name, memory in GB (as sold), and whether it computes in bfloat16 (None: unknown)."""
+    """A graphics card: its name, memory in GB (as sold), and whether it computes in bfloat16 (None: not known).
+
+    `tflops`: dense products in half precision, or in float32 where there is no bfloat16 (0: not known). `copy_rate`:
+    bytes a second from RAM (0: not known).
+    """
 
     name: str
     gigabytes: float
     bfloat16: bool | None = True
+    tflops: float = 0.0
+    copy_rate: float = 0.0
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How Z-Image-Turbo fits at 1024x1024 on `at_least` GB. `needs`: the estimated GPU memory in GB, as text."""
-
-    at_least: float
-    title: str
-    how: str
-    needs: str
-    runs: bool = True
-
-
-PLANS = (
-    Plan(23, "everything resident", "all of the model in bf16 on the card", "22-23 GB"),
-    Plan(
-        15, "encoder parked", "the transformer in bf16 on the card; the text encoder in RAM between prompts", "13-14 GB"
-    ),
-    Plan(11, "8-bit transformer", "the transformer in 8 bits; the text encoder in RAM between prompts", "8-9 GB"),
-    Plan(7.5, "4-bit or streamed", "the transformer in 4 bits, or streamed in blocks; tiled decoding", "6-7 GB"),
-    Plan(5.5, "4-bit and streamed", "768x768 to 1024x1024, 4 bits, the encoder streamed, tiled decoding", "5 GB"),
-    Plan(0, "too small", "Z-Image-Turbo does not fit; nano runs on the CPU", "more than there is", runs=False),
-)
-
-# GB as sold. For a card sold in several sizes, the user must give the size.
-_SOLD: dict[str, tuple[float, ...]] = {
-    "gtx 1060": (3, 6), "gtx 1070": (8,), "gtx 1080": (8,), "gtx 1080 ti": (11,),
-    "gtx 1650": (4,), "gtx 1660": (6,), "gtx 1660 super": (6,), "gtx 1660 ti": (6,),
-    "rtx 2060": (6, 12), "rtx 2070": (8,), "rtx 2080": (8,), "rtx 2080 ti": (11,),
-    "rtx 3050": (6, 8), "rtx 3060": (8, 12), "rtx 3060 ti": (8,), "rtx 3070": (8,), "rtx 3070 ti": (8,),
-    "rtx 3080": (10, 12), "rtx 3080 ti": (12,), "rtx 3090": (24,), "rtx 3090 ti": (24,),
-    "rtx 4050": (6,), "rtx 4060": (8,), "rtx 4060 ti": (8, 16), "rtx 4070": (12,), "rtx 4070 super": (12,),
-    "rtx 4070 ti": (12,), "rtx 4070 ti super": (16,), "rtx 4080": (16,), "rtx 4080 super": (16,),
-    "rtx 4090": (24,), "rtx 4090 d": (24,),
-    "rtx 5050": (8,), "rtx 5060": (8,), "rtx 5060 ti": (8, 16), "rtx 5070": (12,), "rtx 5070 ti": (16,),
-    "rtx 5080": (16,), "rtx 5090": (32,), "rtx 5090 d": (32,),
-    "rtx a2000": (6, 12), "rtx a4000": (16,), "rtx a5000": (24,), "rtx a6000": (48,), "rtx 6000 ada": (48,),
-    "t4": (16,), "v100": (16, 32), "p100": (16,), "a10": (24,), "l4": (24,), "l40": (48,), "l40s": (48,),
-    "a40": (48,), "a100": (40, 80), "h100": (80,), "h200": (141,),
+# Name: GB as sold (for a card sold in several sizes, the user must give it), TFLOP/s, generation and lanes of the bus.
+_KNOWN: dict[str, tuple[tuple[float, ...], float, int, int]] = {
+    "gtx 1060": ((3, 6), 4.4, 3, 16), "gtx 1070": ((8,), 6.5, 3, 16), "gtx 1080": ((8,), 8.9, 3, 16),
+    "gtx 1080 ti": ((11,), 11.3, 3, 16), "gtx 1650": ((4,), 3.0, 3, 16), "gtx 1660": ((6,), 5.0, 3, 16),
+    "gtx 1660 super": ((6,), 5.0, 3, 16), "gtx 1660 ti": ((6,), 5.4, 3, 16),
+    "rtx 2060": ((6, 12), 6.5, 3, 16), "rtx 2070": ((8,), 7.5, 3, 16), "rtx 2080": ((8,), 10.1, 3, 16),
+    "rtx 2080 ti": ((11,), 13.4, 3, 16),
+    "rtx 3050": ((6, 8), 18.2, 4, 8), "rtx 3060": ((8, 12), 25.5, 4, 16), "rtx 3060 ti": ((8,), 32.4, 4, 16),
+    "rtx 3070": ((8,), 40.6, 4, 16), "rtx 3070 ti": ((8,), 43.5, 4, 16), "rtx 3080": ((10, 12), 59.5, 4, 16),
+    "rtx 3080 ti": ((12,), 68.2, 4, 16), "rtx 3090": ((24,), 71.2, 4, 16), "rtx 3090 ti": ((24,), 80.0, 4, 16),
+    "rtx 4050": ((6,), 18.0, 4, 8), "rtx 4060": ((8,), 30.2, 4, 8), "rtx 4060 ti": ((8, 16), 44.1, 4, 8),
+    "rtx 4070": ((12,), 58.3, 4, 16), "rtx 4070 super": ((12,), 71.0, 4, 16), "rtx 4070 ti": ((12,), 80.2, 4, 16),
+    "rtx 4070 ti super": ((16,), 88.2, 4, 16), "rtx 4080": ((16,), 97.5, 4, 16),
+    "rtx 4080 super": ((16,), 104.4, 4, 16),
+    "rtx 4090": ((24,), 165.2, 4, 16), "rtx 4090 d": ((24,), 147.1, 4, 16),
+    "rtx 5050": ((8,), 26.3, 5, 8), "rtx 5060": ((8,), 38.4, 5, 8), "rtx 5060 ti": ((8, 16), 47.4, 5, 8),
+    "rtx 5070": ((12,), 61.7, 5, 16), "rtx 5070 ti": ((16,), 87.9, 5, 16), "rtx 5080": ((16,), 112.6, 5, 16),
+    "rtx 5090": ((32,), 209.5, 5, 16), "rtx 5090 d": ((32,), 209.5, 5, 16),
+    "rtx a2000": ((6, 12), 31.9, 4, 16), "rtx a4000": ((16,), 76.7, 4, 16), "rtx a5000": ((24,), 111.1, 4, 16),
+    "rtx a6000": ((48,), 154.8, 4, 16), "rtx 6000 ada": ((48,), 364.2, 4, 16),
+    "t4": ((16,), 8.1, 3, 16), "v100": ((16, 32), 15.7, 3, 16), "p100": ((16,), 9.3, 3, 16),
+    "a10": ((24,), 125.0, 4, 16), "l4": ((24,), 121.0, 4, 16), "l40": ((48,), 181.1, 4, 16),
+    "l40s": ((48,), 362.1, 4, 16), "a40": ((48,), 149.7, 4, 16),
+    "a100": ((40, 80), 312.0, 4, 16), "h100": ((80,), 989.0, 5, 16), "h200": ((141,), 989.0, 5, 16),
 }  # fmt: skip
 _NO_BFLOAT16 = re.compile(r"^(gtx|rtx 20|t4|v100|p100)")
+LAPTOP = 0.6
+"""A laptop's card of the same name has fewer units and less power: about so much of the rate (estimate)."""
 
 
 def parse_card(text: str) -> Card:
-    """Read `RTX 3060 12GB`, `4070 Ti S`, `A6000` or just `12GB`.
+    """Read `RTX 3060 12GB`, `4070 Ti S`, `RTX 4060 Laptop`, `A6000` or just `12GB`.
 
     Raises BadRequest when the name is unknown and no memory is given, or when the card was sold in several sizes.
     """
     size = re.search(r"(\d+(?:\.\d+)?)\s*(?:gb|gib|g)\b", text, re.IGNORECASE)
     name = _normal(text[: size.start()] + text[size.end() :] if size else text)
-    sold = _SOLD.get(name)
+    sold = _KNOWN[name][0] if name in _KNOWN else None
     if size is None and sold is None:
         raise BadRequest(
             f"card={text!r}: unknown card",
@@ -77,37 +86,76 @@ def parse_card(text: str) -> Card:
     if size is None and sold is not None and len(sold) > 1:
         sizes = " or ".join(f"{s:g}GB" for s in sold)
         raise BadRequest(f"card={text!r}: sold with {sizes}", mend=f'Say which, as in --card "{text} {sold[-1]:g}GB".')
-    gigabytes = float(size[1]) if size else (sold or (0.0,))[0]
-    known = bool(name) and (sold is not None or name.startswith(("gtx", "rtx")))
-    return Card(text.strip(), gigabytes, (not _NO_BFLOAT16.match(name)) if known else None)
+    return card_of(text.strip(), float(size[1]) if size else (sold or (0.0,))[0], name)
 
 
-def plan_for(gigabytes: float) -> Plan:
-    """The plan for a card with this much memory (GB): the first of `PLANS` that fits."""
-    return next(plan for plan in PLANS if gigabytes >= plan.at_least)
+def card_of(text: str, memory: float, name: str | None = None, bfloat16: bool | None = None) -> Card:
+    """A card by its name and memory in GB, with what is known of that name."""
+    name = _normal(text) if name is None else name
+    _, tflops, generation, lanes = _KNOWN.get(name, ((), 0.0, 0, 0))
+    known = bool(name) and (name in _KNOWN or name.startswith(("gtx", "rtx")))
+    if bfloat16 is None:
+        bfloat16 = (not _NO_BFLOAT16.match(name)) if known else None
+    laptop = LAPTOP if "laptop" in text.lower() else 1.0
+    return Card(text, memory, bfloat16, tflops * laptop, _BUS.get(generation, 0.0) * lanes / 16)
+
+
+def plan_for(card: Card, size: tuple[int, int] = SIZE) -> Plan:
+    """The plan for Z-Image-Turbo on a card that also drives a desktop. Raises OutOfMemory."""
+    machine = Machine(
+        cuda_devices=1,
+        cuda_bfloat16=card.bfloat16 is not False,
+        free_bytes=round(card.gigabytes * 2**30) - DESKTOP_BYTES,
+        context_bytes=CONTEXT_BYTES,
+        copy_rate=card.copy_rate,
+        compute_rate=card.tflops * 1e12 * EFFICIENCY,
+    )
+    return plan(machine, TURBO_SIZES, size)
 
 
 def advise(card: Card) -> list[str]:
-    """What to expect of a card, as sentences; estimates are marked as such."""
-    plan = plan_for(card.gigabytes)
-    lines = [f"{card.name}, {card.gigabytes:g} GB: {plan.title} (estimate): {plan.how}; takes {plan.needs}."]
-    if plan.runs and plan.at_least < 11:
-        lines.append("Close other programs that use the card, and make one picture at a time.")
-    if plan.runs and card.gigabytes < 15:
-        lines.append("At least 32 GB of RAM, for what does not fit on the card (estimate).")
+    """What to expect of a card, as sentences."""
+    head = f"{card.name}, {card.gigabytes:g} GB"
+    try:
+        found = plan_for(card)
+    except OutOfMemory as error:
+        return [f"{head}: {error}", "nano runs on the CPU."]
+    blocks = found.resident_blocks + found.streamed_blocks
+    how = (
+        "everything stays on the card"
+        if found.placement == "resident"
+        else "the transformer stays on the card, the text encoder is copied to it for each new prompt"
+        if not found.streamed_blocks
+        else f"{found.resident_blocks} of {blocks} blocks stay on the card, the others are copied to it in each step"
+    )
+    exact = "the exact model" if found.dtype == "bfloat16" else f"the exact model in {found.dtype}"
+    lines = [f"{head}: {exact}; {how}. Peak {gigabytes(found.peak_bytes)} (computed)."]
+    if found.seconds:
+        lines.append(f"About {duration(found.seconds)} a picture of 1024x1024 in 8 steps (computed, not measured).")
+    if found.host_bytes:
+        lines.append(f"{gigabytes(found.host_bytes)} of RAM hold what is not on the card.")
     if card.bfloat16 is False:
         lines.append(
-            "This generation has no bfloat16: half precision (fp16) overflows in this model and gives black "
-            "pictures, so it has to compute in fp32, which takes twice the memory (estimate)."
+            "This generation has no bfloat16: half precision (fp16) overflows in this model and gives black pictures, "
+            "so it computes in fp32, which takes twice the memory."
         )
-    if plan.runs:
-        lines.append("1024x1024 is the native size; up to 1536 works; for 2048 enlarge a 1024 picture.")
+    lines.append("1024x1024 is the native size; up to 1536 works; for 2048 enlarge a 1024 picture.")
     return lines
+
+
+def plan_json(card: Card) -> dict[str, Any] | None:
+    """The plan as JSON values; None where Z-Image-Turbo does not fit."""
+    try:
+        found = plan_for(card)
+    except OutOfMemory:
+        return None
+    names = ("exact", "dtype", "placement", "encoder", "resident_blocks", "streamed_blocks", "peak_bytes", "host_bytes")
+    return {**{name: getattr(found, name) for name in names}, "seconds": round(found.seconds, 2) or None}
 
 
 def _normal(text: str) -> str:
     """`NVIDIA GeForce RTX 4070 TI S` -> `rtx 4070 ti super`; a bare number gets its family (gtx, rtx)."""
-    words = re.sub(r"nvidia|geforce|tesla|laptop|gpu|desktop", " ", text.lower())
+    words = re.sub(r"nvidia|geforce|tesla|laptop|gpu|desktop|pcie|sxm\d?|hbm\d?e?|\d+gb", " ", text.lower())
     words = re.sub(r"(\d{4})\s*(ti)?\s*(super|s|d)?\b", r"\1 \2 \3", words.replace("-", " "))
     words = re.sub(r"\bs$", "super", " ".join(words.split()))
     if re.match(r"1[06]\d0", words):

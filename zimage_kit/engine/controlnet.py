@@ -14,14 +14,17 @@ from typing import Any
 
 import diffusers
 import torch
+from accelerate import init_empty_weights
 from PIL import Image
 from safetensors import safe_open
 
-from ..errors import BadRequest
+from ..errors import BadRequest, JobFailed
 from ..files import content_digest
 from ..models.controlnets import weights_file
+from ..models.directories import CONTROL_BLOCK_LISTS
 from ..stages.stage import ControlNetInput
 from .denoise import ControlCondition, encode
+from .load import Network, fill
 from .plan import Plan
 from .residency import Residency
 
@@ -31,11 +34,11 @@ CONFIG, NAME = "config.json", "controlnet"
 class ControlNets:
     """The ControlNet of one resident pipeline (`pipe` is diffusers'): at most one, the last one used."""
 
-    def __init__(self, pipe: Any, plan: Plan, residency: Residency) -> None:
-        self._pipe, self._device, self._dtype = pipe, plan.device, getattr(torch, plan.dtype)
-        self._residency = residency
+    def __init__(self, pipe: Any, vae: Any, plan: Plan, residency: Residency, transformer: Network) -> None:
+        self._pipe, self._vae, self._device, self._dtype = pipe, vae, plan.device, getattr(torch, plan.dtype)
+        self._residency, self._transformer, self._pinned = residency, transformer, plan.pinned
 
-    def load(self, control: ControlNetInput, steps: int) -> tuple[Any, str]:
+    def load(self, control: ControlNetInput, steps: int, streamed: bool) -> tuple[Any, str]:
         """Return the control's network and a sentence about it for the trace. Unloads another one first.
 
         Raises BadRequest for a file that is not a ControlNet, or is one for another model.
@@ -45,15 +48,15 @@ class ControlNets:
         held = self._residency.get(NAME)
         if held is None or held[0] != digest:
             self._residency.drop(NAME)
-            network, about = self._load(file)
-            size = sum(weight.nbytes for weight in network.parameters())
-            network = diffusers.ZImageControlNetModel.from_transformer(network, self._pipe.transformer)
+            network, about = self._load(file, streamed)
             held = digest, network, about
-            self._residency.put(NAME, "controlnet", held, size)
+            self._residency.put(NAME, "controlnet", held, network.device_bytes, network.close)
+            diffusers.ZImageControlNetModel.from_transformer(network.module, self._pipe.transformer)
         _, network, about = held
+        network.place(frozenset(range(len(network.blocks))) if streamed else frozenset())
         acting = control.acts_on(steps)
         when = f"steps {acting.start + 1} to {acting.stop} of {steps}" if acting else "no step"
-        return network, f"ControlNet {file.name}: scale {control.scale:g} on {when}; {about}"
+        return network.module, f"ControlNet {file.name}: scale {control.scale:g} on {when}; {about}"
 
     def condition(self, control: ControlNetInput, steps: int, network: Any) -> ControlCondition:
         """The control as a condition for `denoise`; `network` comes from `load`."""
@@ -61,7 +64,7 @@ class ControlNets:
 
     def _hint(self, picture: Image.Image, network: Any) -> torch.Tensor:
         """The control picture as the network's input, [1, control_in_dim, 1, height / 8, width / 8]."""
-        vae = self._pipe.vae
+        vae = self._vae
         pixels = self._pipe.image_processor.preprocess(picture, height=picture.height, width=picture.width)
         # in diffusers' memory layout: convolutions round differently in another one
         hint = encode(vae, pixels.contiguous().to(vae.device, vae.dtype)).unsqueeze(2)
@@ -71,7 +74,7 @@ class ControlNets:
         zeros = torch.zeros((1, missing, *hint.shape[2:]), device=hint.device, dtype=hint.dtype)
         return torch.cat([hint, zeros], dim=1)
 
-    def _load(self, file: Path) -> tuple[Any, str]:
+    def _load(self, file: Path, streamed: bool) -> tuple[Network, str]:
         """The network on the device, not yet joined to the transformer, and a sentence about its layout."""
         transformer = self._pipe.transformer.config
         config, about = configuration(file, transformer.n_layers)
@@ -81,26 +84,35 @@ class ControlNets:
                 expected=f"one for this model: {transformer.dim} wide, {transformer.n_layers} layers",
                 mend="Use the model that it was made for, or another file.",
             )
-        with torch.device("meta"):
-            network = diffusers.ZImageControlNetModel(**config)
-        with safe_open(file, framework="pt") as weights:
-            names = list(weights.keys())
-            place_of = {
-                f"control_layers.{number}.": place for place, number in enumerate(_numbers(names, "control_layers"))
-            }
-            state = {}
-            for name in names:  # a file may number its control layers as the transformer's: 0, 10, 20
-                part = ".".join(name.split(".")[:2]) + "."
-                ours = name.replace(part, f"control_layers.{place_of[part]}.", 1) if part in place_of else name
-                state[ours] = weights.get_tensor(name).to(self._dtype)
+        with init_empty_weights(include_buffers=False):
+            module = diffusers.ZImageControlNetModel(**config)
+        network = Network(
+            NAME,
+            module,
+            torch.device(self._device),
+            self._dtype,
+            self._pinned,
+            CONTROL_BLOCK_LISTS,
+            self._transformer.streamer,
+        )
+        network.allocate(frozenset(range(len(network.blocks))) if streamed else frozenset())
+        places = {number: place for place, number in enumerate(_numbers(_shapes(file), "control_layers"))}
+
+        def renamed(name: str) -> str:
+            """A file may call its layers by the transformer's: 0, 10, 20."""
+            part, _, rest = name.partition(".")
+            number, _, rest = rest.partition(".")
+            return f"{part}.{places[int(number)]}.{rest}" if part == "control_layers" else name
+
         try:
-            network.load_state_dict(state, assign=True)
-        except RuntimeError as error:
-            problem = " ".join(str(error).split())[:300]
+            fill([file], module, renamed, lambda done: None)
+        except JobFailed as error:
             raise BadRequest(
-                f"ControlNet {file} has weights that do not fit its layout ({problem})", mend="Download it again."
+                f"ControlNet {file} has weights that do not fit its layout ({error.seen})", mend="Download it again."
             ) from None
-        return network.eval().requires_grad_(False).to(self._device), about
+        network.pin()
+        module.eval().requires_grad_(False)
+        return network, about
 
 
 def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:

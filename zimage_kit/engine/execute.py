@@ -17,7 +17,7 @@ from ..recipe.request import Request
 from ..stages.extensions import build_stages, code_digest_of
 from ..stages.stage import Call, Context, Stage
 from .events import Event
-from .memory import Profiler
+from .memory import Profiler, means_out_of_memory
 from .preflight import Checked
 from .task import Task
 
@@ -37,8 +37,9 @@ class Runtime:
 
     `plan` says where the task's model is or will be; `planned` returns the same if it is already known, else None.
     `device` is where the model is ("cpu" until torch is imported). `pipeline` takes a model's name, or none for the
-    task's own. `hold` returns what `load()` made under a name, now or earlier, and keeps it on the device.
-    `check_cancelled` raises JobCancelled once the job is cancelled.
+    task's own. `make_room` moves the model off the device (False: it cannot). `hold` returns what `load()` made under
+    a name, now or earlier, and keeps it on the device. `check_cancelled` raises JobCancelled once the job is
+    cancelled.
     """
 
     plan: Callable[[], Plan]
@@ -50,6 +51,7 @@ class Runtime:
     check_cancelled: Callable[[], None]
     elapsed: Callable[[], float]
     hold: Callable[[str, str, Callable[[], Any]], Any]
+    make_room: Callable[[], bool]
     settings: dict[str, str] = field(default_factory=dict)
     parts: Profiler = field(default_factory=Profiler)
     notes: list[str] = field(default_factory=list)
@@ -216,6 +218,7 @@ class _Run:
             fingerprint=pipeline.fingerprint,
             device=pipeline.device,
             dtype=pipeline.dtype,
+            placement=pipeline.plan.placement,
             step_milliseconds=drawn.step_milliseconds,
             sigmas=drawn.sigmas,
             prompt_tokens=checked.prompt_tokens,
@@ -234,7 +237,7 @@ class _Run:
         name, self.stage = f"stage {number} {stage.kind}", stage.kind
         self._say(step=number, steps=len(self.stages), message=stage.kind)
         with self.runtime.parts.part(name, self.runtime.device), self.runtime.parts.inside(name):
-            after = _picture(stage.after(image.copy(), self.context), image, stage)
+            after = _picture(self._changed(stage, image), image, stage)
         seconds = self.runtime.parts.milliseconds[name] / 1e3
         self._say(step=number, steps=len(self.stages), message=stage.kind, seconds=seconds)
         changes = {
@@ -243,6 +246,17 @@ class _Run:
             "notes": tuple(dict.fromkeys((*trace.notes, *self.notes))),
         }
         return after, trace.model_copy(update=changes)
+
+    def _changed(self, stage: Stage, image: Image.Image) -> Image.Image:
+        """What the stage makes of a copy. Where memory runs out the model makes room, and it is tried once more."""
+        try:
+            return stage.after(image.copy(), self.context)
+        except Exception as error:
+            if not means_out_of_memory(error) or not self.runtime.make_room():
+                raise
+        # outside of the handler, since an exception's frames keep what they hold on the device
+        self.notes.append(f"{stage.kind}: out of memory beside the model, which made room; then it worked")
+        return stage.after(image.copy(), self.context)
 
     def _draw_for_stage(self, call: Call, model: str | None = None) -> Image.Image:
         """Draw for a stage, with the recipe's model or another one. Reports steps and can be cancelled."""

@@ -59,6 +59,12 @@ def list_gpus() -> tuple[list[Gpu], str]:
     return found, "" if found else "the driver lists none"
 
 
+def used_memory() -> int | None:
+    """Bytes in use on all cards together, by whomever; None where the driver does not tell."""
+    found, _ = list_gpus()
+    return sum(gpu.used for gpu in found) if found else None
+
+
 def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)

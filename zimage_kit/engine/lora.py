@@ -23,8 +23,8 @@ _ENDING = ".safetensors"
 class Loras:
     """The LoRAs of one resident pipeline (`pipe` is diffusers', `spec` the model's), each kept as an adapter."""
 
-    def __init__(self, pipe: Any, spec: ModelSpec, residency: Residency) -> None:
-        self._pipe, self._spec, self._residency = pipe, spec, residency
+    def __init__(self, pipe: Any, spec: ModelSpec, residency: Residency, device: str) -> None:
+        self._pipe, self._spec, self._residency, self._device = pipe, spec, residency, device
 
     def apply(self, loras: Sequence[Lora], free: Callable[[], int]) -> list[str]:
         """Make exactly these LoRAs act on the transformer; return a sentence about each for the trace.
@@ -88,6 +88,9 @@ class Loras:
                 raise BadRequest(
                     f"lora {path} fits no layer of this model ({reason})", mend="It was made for another model."
                 ) from None
+        for parameter, weight in self._pipe.transformer.named_parameters():
+            if f".{name}." in parameter:  # peft puts it beside its layer's weight, which may wait in host memory
+                weight.data = weight.data.to(self._device)
         return len(layers & modules), sorted(layers - modules)
 
 

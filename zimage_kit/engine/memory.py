@@ -9,7 +9,6 @@ import ctypes
 import gc
 import re
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -112,31 +111,13 @@ def free_memory(device: str) -> int:
     return int(psutil.virtual_memory().available)
 
 
-@contextmanager
-def growth(device: str, report: Callable[[int], None], seconds: float = 0.25) -> Iterator[None]:
-    """Report every `seconds`, from another thread, by how many bytes memory use has grown; the number never falls.
+def limit_memory(device: str, most: int | None) -> None:
+    """Let torch hold at most so many bytes on a CUDA card (None: all): beyond, it gives back what it has set aside."""
+    if device.startswith("cuda"):
+        import torch
 
-    On a GPU, where weights pass through host memory first, each byte counts half there and half on the GPU.
-    """
-    process, ended = psutil.Process(), threading.Event()
-    begin, began = process.memory_info().rss, allocated(device)
-
-    def watch() -> None:
-        host = most = 0
-        while not ended.wait(seconds):
-            host = max(host, process.memory_info().rss - begin)
-            now = host if device == "cpu" else (host + allocated(device) - began) // 2
-            if now > most:
-                most = now
-                report(most)
-
-    thread = threading.Thread(target=watch, name="zimage-growth", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(1.0 if most is None else max(0.01, min(1.0, most / total)), device)
 
 
 def device_fault(device: str) -> str:
@@ -173,7 +154,7 @@ _MEMORY_RAN_OUT = re.compile(
 
 def out_of_memory(error: BaseException, device: str, request: str) -> OutOfMemory | None:
     """Our OutOfMemory if this error means that memory ran out, else None. `request` says for what, in a few words."""
-    if not _means_out_of_memory(error):
+    if not means_out_of_memory(error):
         return None
     facts: dict[str, Any] = {"device": device}
     if device.startswith("cuda"):
@@ -188,8 +169,9 @@ def out_of_memory(error: BaseException, device: str, request: str) -> OutOfMemor
     )
 
 
-def _means_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError):
+def means_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of any library says that memory ran out."""
+    if isinstance(error, MemoryError | OutOfMemory):
         return True
     if "torch" not in sys.modules or not isinstance(error, RuntimeError):
         return False

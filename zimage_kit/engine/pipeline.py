@@ -6,11 +6,14 @@ what is added are events, cancelling, measuring and a check for NaN.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +22,39 @@ import torch
 import transformers
 from PIL import Image
 
-from ..errors import BadRequest, JobFailed, NotFinite
-from ..models.directories import component_bytes, fingerprint, read_index
+from ..errors import BadRequest, JobFailed, NotFinite, OutOfMemory
+from ..models.controlnets import weights_file
+from ..models.directories import ComponentSize, component_bytes, component_size, fingerprint, read_index
 from ..models.loras import lora_file
 from ..models.spec import ModelSpec
 from ..stages.stage import Call
+from .autoencoder import SlabbedAutoencoder
+from .blocks import spread
 from .controlnet import NAME as CONTROLNET
 from .controlnet import ControlNets
 from .denoise import denoise, noise, noised, schedule, set_schedule
+from .encode import TextEncoder
+from .gpus import used_memory
+from .load import Network, load_network
 from .lora import Loras, adapter_name
-from .memory import Profiler, free_memory, growth, out_of_memory
-from .plan import WORKING_BYTES, Machine, Plan
+from .memory import (
+    Profiler,
+    allocated,
+    free_memory,
+    limit_memory,
+    means_out_of_memory,
+    out_of_memory,
+    release,
+)
+from .plan import CONTEXT_BYTES, HOST_SHARE, SPARE_BYTES, Extras, Machine, Plan, decode_bytes
 from .preview import Preview
 from .residency import Residency
+from .settings import AUTO
 from .steps import Step, StepWatch
 
 MODEL = "model"
+STEP_DOWN_BYTES = 1_500_000_000
+"""How much more is left free when a picture is drawn again after it ran out of memory."""
 _PROMPTS_KEPT = 64
 """Prompt embeddings in the cache; one of 64 tokens takes 330 kB with Z-Image-Turbo."""
 
@@ -49,12 +69,35 @@ class Drawn:
     notes: tuple[str, ...]
 
 
-def machine() -> Machine:
-    """What this machine offers, according to torch."""
+def machine(device: str = AUTO) -> Machine:
+    """What this machine offers now, asked of torch; free memory is that of the CUDA device which `device` means."""
+    if sys.platform == "linux":  # read once, before the first allocation: whole gaps can be given back
+        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    bfloat16 = count > 0 and torch.cuda.is_bf16_supported(including_emulation=False)
-    capability = ".".join(map(str, torch.cuda.get_device_capability(0))) if count else ""
-    return Machine(count, bfloat16, torch.backends.mps.is_available(), capability)
+    found = Machine(
+        cuda_devices=count,
+        cuda_bfloat16=count > 0 and torch.cuda.is_bf16_supported(including_emulation=False),
+        mps=torch.backends.mps.is_available(),
+        cuda_capability=".".join(map(str, torch.cuda.get_device_capability(0))) if count else "",
+        host_bytes=free_memory("cpu"),
+    )
+    kind, _, number = device.partition(":")
+    card = f"cuda:{number or 0}"
+    if kind not in (AUTO, "cuda") or int(number or 0) >= count:
+        return found
+    context = _context_bytes(card)
+    return replace(found, free_bytes=context + free_memory(card) + allocated(card), context_bytes=context)
+
+
+@lru_cache(maxsize=8)
+def _context_bytes(card: str) -> int:
+    """What this process's CUDA context takes, by how the memory in use changes when it begins."""
+    before = used_memory()
+    torch.zeros(1, device=card)
+    after = used_memory()
+    if before is None or after is None:
+        return CONTEXT_BYTES
+    return min(max(after - before - torch.cuda.memory_reserved(card), CONTEXT_BYTES // 3), 3 * CONTEXT_BYTES)
 
 
 class ResidentPipeline:
@@ -67,25 +110,38 @@ class ResidentPipeline:
         plan: Plan,
         residency: Residency,
         progress: Callable[[str, int, int], None] = lambda component, done, total: None,
+        replan: Callable[[tuple[int, int], Extras, int], Plan] | None = None,
     ) -> None:
         """Load the model from its directory. Raises OutOfMemory, and JobFailed for broken files.
 
         `progress(component, done, total)` gets the component that is being loaded and the model's bytes in memory; it
-        is called from another thread too.
+        is called from other threads too. `replan` gives the plan for another size,
+        with what else needs the device, and bytes to leave free.
         """
         begin = time.perf_counter()
         self.spec, self.directory, self.plan, self.residency = spec, directory, plan, residency
         self.device, self.dtype = plan.device, plan.dtype
         self.fingerprint = fingerprint(directory)
-        self._pipe: Any = _load(spec, directory, plan, progress)
-        self._loras = Loras(self._pipe, spec, residency)
-        self._controls = ControlNets(self._pipe, plan, residency)
+        self._replan = replan
+        self._networks = _load(spec, directory, plan, progress)
+        self._pipe: Any = _assemble(directory, self._networks)
+        self._vae: Any = self._pipe.vae if plan.speed == "stock" else SlabbedAutoencoder(self._pipe.vae)
+        self._loras = Loras(self._pipe, spec, residency, self.device)
+        self._controls = ControlNets(self._pipe, self._vae, plan, residency, self._networks["transformer"])
         self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
         self._embeddings: OrderedDict[str, list[torch.Tensor]] = OrderedDict()
-        networks = [part for part in self._pipe.components.values() if isinstance(part, torch.nn.Module)]
-        self.weight_bytes = sum(weight.nbytes for network in networks for weight in network.parameters())
         residency.put(MODEL, "model", self, self.weight_bytes, self._free)
         self.load_seconds = time.perf_counter() - begin
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the weights that stay on the device."""
+        return sum(network.device_bytes for network in self._networks.values())
+
+    @property
+    def host_bytes(self) -> int:
+        """Of the weights that wait in host memory."""
+        return sum(network.blocks[i].bytes for network in self._networks.values() for i in network.in_host)
 
     @property
     def diffusers_pipeline(self) -> Any:
@@ -106,16 +162,37 @@ class ResidentPipeline:
                 )
         if self._pipe is None:
             raise JobFailed(f"{self.spec.name} was unloaded", mend="Ask ctx.pipeline() for it again.")
-        notes = self._loras.apply(call.loras, lambda: free_memory(self.device))
+        try:
+            return self._draw(call, parts, on_step, SPARE_BYTES)
+        except Exception as error:
+            resident = self.plan.resident_blocks
+            if not means_out_of_memory(error) or isinstance(error, OutOfMemory) or not self._can_step_down():
+                raise
+        # outside of the handler, since an exception's frames keep what they hold on the device
+        self._networks["transformer"].streamer.free()
+        release(self.device)
+        drawn = self._draw(call, parts, on_step, SPARE_BYTES + STEP_DOWN_BYTES)
+        note = f"out of memory with {resident} blocks resident; drawn again with {self.plan.resident_blocks}"
+        return replace(drawn, notes=(*drawn.notes, note))
+
+    def _can_step_down(self) -> bool:
+        return self._replan is not None and self.plan.room_bytes is not None and self.plan.resident_blocks > 0
+
+    def _draw(self, call: Call, parts: Profiler, on_step: Callable[[Step], None], spare: int) -> Drawn:
+        for each in self._networks.values():
+            each.streamer.free()  # of a picture that was cancelled
+        fitted = self._fit(call, spare)
+        notes = fitted + self._loras.apply(call.loras, lambda: free_memory(self.device))
         keep = frozenset({CONTROLNET} if call.control is not None else ())
         keep |= frozenset(adapter_name(lora_file(lora, self.spec)) for lora in call.loras)
-        needed = call.width * call.height * WORKING_BYTES * (2 if self.dtype == "float32" else 1)
+        needed = decode_bytes((call.width, call.height), self.plan.speed) * (2 if self.dtype == "float32" else 1)
         gone = self.residency.make_room(needed, lambda: free_memory(self.device), keep)
         notes += [f"{each} was unloaded to make room" for each in gone]
         network = None
         if call.control is not None:
             with parts.part("control", lambda: self.device):
-                network, note = self._controls.load(call.control, call.steps)
+                streamed = self.plan.controlnet == "streamed"
+                network, note = self._controls.load(call.control, call.steps, streamed)
             notes.append(note)
         conditions = []
         with parts.part("encode", lambda: self.device):
@@ -132,6 +209,7 @@ class ResidentPipeline:
             )
             watch.finish()
         with parts.part("decode", lambda: self.device):
+            self._networks["transformer"].streamer.free()
             image = self.decode(latents)
         sigmas = tuple(round(float(sigma), 6) for sigma in self._pipe.scheduler.sigmas[:-1])
         return Drawn(image, sigmas, tuple(watch.milliseconds), (*self.plan.notes, *notes))
@@ -139,9 +217,9 @@ class ResidentPipeline:
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> Image.Image:
         """Decode the scheduler's latents [1, 16, height / 8, width / 8] to a picture, as stock diffusers does."""
-        vae, processor = self._pipe.vae, self._pipe.image_processor
+        vae, processor = self._vae, self._pipe.image_processor
         unscaled = latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
-        pixels = vae.decode(unscaled, return_dict=False)[0]
+        pixels = vae.decode(unscaled, return_dict=False)[0] if vae is self._pipe.vae else vae.decode(unscaled)
         if not bool(torch.isfinite(pixels).all()):
             raise self.not_finite(0)
         image: Image.Image = processor.postprocess(pixels, output_type="pil")[0]
@@ -159,10 +237,54 @@ class ResidentPipeline:
             device=self.device,
         )
 
+    def _fit(self, call: Call, spare: int) -> list[str]:
+        """Move blocks where this picture needs other memory than the last one, and unload what it does not need."""
+        if self._replan is None:
+            return []
+        loras = [lora_file(lora, self.spec) for lora in call.loras]
+        stages = sum(each.bytes for each in self.residency.entries if each.kind == "stage")
+        control = ComponentSize() if call.control is None else component_size([weights_file(call.control.weights)])
+        extras = Extras(control, sum(_lora_bytes(file, self.dtype) for file in loras), stages)
+        self.plan = self._replan((call.width, call.height), extras, spare)
+        keep = frozenset({CONTROLNET} if call.control is not None else ()) | frozenset(map(adapter_name, loras))
+        others = [each for each in self.residency.entries if each.kind in ("lora", "controlnet")]
+        unneeded = sum(each.bytes for each in others if each.name not in keep)
+        gone = []
+        room = self.plan.room_bytes
+        if room is not None and (self.plan.peak_bytes + unneeded > room or spare > SPARE_BYTES):
+            gone = self.residency.make_room(1 << 62, lambda: 0, keep | frozenset(self._stages()))
+        limited = self.plan.room_bytes is not None and self.plan.encoder == "streamed"
+        limit_memory(self.device, (self.plan.room_bytes or 0) - self.plan.context_bytes if limited else None)
+        for name, network in self._networks.items():
+            network.place(_in_host(self.plan, name, len(network.blocks)))
+        return [f"{each} was unloaded to make room" for each in gone]
+
+    def park(self) -> bool:
+        """Move every block to host memory, for whatever needs the device. False: none was there, or RAM is short."""
+        if self._pipe is None or self.plan.room_bytes is None:
+            return False
+        moved = sum(
+            block.bytes
+            for each in self._networks.values()
+            for i, block in enumerate(each.blocks)
+            if i not in each.in_host
+        )
+        if not moved or moved > HOST_SHARE * free_memory("cpu"):
+            return False
+        for network in self._networks.values():
+            network.place(frozenset(range(len(network.blocks))))
+        return True
+
+    def _stages(self) -> list[str]:
+        return [each.name for each in self.residency.entries if each.kind == "stage"]
+
     def _free(self) -> None:
         """Drop the model; afterwards `draw` raises JobFailed."""
         self._embeddings.clear()
-        self._pipe = self._preview = None
+        for network in self._networks.values():
+            network.close()
+        self._networks = {}
+        self._pipe = self._preview = self._vae = None
         del self._loras, self._controls
 
     def _embed(self, prompt: str) -> list[torch.Tensor]:
@@ -171,7 +293,9 @@ class ResidentPipeline:
             self._embeddings.move_to_end(prompt)
         else:
             # a new list, since diffusers overwrites it; its padding to 512 tokens is kept, to be bit-equal
-            embeds, _ = self._pipe.encode_prompt([prompt], do_classifier_free_guidance=False)
+            where = {"device": torch.device(self.device), "do_classifier_free_guidance": False}
+            embeds, _ = self._pipe.encode_prompt([prompt], **where)
+            self._networks["text_encoder"].streamer.free()
             self._embeddings[prompt] = [tensor.clone() for tensor in embeds]
             if len(self._embeddings) > _PROMPTS_KEPT:
                 self._embeddings.popitem(last=False)
@@ -185,45 +309,67 @@ class ResidentPipeline:
             return noise(call.seed, call.height, call.width, pipe.transformer.config.in_channels, device)
         if call.image.mode != "RGB" or call.image.size != (call.width, call.height):
             raise BadRequest("the picture to draw over", expected=f"RGB, {call.width}x{call.height}")
-        pixels = pipe.image_processor.preprocess(call.image).to(device, pipe.vae.dtype)
-        return noised(pipe.scheduler, pipe.vae, pixels, call.seed, dtype)
+        pixels = pipe.image_processor.preprocess(call.image).to(device, self._vae.dtype)
+        return noised(pipe.scheduler, self._vae, pixels, call.seed, dtype)
 
 
-def _load(spec: ModelSpec, directory: Path, plan: Plan, progress: Callable[[str, int, int], None]) -> Any:
-    """Load component by component, each moved to the device before the next is read, to use little host memory."""
-    dtype = getattr(torch, plan.dtype)
+def _load(
+    spec: ModelSpec, directory: Path, plan: Plan, progress: Callable[[str, int, int], None]
+) -> dict[str, Network]:
+    """Load component by component, each tensor straight to where the plan keeps it."""
+    dtype, device = getattr(torch, plan.dtype), torch.device(plan.device)
     sizes = component_bytes(directory, plan.dtype)
     total, done, networks = sum(sizes.values()), 0, {}
     try:
         with _quiet():
             for name, size in sizes.items():
 
-                def report(grown: int, name: str = name, before: int = done, size: int = size) -> None:
-                    progress(name, before + min(grown, size), total)
+                def report(loaded: int, name: str = name, before: int = done, size: int = size) -> None:
+                    progress(name, before + min(loaded, size), total)
+
+                def in_host(count: int, name: str = name) -> frozenset[int]:
+                    return _in_host(plan, name, count)
 
                 report(0)
-                with growth(plan.device, report):
-                    networks[name] = _network(directory, name, dtype).to(plan.device)
+                networks[name] = load_network(directory, name, device, dtype, in_host, plan.pinned, report)
                 done += size
             progress("", done, total)
-            pipe = diffusers.ZImagePipeline.from_pretrained(str(directory), local_files_only=True, **networks)
     except Exception as error:
         memory = out_of_memory(error, plan.device, f"loading {spec.name}")
         raise memory or JobFailed(
             f"the model in {directory} does not load ({type(error).__name__}: {error})",
             mend=f"Check its files: zimage models verify {spec.name}" if spec.checksums else "Check its files.",
         ) from None
+    return networks
+
+
+def _in_host(plan: Plan, component: str, count: int) -> frozenset[int]:
+    """Which of a component's blocks wait in host memory."""
+    if component == "transformer":
+        return frozenset(range(count)) - spread(count, count - plan.streamed_blocks)
+    if component == "text_encoder" and plan.encoder == "streamed":
+        return frozenset(range(count))
+    return frozenset()
+
+
+def _lora_bytes(file: Path, dtype: str) -> int:
+    """What a LoRA's adapters take on the device."""
+    return component_size([file]).total * (4 if dtype == "float32" else 2)
+
+
+def _assemble(directory: Path, networks: dict[str, Network]) -> Any:
+    """The ZImagePipeline of these networks."""
+    index = read_index(directory)
+    modules: dict[str, Any] = {name: network.module for name, network in networks.items()}
+    modules["text_encoder"] = TextEncoder(modules["text_encoder"])
+    with _quiet():
+        for name in ("scheduler", "tokenizer"):
+            library, class_name = index[name]
+            cls = getattr(transformers if library == "transformers" else diffusers, class_name)
+            modules[name] = cls.from_pretrained(str(directory / name), local_files_only=True)
+    pipe = diffusers.ZImagePipeline(**modules)
     pipe.set_progress_bar_config(disable=True)
     return pipe
-
-
-def _network(directory: Path, component: str, dtype: torch.dtype) -> Any:
-    """Load one network of a directory in diffusers' layout, with the class that its index names."""
-    library, name = read_index(directory)[component]
-    cls = getattr(transformers if library == "transformers" else diffusers, name)
-    return cls.from_pretrained(
-        str(directory / component), dtype=dtype, local_files_only=True, use_safetensors=True
-    ).eval()
 
 
 @contextmanager

@@ -10,18 +10,19 @@ import platform
 import time
 import traceback
 from collections.abc import Callable
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import JobCancelled, JobFailed, OutOfMemory, ZImageError, printable
-from ..models.directories import component_bytes, fingerprint
+from ..models.directories import ComponentSize, component_sizes, fingerprint
 from ..models.spec import ModelSpec, models_here, require, resolve
 from ..recipe.artifact import Artifact
 from .events import Event, Listen
 from .execute import PictureCache, Runtime, execute
 from .memory import allocated, device_fault, out_of_memory, release
-from .plan import Plan, plan
+from .plan import SPARE_BYTES, Extras, Plan, plan
 from .residency import Residency
 from .settings import Settings
 from .task import Task
@@ -42,7 +43,7 @@ class ResidentModel:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.residency = Residency()
-        self._machine: Machine | None = None
+        self._machine: Callable[[str], Machine] | None = None
         self._plan: Plan | None = None  # of the last task that needed one
         self._cache = PictureCache()
         self._peak = 0
@@ -131,6 +132,7 @@ class ResidentModel:
             pipeline=lambda model=None: self._loaded(resolve(model) if model else own_model(), task, runtime),
             cache=self._cache,
             hold=self._hold,
+            make_room=self._make_room,
             emit=emit,
             check_cancelled=check_cancelled,
             elapsed=lambda: time.perf_counter() - begin,
@@ -141,17 +143,30 @@ class ResidentModel:
             return execute(task, runtime)
 
     def _plan_for(self, task: Task, runtime: Runtime, spec: ModelSpec | None = None) -> Plan:
-        """Plan where the task's model goes. The first call imports torch and diffusers, slowly, and emits an event."""
+        """Choose where models go. The first call imports torch and diffusers, which takes seconds, and says so."""
         if self._machine is None:
             runtime.emit(Event(kind="loading", job=task.id, message="importing torch and diffusers"))
             with runtime.parts.part("import", runtime.device):
                 from .pipeline import machine
-            self._machine = machine()
-        spec = spec or (task.checked.spec if task.checked else None)
-        parameters = None if spec is None else _parameters(directory := require(spec.name), fingerprint(directory))
+            self._machine = machine
         size = (task.request.width or 0, task.request.height or 0) if task.checked else (0, 0)
-        self._plan = plan(self._machine, parameters, size, self.settings)
+        return self._replan(spec or (task.checked.spec if task.checked else None), size, Extras(), SPARE_BYTES)
+
+    def _replan(self, spec: ModelSpec | None, size: tuple[int, int], extras: Extras, spare: int) -> Plan:
+        assert self._machine is not None
+        model = None if spec is None else _sizes(directory := require(spec.name), fingerprint(directory))
+        machine, held = self._machine(self.settings.device), self.pipeline.host_bytes if self.pipeline else 0
+        machine = replace(machine, host_bytes=(machine.host_bytes or 0) + held)
+        self._plan = plan(machine, model, size, self.settings, extras, spare)
         return self._plan
+
+    def _make_room(self) -> bool:
+        """Take the model off the device for a stage that needs its memory. False: there is nothing to take."""
+        pipeline = self.pipeline
+        if pipeline is None or not pipeline.park():
+            return False
+        release(pipeline.device)
+        return True
 
     def _loaded(self, spec: ModelSpec, task: Task, runtime: Runtime) -> ResidentPipeline:
         """The pipeline of this model with its current files. Unloads another one first."""
@@ -178,7 +193,14 @@ class ResidentModel:
         self.loading = True
         try:
             with runtime.parts.part("load", runtime.device):
-                pipeline = ResidentPipeline(spec, directory, placed, self.residency, progress)
+                pipeline = ResidentPipeline(
+                    spec,
+                    directory,
+                    placed,
+                    self.residency,
+                    progress,
+                    partial(self._replan, spec),
+                )
         finally:
             self.loading = False
         self.loads += 1
@@ -219,6 +241,6 @@ class ResidentModel:
 
 
 @lru_cache(maxsize=16)
-def _parameters(directory: Path, state: str) -> dict[str, int]:
-    """Parameters of each network of a model. `state`, its fingerprint, makes changed files be read again."""
-    return {name: size // 2 for name, size in component_bytes(directory, "bfloat16").items()}
+def _sizes(directory: Path, state: str) -> dict[str, ComponentSize]:
+    """The size of each network of a model whose files are in this state."""
+    return component_sizes(directory)

@@ -22,7 +22,9 @@ class Settings(BaseModel):
     device: str = Field(AUTO, description="cpu, cuda, cuda:0 or mps [default: the best available]")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="the type that the model computes in")
     memory: str = Field(AUTO, description="the most that the model may take on the device, such as 8GB")
-    speed: Literal["auto", "stock"] = Field("auto", description="stock: diffusers' plain modules, for comparison")
+    speed: Literal["auto", "exact", "stock"] = Field(
+        "auto", description="exact, or stock: diffusers' plain modules, for comparison"
+    )
 
     def __init__(self, **fields: object) -> None:
         given = {name: value for name, value in fields.items() if value is not None}

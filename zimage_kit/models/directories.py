@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -115,28 +117,83 @@ def read_index(directory: Path) -> dict[str, Any]:
     return _read_json(directory / INDEX) or {}
 
 
-def component_bytes(directory: Path, dtype: str) -> dict[str, int]:
-    """Bytes that each network of a model takes in memory in "float32" or "bfloat16", from its files' headers.
+@dataclass(frozen=True)
+class ComponentSize:
+    """How many numbers a network holds: in each of its repeated blocks, and in the rest.
 
-    In the order of model_index.json; components without weights (scheduler, tokenizer) are left out.
+    `width`: of its hidden states, 0 where there are no blocks.
     """
-    width = 4 if dtype == "float32" else 2
+
+    blocks: tuple[int, ...] = ()
+    rest: int = 0
+    width: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.blocks) + self.rest
+
+
+def component_sizes(directory: Path) -> dict[str, ComponentSize]:
+    """The size of each network of a model, from its files' headers.
+
+    In the order of model_index.json; components without weights (scheduler, tokenizer) are left out. The text encoder
+    counts without its last layer and what comes after it, which are never needed.
+    """
     sizes = {}
     for name, value in read_index(directory).items():
         files = sorted((directory / name).glob("*.safetensors")) if isinstance(value, list) and value[0] else []
         if files:
-            sizes[name] = width * sum(_count_weights(path) for path in files)
+            sizes[name] = component_size(files, without_last=name == "text_encoder")
     return sizes
 
 
-def _count_weights(path: Path) -> int:
-    """How many weights a safetensors file holds; 0 for a broken one, whose loader raises a better error."""
+def component_bytes(directory: Path, dtype: str) -> dict[str, int]:
+    """Bytes that each network of a model takes in memory in "float32", "bfloat16" or "float16"."""
+    width = 4 if dtype == "float32" else 2
+    return {name: width * size.total for name, size in component_sizes(directory).items()}
+
+
+BLOCK_LISTS = ("noise_refiner", "context_refiner", "layers")
+"""The lists of equal blocks in a network, in the order in which a pass comes by."""
+CONTROL_BLOCK_LISTS = ("control_noise_refiner", "control_layers")
+"""Those of a ControlNet."""
+_LISTS = BLOCK_LISTS + CONTROL_BLOCK_LISTS
+_BLOCK = re.compile(rf"(?:model\.)?({'|'.join(_LISTS)})\.(\d+)\.")
+
+
+_AFTER_LAST = re.compile(r"(?:model\.)?norm\.weight|lm_head\..*")
+"""What a text encoder has after its last layer."""
+
+
+def component_size(files: Sequence[Path], without_last: bool = False) -> ComponentSize:
+    """How many numbers these files hold together."""
+    blocks: dict[tuple[int, int], int] = {}
+    rest = width = 0
+    for path in files:
+        for name, entry in _header(path).items():
+            found = _BLOCK.match(name)
+            if found:
+                block = _LISTS.index(found[1]), int(found[2])
+                blocks[block] = blocks.get(block, 0) + prod(entry["shape"])
+                if name.endswith((".attention.to_q.weight", ".self_attn.q_proj.weight")):
+                    width = entry["shape"][-1]
+            elif name != "__metadata__" and not (without_last and _AFTER_LAST.fullmatch(name)):
+                rest += prod(entry["shape"])
+    if without_last and blocks:
+        del blocks[max(blocks)]
+    return ComponentSize(tuple(blocks[block] for block in sorted(blocks)), rest, width)
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """Names, types and shapes in a safetensors file; empty for a broken one, about which its loader says more."""
     with path.open("rb") as file:
         try:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            length = int.from_bytes(file.read(8), "little")
+            found = json.loads(file.read(length)) if length <= _LARGEST_HEADER else None
         except ValueError:
-            return 0
-    return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+            return {}
+    return found if isinstance(found, dict) else {}
 
 
 ORIGIN = ".zimage.json"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .directories import ComponentSize
+
 MEGAPIXEL_SIZES: tuple[tuple[int, int], ...] = (
     (1024, 1024),
     (896, 1152),
@@ -15,6 +17,13 @@ MEGAPIXEL_SIZES: tuple[tuple[int, int], ...] = (
 
 TURBO_BYTES = {"transformer": 12_310_000_000, "text_encoder": 8_040_000_000, "vae": 170_000_000}
 """Bytes in memory in bfloat16: 6.155 B, 4.022 B and 0.084 B parameters."""
+
+TURBO_SIZES = {
+    "transformer": ComponentSize((180_910_336,) * 2 + (176_962_816,) * 2 + (180_910_336,) * 30, 11_900_000, 3840),
+    "text_encoder": ComponentSize((100_930_816,) * 35, 388_956_160, 2560),
+    "vae": ComponentSize((), 83_800_000),
+}
+"""Numbers in each network, block by block; the text encoder without its last layer, which is never needed."""
 
 FLUX_LATENT_RGB: tuple[tuple[float, float, float], ...] = (
     (-0.0412, 0.0149, 0.0521),

@@ -264,7 +264,7 @@ def test_the_weights_are_loaded_once_and_a_request_without_pose_is_as_before(
 ) -> None:
     loaded: list[Path] = []
     load = ControlNets._load
-    monkeypatch.setattr(ControlNets, "_load", lambda self, file: (loaded.append(file), load(self, file))[1])
+    monkeypatch.setattr(ControlNets, "_load", lambda self, file, *how: (loaded.append(file), load(self, file, *how))[1])
     session.unload()
     before = session.run(girl, fresh=True)
     weights = session.status().workers[0].resident_bytes
