@@ -364,7 +364,8 @@ def test_the_doctor_answers_in_json_too(capsys: pytest.CaptureFixture[str]) -> N
     report = json.loads(capsys.readouterr().out)
     assert status == (0 if report["healthy"] else 1)
     assert report["advice_is_an_estimate"] is True
-    assert "8-bit" in report["advice"][0]
+    assert "the exact model" in report["advice"][0]
+    assert report["plan"]["exact"] and report["plan"]["resident_blocks"] + report["plan"]["streamed_blocks"] == 34
 
 
 @pytest.mark.parametrize(

@@ -91,25 +91,40 @@ def test_cards_are_looked_for_without_cuda() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "gigabytes", "plan"),
+    ("text", "gigabytes", "placement"),
     [
-        ("RTX 3060 12GB", 12, "8-bit transformer"),
-        ("NVIDIA GeForce RTX 4070 Ti SUPER", 16, "encoder parked"),
-        ("4070 Ti S", 16, "encoder parked"),
-        ("4080S", 16, "encoder parked"),
-        ("RTX 4090D", 24, "everything resident"),
-        ("A6000", 48, "everything resident"),
-        ("RTX 4060 Ti 8 GB", 8, "4-bit or streamed"),
-        ("RTX 4050 Laptop", 6, "4-bit and streamed"),
-        ("4GB", 4, "too small"),
-        ("24gb", 24, "everything resident"),
+        ("RTX 3060 12GB", 12, "blocks streamed"),
+        ("NVIDIA GeForce RTX 4070 Ti SUPER", 16, "encoder streamed"),
+        ("4070 Ti S", 16, "encoder streamed"),
+        ("4080S", 16, "encoder streamed"),
+        ("RTX 4090D", 24, "resident"),
+        ("A6000", 48, "resident"),
+        ("RTX 4060 Ti 8 GB", 8, "blocks streamed"),
+        ("RTX 4050 Laptop", 6, "blocks streamed"),
+        ("4GB", 4, "blocks streamed"),
+        ("24gb", 24, "resident"),
     ],
 )
-def test_a_named_card_gets_its_plan(text: str, gigabytes: float, plan: str) -> None:
+def test_a_named_card_draws_the_exact_model(text: str, gigabytes: float, placement: str) -> None:
     card = cards.parse_card(text)
     assert card.gigabytes == gigabytes
-    assert cards.plan_for(card.gigabytes).title == plan
-    assert "(estimate)" in cards.advise(card)[0]
+    found = cards.plan_for(card)
+    assert found.exact and placement in found.placement
+    assert found.peak_bytes < gigabytes * 2**30
+    assert "the exact model" in cards.advise(card)[0] and "(computed)" in cards.advise(card)[0]
+    data = cards.plan_json(card)
+    assert data is not None and data["resident_blocks"] + data["streamed_blocks"] == 34
+
+
+def test_what_is_too_small_is_said_with_the_numbers() -> None:
+    card = cards.parse_card("2GB")
+    assert cards.plan_json(card) is None
+    assert "even with every block streamed" in cards.advise(card)[0]
+
+
+def test_a_laptops_card_is_not_taken_for_the_desktops() -> None:
+    laptop, desktop = (cards.plan_for(cards.parse_card(name)).seconds for name in ("RTX 4060 Laptop", "RTX 4060"))
+    assert laptop > 1.5 * desktop
 
 
 def test_a_card_sold_in_two_sizes_has_to_say_which() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from zimage_kit.engine.cards import parse_card, plan_for
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "README.zh-CN.md"]
 HELP = re.compile(r"<!-- help: (zimage[a-z ]*) -->\n```text\n(.*?)```", re.DOTALL)
@@ -38,6 +40,18 @@ def test_the_help_that_is_shown_is_the_real_one(name: str) -> None:
     assert len(blocks) == page(name).count("<!-- help:"), "run: python scripts/embed_help.py " + name
     for command, shown in blocks:
         assert words(shown) == words(real_help(command)), f"stale: python scripts/embed_help.py {name}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_cards_have_the_plans_that_the_program_makes(name: str) -> None:
+    (names, rows) = re.findall(r"<!-- cards: (.*?) -->\n\|[^\n]*\n\|[^\n]*\n((?:\|[^\n]*\n)+)", page(name))[0]
+    shown = [line.split("|")[1:-1] for line in rows.splitlines()]
+    assert [each[0].strip() for each in shown] == names.split(", ")
+    for card, stays, ram, seconds in shown:
+        found = plan_for(parse_card(card.strip()))
+        assert found.exact
+        assert stays.strip() == f"{found.resident_blocks}/34", f"stale: python scripts/embed_help.py {name}"
+        assert (ram.strip(), seconds.strip()) == (f"{found.host_bytes / 1e9:.0f} GB", f"{found.seconds:.0f} s")
 
 
 @pytest.mark.slow

@@ -28,7 +28,8 @@ def doctor(
 ) -> None:
     """Say what this machine can run, what is missing or wrong, and what to do about it.
 
-    Exit status 1 if something is in the way of making any picture at all. Advice about graphics cards is an estimate.
+    Exit status 1 if something is in the way of making any picture at all. What it says of graphics cards is computed
+    from published rates.
 
     \b
     Examples:

@@ -46,7 +46,10 @@ Memory = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="The most a model may take there, such as 8GB [default: all]."),
 ]
-Speed = Annotated[str | None, typer.Option(metavar="NAME", help="stock: diffusers' plain modules [default: auto].")]
+Speed = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="exact, or stock: diffusers' plain modules [default: exact on a GPU]."),
+]
 Device = Annotated[
     str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps [default: the best there is].")
 ]

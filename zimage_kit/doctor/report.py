@@ -23,7 +23,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from ..engine import gpus
-from ..engine.cards import Card, advise
+from ..engine.cards import Card, advise, card_of, plan_json
 from ..library import store
 from ..models import spec as models
 from ..session.shared import launch
@@ -59,6 +59,7 @@ class Report:
 
     findings: list[Finding] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
+    plan: dict[str, Any] | None = None
 
     @property
     def healthy(self) -> bool:
@@ -72,6 +73,7 @@ class Report:
             "findings": [asdict(f) for f in self.findings],
             "advice": self.advice,
             "advice_is_an_estimate": True,
+            "plan": self.plan,
         }
 
 
@@ -92,8 +94,9 @@ def examine(card: Card | None = None, quick: bool = False) -> Report:
     report.findings += _extensions()
     report.findings += _letters_and_folders()
     if card is not None:
-        report.advice = advise(card)
+        report.advice, report.plan = advise(card), plan_json(card)
     elif cards:
+        report.plan = plan_json(cards[0])
         report.advice = [line for own in cards for line in advise(own)]
     else:
         report.advice = [
@@ -216,7 +219,7 @@ def _graphics() -> tuple[list[Card], list[Finding]]:
     findings = [Finding("graphics", "driver", found[0].driver)]
     cards = []
     for gpu in found:
-        cards.append(Card(gpu.name, round(gpu.total / 2**30), gpu.bfloat16))
+        cards.append(card_of(gpu.name, round(gpu.total / 2**30), bfloat16=gpu.bfloat16))
         saw = f"{gpu.total / 1e9:.1f} GB, {gpu.used / 1e9:.1f} GB in use"
         if gpu.holders:
             saw += ": " + ", ".join(f"{h.command} (pid {h.pid}) {h.bytes / 1e9:.1f} GB" for h in gpu.holders)
