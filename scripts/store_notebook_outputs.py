@@ -19,7 +19,7 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
-LARGE = 30_000
+LARGE = 15_000
 """Characters of a picture in base64 beyond which it is stored more coarsely."""
 
 
@@ -30,7 +30,7 @@ def shrink(data: dict[str, str]) -> None:
         if len(data["image/jpeg"]) > LARGE:
             coarse = io.BytesIO()
             with Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))) as picture:
-                picture.save(coarse, "JPEG", quality=68, optimize=True, progressive=True)
+                picture.save(coarse, "JPEG", quality=62, optimize=True, progressive=True)
             data["image/jpeg"] = base64.b64encode(coarse.getvalue()).decode()
 
 
