@@ -111,11 +111,16 @@ class Network:
         self.in_host = in_host
         self.streamer.stream(self.name, (self.blocks[i] for i in sorted(in_host)))
 
+    @property
+    def locked(self) -> bool:
+        """Whether every block that waits in host memory is copied from locked memory, where that was asked for."""
+        return not self._pinned or len(self._locked) >= len(self.in_host)
+
     def pin(self) -> None:
         """Lock the host's blocks in memory, from where a GPU copies while it computes. Called once they are filled.
 
         Registered rather than allocated as pinned: torch's allocator rounds up to powers of two (354 MB to 512), and
-        filling first lets many threads touch the pages.
+        filling first lets many threads touch the pages. Where the system refuses, `locked` is False.
         """
         if self._pinned:
             for i in sorted(self.in_host):

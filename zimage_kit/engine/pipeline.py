@@ -115,8 +115,8 @@ class ResidentPipeline:
         """Load the model from its directory. Raises OutOfMemory, and JobFailed for broken files.
 
         `progress(component, done, total)` gets the component that is being loaded and the model's bytes in memory; it
-        is called from other threads too. `replan` gives the plan for another size,
-        with what else needs the device, and bytes to leave free.
+        is called from other threads too. `replan` gives the plan for another size, with what else needs the device, and
+        bytes to leave free.
         """
         begin = time.perf_counter()
         self.spec, self.directory, self.plan, self.residency = spec, directory, plan, residency
@@ -216,7 +216,7 @@ class ResidentPipeline:
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> Image.Image:
-        """Decode the scheduler's latents [1, 16, height / 8, width / 8] to a picture, as stock diffusers does."""
+        """Decode the scheduler's latents [1, 16, height / 8, width / 8] to a picture; its rounding is diffusers'."""
         vae, processor = self._vae, self._pipe.image_processor
         unscaled = latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
         pixels = vae.decode(unscaled, return_dict=False)[0] if vae is self._pipe.vae else vae.decode(unscaled)
@@ -257,7 +257,10 @@ class ResidentPipeline:
         limit_memory(self.device, (self.plan.room_bytes or 0) - self.plan.context_bytes if limited else None)
         for name, network in self._networks.items():
             network.place(_in_host(self.plan, name, len(network.blocks)))
-        return [f"{each} was unloaded to make room" for each in gone]
+        notes = [f"{each} was unloaded to make room" for each in gone]
+        if self.plan.pinned and not all(network.locked for network in self._networks.values()):
+            notes.append("the system does not let so much RAM be locked, so copies to the device are slower")
+        return notes
 
     def park(self) -> bool:
         """Move every block to host memory, for whatever needs the device. False: none was there, or RAM is short."""
@@ -320,12 +323,16 @@ def _load(
     dtype, device = getattr(torch, plan.dtype), torch.device(plan.device)
     sizes = component_bytes(directory, plan.dtype)
     total, done, networks = sum(sizes.values()), 0, {}
+    told = 0
     try:
         with _quiet():
             for name, size in sizes.items():
 
                 def report(loaded: int, name: str = name, before: int = done, size: int = size) -> None:
-                    progress(name, before + min(loaded, size), total)
+                    nonlocal told
+                    if loaded in (0, size) or loaded - told > total // 100:
+                        told = loaded
+                        progress(name, before + min(loaded, size), total)
 
                 def in_host(count: int, name: str = name) -> frozenset[int]:
                     return _in_host(plan, name, count)
