@@ -26,13 +26,13 @@ from difflib import get_close_matches
 from typing import Any
 
 LONGEST_SENTENCE = 4000
-"""Characters; what is longer is nothing that anybody reads."""
+"""Characters; longer texts are cut."""
 
 
 def printable(value: object) -> str:
-    """What others' code says, as text that every file, socket and terminal takes, and not too long.
+    """Any value as text that every file, socket and terminal accepts, cut at LONGEST_SENTENCE.
 
-    Half of a surrogate pair becomes its escape sequence; an object that does not even say what it is, its class's name.
+    A lone surrogate becomes its escape sequence; an object whose `__str__` raises becomes its class's name.
     """
     try:
         text = str(value)

@@ -88,6 +88,17 @@ def test_where_computing_takes_longer_than_copying_little_memory_costs_nothing()
     assert on(4, rate=700e12).seconds > 2 * on(24, rate=700e12).seconds
 
 
+def test_a_card_without_bfloat16_computes_the_same_work_in_wider_numbers() -> None:
+    rates = {"copy_rate": 1e15, "compute_rate": 1e12}
+    wide, narrow = (
+        plan(Machine(cuda_devices=1, cuda_bfloat16=bfloat16, **rates), TURBO_SIZES, (1024, 1024))
+        for bfloat16 in (False, True)
+    )
+    assert (wide.dtype, narrow.dtype) == ("float32", "bfloat16")
+    assert wide.seconds == pytest.approx(narrow.seconds)
+    assert 55.6e12 < narrow.seconds * 1e12 / 8 < 1.1 * 55.6e12, "counted operations of one evaluation, with 64 tokens"
+
+
 def test_memory_caps_by_hand_what_would_be_taken() -> None:
     assert on(24, memory="8GiB").resident_blocks == on(8).resident_blocks
     assert on(4, memory="24GB").resident_blocks == on(4).resident_blocks, "what is not there cannot be had"

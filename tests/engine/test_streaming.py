@@ -171,7 +171,7 @@ def test_blocks_may_be_called_in_any_order_and_again() -> None:
     layers = [nn.Linear(16, 16) for _ in range(5)]
     wanted = [each.weight.detach().clone() for each in layers]
     values = [[weight.detach().clone() for weight in each.parameters()] for each in layers]
-    blocks = [Block(each, f"{number}", torch.float32) for number, each in enumerate(layers)]
+    blocks = [Block(each, torch.float32) for each in layers]
     for block, weights in zip(blocks, values, strict=True):
         block.keep(torch.empty(block.elements))
         for target, weight in zip(block.weights.values(), weights, strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class Place:
 
     def view(self, buffer: Tensor) -> Tensor:
         """The weight in a block's buffer."""
-        return buffer.narrow(0, self.offset, _count(self.shape)).view(self.shape)
+        return buffer.narrow(0, self.offset, prod(self.shape)).view(self.shape)
 
 
 def lay_out(shapes: Mapping[str, Sequence[int]], itemsize: int) -> tuple[dict[str, Place], int]:
@@ -49,15 +50,8 @@ def lay_out(shapes: Mapping[str, Sequence[int]], itemsize: int) -> tuple[dict[st
             step = ALIGNMENT // itemsize
             end = -(-end // step) * step
         places[name] = Place(end, shape)
-        end += _count(shape)
+        end += prod(shape)
     return places, end
-
-
-def _count(shape: Iterable[int]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count
 
 
 def materialise(module: nn.Module, name: str, data: Tensor) -> nn.Parameter:
@@ -71,8 +65,8 @@ def materialise(module: nn.Module, name: str, data: Tensor) -> nn.Parameter:
 class Block:
     """A module whose weights are views of one buffer. Adapters that are added to it later keep memory of their own."""
 
-    def __init__(self, module: nn.Module, name: str, dtype: torch.dtype) -> None:
-        self.module, self.name, self.dtype = module, name, dtype
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        self.module, self.dtype = module, dtype
         shapes = {name: tuple(weight.shape) for name, weight in module.named_parameters()}
         self.weights = {name: materialise(module, name, torch.empty(0, dtype=dtype)) for name in shapes}
         self.places, self.elements = lay_out(shapes, dtype.itemsize)
@@ -110,9 +104,9 @@ class Streamer:
         self._next: dict[int, int] = {}
         self._last: int | None = None
         self._buffers: list[_DeviceBuffer] = []
+        self._current: _DeviceBuffer | None = None  # in which the last block computed
         cuda: Any = torch.cuda  # untyped
         self._copies: Any = cuda.Stream(device) if device.type == "cuda" else None
-        self.copied_bytes = 0
 
     def stream(self, group: str, blocks: Iterable[Block]) -> None:
         """Stream exactly these blocks of a group, whose buffers are in host memory; other groups stay as they are."""
@@ -137,7 +131,7 @@ class Streamer:
         for buffer in self._buffers:
             buffer.wait()
         self._buffers.clear()
-        self._last = None
+        self._last = self._current = None
         for block in self._blocks.values():
             if block.buffer is not None:
                 block.show(block.buffer)
@@ -152,9 +146,10 @@ class Streamer:
         self._last = key
         here = next((buffer for buffer in self._buffers if buffer.holds == key), None)
         if here is None:
-            here = min(self._buffers, key=lambda buffer: buffer.used)
+            here = next(buffer for buffer in self._buffers if buffer is not self._current)
             self._fill(here, key)
         here.acquire()
+        self._current = here
         block = self._blocks[key]
         block.show(here.tensor[: block.elements])
         following = self._next[key]
@@ -166,7 +161,6 @@ class Streamer:
         block = self._blocks[key]
         assert block.buffer is not None
         buffer.fill(block.buffer, key)
-        self.copied_bytes += block.bytes
 
     def _end(self, key: int) -> None:
         """After a block's kernels were launched: its buffer may be filled anew once they have run."""
@@ -176,14 +170,11 @@ class Streamer:
 
 
 class _DeviceBuffer:
-    """One of the two. `holds`: the block that is in it or on its way; `used`: a count that grows with each use."""
-
-    _clock = 0
+    """One of the two. `holds`: the block that is in it or on its way."""
 
     def __init__(self, elements: int, device: torch.device, dtype: torch.dtype, copies: Any) -> None:
         self.tensor = torch.empty(elements, dtype=dtype, device=device)
         self.holds: int | None = None
-        self.used = 0
         self._copies = copies
         self._filled: Any = None
         self._computed: Any = None
@@ -206,8 +197,6 @@ class _DeviceBuffer:
 
     def acquire(self) -> None:
         """What computes from now on waits for the copy."""
-        _DeviceBuffer._clock += 1
-        self.used = _DeviceBuffer._clock
         if self._copies is not None:
             torch.cuda.current_stream(self.tensor.device).wait_event(self._filled)
 

@@ -47,9 +47,8 @@ class Network:
         """`streamer`: another network's, whose device buffers these blocks share."""
         self.name, self.module, self.device, self.dtype = name, module, device, dtype
         self._pinned = pinned and device.type == "cuda"
-        lists = [each for each in lists if hasattr(module, each)]
-        found = [(f"{part}.{i}", each) for part in lists for i, each in enumerate(getattr(module, part))]
-        self.blocks = [Block(each, part, dtype) for part, each in found if not isinstance(each, EndOfPass)]
+        found = [each for part in lists if hasattr(module, part) for each in getattr(module, part)]
+        self.blocks = [Block(each, dtype) for each in found if not isinstance(each, EndOfPass)]
         self.in_host: frozenset[int] = frozenset()
         self.streamer = streamer or Streamer(device, dtype)
         self._embedding: nn.Module | None = getattr(module, "embed_tokens", None)

@@ -216,7 +216,7 @@ class ResidentPipeline:
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> Image.Image:
-        """Decode the scheduler's latents [1, 16, height / 8, width / 8] to a picture; its rounding is diffusers'."""
+        """Decode the scheduler's latents [1, 16, height / 8, width / 8] to a picture; to 8 bits as diffusers does."""
         vae, processor = self._vae, self._pipe.image_processor
         unscaled = latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
         pixels = vae.decode(unscaled, return_dict=False)[0] if vae is self._pipe.vae else vae.decode(unscaled)

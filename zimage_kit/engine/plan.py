@@ -119,10 +119,8 @@ def plan(
 ) -> Plan:
     """The plan for a model (None: for no model) and a picture of `size` pixels: as much resident as fits.
 
-    `spare` bytes of a card are left free.
-
-    float32 on a CPU (bit-equal to stock diffusers), bfloat16 on a GPU that has it. Raises BadRequest for a device that
-    is not there, and OutOfMemory where not even the smallest plan fits.
+    float32 on a CPU (bit-equal to stock diffusers), bfloat16 on a GPU that has it. `spare` bytes of a card stay free.
+    Raises BadRequest for a device that is not there, and OutOfMemory where not even the smallest plan fits.
     """
     settings, extras = settings or Settings(), extras or Extras()
     device = _device(machine, settings.device)
@@ -196,6 +194,7 @@ class Needs:
     blocks: tuple[int, ...]  # of the transformer
     rest: int  # of the transformer
     width: int  # of its hidden states, in numbers
+    itemsize: int  # bytes of a number
     encoder_blocks: tuple[int, ...]
     encoder_rest: int
     control_blocks: tuple[int, ...]
@@ -224,6 +223,7 @@ class Needs:
             blocks=tuple(width * block for block in transformer.blocks),
             rest=width * transformer.rest,
             width=transformer.width,
+            itemsize=width,
             encoder_blocks=tuple(width * block for block in encoder.blocks),
             encoder_rest=width * encoder.rest,
             control_blocks=tuple(width * block for block in control.blocks),
@@ -267,12 +267,14 @@ class Needs:
         return next((layout for layout in layouts if room is None or self.peak(layout) <= room), None)
 
     def seconds(self, machine: Machine, layout: Layout, size: tuple[int, int], steps: int) -> float:
-        """The longer of computing and copying, for `steps` evaluations; 0 where the rates are not known."""
+        """The longer of computing and copying, for `steps` evaluations; 0 where the rates are not known.
+
+        Every block is counted for every token, the two of the context refiner too: 8% more than there is to compute.
+        """
         if not machine.compute_rate:
             return 0.0
-        width = 2
         tokens = (size[0] // 16) * (size[1] // 16) + 64
-        products = 2 * tokens * (sum(self.blocks) + sum(self.control_blocks)) / width
+        products = 2 * tokens * (sum(self.blocks) + sum(self.control_blocks)) / self.itemsize
         attention = 4 * tokens * tokens * self.width * (len(self.blocks) + len(self.control_blocks))
         computing = (products + attention) / machine.compute_rate
         copied = (len(self.blocks) - layout.blocks) * max(self.blocks, default=0)
