@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, Literal
 
 from ..engine.events import LAST, Event
@@ -51,16 +51,20 @@ class Job:
 
     def events(self) -> Iterator[Event]:
         """Iterate over all events from the first to the last, waiting for new ones. May be called late or again."""
-        seen = 0
-        while True:
-            with self._cancelled_by_interrupt(), self._new_event:
-                while len(self._events) == seen:
-                    self._new_event.wait(_HEARTBEAT_SECONDS)
-                event = self._events[seen]
-            seen += 1
-            yield event
-            if event.kind in LAST:
-                return
+        try:  # around all of it: an interrupt may come between two waits
+            seen = 0
+            while True:
+                with self._new_event:
+                    while len(self._events) == seen:
+                        self._new_event.wait(_HEARTBEAT_SECONDS)
+                    event = self._events[seen]
+                seen += 1
+                yield event
+                if event.kind in LAST:
+                    return
+        except KeyboardInterrupt:
+            self._interrupted()
+            raise
 
     def cancel(self) -> bool:
         """Stop the job before it begins or before its next step. False: it is already over.
@@ -75,7 +79,7 @@ class Job:
 
     def result(self, timeout: float | None = None) -> Artifact:
         """Wait for the artifact. Raises the job's error, and TimeoutError after `timeout` seconds (the job goes on)."""
-        with self._cancelled_by_interrupt():
+        try:
             if timeout is not None:
                 return self._outcome.result(timeout)
             while True:
@@ -83,6 +87,9 @@ class Job:
                     return self._outcome.result(_HEARTBEAT_SECONDS)
                 except TimeoutError:
                     continue
+        except KeyboardInterrupt:
+            self._interrupted()
+            raise
 
     def __await__(self) -> Generator[Any, None, Artifact]:
         return self._wait().__await__()
@@ -99,15 +106,10 @@ class Job:
                 self.cancel()
             raise
 
-    @contextmanager
-    def _cancelled_by_interrupt(self) -> Iterator[None]:
-        try:
-            yield
-        except KeyboardInterrupt:
-            if self._own:
-                with suppress(ZImageError):  # the interrupt is what matters
-                    self.cancel()
-            raise
+    def _interrupted(self) -> None:
+        if self._own:
+            with suppress(ZImageError):  # the interrupt is what matters
+                self.cancel()
 
     def __repr__(self) -> str:
         return f"<Job {self.id}: {self.state}>"
