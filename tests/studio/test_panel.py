@@ -849,6 +849,17 @@ def test_an_error_of_a_picture_is_shown_and_the_next_one_works(
     assert len(studio.artifacts) == 1 and studio.problem.error is None
 
 
+def test_what_undoes_a_removal_is_there_before_the_row_goes(studio: Studio) -> None:
+    """A page that is told of the row first looks for another place for the focus."""
+    stages, seen = studio.form.stages, []
+    form = stages.add("upscale")
+    stages._rows.observe(lambda _: seen.append((stages.undo.description, stages.undo._dom_classes)), "children")
+    stages.remove(form)
+    assert [(text, "zk-hidden" in classes) for text, classes in seen] == [(f"Restore {form.title}", False)]
+    stages.bring_back()
+    assert stages.forms == [form] and "zk-hidden" in stages.undo._dom_classes
+
+
 def test_of_several_pictures_one_that_fails_leaves_the_panel_ready(
     studio: Studio, small: Request, broken: list[str]
 ) -> None:

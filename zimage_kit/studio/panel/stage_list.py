@@ -193,10 +193,8 @@ class StageList:
             return
         place = self.forms.index(form)
         self.forms = [other for other in self.forms if other is not form]
-        self._arrange()
-        self._removed = place, form
         self.undo.description = self._texts("stages.undo", stage=form.title)
-        _show(self.undo, True)
+        self._arrange(removed=(place, form))
 
     def bring_back(self) -> None:
         """Undo the last removal."""
@@ -205,9 +203,10 @@ class StageList:
             self.forms = [*self.forms[:place], form, *self.forms[place:]]
             self._arrange()
 
-    def _arrange(self) -> None:
-        self._removed = None
-        _show(self.undo, False)
+    def _arrange(self, removed: tuple[int, StageForm] | None = None) -> None:
+        """Show the forms in their order, and before that what undoes a removal: the focus goes there from the row."""
+        self._removed = removed
+        _show(self.undo, removed is not None)
         self._rows.children = [form.box for form in self.forms]
         for place, form in enumerate(self.forms):
             form.up.disabled, form.down.disabled = place == 0, place == len(self.forms) - 1
