@@ -176,7 +176,7 @@ def test_any_deployment_of_dask_will_do(place: Place, picture: Image.Image, tmp_
         with (tmp_path / "log").open("w") as log:
             for command in commands:
                 started.append(subprocess.Popen(command, stdout=log, stderr=log))
-                eventually(file.exists, "the scheduler has written its file")
+                eventually(lambda: file.exists() and file.read_text(), "the scheduler has written its file")
         session = Session(SharedEngine.at(file), "dask")
         place.sessions.append(session)
         eventually(lambda: session.status().workers, "the worker is there")
