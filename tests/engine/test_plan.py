@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from zimage_kit.engine.plan import SPARE_BYTES, Extras, Machine, Plan, plan
+from zimage_kit.engine.needs import Extras, Machine
+from zimage_kit.engine.plan import SPARE_BYTES, Plan, plan
 from zimage_kit.engine.settings import Settings
 from zimage_kit.errors import BadRequest, OutOfMemory
 from zimage_kit.models.directories import ComponentSize
@@ -26,7 +27,7 @@ CUDA = Machine(cuda_devices=2, cuda_bfloat16=True)
         (CUDA, {"device": "cuda:1"}, ("cuda:1", "bfloat16")),
         (CUDA, {"device": "cpu"}, ("cpu", "float32")),
         (CUDA, {"dtype": "float32"}, ("cuda:0", "float32")),
-        (Machine(cuda_devices=1), {}, ("cuda:0", "float32")),
+        (Machine(cuda_devices=1), {}, ("cuda:0", "float16")),
         (Machine(mps=True), {}, ("mps", "bfloat16")),
         (Machine(), {"dtype": "bfloat16"}, ("cpu", "bfloat16")),
     ],
@@ -46,8 +47,8 @@ def test_a_card_without_bfloat16_is_told_in_a_note() -> None:
     [
         ({"device": "cuda"}, "device='cuda:0'; expected cpu"),
         ({"device": "tpu"}, "device='tpu'; expected cpu"),
-        ({"dtype": "float16"}, "float16 overflows"),
-        ({"dtype": "int8"}, "expected 'auto', 'float32' or 'bfloat16'"),
+        ({"device": "cpu,cuda"}, "device='cuda:0'; expected cpu"),
+        ({"dtype": "int8"}, "expected 'auto', 'float32', 'bfloat16' or 'float16'"),
     ],
 )
 def test_what_is_not_there_is_refused(wanted: dict[str, str], line: str) -> None:
@@ -88,13 +89,14 @@ def test_where_computing_takes_longer_than_copying_little_memory_costs_nothing()
     assert on(4, rate=700e12).seconds > 2 * on(24, rate=700e12).seconds
 
 
-def test_a_card_without_bfloat16_computes_the_same_work_in_wider_numbers() -> None:
+def test_a_card_without_bfloat16_computes_the_same_work_in_float16() -> None:
     rates = {"copy_rate": 1e15, "compute_rate": 1e12}
     wide, narrow = (
         plan(Machine(cuda_devices=1, cuda_bfloat16=bfloat16, **rates), TURBO_SIZES, (1024, 1024))
         for bfloat16 in (False, True)
     )
-    assert (wide.dtype, narrow.dtype) == ("float32", "bfloat16")
+    assert (wide.dtype, narrow.dtype) == ("float16", "bfloat16")
+    assert wide.weight_bytes - narrow.weight_bytes == 2 * TURBO_SIZES["vae"].total, "the VAE in float32"
     assert wide.seconds == pytest.approx(narrow.seconds)
     assert 55.6e12 < narrow.seconds * 1e12 / 8 < 1.1 * 55.6e12, "counted operations of one evaluation, with 64 tokens"
 
@@ -131,8 +133,26 @@ def test_little_ram_is_told_since_copies_are_slower_from_pageable_memory() -> No
     assert not found.pinned
     assert any("pageable" in note for note in found.notes)
     assert plan(replace(card, host_bytes=64 * GIB), TURBO_SIZES, (1024, 1024)).pinned
-    with pytest.raises(OutOfMemory, match=r"takes 1\d\.\d GB of RAM, but 12\.9 GB are free"):
-        plan(card, TURBO_SIZES, (1024, 1024))
+    read = plan(card, TURBO_SIZES, (1024, 1024))
+    assert read.mapped and read.host_bytes < 2e9
+    assert any("read from the model's files" in note for note in read.notes)
+    packed = plan(card, TURBO_SIZES, (1024, 1024), Settings(precision="int8"))
+    assert not packed.mapped and packed.host_bytes < 0.6 * found.host_bytes
+    with pytest.raises(OutOfMemory, match=r"takes 1\.\d GB of RAM even if it is read from the model's files"):
+        plan(replace(card, host_bytes=GIB), TURBO_SIZES, (1024, 1024))
+
+
+def test_two_cards_of_12_gb_hold_what_one_does_not() -> None:
+    pair = replace(CUDA, free_bytes=12 * GIB, second_free_bytes=12 * GIB, host_bytes=64 * GIB)
+    found = plan(pair, TURBO_SIZES, (1024, 1024), Settings(device="cuda:0,cuda:1"))
+    assert (found.second, found.streamed_blocks, found.encoder) == ("cuda:1", 0, "resident")
+    assert 0 < found.second_blocks < found.resident_blocks == 34
+    assert max(found.peak_bytes, found.second_peak_bytes) <= 12 * GIB - SPARE_BYTES
+    assert plan(pair, TURBO_SIZES, (1024, 1024)).streamed_blocks > 0
+    small = plan(replace(pair, second_free_bytes=6 * GIB), TURBO_SIZES, (1024, 1024), Settings(device="cuda:0,cuda:1"))
+    assert small.second_peak_bytes <= 6 * GIB - SPARE_BYTES
+    with pytest.raises(BadRequest, match="two different CUDA cards"):
+        plan(pair, settings=Settings(device="cuda:0,cuda:0"))
 
 
 def test_what_does_not_fit_even_streamed_is_refused_with_the_numbers() -> None:

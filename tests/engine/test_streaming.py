@@ -125,7 +125,7 @@ def test_a_stage_that_needs_the_devices_memory_gets_the_models(small: Session) -
         def after(self, image: Image.Image, ctx: Context) -> Image.Image:
             engine: Any = small._engine
             networks = engine._resident.pipeline._networks.values()
-            left.append(sum(len(each.blocks) - len(each.in_host) for each in networks))
+            left.append(sum(len(each.blocks) - len(each.waiting) for each in networks))
             if left[-1]:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
             return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from extensions_full_size import controlnet_file, x2plus_file
 from full_size import DISK_BYTES, full_size, tiny, write
@@ -32,7 +33,7 @@ from safetensors.torch import save_file
 
 import zimage_kit as zk
 from zimage_kit import Request
-from zimage_kit.engine.pipeline import machine
+from zimage_kit.engine.machine import machine
 
 GIB = 1 << 30
 CAPS = (0, 24, 16, 12, 8, 6, 4)
@@ -164,11 +165,12 @@ def mixed(session: zk.Session, model: Path, small: bool, baseline: int) -> dict[
 
 
 def child(
-    model: Path, cap: float, baseline: int, small: bool, sizes: Sequence[int], rounds: int, extra: str
+    model: Path, cap: float, baseline: int, small: bool, sizes: Sequence[int], rounds: int, extra: str, given: str
 ) -> dict[str, Any]:
-    """Draw within what there is; what it took."""
+    """Draw within what there is; what it took. `given`: more settings, such as dtype=float16."""
     settings: dict[str, Any] = {"device": "cpu" if small else "cuda"}
-    found: dict[str, Any] = {"cap_gib": cap, "pictures": {}}
+    settings |= dict(each.split("=") for each in given.split())
+    found: dict[str, Any] = {"cap_gib": cap, "settings": given, "pictures": {}}
     if small:
         settings["memory"] = f"{cap}GB" if cap else None
     else:
@@ -202,7 +204,14 @@ def child(
             if watch:
                 watch.__exit__()
             plan = engine.pipeline.plan
+            plain = model.parent / f"whole {side}.npy"  # of the first child, which computes in bfloat16
+            drawn = np.asarray(first.image).astype(int)
+            if not plain.exists():
+                np.save(plain, drawn)
             found["pictures"][str(side)] = {
+                "difference": round(float(np.abs(drawn - np.load(plain)).mean()), 3),
+                "host_bytes": plan.host_bytes,
+                "second_blocks": plan.second_blocks,
                 "sha256": hashlib.sha256(first.image.tobytes()).hexdigest(),
                 "load_seconds": round(first.trace.milliseconds.get("load", 0) / 1e3, 3),
                 "first_seconds": round(first.trace.milliseconds["total"] / 1e3, 3),
@@ -234,6 +243,7 @@ def measure(
     caps: Sequence[float],
     staged: Sequence[float],
     mix: Sequence[float],
+    also: Sequence[str],
     sizes: Sequence[int],
     rounds: int,
 ) -> dict[str, Any]:
@@ -247,10 +257,11 @@ def measure(
     if not small:
         torch.cuda.empty_cache()
     runs = []
-    for cap, extra in [
-        *((cap, "") for cap in caps),
-        *((cap, "stages") for cap in staged),
-        *((cap, "mixed") for cap in mix),
+    for cap, extra, given in [
+        *((cap, "", "") for cap in caps),
+        *((float((words := each.split())[0]), "", " ".join(words[1:])) for each in also),
+        *((cap, "stages", "") for cap in staged),
+        *((cap, "mixed", "") for cap in mix),
     ]:
         ballast, baseline = [], 0
         if not small:
@@ -259,7 +270,7 @@ def measure(
                 ballast.append(torch.empty(free - round(cap * GIB), dtype=torch.uint8, device="cuda"))
             baseline = PeakOfCard(0).used()
         options = {"model": str(model), "cap": cap, "baseline": baseline, "small": small, "rounds": rounds}
-        options |= {"sizes": [] if extra else list(sizes), "extra": extra}
+        options |= {"sizes": [] if extra else list(sizes), "extra": extra, "given": given}
         command = [sys.executable, __file__, "--child", json.dumps(options)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         lines = done.stdout.strip().splitlines()
@@ -289,6 +300,8 @@ def table(measured: dict[str, Any]) -> str:
     ]
     for run in runs:
         for side, made in run.get("pictures", {}).items():
+            if run.get("settings"):
+                continue
             cap, reference = run["cap_gib"] * GIB, whole["pictures"][side] if whole else made
             blocks = made["resident_blocks"] + made["streamed_blocks"]
             encoder = "" if made["encoder"] == "resident" else ", encoder streamed"
@@ -326,6 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--caps", type=float, nargs="*", help="GiB, 0 for the whole card")
     parser.add_argument("--staged", type=float, nargs="*", default=(), help="GiB for pictures with stages and LoRAs")
     parser.add_argument("--mixed", type=float, nargs="*", default=(), help="GiB for 60 pictures of all kinds")
+    parser.add_argument("--also", nargs="*", default=(), help='GiB and settings, such as "8 dtype=float16"')
     parser.add_argument("--sizes", type=int, nargs="*", help="sides of square pictures")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to write the model; a temporary folder otherwise")
@@ -346,7 +360,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"{folder} has too little space: {DISK_BYTES / 1e9:.0f} GB are needed")
         caps = options.caps if options.caps is not None else TINY_CAPS if options.tiny else CAPS
         sizes = options.sizes or ((256,) if options.tiny else (1024,))
-        measured = measure(folder / "model", options.tiny, caps, options.staged, options.mixed, sizes, options.rounds)
+        extras = (options.staged, options.mixed, options.also)
+        measured = measure(folder / "model", options.tiny, caps, *extras, sizes, options.rounds)
     finally:
         shutil.rmtree(folder)
     if options.output:
@@ -357,6 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seen: dict[str, set[str]] = {}
         for run in measured["runs"]:
             for name, made in run.get(part, {}).items():
+                name = f"{name} {run.get('settings', '')}"
                 seen.setdefault(name, set()).add(made["sha256"])
         equal &= all(len(each) == 1 for each in seen.values())
     whole = not any("error" in run for run in measured["runs"])

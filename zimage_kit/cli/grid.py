@@ -19,6 +19,7 @@ from .run import (
     Memory,
     Model,
     Negative,
+    Precision,
     Size,
     Speed,
     Stages,
@@ -75,6 +76,7 @@ def grid(
     device: Device = None,
     dtype: Dtype = None,
     memory: Memory = None,
+    precision: Precision = None,
     speed: Speed = None,
     inline: Inline = False,
     as_json: AsJson = False,
@@ -109,7 +111,7 @@ def grid(
         refuse_settings(
             bool(prompt or axes or cells), [name for name, value in settings.items() if value not in (None, [])]
         )
-    session = open_session(inline, device=device, dtype=dtype, memory=memory, speed=speed)
+    session = open_session(inline, device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     with cost_output("nothing" if as_json else "line"):
         if reopen is not None:
             made = reopened(session, reopen, title, yes)

@@ -10,7 +10,7 @@ import typer
 
 from ..text.units import duration
 from . import console
-from .run import AsJson, Device, Dtype, Inline, Memory, Speed
+from .run import AsJson, Device, Dtype, Inline, Memory, Precision, Speed
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The recipe inside a picture: show, rerun, diff.")
 
@@ -67,6 +67,7 @@ def rerun(
     device: Device = None,
     dtype: Dtype = None,
     memory: Memory = None,
+    precision: Precision = None,
     speed: Speed = None,
     inline: Inline = False,
     as_json: AsJson = False,
@@ -85,7 +86,7 @@ def rerun(
     artifact = read(file)
     if output is not None:
         files.check_writable(output)
-    session = open_session(inline, device=device, dtype=dtype, memory=memory, speed=speed)
+    session = open_session(inline, device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     if verify:
         with console.progress("making it again", quiet=as_json):
             verdict = artifact.verify(session)

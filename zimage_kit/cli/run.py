@@ -41,17 +41,24 @@ Stages = Annotated[
     list[str] | None,
     typer.Option(metavar="KIND:KEY=VALUE,…", help="A stage to apply; may be given several times, in order."),
 ]
-Dtype = Annotated[str | None, typer.Option(metavar="NAME", help="float32 or bfloat16 [default: what the device has].")]
+Dtype = Annotated[
+    str | None, typer.Option(metavar="NAME", help="float32, bfloat16 or float16 [default: what the device has].")
+]
 Memory = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="The most a model may take there, such as 8GB [default: all]."),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="int8 or fp8: weights wait in 8 bits, in half the RAM [default: 16]."),
 ]
 Speed = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="exact, or stock: diffusers' plain modules [default: exact on a GPU]."),
 ]
 Device = Annotated[
-    str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps [default: the best there is].")
+    str | None,
+    typer.Option(metavar="NAME", help="cpu, cuda, mps, cuda:1, or cuda:0,cuda:1 [default: the best]."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 FIRST_PROMPT = "a red hot-air balloon over the sea"
@@ -79,6 +86,7 @@ def run(
     device: Device = None,
     dtype: Dtype = None,
     memory: Memory = None,
+    precision: Precision = None,
     speed: Speed = None,
     inline: Inline = False,
     as_json: AsJson = False,
@@ -117,7 +125,7 @@ def run(
     for path in paths:
         if path is not None:
             files.check_writable(path)
-    session = open_session(inline, device=device, dtype=dtype, memory=memory, speed=speed)
+    session = open_session(inline, device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     saved = []
     for number, path in enumerate(paths):
         first = request.seed or 0

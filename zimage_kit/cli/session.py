@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import console
-from .run import Dtype, Memory, Speed
+from .run import Dtype, Memory, Precision, Speed
 
 if TYPE_CHECKING:
     from ..session.shared.shared_engine import SharedEngine
@@ -45,6 +45,7 @@ def start(
     device: Device = None,
     dtype: Dtype = None,
     memory: Memory = None,
+    precision: Precision = None,
     speed: Speed = None,
     idle_unload: Annotated[
         float | None,
@@ -74,7 +75,7 @@ def start(
     from ..session.shared import shared_engine as shared
 
     supported()
-    settings = Settings(device=device, dtype=dtype, memory=memory, speed=speed)
+    settings = Settings(device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     options: dict[str, Any] = {"host": listen, "port": port}
     options["idle_unload"] = None if idle_unload is None else idle_unload * 60
     folder = launch.private_folder(launch.state_folder())
@@ -198,6 +199,7 @@ def worker(
     device: Device = None,
     dtype: Dtype = None,
     memory: Memory = None,
+    precision: Precision = None,
     speed: Speed = None,
 ) -> None:
     """Let this machine's GPUs work for a session on another one, until Ctrl-C or the end of the session.
@@ -215,7 +217,7 @@ def worker(
     supported()
     session = launch.read_session_file(join)
     console.say(f"joining the session at {session.address}; Ctrl-C leaves it")
-    settings = Settings(device=device, dtype=dtype, memory=memory, speed=speed)
+    settings = Settings(device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     options = {"join": join.expanduser().absolute(), "host": host, **settings.given()}
     raise typer.Exit(stay(launch.server_command(**options)))
 

@@ -13,7 +13,8 @@ from typing import Any
 from ..errors import BadRequest, OutOfMemory
 from ..models.published import TURBO_SIZES
 from ..text.units import duration, gigabytes
-from .plan import CONTEXT_BYTES, Machine, Plan, plan
+from .needs import CONTEXT_BYTES, Machine
+from .plan import Plan, plan
 
 SIZE = (1024, 1024)
 EFFICIENCY = 0.65
@@ -29,8 +30,8 @@ _BUS = {3: 12e9, 4: 24e9, 5: 48e9}
 class Card:
     """A graphics card: its name, memory in GB (as sold), and whether it computes in bfloat16 (None: not known).
 
-    `tflops`: dense products in half precision, or in float32 where there is no bfloat16 (0: not known). `copy_rate`:
-    bytes a second from RAM (0: not known).
+    `tflops`: dense products in half precision, in float32 for a GTX, which has no tensor cores (0: not known).
+    `copy_rate`: bytes a second from RAM (0: not known).
     """
 
     name: str
@@ -45,8 +46,8 @@ _KNOWN: dict[str, tuple[tuple[float, ...], float, int, int]] = {
     "gtx 1060": ((3, 6), 4.4, 3, 16), "gtx 1070": ((8,), 6.5, 3, 16), "gtx 1080": ((8,), 8.9, 3, 16),
     "gtx 1080 ti": ((11,), 11.3, 3, 16), "gtx 1650": ((4,), 3.0, 3, 16), "gtx 1660": ((6,), 5.0, 3, 16),
     "gtx 1660 super": ((6,), 5.0, 3, 16), "gtx 1660 ti": ((6,), 5.4, 3, 16),
-    "rtx 2060": ((6, 12), 6.5, 3, 16), "rtx 2070": ((8,), 7.5, 3, 16), "rtx 2080": ((8,), 10.1, 3, 16),
-    "rtx 2080 ti": ((11,), 13.4, 3, 16),
+    "rtx 2060": ((6, 12), 25.8, 3, 16), "rtx 2070": ((8,), 29.9, 3, 16), "rtx 2080": ((8,), 40.3, 3, 16),
+    "rtx 2080 ti": ((11,), 53.8, 3, 16),
     "rtx 3050": ((6, 8), 18.2, 4, 8), "rtx 3060": ((8, 12), 25.5, 4, 16), "rtx 3060 ti": ((8,), 32.4, 4, 16),
     "rtx 3070": ((8,), 40.6, 4, 16), "rtx 3070 ti": ((8,), 43.5, 4, 16), "rtx 3080": ((10, 12), 59.5, 4, 16),
     "rtx 3080 ti": ((12,), 68.2, 4, 16), "rtx 3090": ((24,), 71.2, 4, 16), "rtx 3090 ti": ((24,), 80.0, 4, 16),
@@ -60,7 +61,7 @@ _KNOWN: dict[str, tuple[tuple[float, ...], float, int, int]] = {
     "rtx 5090": ((32,), 209.5, 5, 16), "rtx 5090 d": ((32,), 209.5, 5, 16),
     "rtx a2000": ((6, 12), 31.9, 4, 16), "rtx a4000": ((16,), 76.7, 4, 16), "rtx a5000": ((24,), 111.1, 4, 16),
     "rtx a6000": ((48,), 154.8, 4, 16), "rtx 6000 ada": ((48,), 364.2, 4, 16),
-    "t4": ((16,), 8.1, 3, 16), "v100": ((16, 32), 15.7, 3, 16), "p100": ((16,), 9.3, 3, 16),
+    "t4": ((16,), 65.0, 3, 16), "v100": ((16, 32), 112.0, 3, 16), "p100": ((16,), 9.3, 3, 16),
     "a10": ((24,), 125.0, 4, 16), "l4": ((24,), 121.0, 4, 16), "l40": ((48,), 181.1, 4, 16),
     "l40s": ((48,), 362.1, 4, 16), "a40": ((48,), 149.7, 4, 16),
     "a100": ((40, 80), 312.0, 4, 16), "h100": ((80,), 989.0, 5, 16), "h200": ((141,), 989.0, 5, 16),
@@ -136,8 +137,8 @@ def advise(card: Card) -> list[str]:
         lines.append(f"{gigabytes(found.host_bytes)} of RAM hold what is not on the card.")
     if card.bfloat16 is False:
         lines.append(
-            "This generation has no bfloat16: half precision (fp16) overflows in this model and gives black pictures, "
-            "so it computes in fp32, which takes twice the memory."
+            "This generation has no bfloat16. Plain half precision (fp16) overflows in this model and gives black "
+            "pictures; here its weights are scaled so that nothing overflows, and the function stays the same."
         )
     lines.append("1024x1024 is the native size; up to 1536 works; for 2048 enlarge a 1024 picture.")
     return lines

@@ -24,8 +24,7 @@ from ..models.controlnets import weights_file
 from ..models.directories import CONTROL_BLOCK_LISTS
 from ..stages.stage import ControlNetInput
 from .denoise import ControlCondition, encode
-from .load import Network, fill
-from .plan import Plan
+from .load import Home, Network, fill
 from .residency import Residency
 
 CONFIG, NAME = "config.json", "controlnet"
@@ -34,12 +33,13 @@ CONFIG, NAME = "config.json", "controlnet"
 class ControlNets:
     """The ControlNet of one resident pipeline (`pipe` is diffusers'): at most one, the last one used."""
 
-    def __init__(self, pipe: Any, vae: Any, plan: Plan, residency: Residency, transformer: Network) -> None:
-        self._pipe, self._vae, self._device, self._dtype = pipe, vae, plan.device, getattr(torch, plan.dtype)
-        self._residency, self._transformer, self._pinned = residency, transformer, plan.pinned
+    def __init__(self, pipe: Any, vae: Any, residency: Residency, transformer: Network) -> None:
+        self._pipe, self._vae, self._residency, self._transformer = pipe, vae, residency, transformer
 
-    def load(self, control: ControlNetInput, steps: int, streamed: bool) -> tuple[Any, str]:
+    def load(self, control: ControlNetInput, steps: int, home: Home) -> tuple[Any, str]:
         """Return the control's network and a sentence about it for the trace. Unloads another one first.
+
+        `home`: where all of its blocks are.
 
         Raises BadRequest for a file that is not a ControlNet, or is one for another model.
         """
@@ -48,19 +48,22 @@ class ControlNets:
         held = self._residency.get(NAME)
         if held is None or held[0] != digest:
             self._residency.drop(NAME)
-            network, about = self._load(file, streamed)
+            network, about = self._load(file, home)
             held = digest, network, about
             self._residency.put(NAME, "controlnet", held, network.device_bytes, network.close)
             diffusers.ZImageControlNetModel.from_transformer(network.module, self._pipe.transformer)
         _, network, about = held
-        network.place(frozenset(range(len(network.blocks))) if streamed else frozenset())
+        network.place((home,) * len(network.blocks))
         acting = control.acts_on(steps)
         when = f"steps {acting.start + 1} to {acting.stop} of {steps}" if acting else "no step"
         return network.module, f"ControlNet {file.name}: scale {control.scale:g} on {when}; {about}"
 
     def condition(self, control: ControlNetInput, steps: int, network: Any) -> ControlCondition:
         """The control as a condition for `denoise`; `network` comes from `load`."""
-        return ControlCondition(network, self._hint(control.picture, network), control.scale, control.acts_on(steps))
+        hint = self._hint(control.picture, network).to(self._transformer.device, self._transformer.dtype)
+        split = "second" in self._transformer.homes
+        where = (lambda block: self._transformer.home_of(f"layers.{block}")) if split else None
+        return ControlCondition(network, hint, control.scale, control.acts_on(steps), where)
 
     def _hint(self, picture: Image.Image, network: Any) -> torch.Tensor:
         """The control picture as the network's input, [1, control_in_dim, 1, height / 8, width / 8]."""
@@ -74,7 +77,7 @@ class ControlNets:
         zeros = torch.zeros((1, missing, *hint.shape[2:]), device=hint.device, dtype=hint.dtype)
         return torch.cat([hint, zeros], dim=1)
 
-    def _load(self, file: Path, streamed: bool) -> tuple[Network, str]:
+    def _load(self, file: Path, home: Home) -> tuple[Network, str]:
         """The network on the device, not yet joined to the transformer, and a sentence about its layout."""
         transformer = self._pipe.transformer.config
         config, about = configuration(file, transformer.n_layers)
@@ -86,16 +89,9 @@ class ControlNets:
             )
         with init_empty_weights(include_buffers=False):
             module = diffusers.ZImageControlNetModel(**config)
-        network = Network(
-            NAME,
-            module,
-            torch.device(self._device),
-            self._dtype,
-            self._pinned,
-            CONTROL_BLOCK_LISTS,
-            self._transformer.streamer,
-        )
-        network.allocate(frozenset(range(len(network.blocks))) if streamed else frozenset())
+        joined = self._transformer
+        network = Network(NAME, module, joined.keeping, CONTROL_BLOCK_LISTS, joined.streamer)
+        network.allocate((home,) * len(network.blocks))
         places = {number: place for place, number in enumerate(_numbers(_shapes(file), "control_layers"))}
 
         def renamed(name: str) -> str:
@@ -105,12 +101,12 @@ class ControlNets:
             return f"{part}.{places[int(number)]}.{rest}" if part == "control_layers" else name
 
         try:
-            fill([file], module, renamed, lambda done: None)
+            fill([file], network, renamed, lambda done: None)
         except JobFailed as error:
             raise BadRequest(
                 f"ControlNet {file} has weights that do not fit its layout ({error.seen})", mend="Download it again."
             ) from None
-        network.pin()
+        network.settle()
         module.eval().requires_grad_(False)
         return network, about
 

@@ -50,14 +50,14 @@ def noise(seed: int, height: int, width: int, channels: int, device: torch.devic
     return torch.randn((1, channels, height // 8, width // 8), generator=generator, dtype=torch.float32).to(device)
 
 
-def noised(scheduler: Any, vae: Any, pixels: Tensor, seed: int, dtype: torch.dtype) -> Tensor:
-    """A picture's latents with noise at the scheduler's first level, in the given dtype.
+def noised(scheduler: Any, vae: Any, pixels: Tensor, seed: int, device: torch.device) -> Tensor:
+    """A picture's latents with noise at the scheduler's first level, in the VAE's dtype on the given device.
 
-    `pixels` [1, 3, height, width] in -1 … 1 on the VAE's device. One generator draws the VAE's sample, then the noise.
+    `pixels` [1, 3, height, width] in -1 … 1 as the VAE takes them. One generator draws its sample, then the noise.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
-    clean = encode(vae, pixels.to(dtype), generator)
-    drawn = torch.randn(clean.shape, generator=generator, dtype=dtype).to(clean.device)
+    clean = encode(vae, pixels, generator).to(device)
+    drawn = torch.randn(clean.shape, generator=generator, dtype=clean.dtype).to(device)
     latents: Tensor = scheduler.scale_noise(clean, scheduler.timesteps[:1], drawn)
     return latents
 
@@ -75,13 +75,14 @@ class ControlCondition:
     """A ControlNet that acts with strength `scale` on the steps (from 0) in `steps`.
 
     `hint` [1, channels, 1, height / 8, width / 8]: the control picture's latents, padded with zeros to the network's
-    input channels.
+    input channels. `device_of`: where the block of a number computes, if not all do in one place.
     """
 
     network: Any
     hint: Tensor
     scale: float
     steps: range
+    device_of: Callable[[int], torch.device] | None = None
 
     def samples(self, step: int, latents: list[Tensor], time: Tensor, prompts: Embedding) -> Samples | None:
         """What it adds in this step; None where it does not act."""
@@ -90,7 +91,9 @@ class ControlCondition:
         # no copy for one picture: it has another memory layout, in which matrix products round differently
         hint = self.hint if len(latents) == 1 else self.hint.repeat(len(latents), 1, 1, 1, 1)
         found: Samples = self.network(latents, time, prompts, hint, conditioning_scale=self.scale)
-        return found
+        if self.device_of is None:
+            return found
+        return {block: sample.to(self.device_of(block)) for block, sample in found.items()}
 
 
 def denoise(

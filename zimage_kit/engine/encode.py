@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .half import ENCODED
+
 
 class Reached(Exception):
     """The encoder has come to its last layer; `hidden` [1, tokens, width] is what that would have been given."""
@@ -47,9 +49,11 @@ class TextEncoder(nn.Module):
         return next(self.parameters()).device
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> Any:
-        """The hidden states of tokens [1, n]."""
+        """The hidden states of tokens [1, n]; in float16 times `half.ENCODED`."""
         try:
             self.encoder(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
         except Reached as end:
-            return SimpleNamespace(hidden_states=(end.hidden, None))
+            half = self.dtype == torch.float16
+            hidden = (end.hidden * ENCODED).half() if half else end.hidden
+            return SimpleNamespace(hidden_states=(hidden, None))
         raise RuntimeError("this text encoder has a last layer: it was not loaded by `load_network`")

@@ -114,6 +114,8 @@ def execute(task: Task, runtime: Runtime) -> Artifact:
 def circumstances(plan: Plan | None) -> Identity:
     """What pixels depend on beside the recipe and its files. `plan` None: no device has been chosen yet."""
     found = {} if plan is None else {"device": plan.device_class, "dtype": plan.dtype, "speed": plan.speed}
+    if plan is not None and plan.precision:
+        found["precision"] = plan.precision
     return found | library_versions()
 
 

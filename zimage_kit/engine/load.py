@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import diffusers
 import torch
@@ -21,54 +23,89 @@ from torch import Tensor, nn
 
 from ..errors import JobFailed
 from ..models.directories import BLOCK_LISTS, read_index
-from .blocks import Block, Streamer, materialise
+from .blocks import Block, Streamer, lock, materialise, unlock
 from .encode import EndOfPass
+from .half import fit_block, fit_encoder, fit_layer, fit_transformer
 
 _READERS = 4  # threads: reading from the page cache and copying to the device overlap
+
+
+Home = Literal["device", "second", "host", "files"]
+"""Where a block's weights are: on the device, on a second one, or waiting in host memory or in the model's files."""
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How a network's weights are kept: on which devices, and the type that computes.
+
+    `precision`: of what waits, see `packing`; `pinned`: what waits in host memory is page-locked.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    second: torch.device | None = None
+    precision: str = ""
+    pinned: bool = True
 
 
 class Network:
     """A loaded component: its blocks on the device or streamed to it, the rest of it on the device.
 
     The token embedding of a text encoder whose blocks are all streamed stays in host memory, where a prompt's few
-    tokens are looked up.
+    tokens are looked up. Blocks on a second device compute there; what follows them comes back.
     """
 
     def __init__(
         self,
         name: str,
         module: nn.Module,
-        device: torch.device,
-        dtype: torch.dtype,
-        pinned: bool,
+        keeping: Keeping,
         lists: Sequence[str] = BLOCK_LISTS,
         streamer: Streamer | None = None,
     ) -> None:
         """`streamer`: another network's, whose device buffers these blocks share."""
-        self.name, self.module, self.device, self.dtype = name, module, device, dtype
-        self._pinned = pinned and device.type == "cuda"
-        found = [each for part in lists if hasattr(module, part) for each in getattr(module, part)]
-        self.blocks = [Block(each, dtype) for each in found if not isinstance(each, EndOfPass)]
-        self.in_host: frozenset[int] = frozenset()
-        self.streamer = streamer or Streamer(device, dtype)
+        self.name, self.module, self.keeping = name, module, keeping
+        self.device, self.dtype = keeping.device, keeping.dtype
+        found = {
+            f"{part}.{i}": each
+            for part in lists
+            for i, each in enumerate(getattr(module, part, ()))
+            if not isinstance(each, EndOfPass)
+        }
+        self._names = tuple(found)
+        self.blocks = [Block(each, self.dtype, keeping.precision) for each in found.values()]
+        self.homes: tuple[Home, ...] = tuple("device" for _ in self.blocks)
+        self.streamer = streamer or Streamer(self.device, self.dtype)
         self._embedding: nn.Module | None = getattr(module, "embed_tokens", None)
         self._lookups: list[Any] = []
+        self._crossings: list[Any] = []
         self._own: list[nn.Parameter] = []
-        self._locked: set[int] = set()  # addresses of the host's buffers
+        self._files: dict[Path, Any] = {}  # open, for what is read again
+
+    @property
+    def waiting(self) -> list[Block]:
+        """The blocks that are streamed."""
+        return [block for block, home in zip(self.blocks, self.homes, strict=True) if home in ("host", "files")]
 
     @property
     def device_bytes(self) -> int:
-        """Of the weights that stay on the device."""
-        elsewhere = sum(self.blocks[i].bytes for i in self.in_host)
+        """Of the weights that stay on a device."""
+        elsewhere = sum(block.bytes for block in self.waiting)
         if self._lookups and self._embedding is not None:
             elsewhere += sum(weight.nbytes for weight in self._embedding.parameters())
         return sum(weight.nbytes for weight in self._own) - elsewhere
 
-    def allocate(self, in_host: frozenset[int]) -> None:
-        """Give every weight its memory, with those blocks in the host's; nothing is read yet."""
-        for i, block in enumerate(self.blocks):
-            block.keep(self._memory(block, i in in_host))
-        self._look_up_in_host(bool(self.blocks) and len(in_host) == len(self.blocks))
+    @property
+    def host_bytes(self) -> int:
+        """Of the blocks that wait in host memory."""
+        return sum(block.waiting_bytes for block in self.waiting if block.buffer is not None)
+
+    def allocate(self, homes: tuple[Home, ...]) -> None:
+        """Give every weight its memory, with the blocks in these homes; nothing is read yet."""
+        for block, home in zip(self.blocks, homes, strict=True):
+            block.keep(self._memory(block, home))
+        self.homes = homes
+        self._look_up_in_host()
         for name, weight in list(self.module.named_parameters()):
             if weight.is_meta:
                 materialise(self.module, name, torch.empty(weight.shape, dtype=self.dtype, device=self.device))
@@ -76,68 +113,138 @@ class Network:
         for name, buffer in list(self.module.named_buffers()):
             owner, _, leaf = name.rpartition(".")
             self.module.get_submodule(owner)._buffers[leaf] = buffer.to(self.device)
-        self._stream(in_host)
+        self._connect()
 
-    def place(self, in_host: frozenset[int]) -> None:
-        """Move blocks, so that exactly these are in host memory."""
-        if in_host == self.in_host:
+    def settle(self) -> None:
+        """Once every weight is read: scale what computes in float16, lock what waits."""
+        if self.dtype == torch.float16:
+            fit = fit_layer if self.name == "text_encoder" else fit_block
+            with ThreadPoolExecutor(_READERS, "zimage-fit") as pool:
+                list(pool.map(fit, self.blocks))
+            if self.name == "text_encoder":
+                fit_encoder(self.module)
+            if self.name == "transformer":
+                fit_transformer(self.module)
+        self._lock()
+
+    def place(self, homes: tuple[Home, ...]) -> None:
+        """Move blocks, so that these are their homes."""
+        if homes == self.homes:
             return
         self.streamer.stream(self.name, ())
-        for i in sorted(in_host ^ self.in_host, key=lambda i: i not in in_host):  # first what makes room
-            block, old = self.blocks[i], self.blocks[i].buffer
-            assert old is not None
-            new = self._memory(block, i in in_host)
-            new.copy_(old)
-            self._unpin(block)
+        there = ("device", "second")
+        changes = [i for i, home in enumerate(homes) if home != self.homes[i]]
+        for i in sorted(changes, key=lambda i: homes[i] in there):  # first what makes room
+            block = self.blocks[i]
+            new = self._memory(block, homes[i])
+            if new is not None:
+                block.write(new)
+            self._unlock(block)
             block.keep(new)
-        self._look_up_in_host(len(in_host) == len(self.blocks))
-        self._stream(in_host)
-        self.pin()
+        self.homes = homes
+        self._look_up_in_host()
+        self._connect()
+        self._lock()
 
     def close(self) -> None:
         """Take the hooks off and drop every weight."""
         self.streamer.stream(self.name, ())
+        for hook in self._crossings:
+            hook.remove()
         for block in self.blocks:
-            self._unpin(block)
+            self._unlock(block)
             block.buffer = None
+        self._files.clear()
         for weight in self._own:
             weight.data = torch.empty(0, dtype=self.dtype)
 
-    def _memory(self, block: Block, in_host: bool) -> Tensor:
-        return torch.empty(block.elements, dtype=self.dtype, device="cpu" if in_host else self.device)
+    def put(self, name: str, weight: Tensor, source: Callable[[], Tensor]) -> None:
+        """Take a weight of a file. Raises KeyError for one that the network does not have."""
+        part = next((part for part in self._names if name.startswith(f"{part}.")), None)
+        if part is None:
+            self.module.get_parameter(name).data.copy_(weight)
+            return
+        block = self.blocks[self._names.index(part)]
+        if block.packing is not None and self.device.type == "cuda":
+            weight = weight.to(self.device)
+        block.put(name.removeprefix(f"{part}."), weight, source)
 
-    def _stream(self, in_host: frozenset[int]) -> None:
-        self.in_host = in_host
-        self.streamer.stream(self.name, (self.blocks[i] for i in sorted(in_host)))
+    def read(self, file: Path, name: str) -> Tensor:
+        """A tensor of a file, mapped: its bytes are read when they are used."""
+        if file not in self._files:
+            self._files[file] = safe_open(file, framework="pt")
+        found: Tensor = self._files[file].get_tensor(name)
+        return found
+
+    def factors(self) -> dict[str, float]:
+        """The powers of two by which layers were multiplied, by their names; see `half`."""
+        return {
+            f"{part}.{name.removesuffix('.weight')}": factor
+            for part, block in zip(self._names, self.blocks, strict=True)
+            for name, factor in block.factors.items()
+        }
+
+    def home_of(self, layer: str) -> torch.device:
+        """The device on which a layer computes, by its name."""
+        for part, home in zip(self._names, self.homes, strict=True):
+            if home == "second" and (layer == part or layer.startswith(f"{part}.")):
+                assert self.keeping.second is not None
+                return self.keeping.second
+        return self.device
+
+    def _memory(self, block: Block, home: Home) -> Tensor | None:
+        if home == "files":
+            return None
+        if home == "host":
+            packed = block.packing is not None
+            elements = block.waiting_bytes if packed else block.elements
+            return torch.empty(elements, dtype=torch.uint8 if packed else self.dtype)
+        device = self.keeping.second if home == "second" else self.device
+        return torch.empty(block.elements, dtype=self.dtype, device=device)
+
+    def _connect(self) -> None:
+        """Stream what waits, and let tensors cross to the second device and back."""
+        self.streamer.stream(self.name, self.waiting)
+        for hook in self._crossings:
+            hook.remove()
+        self._crossings.clear()
+        if "second" in self.homes:
+            assert self.keeping.second is not None
+            crossing = Crossing()
+            for block, home in zip(self.blocks, self.homes, strict=True):
+                target = self.keeping.second if home == "second" else self.device
+                self._crossings.append(crossing.into(block.module, target))
+            self._crossings += [
+                crossing.into(each, self.device)
+                for name, part in self.module.named_children()
+                if not any(name == block.partition(".")[0] for block in self._names)
+                for each in (part.values() if isinstance(part, nn.ModuleDict) else (part,))
+            ]
 
     @property
     def locked(self) -> bool:
         """Whether every block that waits in host memory is copied from locked memory, where that was asked for."""
-        return not self._pinned or len(self._locked) >= len(self.in_host)
+        return not self._pins or all(block.locked for block in self.waiting if block.buffer is not None)
 
-    def pin(self) -> None:
-        """Lock the host's blocks in memory, from where a GPU copies while it computes. Called once they are filled.
+    @property
+    def _pins(self) -> bool:
+        return self.keeping.pinned and self.device.type == "cuda"
 
-        Registered rather than allocated as pinned: torch's allocator rounds up to powers of two (354 MB to 512), and
-        filling first lets many threads touch the pages. Where the system refuses, `locked` is False.
-        """
-        if self._pinned:
-            for i in sorted(self.in_host):
-                buffer = self.blocks[i].buffer
-                if buffer is None or buffer.data_ptr() in self._locked:
-                    continue
-                if int(_runtime().cudaHostRegister(buffer.data_ptr(), buffer.nbytes, 0)) == 0:
-                    self._locked.add(buffer.data_ptr())
+    def _lock(self) -> None:
+        """Lock the host's blocks in memory. Called once they are filled."""
+        for block in self.waiting if self._pins else ():
+            if block.buffer is not None and not block.locked:
+                block.locked = lock(block.buffer)
 
-    def _unpin(self, block: Block) -> None:
-        if block.buffer is not None and block.buffer.data_ptr() in self._locked:
+    def _unlock(self, block: Block) -> None:
+        if block.locked and block.buffer is not None:
             torch.cuda.synchronize(self.device)
-            _runtime().cudaHostUnregister(block.buffer.data_ptr())
-            self._locked.discard(block.buffer.data_ptr())
+            unlock(block.buffer)
+            block.locked = False
 
-    def _look_up_in_host(self, there: bool) -> None:
-        """Keep the token embedding in host memory, or bring it back; its weight is the same in both."""
-        module = self._embedding
+    def _look_up_in_host(self) -> None:
+        """Keep the token embedding in host memory where all blocks wait, else on the device; its weight is the same."""
+        module, there = self._embedding, bool(self.blocks) and len(self.waiting) == len(self.blocks)
         if module is None or there == bool(self._lookups):
             return
         weight = module.weight
@@ -158,32 +265,49 @@ class Network:
         self._lookups.clear()
 
 
-def _runtime() -> Any:
-    """CUDA's runtime library."""
-    cuda: Any = torch.cuda  # untyped
-    return cuda.cudart()
+class Crossing:
+    """Brings what a module is given to the device on which it computes. What several are given crosses once."""
+
+    def __init__(self) -> None:
+        self._crossed: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = {}
+
+    def into(self, module: nn.Module, device: torch.device) -> Any:
+        """Hook a module; returns the hook's handle."""
+
+        def cross(value: Any) -> Any:
+            if not isinstance(value, Tensor) or value.device == device:
+                return value
+            key = id(value), device
+            if key not in self._crossed:
+                if len(self._crossed) >= 16:
+                    self._crossed.pop(next(iter(self._crossed)))
+                self._crossed[key] = value, value.to(device, non_blocking=True)  # the first one keeps its id taken
+            return self._crossed[key][1]
+
+        def before(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            return tuple(map(cross, given)), {name: cross(value) for name, value in named.items()}
+
+        return module.register_forward_pre_hook(before, with_kwargs=True)
 
 
 def load_network(
     directory: Path,
     name: str,
-    device: torch.device,
-    dtype: torch.dtype,
-    in_host: Callable[[int], frozenset[int]],
-    pinned: bool,
+    keeping: Keeping,
+    homes: Callable[[int], tuple[Home, ...]],
     progress: Callable[[int], None],
 ) -> Network:
     """One network of a directory in diffusers' layout, by the class that its index names.
 
-    `in_host` is given the number of blocks and says which are kept in host memory. `progress` is told the bytes that
+    `homes` is given the number of blocks and says where each is. `progress` is told the bytes that
     are in place. Raises JobFailed for weights that are missing or of another shape.
     """
     module = _without_weights(directory, name)
-    network = Network(name, module, device, dtype, pinned)
-    network.allocate(in_host(len(network.blocks)))
+    network = Network(name, module, keeping)
+    network.allocate(homes(len(network.blocks)))
     files = sorted((directory / name).glob("*.safetensors"))
-    fill(files, module, lambda each: each.removeprefix("model."), progress)
-    network.pin()
+    fill(files, network, lambda each: each.removeprefix("model."), progress)
+    network.settle()
     module.eval().requires_grad_(False)
     return network
 
@@ -207,14 +331,14 @@ def _without_weights(directory: Path, name: str) -> nn.Module:
 
 
 def fill(
-    files: Sequence[Path], module: nn.Module, renamed: Callable[[str], str], progress: Callable[[int], None]
+    files: Sequence[Path], network: Network, renamed: Callable[[str], str], progress: Callable[[int], None]
 ) -> None:
     """Copy every weight from the files to its place in the module, some threads reading while others copy.
 
     `renamed` gives a tensor's name in the module. Raises JobFailed for what is missing or has another shape.
     """
-    weights = dict(module.named_parameters())
-    missing, lock, done = set(weights), Lock(), 0
+    weights = dict(network.module.named_parameters())
+    missing, told, done = set(weights), Lock(), 0
 
     def place(file: Path, names: list[str]) -> None:
         nonlocal done
@@ -228,8 +352,8 @@ def fill(
                     raise JobFailed(
                         f"{file} holds {name} as {list(tensor.shape)}", expected=f"{list(target.shape)} by its config"
                     )
-                target.data.copy_(tensor)
-                with lock:
+                network.put(renamed(name), tensor, partial(network.read, file, name))
+                with told:
                     missing.discard(renamed(name))
                     done += target.nbytes
                     progress(done)

@@ -14,17 +14,19 @@ from ..files import content_digest
 from ..models.loras import lora_file
 from ..models.spec import ModelSpec
 from ..recipe.request import Lora
+from .load import Network
 from .residency import Residency
 
 _PARTS = re.compile(r"\.(?:lora|lokr)_")
+_LAST = re.compile(r"\.(?:lora_B|lora_magnitude_vector|lokr_w1|lokr_w1_b)\.")
 _ENDING = ".safetensors"
 
 
 class Loras:
     """The LoRAs of one resident pipeline (`pipe` is diffusers', `spec` the model's), each kept as an adapter."""
 
-    def __init__(self, pipe: Any, spec: ModelSpec, residency: Residency, device: str) -> None:
-        self._pipe, self._spec, self._residency, self._device = pipe, spec, residency, device
+    def __init__(self, pipe: Any, spec: ModelSpec, residency: Residency, transformer: Network) -> None:
+        self._pipe, self._spec, self._residency, self._transformer = pipe, spec, residency, transformer
 
     def apply(self, loras: Sequence[Lora], free: Callable[[], int]) -> list[str]:
         """Make exactly these LoRAs act on the transformer; return a sentence about each for the trace.
@@ -53,6 +55,8 @@ class Loras:
             fitting, strange = held
             note = f"lora {file.name}: weight {lora.weight:g}, {fitting} of its {fitting + len(strange)} layers applied"
             notes.append(note + (f"; this model has no {_some(strange)}" if strange else ""))
+        if "second" in self._transformer.homes:  # blocks may have moved since they were loaded
+            self._place()
         self._pipe.enable_lora()
         self._pipe.set_adapters(names, [lora.weight for lora in loras])
         return notes
@@ -88,10 +92,18 @@ class Loras:
                 raise BadRequest(
                     f"lora {path} fits no layer of this model ({reason})", mend="It was made for another model."
                 ) from None
+        self._place()
+        factors = self._transformer.factors()
         for parameter, weight in self._pipe.transformer.named_parameters():
-            if f".{name}." in parameter:  # peft puts it beside its layer's weight, which may wait in host memory
-                weight.data = weight.data.to(self._device)
+            if f".{name}." in parameter and _LAST.search(parameter):
+                weight.data *= factors.get(_PARTS.split(parameter)[0], 1.0)  # as the layer's own output is scaled
         return len(layers & modules), sorted(layers - modules)
+
+    def _place(self) -> None:
+        """Bring adapters to where their layers compute; peft puts them beside weights that may wait in host memory."""
+        for parameter, weight in self._pipe.transformer.named_parameters():
+            if ".lora_" in parameter or ".lokr_" in parameter:
+                weight.data = weight.data.to(self._transformer.home_of(_PARTS.split(parameter)[0]))
 
 
 def adapter_name(file: Path) -> str:

@@ -6,14 +6,11 @@ what is added are events, cancelling, measuring and a check for NaN.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ from PIL import Image
 
 from ..errors import BadRequest, JobFailed, NotFinite, OutOfMemory
 from ..models.controlnets import weights_file
-from ..models.directories import ComponentSize, component_bytes, component_size, fingerprint, read_index
+from ..models.directories import ComponentSize, component_size, component_sizes, fingerprint, read_index
 from ..models.loras import lora_file
 from ..models.spec import ModelSpec
 from ..stages.stage import Call
@@ -34,22 +31,20 @@ from .controlnet import NAME as CONTROLNET
 from .controlnet import ControlNets
 from .denoise import denoise, noise, noised, schedule, set_schedule
 from .encode import TextEncoder
-from .gpus import used_memory
-from .load import Network, load_network
+from .load import Home, Keeping, Network, load_network
 from .lora import Loras, adapter_name
 from .memory import (
     Profiler,
-    allocated,
     free_memory,
     limit_memory,
     means_out_of_memory,
     out_of_memory,
     release,
 )
-from .plan import CONTEXT_BYTES, HOST_SHARE, SPARE_BYTES, Extras, Machine, Plan, decode_bytes
+from .needs import Extras, decode_bytes
+from .plan import HOST_SHARE, SPARE_BYTES, Plan
 from .preview import Preview
 from .residency import Residency
-from .settings import AUTO
 from .steps import Step, StepWatch
 
 MODEL = "model"
@@ -67,37 +62,6 @@ class Drawn:
     sigmas: tuple[float, ...]
     step_milliseconds: tuple[float, ...]
     notes: tuple[str, ...]
-
-
-def machine(device: str = AUTO) -> Machine:
-    """What this machine offers now, asked of torch; free memory is that of the CUDA device which `device` means."""
-    if sys.platform == "linux":  # read once, before the first allocation: whole gaps can be given back
-        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    found = Machine(
-        cuda_devices=count,
-        cuda_bfloat16=count > 0 and torch.cuda.is_bf16_supported(including_emulation=False),
-        mps=torch.backends.mps.is_available(),
-        cuda_capability=".".join(map(str, torch.cuda.get_device_capability(0))) if count else "",
-        host_bytes=free_memory("cpu"),
-    )
-    kind, _, number = device.partition(":")
-    card = f"cuda:{number or 0}"
-    if kind not in (AUTO, "cuda") or int(number or 0) >= count:
-        return found
-    context = _context_bytes(card)
-    return replace(found, free_bytes=context + free_memory(card) + allocated(card), context_bytes=context)
-
-
-@lru_cache(maxsize=8)
-def _context_bytes(card: str) -> int:
-    """What this process's CUDA context takes, by how the memory in use changes when it begins."""
-    before = used_memory()
-    torch.zeros(1, device=card)
-    after = used_memory()
-    if before is None or after is None:
-        return CONTEXT_BYTES
-    return min(max(after - before - torch.cuda.memory_reserved(card), CONTEXT_BYTES // 3), 3 * CONTEXT_BYTES)
 
 
 class ResidentPipeline:
@@ -126,8 +90,8 @@ class ResidentPipeline:
         self._networks = _load(spec, directory, plan, progress)
         self._pipe: Any = _assemble(directory, self._networks)
         self._vae: Any = self._pipe.vae if plan.speed == "stock" else SlabbedAutoencoder(self._pipe.vae)
-        self._loras = Loras(self._pipe, spec, residency, self.device)
-        self._controls = ControlNets(self._pipe, self._vae, plan, residency, self._networks["transformer"])
+        self._loras = Loras(self._pipe, spec, residency, self._networks["transformer"])
+        self._controls = ControlNets(self._pipe, self._vae, residency, self._networks["transformer"])
         self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
         self._embeddings: OrderedDict[str, list[torch.Tensor]] = OrderedDict()
         residency.put(MODEL, "model", self, self.weight_bytes, self._free)
@@ -141,7 +105,7 @@ class ResidentPipeline:
     @property
     def host_bytes(self) -> int:
         """Of the weights that wait in host memory."""
-        return sum(network.blocks[i].bytes for network in self._networks.values() for i in network.in_host)
+        return sum(network.host_bytes for network in self._networks.values())
 
     @property
     def diffusers_pipeline(self) -> Any:
@@ -185,20 +149,20 @@ class ResidentPipeline:
         notes = fitted + self._loras.apply(call.loras, lambda: free_memory(self.device))
         keep = frozenset({CONTROLNET} if call.control is not None else ())
         keep |= frozenset(adapter_name(lora_file(lora, self.spec)) for lora in call.loras)
-        needed = decode_bytes((call.width, call.height), self.plan.speed) * (2 if self.dtype == "float32" else 1)
+        needed = decode_bytes((call.width, call.height), self.plan.speed, self.dtype)
         gone = self.residency.make_room(needed, lambda: free_memory(self.device), keep)
         notes += [f"{each} was unloaded to make room" for each in gone]
         network = None
         if call.control is not None:
             with parts.part("control", lambda: self.device):
-                streamed = self.plan.controlnet == "streamed"
-                network, note = self._controls.load(call.control, call.steps, streamed)
+                (home,) = homes(self.plan, CONTROLNET, 1)
+                network, note = self._controls.load(call.control, call.steps, home)
             notes.append(note)
         conditions = []
         with parts.part("encode", lambda: self.device):
             prompt = self._embed(call.prompt)
             negative = self._embed(call.negative_prompt) if call.guidance > 0 else None
-            begin = self._first_latents(call, schedule(call.steps, call.strength), prompt[0].dtype)
+            begin = self._first_latents(call, schedule(call.steps, call.strength))
             if call.control is not None:
                 conditions.append(self._controls.condition(call.control, call.steps, network))
         pipe = self._pipe
@@ -218,7 +182,7 @@ class ResidentPipeline:
     def decode(self, latents: torch.Tensor) -> Image.Image:
         """Decode the scheduler's latents [1, 16, height / 8, width / 8] to a picture; to 8 bits as diffusers does."""
         vae, processor = self._vae, self._pipe.image_processor
-        unscaled = latents.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
+        unscaled = latents.to(vae.device, vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
         pixels = vae.decode(unscaled, return_dict=False)[0] if vae is self._pipe.vae else vae.decode(unscaled)
         if not bool(torch.isfinite(pixels).all()):
             raise self.not_finite(0)
@@ -256,7 +220,7 @@ class ResidentPipeline:
         limited = self.plan.room_bytes is not None and self.plan.encoder == "streamed"
         limit_memory(self.device, (self.plan.room_bytes or 0) - self.plan.context_bytes if limited else None)
         for name, network in self._networks.items():
-            network.place(_in_host(self.plan, name, len(network.blocks)))
+            network.place(homes(self.plan, name, len(network.blocks)))
         notes = [f"{each} was unloaded to make room" for each in gone]
         if self.plan.pinned and not all(network.locked for network in self._networks.values()):
             notes.append("the system does not let so much RAM be locked, so copies to the device are slower")
@@ -266,16 +230,13 @@ class ResidentPipeline:
         """Move every block to host memory, for whatever needs the device. False: none was there, or RAM is short."""
         if self._pipe is None or self.plan.room_bytes is None:
             return False
-        moved = sum(
-            block.bytes
-            for each in self._networks.values()
-            for i, block in enumerate(each.blocks)
-            if i not in each.in_host
-        )
-        if not moved or moved > HOST_SHARE * free_memory("cpu"):
+        waits: Home = "files" if self.plan.mapped else "host"
+        networks = self._networks.values()
+        moved = sum(block.waiting_bytes for each in networks for block in each.blocks if block not in each.waiting)
+        if not moved or (waits == "host" and moved > HOST_SHARE * free_memory("cpu")):
             return False
         for network in self._networks.values():
-            network.place(frozenset(range(len(network.blocks))))
+            network.place((waits,) * len(network.blocks))
         return True
 
     def _stages(self) -> list[str]:
@@ -296,32 +257,31 @@ class ResidentPipeline:
             self._embeddings.move_to_end(prompt)
         else:
             # a new list, since diffusers overwrites it; its padding to 512 tokens is kept, to be bit-equal
-            where = {"device": torch.device(self.device), "do_classifier_free_guidance": False}
-            embeds, _ = self._pipe.encode_prompt([prompt], **where)
-            self._networks["text_encoder"].streamer.free()
-            self._embeddings[prompt] = [tensor.clone() for tensor in embeds]
+            encoder = self._networks["text_encoder"]
+            embeds, _ = self._pipe.encode_prompt([prompt], device=encoder.device, do_classifier_free_guidance=False)
+            encoder.streamer.free()
+            self._embeddings[prompt] = [tensor.clone().to(self.device) for tensor in embeds]
             if len(self._embeddings) > _PROMPTS_KEPT:
                 self._embeddings.popitem(last=False)
         return list(self._embeddings[prompt])
 
-    def _first_latents(self, call: Call, levels: list[float], dtype: torch.dtype) -> torch.Tensor:
-        """Noise, or the latents of the call's picture with noise at the first level, in `dtype`."""
+    def _first_latents(self, call: Call, levels: list[float]) -> torch.Tensor:
+        """Noise, or the latents of the call's picture with noise at the first level."""
         pipe, device = self._pipe, torch.device(self.device)
         set_schedule(pipe.scheduler, levels, (call.height // 16) * (call.width // 16), device)
         if call.image is None:
             return noise(call.seed, call.height, call.width, pipe.transformer.config.in_channels, device)
         if call.image.mode != "RGB" or call.image.size != (call.width, call.height):
             raise BadRequest("the picture to draw over", expected=f"RGB, {call.width}x{call.height}")
-        pixels = pipe.image_processor.preprocess(call.image).to(device, self._vae.dtype)
-        return noised(pipe.scheduler, self._vae, pixels, call.seed, dtype)
+        pixels = pipe.image_processor.preprocess(call.image).to(self._vae.device, self._vae.dtype)
+        return noised(pipe.scheduler, self._vae, pixels, call.seed, device)
 
 
 def _load(
     spec: ModelSpec, directory: Path, plan: Plan, progress: Callable[[str, int, int], None]
 ) -> dict[str, Network]:
     """Load component by component, each tensor straight to where the plan keeps it."""
-    dtype, device = getattr(torch, plan.dtype), torch.device(plan.device)
-    sizes = component_bytes(directory, plan.dtype)
+    sizes = {name: size.total * keeping(plan, name).dtype.itemsize for name, size in component_sizes(directory).items()}
     total, done, networks = sum(sizes.values()), 0, {}
     told = 0
     try:
@@ -334,11 +294,11 @@ def _load(
                         told = loaded
                         progress(name, before + min(loaded, size), total)
 
-                def in_host(count: int, name: str = name) -> frozenset[int]:
-                    return _in_host(plan, name, count)
+                def placed(count: int, name: str = name) -> tuple[Home, ...]:
+                    return homes(plan, name, count)
 
                 report(0)
-                networks[name] = load_network(directory, name, device, dtype, in_host, plan.pinned, report)
+                networks[name] = load_network(directory, name, keeping(plan, name), placed, report)
                 done += size
             progress("", done, total)
     except Exception as error:
@@ -350,13 +310,28 @@ def _load(
     return networks
 
 
-def _in_host(plan: Plan, component: str, count: int) -> frozenset[int]:
-    """Which of a component's blocks wait in host memory."""
+def keeping(plan: Plan, component: str) -> Keeping:
+    """How a component's weights are kept: the autoencoder in float32 where the others are in float16, and as it is."""
+    wide = component == "vae" and plan.dtype == "float16"
+    device, second = torch.device(plan.device), torch.device(plan.second) if plan.second else None
+    return Keeping(
+        second if second is not None and component in ("text_encoder", "vae") else device,
+        torch.float32 if wide else getattr(torch, plan.dtype),
+        second,
+        plan.precision,
+        plan.pinned,
+    )
+
+
+def homes(plan: Plan, component: str, count: int) -> tuple[Home, ...]:
+    """Where each of a component's `count` blocks is."""
+    waits: Home = "files" if plan.mapped else "host"
     if component == "transformer":
-        return frozenset(range(count)) - spread(count, count - plan.streamed_blocks)
-    if component == "text_encoder" and plan.encoder == "streamed":
-        return frozenset(range(count))
-    return frozenset()
+        first = count - plan.second_blocks
+        resident = spread(first, first - plan.streamed_blocks)
+        return tuple("second" if i >= first else "device" if i in resident else waits for i in range(count))
+    streamed = {"text_encoder": plan.encoder, CONTROLNET: plan.controlnet}.get(component) == "streamed"
+    return tuple(waits if streamed else "device" for _ in range(count))
 
 
 def _lora_bytes(file: Path, dtype: str) -> int:

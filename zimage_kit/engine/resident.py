@@ -22,15 +22,16 @@ from ..recipe.artifact import Artifact
 from .events import Event, Listen
 from .execute import PictureCache, Runtime, execute
 from .memory import allocated, device_fault, out_of_memory, release
-from .plan import SPARE_BYTES, Extras, Plan, plan
+from .needs import Extras
+from .plan import SPARE_BYTES, Plan, plan
 from .residency import Residency
 from .settings import Settings
 from .task import Task
 from .worker_status import WorkerStatus
 
 if TYPE_CHECKING:
+    from .needs import Machine
     from .pipeline import ResidentPipeline
-    from .plan import Machine
 
 
 class ResidentModel:
@@ -147,7 +148,7 @@ class ResidentModel:
         if self._machine is None:
             runtime.emit(Event(kind="loading", job=task.id, message="importing torch and diffusers"))
             with runtime.parts.part("import", runtime.device):
-                from .pipeline import machine
+                from .machine import machine
             self._machine = machine
         size = (task.request.width or 0, task.request.height or 0) if task.checked else (0, 0)
         return self._replan(spec or (task.checked.spec if task.checked else None), size, Extras(), SPARE_BYTES)

@@ -1,4 +1,4 @@
-"""Settings: the user's choices of device, dtype, memory and speed, one object from `connect` to the workers."""
+"""Settings: the user's choices of device, dtype, memory and so on, one object from `connect` to the workers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,16 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    device: str = Field(AUTO, description="cpu, cuda, cuda:0 or mps [default: the best available]")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="the type that the model computes in")
+    device: str = Field(
+        AUTO, description="cpu, cuda, cuda:0, mps, or two cards for one picture: cuda:0,cuda:1 [default: the best]"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="the type that the model computes in"
+    )
     memory: str = Field(AUTO, description="the most that the model may take on the device, such as 8GB")
+    precision: Literal["auto", "int8", "fp8"] = Field(
+        "auto", description="int8 or fp8: keep weights in 8 bits until they compute, with half the RAM; changes pixels"
+    )
     speed: Literal["auto", "exact", "stock"] = Field(
         "auto", description="exact, or stock: diffusers' plain modules, for comparison"
     )
@@ -31,10 +38,7 @@ class Settings(BaseModel):
         try:
             super().__init__(**given)
         except ValidationError as error:
-            problem = explain(error, type(self).model_fields)
-            if given.get("dtype") == "float16" and problem.facts.get("field") == "dtype":
-                problem = type(problem)(problem.seen, expected=problem.expected, mend=_FLOAT16, **problem.facts)
-            raise problem from None
+            raise explain(error, type(self).model_fields) from None
 
     @field_validator("memory")
     @classmethod
@@ -54,9 +58,6 @@ class Settings(BaseModel):
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.given().items()) or AUTO
-
-
-_FLOAT16 = "float16 overflows in this model: use bfloat16."
 
 
 def _bytes_of(text: str) -> int:

@@ -19,7 +19,7 @@ from .request import Request, StageData
 FIELDS = ("prompt", "negative_prompt", "width", "height", "steps", "guidance", "seed", "source")
 """A request's fields that count by their value. The model, LoRAs and stages count by the content of their files."""
 
-CIRCUMSTANCES = ("device", "dtype", "speed", "zimage-kit", "torch", "diffusers", "transformers")
+CIRCUMSTANCES = ("device", "dtype", "speed", "precision", "zimage-kit", "torch", "diffusers", "transformers")
 """Properties of the process that draws. They change single pixels by rounding, so a grid's cells leave them out."""
 
 Identity = dict[str, str]

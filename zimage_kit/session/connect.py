@@ -24,6 +24,7 @@ def connect(
     device: str | None = None,
     dtype: str | None = None,
     memory: str | None = None,
+    precision: str | None = None,
     speed: str | None = None,
 ) -> Session:
     """Return the session to make pictures with. Calling it again gives the same one, with its model still loaded.
@@ -35,13 +36,14 @@ def connect(
     | a scheduler.json | the session that this file names, here or on another machine |
     | "inline" | this process itself; the model is freed when the process ends |
 
-    Settings that are left out are "auto": `device` is "cpu", "cuda:0" or "mps", `dtype` "float32" or "bfloat16",
-    `memory` the most that the model may take on the device, such as "8GB", and `speed` "stock" for diffusers' plain
-    modules. On native Windows `where` None means "inline", with a warning. Attach only to a session that you trust: the
-    person who runs it sees the requests and makes the pictures. Raises BadRequest, and SessionDied for a session that
-    cannot be reached.
+    Settings that are left out are "auto": `device` is "cpu", "cuda:0", "mps" or "cuda:0,cuda:1" (two cards for one
+    picture), `dtype` "float32", "bfloat16" or "float16", `memory` the most that the model may take on the device, such
+    as "8GB", `precision` "int8" or "fp8" to keep weights in 8 bits until they compute, and `speed` "stock" for
+    diffusers' plain modules. On native Windows `where` None means "inline", with a warning. Attach only to a session
+    that you trust: the person who runs it sees the requests and makes the pictures. Raises BadRequest, and SessionDied
+    for a session that cannot be reached.
     """
-    settings = Settings(device=device, dtype=dtype, memory=memory, speed=speed)
+    settings = Settings(device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     name = os.fspath(where or os.environ.get("ZIMAGE_SESSION") or "shared")
     if name == "shared" and launch.WINDOWS:
         if where == "shared":

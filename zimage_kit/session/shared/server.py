@@ -62,8 +62,9 @@ def main() -> None:
     parser.add_argument("--host", default=None, help="the address to listen on")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--device", help="cpu, cuda or mps [default: the best available]")
-    parser.add_argument("--dtype", help="float32 or bfloat16")
+    parser.add_argument("--dtype", help="float32, bfloat16 or float16")
     parser.add_argument("--memory", help="the most that a model may take on a device, such as 8GB")
+    parser.add_argument("--precision", help="int8 or fp8: how weights wait")
     parser.add_argument("--speed", help="stock: diffusers' plain modules")
     parser.add_argument("--idle-unload", type=float, help="seconds without a job, then unload")
     options = parser.parse_args()
@@ -186,7 +187,10 @@ def environments(device: str | None) -> list[dict[str, str]]:
         cards = [card.strip() for card in allowed.split(",") if card.strip() not in ("", "-1")]
     else:
         cards = [str(gpu.index) for gpu in list_gpus()[0]]
-    if device is not None and ":" in device:
+    if device is not None and "," in device:  # one worker for both
+        pair = [int(part.partition(":")[2] or 0) for part in device.split(",")]
+        cards = [",".join(cards[number] for number in sorted(pair) if number < len(cards))]
+    elif device is not None and ":" in device:
         cards = cards[int(device.partition(":")[2]) :][:1]
     if not cards:
         return [{}]

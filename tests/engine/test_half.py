@@ -1,0 +1,153 @@
+"""float16 that cannot overflow, and weights that wait in 8 bits: the same pixels however much memory there is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import zimage_kit as zk
+from zimage_kit import Artifact, Request, Session, nano
+from zimage_kit.engine import resident
+from zimage_kit.engine.needs import Machine
+from zimage_kit.engine.packing import Packing, Place
+from zimage_kit.engine.settings import Settings
+from zimage_kit.session.inline import InlineEngine
+
+REQUEST = Request(prompt="a girl on the grass", model="nano", width=128, height=128, steps=3, seed=1)
+
+
+def pixels(made: Artifact) -> np.ndarray[Any, Any]:
+    return np.asarray(made.image).astype(int)
+
+
+def draw(request: Request = REQUEST, **settings: str) -> Artifact:
+    with alone(**settings) as session:
+        return session.run(request, fresh=True)
+
+
+def alone(**settings: str) -> Session:
+    """A session of its own: `connect` gives the same one to all who ask for the same settings."""
+    return Session(InlineEngine(Settings(device="cpu", **settings)), "alone")
+
+
+@pytest.fixture(scope="module")
+def loud(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """nano with weights that norms make up for, so that it is the same function: its feed-forwards reach 1e9."""
+    folder = tmp_path_factory.mktemp("models") / "loud"
+    shutil.copytree(nano.DIRECTORY, folder)
+    for file in folder.glob("transformer/*.safetensors"):
+        weights = load_file(file)
+        for name, weight in weights.items():
+            factor = 1e4 if name.endswith("feed_forward.w3.weight") else 1e3 if ".attention.to_v." in name else 1.0
+            weights[name] = weight.float() * factor
+        save_file(weights, file)
+    return folder
+
+
+def test_what_overflows_in_float16_is_scaled_to_the_same_function(loud: Path) -> None:
+    wide, half = draw(), draw(dtype="float16")
+    assert np.abs(pixels(wide) - pixels(half)).mean() < 0.5
+    made = draw(REQUEST.but(model=str(loud)), dtype="float16")
+    assert made.trace.dtype == "float16"
+    assert np.abs(pixels(wide) - pixels(made)).mean() < 0.5
+
+
+def test_without_the_scaling_it_does_overflow(loud: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zimage_kit.engine.load.fit_block", lambda block: None)
+    with pytest.raises(zk.ZImageError, match="NaN or infinity"):
+        draw(REQUEST.but(model=str(loud)), dtype="float16")
+
+
+def test_a_lora_adds_to_scaled_layers_what_it_adds_to_others(loud: Path) -> None:
+    lora = next(iter(sorted((nano.DIRECTORY.parent / "loras").glob("*.safetensors"))))
+    wide = draw(REQUEST.but(model=str(loud), loras=[(str(lora), 1.0)]))
+    half = draw(REQUEST.but(model=str(loud), loras=[(str(lora), 1.0)]), dtype="float16")
+    assert np.abs(pixels(wide) - pixels(half)).mean() < 0.5
+
+
+HALF = {"dtype": "float16", "memory": "100MB"}
+PACKED = {"precision": "int8", "memory": "110MB"}
+SETTINGS = (HALF, PACKED, {**PACKED, "precision": "fp8"}, {**HALF, "precision": "int8"})
+
+
+def plenty(settings: dict[str, str]) -> dict[str, str]:
+    """The same without a limit on memory."""
+    return {name: value for name, value in settings.items() if name != "memory"}
+
+
+@pytest.fixture(params=SETTINGS, ids=lambda given: " ".join(plenty(given).values()))
+def two(request: pytest.FixtureRequest) -> Iterator[tuple[Session, Session]]:
+    """A session with all the memory it wants, and one in which nearly every block is streamed."""
+    with (
+        alone(**plenty(request.param)) as whole,
+        alone(**request.param) as small,
+    ):
+        yield whole, small
+
+
+def test_memory_changes_no_pixel(two: tuple[Session, Session]) -> None:
+    (whole, small), plans = two, []
+    pose = REQUEST.but(stages=[{"kind": "pose", "preset": ["waving"]}])
+    for request in (REQUEST, pose, REQUEST.but(width=64, height=64)):  # a smaller one moves blocks onto the device
+        one, other = whole.run(request, fresh=True), small.run(request, fresh=True)
+        assert np.array_equal(pixels(one), pixels(other))
+        engine: Any = small._engine
+        plans.append(engine._resident.pipeline.plan)
+    assert plans[0].streamed_blocks > plans[-1].streamed_blocks
+    assert plans[0].exact == (not plans[0].precision)
+
+
+def test_rounded_weights_are_told_and_are_another_identity() -> None:
+    made = draw(precision="int8")
+    assert made.trace.identity["precision"] == "int8" and made.trace.settings["precision"] == "int8"
+    assert any("rounded to int8" in note for note in made.trace.notes)
+    assert 0 < np.abs(pixels(made) - pixels(draw())).mean() < 6
+
+
+@pytest.mark.parametrize(("settings", "ram"), [({"memory": "110MB"}, 12e6), (HALF, 6e6), (PACKED, 9e6)], ids=str)
+def test_where_ram_is_short_blocks_are_read_from_the_files(
+    settings: dict[str, str], ram: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ram`: bytes, less than nano's blocks take, enough for two of them."""
+    whole = draw(**plenty(settings))
+    real = resident.plan
+
+    def with_little_ram(found: Machine, *rest: Any) -> Any:
+        return real(Machine(host_bytes=round(ram)), *rest)
+
+    monkeypatch.setattr(resident, "plan", with_little_ram)
+    with alone(**settings) as session:
+        made = session.run(REQUEST, fresh=True)
+        engine: Any = session._engine
+        pipeline = engine._resident.pipeline
+        assert pipeline.plan.mapped and pipeline.host_bytes == 0
+        assert any("read from the model's files" in note for note in made.trace.notes)
+        assert np.array_equal(pixels(made), pixels(whole))
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+def test_packing_what_was_unpacked_gives_the_same_bytes(precision: str) -> None:
+    torch.manual_seed(0)
+    places = {"feed_forward.w1.weight": Place(0, (24, 40)), "norm.weight": Place(1024, (40,))}
+    packing = Packing(places, torch.bfloat16, precision)
+    weights = {name: torch.randn(place.shape) for name, place in places.items()}
+    weights["feed_forward.w1.weight"][3] = 0
+    once, again = torch.zeros(packing.bytes, dtype=torch.uint8), torch.zeros(packing.bytes, dtype=torch.uint8)
+    out = torch.zeros(1064, dtype=torch.bfloat16)
+    for name, weight in weights.items():
+        packing.pack(name, weight, once)
+    packing.unpack(once, out)
+    for name, place in places.items():
+        assert torch.equal(packing.round(name, weights[name]).to(torch.bfloat16), place.view(out))
+        packing.pack(name, place.view(out), again)
+    assert torch.equal(once, again)
+    error = (places["feed_forward.w1.weight"].view(out).float() - weights["feed_forward.w1.weight"]).norm()
+    assert 0 < error / weights["feed_forward.w1.weight"].norm() < (0.01 if precision == "int8" else 0.04)
+    assert torch.equal(places["norm.weight"].view(out), weights["norm.weight"].to(torch.bfloat16))
