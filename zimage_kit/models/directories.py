@@ -9,8 +9,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -171,7 +171,7 @@ def component_size(files: Sequence[Path], without_last: bool = False) -> Compone
     blocks: dict[tuple[int, int], int] = {}
     rest = width = 0
     for path in files:
-        for name, entry in _header(path).items():
+        for name, entry in header(path).items():
             found = _BLOCK.match(name)
             if found:
                 block = _LISTS.index(found[1]), int(found[2])
@@ -185,7 +185,7 @@ def component_size(files: Sequence[Path], without_last: bool = False) -> Compone
     return ComponentSize(tuple(blocks[block] for block in sorted(blocks)), rest, width)
 
 
-def _header(path: Path) -> dict[str, Any]:
+def header(path: Path) -> dict[str, Any]:
     """Names, types and shapes in a safetensors file; empty for a broken one, about which its loader says more."""
     with path.open("rb") as file:
         try:
@@ -196,13 +196,61 @@ def _header(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def float32_bytes(path: Path) -> int:
+    """Bytes of float32 numbers in a safetensors file; 0 for any other file and for a broken one."""
+    entries = (each for each in header(path).values() if isinstance(each, dict)) if path.is_file() else ()
+    return sum(4 * prod(each.get("shape", (0,))) for each in entries if each.get("dtype") == "F32")
+
+
+CONVERTED = ("transformer", "text_encoder")
+"""The components that `convert` rounds to bfloat16. Not the autoencoder, which some plans compute in float32."""
+
+
+def convertible(directory: Path) -> list[Path]:
+    """The files of a model that `convert` would round: half of their `float32_bytes` are freed."""
+    files = (path for name in CONVERTED for path in sorted((directory / name).glob("*.safetensors")))
+    return [path for path in files if float32_bytes(path)]
+
+
+def savings(directory: Path) -> int:
+    """Bytes on disk that `convert` would free."""
+    return sum(map(float32_bytes, convertible(directory))) // 2
+
+
 ORIGIN = ".zimage.json"
-"""A file written beside a download: it names the repository that the files came from."""
+"""A file of ours in a model's directory: the repository it was downloaded from, and what `convert` did."""
+
+
+def origin(directory: Path) -> dict[str, Any]:
+    """The content of ORIGIN; empty if it cannot be read."""
+    return _read_json(directory / ORIGIN) or {}
 
 
 def kept_origin(directory: Path) -> str:
     """The hub id that was written with a download, or ""."""
-    return str((_read_json(directory / ORIGIN) or {}).get("hub_id", ""))
+    return str(origin(directory).get("hub_id", ""))
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` noted in ORIGIN; empty where it never ran.
+
+    `before`: the directory's fingerprint when it began; `states`: fingerprints of the content that it left since, shard
+    by shard; `files`: the SHA-256 of each file that it wrote, by relative path.
+    """
+
+    before: str = ""
+    states: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def conversion(directory: Path) -> Conversion:
+    """What was converted in this directory."""
+    noted = origin(directory).get("converted")
+    match noted:
+        case {"before": str(before), "states": list(states), "files": dict(files)}:
+            return Conversion(before, tuple(states), files)
+    return Conversion()
 
 
 def scheduler_config(directory: Path) -> dict[str, object]:
@@ -218,32 +266,53 @@ def component_config(directory: Path, component: str) -> dict[str, object]:
 def fingerprint(directory: Path) -> str:
     """16 hexadecimal digits that identify the weights and configuration; takes milliseconds even for 33 GB.
 
+    That of the content, see `content_fingerprint`. Weights that `convert` rounded to bfloat16 count as what they were
+    before, as long as the files are what it left: computed in bfloat16 they give the same pixels. For other types see
+    `rounded_fingerprint`.
+    """
+    content, done = content_fingerprint(directory), conversion(directory)
+    return done.before if content in done.states else content
+
+
+def rounded_fingerprint(directory: Path) -> str:
+    """The content's fingerprint where `fingerprint` is not that, since weights were rounded to bfloat16; else ""."""
+    content = content_fingerprint(directory)
+    return content if fingerprint(directory) != content else ""
+
+
+def content_fingerprint(directory: Path, replaced: Mapping[str, Path] | None = None) -> str:
+    """The fingerprint of the files as they are, or as they will be with those `replaced` (relative path -> file).
+
     What it covers: SHA-256 over each file's name and size, and the content of files up to 64 MiB; of larger ones a
     safetensors file's header (names, shapes, types) and 16 evenly spaced samples of 4 KiB. The same files in another
     directory give the same fingerprint. Files are read again only when a size or a modification time has changed.
     """
-    files = []
+    found = {}
     for path in directory.rglob("*"):
         relative = path.relative_to(directory)
         hidden = any(part.startswith(".") for part in relative.parts)  # a download client's own files
         if path.suffix in _IDENTIFYING and not hidden:
-            stat = path.stat()
-            files.append((relative.as_posix(), stat.st_size, stat.st_mtime_ns))
-    return _digest(directory, tuple(sorted(files)))
+            found[relative.as_posix()] = path
+    found |= replaced or {}
+    return _digest(tuple(_state(name, found[name]) for name in sorted(found)))
 
 
 def file_fingerprint(path: Path) -> str:
-    """16 hexadecimal digits that identify one file of weights, computed as in `fingerprint`."""
+    """16 hexadecimal digits that identify one file of weights, computed as in `content_fingerprint`."""
+    return _digest((_state(path.name, path),))
+
+
+def _state(name: str, path: Path) -> tuple[str, Path, int, int]:
     stat = path.stat()
-    return _digest(path.parent, ((path.name, stat.st_size, stat.st_mtime_ns),))
+    return name, path, stat.st_size, stat.st_mtime_ns
 
 
 @lru_cache(maxsize=64)
-def _digest(directory: Path, files: tuple[tuple[str, int, int], ...]) -> str:
+def _digest(files: tuple[tuple[str, Path, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for name, size, _ in files:
+    for name, path, size, _ in files:
         digest.update(f"{name}\0{size}\0".encode())
-        with (directory / name).open("rb") as file:
+        with path.open("rb") as file:
             if size <= _READ_WHOLE:
                 digest.update(file.read())
                 continue

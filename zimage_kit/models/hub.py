@@ -20,7 +20,7 @@ from pathlib import Path
 from ..errors import BadRequest, DownloadFailed
 from ..files import write_whole
 from . import spec as models
-from .directories import ORIGIN
+from .directories import ORIGIN, conversion, float32_bytes, origin
 from .extras import EXTRAS
 from .hub_sources import SOURCES, RemoteFile, Source, reachable
 
@@ -59,7 +59,10 @@ class Download:
 
 @dataclass(frozen=True)
 class FileCheck:
-    """One file of a model on the disk: `state` is ok, missing, broken or unknown (there is no checksum for it)."""
+    """One file of a model on the disk.
+
+    `state` is ok, converted (what `convert` left), missing, broken or unknown (there is no checksum for it).
+    """
 
     path: str
     state: str
@@ -67,8 +70,8 @@ class FileCheck:
 
 
 @dataclass
-class _Meter:
-    """Adds up bytes from the client's threads and reports them a few times a second."""
+class Meter:
+    """Adds up bytes, from a client's threads too, and reports them a few times a second."""
 
     total: int
     on_progress: OnProgress | None
@@ -78,6 +81,7 @@ class _Meter:
     marks: list[tuple[float, int]] = field(default_factory=list)
 
     def received(self, path: str | None, size: int) -> None:
+        """Add `size` bytes, of this file where it is known."""
         with self.lock:
             if path is not None:
                 self.done -= self.waiting.pop(path, 0)  # a resumed file reports its old bytes once more
@@ -88,6 +92,7 @@ class _Meter:
                 self._report()
 
     def finished(self) -> None:
+        """Report the end."""
         with self.lock:
             self.done = self.total
             self._report()
@@ -130,6 +135,8 @@ def download(
     if repository is None:
         raise BadRequest(f"{spec.name} is not on {hub.title}: it comes with zimage_kit")
     folder = target(spec.name, hub, directory)
+    if folder is None and (here := spec.directory()) is not None and conversion(here).before:
+        folder = here  # converted in a hub's cache, which does not know these files any more
     return fetch(repository, hub, folder, spec.checksums, on_progress)
 
 
@@ -152,7 +159,8 @@ def fetch(
 ) -> Download:
     """Download the pipeline's files of a hub repository, or just `files`, into `folder` and check them.
 
-    `folder` None: into the hub's own cache. `checksums`: relative path to MD5. Raises DownloadFailed.
+    `folder` None: into the hub's own cache. `checksums`: relative path to MD5. Files that `convert` left are kept.
+    Raises DownloadFailed.
     """
     again = "Run the same command again: what has arrived is kept."
     if reason := reachable(hub.endpoint):
@@ -180,10 +188,12 @@ def fetch(
             mend="Check the name; `zimage models list` shows the known ones.",
         )
 
+    kept = {} if folder is None else _converted(folder)
+    wanted = [f for f in wanted if f.path not in kept]
     here = _sizes(folder, wanted)
     total = sum(f.size for f in wanted)
     _check_room(folder or hub.cache or Path.home(), total - sum(here.values()), hub)
-    meter = _Meter(total, on_progress, waiting=dict(here), done=sum(here.values()))
+    meter = Meter(total, on_progress, waiting=dict(here), done=sum(here.values()))
 
     repaired: tuple[str, ...] = ()
     for attempt in (1, 2):
@@ -200,8 +210,9 @@ def fetch(
         if not broken:
             meter.finished()
             if folder is not None and not files:  # in a hub's own cache the folder names say it
-                write_whole(folder / ORIGIN, json.dumps({"hub_id": repository, "hub": hub.name}).encode())
-            return Download(place, total, repaired, newer)
+                noted = {**origin(folder), "hub_id": repository, "hub": hub.name}
+                write_whole(folder / ORIGIN, json.dumps(noted).encode())
+            return Download(place, total + sum(kept.values()), repaired, newer)
         if attempt == 1:
             repaired = tuple(broken)
             for path in broken:
@@ -222,20 +233,25 @@ def _inside(path: str) -> bool:
 def verify(
     directory: Path, checksums: Mapping[str, str], on_file: Callable[[FileCheck], None] | None = None
 ) -> list[FileCheck]:
-    """Check every file of a model folder against the authors' MD5 sums; `on_file` is called with each result.
+    """Check every file of a model folder against the authors' MD5 sums, a converted one against the sum that was noted.
 
-    A file without a sum is `unknown`. Reads everything: a minute or two for 33 GB on a fast SSD.
+    `on_file` is called with each result. A file without a sum is `unknown`. Reads everything: a minute or two for 33 GB
+    on a fast SSD.
     """
     present = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file()}
-    inside = {p for p in present if p.startswith(PARTS) and not p.endswith(".incomplete")}
+    inside = {p for p in present if p.startswith(PARTS) and not p.endswith((".incomplete", ".part"))}
+    noted = conversion(directory).files
 
     def check(path: str) -> FileCheck:
         if path not in present:
             return FileCheck(path, "missing")
         size = (directory / path).stat().st_size
         expected = checksums.get(path)
+        if path in noted and digest(directory / path, "sha256") == noted[path]:
+            return FileCheck(path, "converted", size)
         if expected is None:
-            return FileCheck(path, "unknown", size)
+            lost = path in noted and not float32_bytes(directory / path)  # float32: its conversion was interrupted
+            return FileCheck(path, "broken" if lost else "unknown", size)
         return FileCheck(path, "ok" if digest(directory / path, "md5") == expected else "broken", size)
 
     checks = []
@@ -245,6 +261,13 @@ def verify(
             if on_file is not None:
                 on_file(done)
     return checks
+
+
+def _converted(directory: Path) -> dict[str, int]:
+    """Relative path -> bytes of each file that is just as `convert` left it. Reads these files whole."""
+    sums = conversion(directory).files
+    files = {path: directory / path for path in sums if (directory / path).is_file()}
+    return {path: file.stat().st_size for path, file in files.items() if digest(file, "sha256") == sums[path]}
 
 
 def digest(path: Path, algorithm: str) -> str:
