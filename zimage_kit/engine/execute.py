@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ExtensionProblem, printable
+from ..errors import ExtensionProblem, UnknownModel, printable
 from ..files import content_digest
-from ..models.directories import fingerprint
+from ..models.directories import fingerprint, rounded_fingerprint
 from ..models.loras import lora_file
+from ..models.spec import resolve
 from ..recipe.artifact import Artifact, Trace, picture_digest
 from ..recipe.identity import Identity, identity, key, library_versions, stage_identity
 from ..recipe.request import Request
@@ -119,6 +122,20 @@ def circumstances(plan: Plan | None) -> Identity:
     return found | library_versions()
 
 
+def rounded_weights(entries: Identity, directories: Iterable[Path], plan: Plan | None) -> Identity:
+    """An entry for each of `entries` that is the fingerprint of a converted model, where that changes pixels.
+
+    A fingerprint is that from before weights were rounded to bfloat16 on disk: then a plan in bfloat16 gives the same
+    pixels, one in another type does not. `directories`: of the models that may be among them.
+    """
+    found: Identity = {}
+    for directory in directories if plan is not None and plan.dtype != "bfloat16" else ():
+        if state := rounded_fingerprint(directory):
+            own = fingerprint(directory)
+            found |= {f"{what} on disk": f"bfloat16 ({state})" for what, told in entries.items() if told.endswith(own)}
+    return found
+
+
 class _Run:
     """One task on its way through an engine."""
 
@@ -155,7 +172,8 @@ class _Run:
         found = dict(then)
         for number in range(self.task.done + 1, len(self.stages) + 1):
             stage = self.stages[number - 1]
-            found |= stage_identity(number, stage, self.task.request, code_digest_of(stage.kind))
+            own = stage_identity(number, stage, self.task.request, code_digest_of(stage.kind))
+            found |= own | rounded_weights(own, self._stage_models(), self.runtime.planned())
             other = {f"stage {number} {stage.kind} {name}": value for name, value in now.items() if name in then}
             found |= {name: value for name, value in other.items() if then[name.split()[-1]] != value}
         return now | found
@@ -185,22 +203,32 @@ class _Run:
         """For each number of stages done, the picture's identity: it depends on those, and on all that condition."""
         if checked.directory is None:
             raise ValueError("the request was checked for another machine; run preflight.check on this one")
-        request = checked.request
+        request, plan = checked.request, self.runtime.plan()
         drawn = identity(
             request,
             (),
             model=fingerprint(checked.directory),
             loras=[content_digest(lora_file(lora, checked.spec)) for lora in request.loras],
-            circumstances=circumstances(self.runtime.plan()),
+            circumstances=circumstances(plan),
         )
         parts = [
             stage_identity(number, stage, request, code_digest_of(stage.kind))
             for number, stage in enumerate(self.stages, 1)
         ]
+        drawn |= rounded_weights(drawn, [checked.directory], plan)
+        parts = [part | rounded_weights(part, self._stage_models(), plan) for part in parts]
         found = []
         for done in range(len(self.stages) + 1):
             kept = [part for i, part in enumerate(parts) if i < done or self.stages[i].conditions()]
             found.append({name: value for part in (drawn, *kept) for name, value in part.items()})
+        return found
+
+    def _stage_models(self) -> list[Path]:
+        """Directories of the models that stages name in a field `model`."""
+        found = []
+        for name in [getattr(stage, "model", None) for stage in self.stages]:
+            with suppress(UnknownModel):  # another extension's field, which means something else
+                found += [directory] if isinstance(name, str) and (directory := resolve(name).directory()) else []
         return found
 
     def _drawn(self, checked: Checked) -> tuple[Image.Image, Trace]:

@@ -59,6 +59,12 @@ def list_gpus() -> tuple[list[Gpu], str]:
     return found, "" if found else "the driver lists none"
 
 
+def computes_in_bfloat16() -> bool:
+    """Whether plans for this machine compute in bfloat16 by default, as far as can be told without torch."""
+    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    return apple or any(gpu.bfloat16 for gpu in list_gpus()[0])
+
+
 def used_memory() -> int | None:
     """Bytes in use on all cards together, by whomever; None where the driver does not tell."""
     found, _ = list_gpus()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import JobCancelled, JobFailed, OutOfMemory, ZImageError, printable
-from ..models.directories import ComponentSize, component_sizes, fingerprint
+from ..models.directories import ComponentSize, component_sizes, content_fingerprint, fingerprint
 from ..models.spec import ModelSpec, models_here, require, resolve
 from ..recipe.artifact import Artifact
 from .events import Event, Listen
@@ -46,6 +46,7 @@ class ResidentModel:
         self.residency = Residency()
         self._machine: Callable[[str], Machine] | None = None
         self._plan: Plan | None = None  # of the last task that needed one
+        self._content = ""  # of the loaded model's files
         self._cache = PictureCache()
         self._peak = 0
         self.loads, self.loading, self.fault = 0, False, ""
@@ -173,7 +174,9 @@ class ResidentModel:
         """The pipeline of this model with its current files. Unloads another one first."""
         directory = require(spec.name)
         there = self.pipeline
-        if there is not None and there.spec == spec and there.fingerprint == fingerprint(directory):
+        # weights that were rounded to bfloat16 since keep the fingerprint, but only in bfloat16 the pixels too
+        same = there is not None and (there.dtype == "bfloat16" or self._content == content_fingerprint(directory))
+        if there is not None and there.spec == spec and there.fingerprint == fingerprint(directory) and same:
             self.residency.get("model")
             return there
         placed = self._plan_for(task, runtime, spec)
@@ -191,7 +194,7 @@ class ResidentModel:
             message = f"loading {spec.name}: {component.replace('_', ' ')}" if component else f"loading {spec.name}"
             runtime.emit(Event(kind="loading", job=task.id, message=message, bytes_done=done, bytes_total=total))
 
-        self.loading = True
+        self.loading, self._content = True, content_fingerprint(directory)
         try:
             with runtime.parts.part("load", runtime.device):
                 pipeline = ResidentPipeline(
