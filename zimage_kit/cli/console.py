@@ -30,6 +30,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def ask(question: str) -> bool:
+    """Ask on stderr; anything but y or yes is no. Ask only where `sys.stdin.isatty()`."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def table(rows: Sequence[tuple[str, ...]], indent: str = "") -> str:
     """Columns padded to their widest cell; Chinese characters count as two."""
     widths = [max(_width(cell) for cell in column) for column in zip(*rows, strict=True)]
