@@ -265,9 +265,9 @@ def measure(
     ]:
         ballast, baseline = [], 0
         if not small:
-            free, _ = torch.cuda.mem_get_info()
-            if cap:
-                ballast.append(torch.empty(free - round(cap * GIB), dtype=torch.uint8, device="cuda"))
+            for card in range(torch.cuda.device_count()) if cap else ():
+                free, _ = torch.cuda.mem_get_info(card)
+                ballast.append(torch.empty(free - round(cap * GIB), dtype=torch.uint8, device=f"cuda:{card}"))
             baseline = PeakOfCard(0).used()
         options = {"model": str(model), "cap": cap, "baseline": baseline, "small": small, "rounds": rounds}
         options |= {"sizes": [] if extra else list(sizes), "extra": extra, "given": given}
@@ -339,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--caps", type=float, nargs="*", help="GiB, 0 for the whole card")
     parser.add_argument("--staged", type=float, nargs="*", default=(), help="GiB for pictures with stages and LoRAs")
     parser.add_argument("--mixed", type=float, nargs="*", default=(), help="GiB for 60 pictures of all kinds")
-    parser.add_argument("--also", nargs="*", default=(), help='GiB and settings, such as "8 dtype=float16"')
+    parser.add_argument("--also", nargs="*", default=(), help='such as "8 dtype=float16", "12 device=cuda:0,cuda:1"')
     parser.add_argument("--sizes", type=int, nargs="*", help="sides of square pictures")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to write the model; a temporary folder otherwise")
