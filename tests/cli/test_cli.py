@@ -187,7 +187,7 @@ def test_run_says_what_it_does_and_where_the_picture_lies(
     shown = capsys.readouterr()
     saved = re.fullmatch(r"saved (\S+\.png) \(seed 5, [\d.]+ s\)\n", shown.out)
     assert saved is not None, shown.out
-    assert shown.err.endswith("step 2 of 2\n")  # a step that is over before it could be shown is not
+    assert "step 1 of 2\nstep 2 of 2\n" in shown.err
     artifact = zk.open(saved[1])
     assert artifact.request.prompt == "a red balloon"
     assert Path(saved[1]).is_relative_to(outputs)

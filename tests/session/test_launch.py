@@ -28,6 +28,8 @@ def two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
         (None, None, ["0", "1"]),
         ("cuda", None, ["0", "1"]),
         ("cuda:1", None, ["1"]),
+        ("cuda:1,cuda:0", None, ["1,0"]),
+        ("cuda:0,cuda:1", "5,7,6", ["5,7"]),
         (None, "1", ["1"]),
         (None, "GPU-8cf5565c,GPU-f168d49b", ["GPU-8cf5565c", "GPU-f168d49b"]),
         (None, "", [None]),

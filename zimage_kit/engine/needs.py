@@ -196,16 +196,20 @@ class Needs:
         if self.split:
             kinds.insert(1, (True, False, 0))
         for encoder, controlnet, least in kinds:
-            for here in range(every, -1, -1):
-                for second in range(every - here if self.split else 0, -1, -1):
-                    layout = Layout(here, encoder, controlnet, second)
-                    if second_room is None or self.second_peak(layout) <= second_room or not self.split:
-                        break
-                else:
-                    break
-                if here + second >= least and (room is None or self.peak(layout) <= room):
+            beside = self._beside_at_most(encoder, second_room)
+            for here in range(every, -1, -1) if beside is not None else ():
+                layout = Layout(here, encoder, controlnet, min(beside or 0, every - here))
+                if here + layout.second >= least and (room is None or self.peak(layout) <= room):
                     return layout
         return None
+
+    def _beside_at_most(self, encoder: bool, room: int | None) -> int | None:
+        """How many blocks the second card has room for (0: there is none); None where encoder and VAE do not fit."""
+        if not self.split:
+            return 0
+        counts = range(len(self.blocks), -1, -1)
+        fits = (n for n in counts if room is None or self.second_peak(Layout(0, encoder, True, n)) <= room)
+        return next(fits, None)
 
     def seconds(self, machine: Machine, layout: Layout, size: tuple[int, int], steps: int) -> float:
         """The longer of computing and copying, for `steps` evaluations; 0 where the rates are not known.

@@ -184,7 +184,10 @@ def _convert(work: Work, checksums: Mapping[str, str], received: Received) -> No
                     part.hardlink_to(source.resolve())
             if not part.is_file():
                 shutil.copyfile(source, part)
-            noted.place(name, part) if name == INDEX else part.replace(goal)
+            if name == INDEX:
+                noted.place(name, part)
+            else:
+                part.replace(goal)
 
 
 @contextmanager

@@ -189,7 +189,7 @@ def environments(device: str | None) -> list[dict[str, str]]:
         cards = [str(gpu.index) for gpu in list_gpus()[0]]
     if device is not None and "," in device:  # one worker for both
         pair = [int(part.partition(":")[2] or 0) for part in device.split(",")]
-        cards = [",".join(cards[number] for number in sorted(pair) if number < len(cards))]
+        cards = [",".join(cards[number] for number in pair if number < len(cards))]
     elif device is not None and ":" in device:
         cards = cards[int(device.partition(":")[2]) :][:1]
     if not cards:

@@ -62,6 +62,8 @@ class EngineWorker(WorkerPlugin):
         given = {name: dask.config.get(f"zimage.{name}", None) for name in Settings.model_fields}
         if card and given["device"] is not None and "," not in card:
             given["device"] = given["device"].partition(":")[0]  # this process sees only one GPU, as "cuda:0"
+        elif card and card.count(",") == 1 and "," in (given["device"] or ""):
+            given["device"] = "cuda:0,cuda:1"  # it sees only those two, in their order
         self._engine = InlineEngine(Settings(**given), on_fault=self._fault)
         self._fingerprints: dict[str, str] = {}
         self._messages = ThreadPoolExecutor(1, "zimage-messages")
