@@ -9,6 +9,7 @@ import sys
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,8 @@ from zimage_kit import Event, Request, Session, ZImageError
 from zimage_kit.engine.gpus import Gpu, Holder
 from zimage_kit.engine.worker_status import WorkerStatus
 from zimage_kit.errors import BadRequest, JobFailed
-from zimage_kit.session.progress import Watcher, seconds_left, told, watcher
+from zimage_kit.session import progress as progress_module
+from zimage_kit.session.progress import Watcher, progress, seconds_left, told, watcher
 from zimage_kit.session.status import JobStatus, Status
 
 
@@ -127,6 +129,33 @@ def test_a_program_on_a_terminal_shows_a_bar_and_a_pipe_shows_nothing(model: str
     assert "of 12" in on_terminal(model)
     piped = subprocess.run([sys.executable, "-c", PROGRAM, model], capture_output=True, text=True, check=True)
     assert "step" not in piped.stdout + piped.stderr
+
+
+def test_lines_of_progress_miss_none_when_the_clock_steps_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A virtual machine's monotonic clock can; lines that are not limited in time must not depend on it."""
+    times = iter([50.0, 49.999999, 50.5])
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    with progress("queued") as bar:
+        for step in (1, 2, 3):
+            bar.update(step, 4, f"step {step} of 4")
+    assert capsys.readouterr().err == "step 1 of 4\nstep 2 of 4\nstep 3 of 4\n"
+
+
+def test_lines_of_a_log_come_at_most_so_often_and_the_last_one_always(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = iter([50.0, 51.0, 60.5, 61.0, 20.0])
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    with progress("downloading", line_seconds=10) as bar:
+        for done in (1, 2, 3, 4):
+            bar.update(done, 4, f"{done} of 4 files")
+        bar.update(1, 4, "again, on a clock that was set back by 41 s")
+    assert (
+        capsys.readouterr().err
+        == "1 of 4 files\n3 of 4 files\n4 of 4 files\nagain, on a clock that was set back by 41 s\n"
+    )
 
 
 def test_progress_can_be_switched_off_and_is_the_main_threads(monkeypatch: pytest.MonkeyPatch) -> None:

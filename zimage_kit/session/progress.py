@@ -41,8 +41,11 @@ class _Lines:
     shown: str = ""
 
     def update(self, done: float, total: float, text: str = "") -> None:
+        if not text or text == self.shown:
+            return
         now = time.monotonic()
-        if text and text != self.shown and (now - self.last >= self.seconds or done >= total):
+        soon = 0 <= now - self.last < self.seconds  # the clock of a virtual machine can step back
+        if not soon or done >= total:
             self.last, self.shown = now, text
             print(text, file=sys.stderr, flush=True)
 
