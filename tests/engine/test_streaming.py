@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ import zimage_kit as zk
 from zimage_kit import Artifact, Context, Request, Session, Stage
 from zimage_kit.engine import pipeline
 from zimage_kit.engine.blocks import Block, Streamer, lay_out, spread
+from zimage_kit.engine.load import Crossing
 from zimage_kit.engine.plan import Plan
 from zimage_kit.errors import OutOfMemory
 from zimage_kit.models.spec import NANO
@@ -103,6 +105,39 @@ def test_out_of_memory_takes_a_smaller_plan_once_and_says_so(
     assert not any("out of memory" in note for note in small.run(request, fresh=True).trace.notes)
 
 
+def test_pictures_after_one_that_ran_out_leave_as_much_free_and_do_not_run_out_first(
+    small: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Request(prompt="a boat", model="nano", **{**SIZE, "width": 64, "height": 64})
+    small.run(request)
+    engine: Any = small._engine
+    pipe, real, plans = engine._resident.pipeline, pipeline.denoise, list[int]()
+    replan, least = pipe._replan, pipeline.SPARE_BYTES
+
+    def replan_and_tell(size: tuple[int, int], extras: Any, spare: int) -> Plan:
+        plans.append(spare)
+        if size[0] > 64 and spare > least:
+            raise OutOfMemory("more than there is", mend="", device="cpu", bytes=spare)
+        plan: Plan = replan(size, extras, spare)
+        return plan
+
+    def needs_more_room(*given: Any, **more: Any) -> Any:
+        if plans[-1] == least and given[2].shape[-1] == 8:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(*given, **more)
+
+    monkeypatch.setattr(pipeline, "denoise", needs_more_room)
+    monkeypatch.setattr(pipe, "_replan", replan_and_tell)
+    monkeypatch.setattr(pipe, "_spare", least)
+    more = least + pipeline.STEP_DOWN_BYTES
+    small.run(request, fresh=True)
+    assert plans == [least, more]
+    small.run(request, fresh=True)
+    assert plans == [least, more, more]
+    small.run(request.but(width=128, height=128), fresh=True)  # for which there is not so much
+    assert plans[3:] == [more, least]
+
+
 def test_running_out_twice_is_an_error_and_the_session_goes_on(small: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     def runs_out(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -183,3 +218,38 @@ def test_blocks_may_be_called_in_any_order_and_again() -> None:
         torch.testing.assert_close(layers[number](x), x @ wanted[number].T + values[number][1], rtol=0, atol=1e-6)
     streamer.stream("test", ())
     assert [torch.equal(each.weight, weight) for each, weight in zip(layers, wanted, strict=True)] == [True] * 5
+
+
+def test_what_crosses_to_a_second_device_is_not_kept_after_its_pass() -> None:
+    """Hidden states of every step were: half a gigabyte at 1024x1024."""
+
+    class Block(nn.Module):
+        def forward(self, hidden: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+            assert hidden.device == shared.device
+            seen.append(shared)
+            return hidden + shared
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList(Block() for _ in range(4))
+
+        def forward(self, hidden: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+            for block in self.blocks:
+                hidden = block(hidden, shared)
+            return hidden
+
+    seen: list[torch.Tensor] = []
+    network, crossing, elsewhere = Network(), Crossing(), torch.device("meta")
+    crossing.within(network)
+    for block in network.blocks[2:]:
+        crossing.into(block, elsewhere)
+    hidden, shared = torch.zeros(2, 3), torch.ones(3)
+    kept = [weakref.ref(hidden), weakref.ref(shared)]
+    found = network(hidden, shared)
+    assert found.device == elsewhere
+    assert seen[2] is seen[3], "what both are given crosses once"
+    kept += [weakref.ref(found), *map(weakref.ref, seen)]
+    del hidden, shared, found
+    seen.clear()
+    assert [ref() for ref in kept] == [None] * len(kept)

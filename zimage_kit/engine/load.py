@@ -211,6 +211,7 @@ class Network:
         if "second" in self.homes:
             assert self.keeping.second is not None
             crossing = Crossing()
+            self._crossings += crossing.within(self.module)
             for block, home in zip(self.blocks, self.homes, strict=True):
                 target = self.keeping.second if home == "second" else self.device
                 self._crossings.append(crossing.into(block.module, target))
@@ -266,10 +267,21 @@ class Network:
 
 
 class Crossing:
-    """Brings what a module is given to the device on which it computes. What several are given crosses once."""
+    """Brings what a module is given to the device on which it computes.
+
+    What many blocks of a pass are given crosses once and is kept until the pass ends. The first argument, the hidden
+    states, which no two of them share, is not kept.
+    """
 
     def __init__(self) -> None:
         self._crossed: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = {}
+
+    def within(self, network: nn.Module) -> list[Any]:
+        """Forget what crossed when a pass of the network begins and ends; returns the hooks' handles."""
+        return [
+            network.register_forward_pre_hook(lambda *_: self._crossed.clear()),
+            network.register_forward_hook(lambda *_: self._crossed.clear()),
+        ]
 
     def into(self, module: nn.Module, device: torch.device) -> Any:
         """Hook a module; returns the hook's handle."""
@@ -278,14 +290,13 @@ class Crossing:
             if not isinstance(value, Tensor) or value.device == device:
                 return value
             key = id(value), device
-            if key not in self._crossed:
-                if len(self._crossed) >= 16:
-                    self._crossed.pop(next(iter(self._crossed)))
-                self._crossed[key] = value, value.to(device, non_blocking=True)  # the first one keeps its id taken
+            if key not in self._crossed:  # with the value itself, so that its id stays its own
+                self._crossed[key] = value, value.to(device, non_blocking=True)
             return self._crossed[key][1]
 
         def before(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-            return tuple(map(cross, given)), {name: cross(value) for name, value in named.items()}
+            first = (each.to(device, non_blocking=True) if isinstance(each, Tensor) else each for each in given[:1])
+            return (*first, *map(cross, given[1:])), {name: cross(value) for name, value in named.items()}
 
         return module.register_forward_pre_hook(before, with_kwargs=True)
 

@@ -86,7 +86,7 @@ class ResidentPipeline:
         self.spec, self.directory, self.plan, self.residency = spec, directory, plan, residency
         self.device, self.dtype = plan.device, plan.dtype
         self.fingerprint = fingerprint(directory)
-        self._replan = replan
+        self._replan, self._spare = replan, SPARE_BYTES
         self._networks = _load(spec, directory, plan, progress)
         self._pipe: Any = _assemble(directory, self._networks)
         self._vae: Any = self._pipe.vae if plan.speed == "stock" else SlabbedAutoencoder(self._pipe.vae)
@@ -127,7 +127,7 @@ class ResidentPipeline:
         if self._pipe is None:
             raise JobFailed(f"{self.spec.name} was unloaded", mend="Ask ctx.pipeline() for it again.")
         try:
-            return self._draw(call, parts, on_step, SPARE_BYTES)
+            return self._draw(call, parts, on_step, self._spare)
         except Exception as error:
             resident = self.plan.resident_blocks
             if not means_out_of_memory(error) or isinstance(error, OutOfMemory) or not self._can_step_down():
@@ -135,7 +135,8 @@ class ResidentPipeline:
         # outside of the handler, since an exception's frames keep what they hold on the device
         self._networks["transformer"].streamer.free()
         release(self.device)
-        drawn = self._draw(call, parts, on_step, SPARE_BYTES + STEP_DOWN_BYTES)
+        drawn = self._draw(call, parts, on_step, self._spare + STEP_DOWN_BYTES)
+        self._spare += STEP_DOWN_BYTES  # the pictures after it do not run out first
         note = f"out of memory with {resident} blocks resident; drawn again with {self.plan.resident_blocks}"
         return replace(drawn, notes=(*drawn.notes, note))
 
@@ -209,13 +210,19 @@ class ResidentPipeline:
         stages = sum(each.bytes for each in self.residency.entries if each.kind == "stage")
         control = ComponentSize() if call.control is None else component_size([weights_file(call.control.weights)])
         extras = Extras(control, sum(_lora_bytes(file, self.dtype) for file in loras), stages)
-        self.plan = self._replan((call.width, call.height), extras, spare)
+        size = (call.width, call.height)
+        try:
+            self.plan = self._replan(size, extras, spare)
+        except OutOfMemory:
+            if spare != self._spare or spare == SPARE_BYTES:
+                raise
+            self.plan = self._replan(size, extras, SPARE_BYTES)  # what an earlier picture needed is more than there is
         keep = frozenset({CONTROLNET} if call.control is not None else ()) | frozenset(map(adapter_name, loras))
         others = [each for each in self.residency.entries if each.kind in ("lora", "controlnet")]
         unneeded = sum(each.bytes for each in others if each.name not in keep)
         gone = []
         room = self.plan.room_bytes
-        if room is not None and (self.plan.peak_bytes + unneeded > room or spare > SPARE_BYTES):
+        if room is not None and (self.plan.peak_bytes + unneeded > room or spare > self._spare):
             gone = self.residency.make_room(1 << 62, lambda: 0, keep | frozenset(self._stages()))
         limited = self.plan.room_bytes is not None and self.plan.encoder == "streamed"
         limit_memory(self.device, (self.plan.room_bytes or 0) - self.plan.context_bytes if limited else None)
