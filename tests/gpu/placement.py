@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +33,25 @@ from safetensors.torch import save_file
 
 import zimage_kit as zk
 from zimage_kit import Request
+from zimage_kit.engine import machine as machine_module
 from zimage_kit.engine.machine import machine
 
 GIB = 1 << 30
 CAPS = (0, 24, 16, 12, 8, 6, 4)
 """GiB; 0: the whole card."""
-TINY_CAPS = (0.0, 0.4, 0.37, 0.35)
+TINY_CAPS = (0.0, 0.125, 0.11)
+BLOCK_BYTES = 361.8e6
 PROMPTS = ("a red balloon over the sea", "星空下的红色灯笼")
 
 
 class PeakOfCard:
-    """The most that was in use on the card while this was entered, by NVML, every few milliseconds."""
+    """The most that was in use on a card while this was entered, by NVML, every few milliseconds."""
 
-    def __init__(self, baseline: int) -> None:
+    def __init__(self, baseline: int, card: int = 0) -> None:
         import pynvml
 
         pynvml.nvmlInit()
-        self._nvml, self._card = pynvml, pynvml.nvmlDeviceGetHandleByIndex(0)
+        self._nvml, self._card = pynvml, pynvml.nvmlDeviceGetHandleByIndex(card)
         self._baseline, self._over = baseline, threading.Event()
         self.bytes = 0
 
@@ -115,7 +117,7 @@ def kinds(model: Path, small: bool) -> dict[str, dict[str, Any]]:
 
 def with_stages(session: zk.Session, model: Path, small: bool, baseline: int) -> dict[str, Any]:
     """One picture of each kind: its pixels, what it took."""
-    side, found = 256 if small else 1024, {}
+    side, found = 128 if small else 1024, {}
     for name, fields in kinds(model, small).items():
         request = Request(prompt=PROMPTS[0], model=str(model), width=side, height=side, steps=8, seed=1, **fields)
         if not small:
@@ -148,7 +150,7 @@ def with_stages(session: zk.Session, model: Path, small: bool, baseline: int) ->
 def mixed(session: zk.Session, model: Path, small: bool, baseline: int) -> dict[str, Any]:
     """60 pictures of four sizes, LoRA and pose on and off: does memory grow, or time?"""
     names, used, times, noted = ("text", "lora", "pose", "pose and lora"), [], {}, set()
-    sides = (128, 192) if small else (512, 768, 1024)
+    sides = (64, 96, 128) if small else (512, 768, 1024)
     watch = None if small else PeakOfCard(baseline)
     for number in range(60):
         side, name = sides[number % len(sides)], names[number // len(sides) % len(names)]
@@ -164,12 +166,39 @@ def mixed(session: zk.Session, model: Path, small: bool, baseline: int) -> dict[
     return {"used_bytes": used, "seconds": times, "notes": sorted(noted)}
 
 
+def rms(values: np.ndarray[Any, Any]) -> float:
+    """The root of the mean square."""
+    return float(np.sqrt(np.square(values.astype(np.float64)).mean()))
+
+
+def keeping(decode: Callable[[torch.Tensor], Any], latents: list[np.ndarray[Any, Any]]) -> Callable[..., Any]:
+    """`decode`, which also keeps what it is given."""
+
+    def both(given: torch.Tensor) -> Any:
+        latents.append(given.float().cpu().numpy())
+        return decode(given)
+
+    return both
+
+
 def child(
-    model: Path, cap: float, baseline: int, small: bool, sizes: Sequence[int], rounds: int, extra: str, given: str
+    model: Path,
+    cap: float,
+    baselines: Sequence[int],
+    small: bool,
+    sizes: Sequence[int],
+    rounds: int,
+    extra: str,
+    given: str,
 ) -> dict[str, Any]:
-    """Draw within what there is; what it took. `given`: more settings, such as dtype=float16."""
+    """Draw within what there is; what it took. `given`: more settings, such as dtype=float16, and ram=12 (GiB)."""
     settings: dict[str, Any] = {"device": "cpu" if small else "cuda"}
     settings |= dict(each.split("=") for each in given.split())
+    ram = settings.pop("ram", None)
+    if ram is not None:
+        of_system = machine_module.free_memory
+        machine_module.free_memory = lambda device: round(float(ram) * GIB) if device == "cpu" else of_system(device)
+    baseline = baselines[0] if baselines else 0
     found: dict[str, Any] = {"cap_gib": cap, "settings": given, "pictures": {}}
     if small:
         settings["memory"] = f"{cap}GB" if cap else None
@@ -188,9 +217,12 @@ def child(
         engine = session._engine._resident  # type: ignore[attr-defined]
         for side in sizes:
             base = Request(prompt=PROMPTS[0], model=str(model), width=side, height=side, steps=8, seed=1)
-            watch = None if small else PeakOfCard(baseline)
-            if watch:
+            watches = [PeakOfCard(each, card) for card, each in enumerate(baselines)]
+            for watch in watches:
                 watch.__enter__()
+            latents: list[np.ndarray[Any, Any]] = []
+            loading = session.run(base.but(steps=1), on_event=lambda event: None).trace.milliseconds
+            engine.pipeline.decode = keeping(engine.pipeline.decode, latents)
             first = session.run(base, on_event=lambda event: None, fresh=True)
             times, parts = [], []
             for turn in range(rounds):
@@ -201,26 +233,34 @@ def child(
             begin = time.perf_counter()
             session.run(base.but(prompt=PROMPTS[1]), on_event=lambda event: None, fresh=True)
             other = time.perf_counter() - begin
-            if watch:
+            for watch in watches:
                 watch.__exit__()
             plan = engine.pipeline.plan
-            plain = model.parent / f"whole {side}.npy"  # of the first child, which computes in bfloat16
+            plain = model.parent / f"whole {side}.npz"  # of the first child, which computes in bfloat16
             drawn = np.asarray(first.image).astype(int)
             if not plain.exists():
-                np.save(plain, drawn)
+                np.savez(plain, drawn=drawn, latents=latents[0])
+            whole = np.load(plain)
+            peaks = [watch.bytes for watch in watches]
+            del engine.pipeline.decode  # the class's own again
             found["pictures"][str(side)] = {
-                "difference": round(float(np.abs(drawn - np.load(plain)).mean()), 3),
+                "difference": round(float(np.abs(drawn - whole["drawn"]).mean()), 3),
+                "latents_difference": round(float(rms(latents[0] - whole["latents"]) / rms(whole["latents"])), 5),
                 "host_bytes": plan.host_bytes,
                 "second_blocks": plan.second_blocks,
                 "sha256": hashlib.sha256(first.image.tobytes()).hexdigest(),
-                "load_seconds": round(first.trace.milliseconds.get("load", 0) / 1e3, 3),
-                "first_seconds": round(first.trace.milliseconds["total"] / 1e3, 3),
+                "load_seconds": round(loading.get("load", 0) / 1e3, 3),
+                "first_step_seconds": round((loading["total"] - loading["decode"]) / 1e3, 3),
                 "seconds": round(statistics.median(times), 4),
                 "all_seconds": [round(each, 4) for each in times],
                 "new_prompt_seconds": round(other, 4),
                 "parts": {name: round(statistics.median(p[name] for p in parts), 1) for name in parts[0]},
                 "step_milliseconds": round(statistics.median(made.trace.step_milliseconds), 2),
-                "peak_bytes": watch.bytes if watch else 0,
+                "peak_bytes": peaks[0] if peaks else 0,
+                "second_peak_bytes": peaks[1] if plan.second else 0,
+                "predicted_second_peak_bytes": plan.second_peak_bytes,
+                "mapped": plan.mapped,
+                "notes": first.trace.notes,
                 "torch_peak_bytes": made.trace.peak_bytes,
                 "torch_reserved_bytes": 0 if small else torch.cuda.max_memory_reserved(),
                 "predicted_peak_bytes": plan.peak_bytes,
@@ -241,35 +281,36 @@ def measure(
     model: Path,
     small: bool,
     caps: Sequence[float],
-    staged: Sequence[float],
-    mix: Sequence[float],
+    staged: Sequence[str],
+    mix: Sequence[str],
     also: Sequence[str],
     sizes: Sequence[int],
     rounds: int,
 ) -> dict[str, Any]:
     """A child for each cap, one after the other, with the rest of the card filled."""
     begin = time.perf_counter()
-    write(model, tiny() if small else full_size(), "15MB" if small else "5GB")
-    controlnet_file(model.parent / "union.safetensors", small)
-    x2plus_file(model.parent / "x2plus.pth", small)
-    lora_file(model.parent / "lora.safetensors", small)
+    if not model.exists():
+        write(model, tiny() if small else full_size(), "15MB" if small else "5GB")
+        controlnet_file(model.parent / "union.safetensors", small)
+        x2plus_file(model.parent / "x2plus.pth", small)
+        lora_file(model.parent / "lora.safetensors", small)
+    for earlier in model.parent.glob("whole *.npz"):
+        earlier.unlink()
     print(f"wrote the model in {time.perf_counter() - begin:.1f} s", flush=True)
     if not small:
         torch.cuda.empty_cache()
     runs = []
-    for cap, extra, given in [
-        *((cap, "", "") for cap in caps),
-        *((float((words := each.split())[0]), "", " ".join(words[1:])) for each in also),
-        *((cap, "stages", "") for cap in staged),
-        *((cap, "mixed", "") for cap in mix),
-    ]:
-        ballast, baseline = [], 0
+    told = [("", str(cap)) for cap in caps] + [("", each) for each in also]
+    for extra, words in [*told, *(("stages", each) for each in staged), *(("mixed", each) for each in mix)]:
+        first, _, given = words.partition(" ")
+        cap, ballast, baselines = float(first), [], list[int]()
         if not small:
-            for card in range(torch.cuda.device_count()) if cap else ():
+            for card in range(torch.cuda.device_count()):
                 free, _ = torch.cuda.mem_get_info(card)
-                ballast.append(torch.empty(free - round(cap * GIB), dtype=torch.uint8, device=f"cuda:{card}"))
-            baseline = PeakOfCard(0).used()
-        options = {"model": str(model), "cap": cap, "baseline": baseline, "small": small, "rounds": rounds}
+                if cap:
+                    ballast.append(torch.empty(free - round(cap * GIB), dtype=torch.uint8, device=f"cuda:{card}"))
+                baselines.append(PeakOfCard(0, card).used())
+        options = {"model": str(model), "cap": cap, "baselines": baselines, "small": small, "rounds": rounds}
         options |= {"sizes": [] if extra else list(sizes), "extra": extra, "given": given}
         command = [sys.executable, __file__, "--child", json.dumps(options)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -290,6 +331,11 @@ def measure(
     }
 
 
+def peaks(first: int, second: int) -> str:
+    """The peak of a card, or of two."""
+    return f"{first / 1e9:.2f}" + (f" and {second / 1e9:.2f}" if second else "")
+
+
 def table(measured: dict[str, Any]) -> str:
     """The measurements as the tables of docs/measurements.md."""
     runs = measured["runs"]
@@ -300,28 +346,32 @@ def table(measured: dict[str, Any]) -> str:
     ]
     for run in runs:
         for side, made in run.get("pictures", {}).items():
-            if run.get("settings"):
-                continue
             cap, reference = run["cap_gib"] * GIB, whole["pictures"][side] if whole else made
             blocks = made["resident_blocks"] + made["streamed_blocks"]
             encoder = "" if made["encoder"] == "resident" else ", encoder streamed"
-            copied = made["streamed_blocks"] * 361.8e6 * 8 / run["copy_rate"] if run.get("copy_rate") else 0.0
+            copied = made["streamed_blocks"] * BLOCK_BYTES * 8 / run["copy_rate"] if run.get("copy_rate") else 0.0
             allowed = 1.05 * max(reference["seconds"], copied) + 0.15
             most = f", {(cap - 0.4e9) / 1e9:.2f}" if cap else ""
             card = f"{run['cap_gib']:g} GiB" if cap else "all of it"
+            card += f", {run['settings']}" if run.get("settings") else ""
             row = [
                 card,
                 f"{side}x{side}",
                 f"{made['resident_blocks']} of {blocks}{encoder}",
-                f"{made['peak_bytes'] / 1e9:.2f}{most} GB",
-                f"{made['predicted_peak_bytes'] / 1e9:.2f} GB",
+                peaks(made["peak_bytes"], made["second_peak_bytes"]) + f"{most} GB",
+                peaks(made["predicted_peak_bytes"], made["predicted_second_peak_bytes"]) + " GB",
                 f"{made['seconds']:.3f}{f', {allowed:.3f}' if cap else ''} s",
-                "equal" if made["sha256"] == reference["sha256"] else "NOT equal",
+                "equal" if made["sha256"] == reference["sha256"] else f"{made['latents_difference']:.4f} (latents)",
             ]
             lines.append(f"| {' | '.join(row)} |")
     staged = [run for run in runs if run.get("stages")]
     if staged:
-        lines += ["", "| 1024x1024 | " + " | ".join(f"{run['cap_gib']:g} GiB" for run in staged) + " | pixels |"]
+        lines += [
+            "",
+            "| 1024x1024 | "
+            + " | ".join(f"{run['cap_gib']:g} GiB {run['settings']}".strip() for run in staged)
+            + " | pixels |",
+        ]
         lines.append("|---|" + "---|" * (len(staged) + 1))
         for name in staged[0]["stages"]:
             made = [run["stages"][name] for run in staged]
@@ -337,12 +387,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--tiny", action="store_true", help="nano's size on the CPU, to try the script")
     parser.add_argument("--caps", type=float, nargs="*", help="GiB, 0 for the whole card")
-    parser.add_argument("--staged", type=float, nargs="*", default=(), help="GiB for pictures with stages and LoRAs")
-    parser.add_argument("--mixed", type=float, nargs="*", default=(), help="GiB for 60 pictures of all kinds")
-    parser.add_argument("--also", nargs="*", default=(), help='such as "8 dtype=float16", "12 device=cuda:0,cuda:1"')
+    settings = 'and settings, such as "8 dtype=float16", "12 device=cuda:0,cuda:1", "8 ram=12" (GiB)'
+    parser.add_argument("--also", nargs="*", default=(), help=f"GiB {settings}")
+    parser.add_argument("--staged", nargs="*", default=(), help=f"GiB {settings}, for pictures with stages and LoRAs")
+    parser.add_argument("--mixed", nargs="*", default=(), help=f"GiB {settings}, for 60 pictures of all kinds")
     parser.add_argument("--sizes", type=int, nargs="*", help="sides of square pictures")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where to write the model; a temporary folder otherwise")
+    parser.add_argument("--folder", type=Path, help="where the model is written, or was by an earlier run, and stays")
     parser.add_argument("--table", type=Path, nargs="*", help="print the tables of earlier outputs, measuring nothing")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -354,16 +405,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = json.loads(options.child)
         print(json.dumps(child(Path(asked.pop("model")), **asked)))
         return 0
-    folder = Path(tempfile.mkdtemp(dir=options.folder, prefix="placement-"))
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="placement-"))
+    folder.mkdir(exist_ok=True)
     try:
-        if not options.tiny and shutil.disk_usage(folder).free < DISK_BYTES:
+        there = (folder / "model").exists()
+        if not options.tiny and not there and shutil.disk_usage(folder).free < DISK_BYTES:
             parser.error(f"{folder} has too little space: {DISK_BYTES / 1e9:.0f} GB are needed")
         caps = options.caps if options.caps is not None else TINY_CAPS if options.tiny else CAPS
-        sizes = options.sizes or ((256,) if options.tiny else (1024,))
+        sizes = options.sizes or ((128,) if options.tiny else (1024,))
         extras = (options.staged, options.mixed, options.also)
         measured = measure(folder / "model", options.tiny, caps, *extras, sizes, options.rounds)
     finally:
-        shutil.rmtree(folder)
+        if options.folder is None:
+            shutil.rmtree(folder)
     if options.output:
         options.output.write_text(json.dumps(measured, indent=2) + "\n")
     print(table(measured))
