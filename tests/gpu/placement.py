@@ -249,6 +249,7 @@ def child(
                 "host_bytes": plan.host_bytes,
                 "second_blocks": plan.second_blocks,
                 "sha256": hashlib.sha256(first.image.tobytes()).hexdigest(),
+                "loading_milliseconds": loading,
                 "load_seconds": round(loading.get("load", 0) / 1e3, 3),
                 "first_step_seconds": round((loading["total"] - loading["decode"]) / 1e3, 3),
                 "seconds": round(statistics.median(times), 4),
