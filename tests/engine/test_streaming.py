@@ -17,10 +17,11 @@ import zimage_kit as zk
 from zimage_kit import Artifact, Context, Request, Session, Stage
 from zimage_kit.engine import pipeline
 from zimage_kit.engine.blocks import Block, Streamer, lay_out, spread
-from zimage_kit.engine.load import Crossing
+from zimage_kit.engine.load import Crossing, Keeping, load_network
 from zimage_kit.engine.plan import Plan
 from zimage_kit.errors import OutOfMemory
 from zimage_kit.models.spec import NANO
+from zimage_kit.nano import DIRECTORY
 from zimage_kit.stages.stage import registry
 
 SIZE = {"width": 128, "height": 128, "steps": 3, "seed": 1}
@@ -253,3 +254,67 @@ def test_what_crosses_to_a_second_device_is_not_kept_after_its_pass() -> None:
     del hidden, shared, found
     seen.clear()
     assert [ref() for ref in kept] == [None] * len(kept)
+
+
+@pytest.mark.parametrize("precision", ["", "int8"])
+def test_a_block_that_waited_goes_back_to_where_it_was_and_takes_no_more_memory(precision: str) -> None:
+    """Filling and locking new memory for it took seconds whenever pictures of several sizes followed each other."""
+    waits, there = ("host",), ("device",)
+    keeping = Keeping(torch.device("cpu"), torch.float32, precision=precision, copies=True)
+    network = load_network(DIRECTORY, "transformer", keeping, lambda count: waits * count, lambda done: None)
+    count, taken = len(network.blocks), network.host_bytes
+    places = [block.buffer.data_ptr() for block in network.blocks if block.buffer is not None]
+    weights = [{name: weight.clone() for name, weight in block.whole().items()} for block in network.blocks]
+    network.place(there * 4 + waits * (count - 4))
+    assert network.host_bytes == taken
+    assert len(network.waiting) == count - 4
+    network.place(waits * count)
+    assert [block.buffer.data_ptr() for block in network.blocks if block.buffer is not None] == places
+    for block, before in zip(network.blocks, weights, strict=True):
+        assert all(torch.equal(weight, before[name]) for name, weight in block.whole().items())
+    network.place(there * 4 + waits * (count - 4))
+    network.place(there * 4 + ("files",) * (count - 4))
+    assert network.host_bytes == 0, "where RAM is short no copies stay"
+    for block, before in zip(network.blocks, weights, strict=True):
+        assert all(torch.equal(weight, before[name]) for name, weight in block.whole().items())
+    network.close()
+
+
+def test_device_buffers_are_as_large_as_what_this_picture_streams() -> None:
+    """Those of a ControlNet that is kept but not used are not counted; used, they make the buffers grow."""
+
+    class Linear(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, width, bias=False)
+
+        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.layer(hidden)
+            return found
+
+    def waiting(width: int) -> Block:
+        block = Block(Linear(width), torch.float32)
+        block.keep(torch.arange(block.elements, dtype=torch.float32))
+        return block
+
+    streamer = Streamer(torch.device("cpu"), torch.float32)
+    small, large = [waiting(64), waiting(64)], [waiting(640), waiting(640)]
+    streamer.stream("transformer", small)
+    streamer.stream("controlnet", large)
+    hidden = torch.ones(1, 4)
+
+    def taken() -> list[int]:
+        return [len(buffer.tensor) for buffer in streamer._buffers]
+
+    for _ in range(2):
+        for block in small:
+            assert block.module(hidden)[0, -1] == block.elements * 4 - 10
+    assert taken() == [small[0].bytes] * 2
+    for _ in range(2):
+        for block in large + small:
+            assert block.module(hidden)[0, -1] == block.elements * 4 - 10
+    assert taken() == [large[0].bytes] * 2
+    streamer.free()
+    for block in small + small:  # after it, the first of the others is expected next, but does not come
+        assert block.module(hidden)[0, -1] == block.elements * 4 - 10
+    assert taken() == [small[0].bytes] * 2

@@ -56,6 +56,7 @@ class Block:
 
     Resident: `buffer` holds the weights on a device. Waiting: it holds them in host memory, packed where there is a
     `packing`; or it is None, and they are `read` from files whenever they are needed. `locked`: it is page-locked.
+    `copy`: where they waited before they were brought to a device, for when they wait again.
     """
 
     def __init__(self, module: nn.Module, dtype: torch.dtype, precision: str = "") -> None:
@@ -65,7 +66,8 @@ class Block:
         self.places, self.elements = lay_out(shapes, dtype.itemsize)
         self.packing = Packing(self.places, dtype, precision) if precision else None
         self.buffer: Tensor | None = None
-        self.locked = False
+        self.copy: Tensor | None = None
+        self.locked = self._copy_locked = False
         self._sources: dict[str, Callable[[], Tensor]] = {}
         self.factors: dict[str, float] = {}  # powers of two by which weights were multiplied
         self.hide()
@@ -89,6 +91,15 @@ class Block:
         """Make the module's weights views of this buffer."""
         for name, weight in self.weights.items():
             weight.data = self.places[name].view(buffer)
+
+    def leave_copy(self) -> None:
+        """Leave what waits in host memory there, while the block is on a device."""
+        self.copy, self._copy_locked = self.buffer, self.locked
+
+    def wait_again(self) -> None:
+        """Let the copy in host memory be the buffer."""
+        self.buffer, self.copy, self.locked = self.copy, None, self._copy_locked
+        self.rest()
 
     def hide(self) -> None:
         """Let the module's weights have their shapes and no memory."""
@@ -220,7 +231,8 @@ class Streamer:
     def _begin(self, key: int) -> None:
         """Before a block computes: its copy is waited for (by the device), and the next one's is begun."""
         if not self._buffers:
-            largest = max(block.waiting_bytes for block in self._blocks.values())
+            group = next(each for each in self._groups.values() if any(id(block.module) == key for block in each))
+            largest = max(block.waiting_bytes for block in group)
             self._buffers = [_DeviceBuffer(largest, self.device, self._copies) for _ in range(2)]
         if self._last is not None:
             self._next[self._last] = key
@@ -248,8 +260,10 @@ class Streamer:
     def _prefetch(self, key: int) -> None:
         following = self._next[key]
         other = next(buffer for buffer in self._buffers if buffer is not self._current)
-        if following != key and other.holds != following:
-            other.fill(self._blocks[following], following)
+        block = self._blocks[following]
+        # a larger one is of a ControlNet, which this picture may not have
+        if following != key and other.holds != following and block.waiting_bytes <= len(other.tensor):
+            other.fill(block, following)
 
     def _end(self, key: int) -> None:
         """After a block's kernels were launched: its buffer may be filled anew once they have run."""
@@ -278,6 +292,11 @@ class _DeviceBuffer:
     def fill(self, block: Block, key: int) -> None:
         """Copy a block into it, once what computes with the former one is done."""
         self.holds = key
+        if block.waiting_bytes > len(self.tensor):
+            self.close()
+            self._staging = None
+            self.tensor = self.tensor.new_empty(0)  # first, so that there are never two
+            self.tensor = self.tensor.new_empty(block.waiting_bytes)
         target = self.tensor[: block.waiting_bytes]
         if self._copies is None:
             block.write(target if block.packing else target.view(block.dtype))
@@ -315,6 +334,7 @@ class _DeviceBuffer:
             self._computed.synchronize()
         if self._locked and self._staging is not None:
             unlock(self._staging)
+            self._locked = False
 
 
 def lock(buffer: Tensor) -> bool:

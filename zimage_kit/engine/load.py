@@ -38,7 +38,9 @@ Home = Literal["device", "second", "host", "files"]
 class Keeping:
     """How a network's weights are kept: on which devices, and the type that computes.
 
-    `precision`: of what waits, see `packing`; `pinned`: what waits in host memory is page-locked.
+    `precision`: of what waits, see `packing`; `pinned`: what waits in host memory is page-locked. `copies`: what is
+    brought to a device stays there as well, so that another picture's size moves it back at no cost: filling and
+    locking memory takes 0.2 s a block of Z-Image-Turbo.
     """
 
     device: torch.device
@@ -46,6 +48,7 @@ class Keeping:
     second: torch.device | None = None
     precision: str = ""
     pinned: bool = True
+    copies: bool = False
 
 
 class Network:
@@ -97,8 +100,9 @@ class Network:
 
     @property
     def host_bytes(self) -> int:
-        """Of the blocks that wait in host memory."""
-        return sum(block.waiting_bytes for block in self.waiting if block.buffer is not None)
+        """Of the blocks that wait in host memory, and of the copies there."""
+        waiting = (block.waiting_bytes for block in self.waiting if block.buffer is not None)
+        return sum(waiting) + sum(block.waiting_bytes for block in self.blocks if block.copy is not None)
 
     def allocate(self, homes: tuple[Home, ...]) -> None:
         """Give every weight its memory, with the blocks in these homes; nothing is read yet."""
@@ -132,14 +136,22 @@ class Network:
         if homes == self.homes:
             return
         self.streamer.stream(self.name, ())
+        if "files" in homes:  # RAM is short
+            self._drop_copies()
         there = ("device", "second")
         changes = [i for i, home in enumerate(homes) if home != self.homes[i]]
         for i in sorted(changes, key=lambda i: homes[i] in there):  # first what makes room
             block = self.blocks[i]
+            if homes[i] == "host" and block.copy is not None:
+                block.wait_again()
+                continue
             new = self._memory(block, homes[i])
             if new is not None:
                 block.write(new)
-            self._unlock(block)
+            if self.keeping.copies and self.homes[i] == "host" and homes[i] in there:
+                block.leave_copy()
+            else:
+                self._unlock(block)
             block.keep(new)
         self.homes = homes
         self._look_up_in_host()
@@ -154,6 +166,7 @@ class Network:
         for block in self.blocks:
             self._unlock(block)
             block.buffer = None
+        self._drop_copies()
         self._files.clear()
         for weight in self._own:
             weight.data = torch.empty(0, dtype=self.dtype)
@@ -242,6 +255,14 @@ class Network:
             torch.cuda.synchronize(self.device)
             unlock(block.buffer)
             block.locked = False
+
+    def _drop_copies(self) -> None:
+        for block in self.blocks:
+            if block.copy is not None:
+                there = block.buffer
+                block.wait_again()
+                self._unlock(block)
+                block.keep(there)
 
     def _look_up_in_host(self) -> None:
         """Keep the token embedding in host memory where all blocks wait, else on the device; its weight is the same."""

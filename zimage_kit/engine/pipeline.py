@@ -238,9 +238,9 @@ class ResidentPipeline:
         if self._pipe is None or self.plan.room_bytes is None:
             return False
         waits: Home = "files" if self.plan.mapped else "host"
-        networks = self._networks.values()
-        moved = sum(block.waiting_bytes for each in networks for block in each.blocks if block not in each.waiting)
-        if not moved or (waits == "host" and moved > HOST_SHARE * free_memory("cpu")):
+        there = [block for each in self._networks.values() for block in each.blocks if block not in each.waiting]
+        takes = sum(block.waiting_bytes for block in there if block.copy is None)
+        if not there or (waits == "host" and takes > HOST_SHARE * free_memory("cpu")):
             return False
         for network in self._networks.values():
             network.place((waits,) * len(network.blocks))
@@ -327,6 +327,7 @@ def keeping(plan: Plan, component: str) -> Keeping:
         second,
         plan.precision,
         plan.pinned,
+        copies=plan.pinned and device.type == "cuda",
     )
 
 
