@@ -194,12 +194,15 @@ def test_weights_of_one_product_lie_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 9, 34])
-def test_resident_blocks_are_spread_evenly(count: int) -> None:
+def test_resident_blocks_are_spread_evenly_and_one_more_moves_no_other(count: int) -> None:
+    before: frozenset[int] = frozenset()
     for resident in range(count + 1):
-        kept = sorted(spread(count, resident))
-        assert len(kept) == resident
-        gaps = [second - first for first, second in pairwise(kept)]
-        assert max(gaps, default=0) - min(gaps, default=0) <= 1
+        kept = spread(count, resident)
+        assert len(kept) == resident and kept >= before and kept <= frozenset(range(count))
+        before = kept
+        places = sorted(kept)
+        gaps = [second - first for first, second in pairwise([*places, *(place + count for place in places[:1])])]
+        assert max(gaps, default=0) <= 2 * min(gaps, default=0) + 1
 
 
 def test_blocks_may_be_called_in_any_order_and_again() -> None:
