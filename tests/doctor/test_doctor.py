@@ -12,7 +12,7 @@ import pytest
 
 from zimage_kit.doctor import report as doctor
 from zimage_kit.engine import cards, gpus
-from zimage_kit.errors import BadRequest
+from zimage_kit.errors import BadRequest, OutOfMemory
 from zimage_kit.text import fonts
 
 
@@ -43,6 +43,7 @@ def test_the_probe_imports_the_packages_in_a_process_of_its_own() -> None:
     assert facts["errors"] == {}
     assert facts["seconds"] > 0
     assert facts["cuda_usable"] in (True, False)
+    assert facts["cuda_usable"] or facts["compute_rate"] > 1e9
 
 
 def test_looking_does_not_load_torch() -> None:
@@ -112,14 +113,28 @@ def test_a_named_card_draws_the_exact_model(text: str, gigabytes: float, placeme
     assert found.exact and placement in found.placement
     assert found.peak_bytes < gigabytes * 2**30
     assert "the exact model" in cards.advise(card)[0] and "(computed)" in cards.advise(card)[0]
-    data = cards.plan_json(card)
-    assert data is not None and data["resident_blocks"] + data["streamed_blocks"] == 34
+    assert found.facts["resident_blocks"] + found.facts["streamed_blocks"] == 34
 
 
 def test_what_is_too_small_is_said_with_the_numbers() -> None:
     card = cards.parse_card("2GB")
-    assert cards.plan_json(card) is None
+    with pytest.raises(OutOfMemory):
+        cards.plan_for(card)
     assert "even with every block streamed" in cards.advise(card)[0]
+
+
+def test_without_a_card_the_advice_comes_from_the_plan_too() -> None:
+    rich = cards.plan_without_card("cpu", 64 << 30, 1e12)
+    assert (rich.device, rich.dtype, rich.streamed_blocks, rich.mapped) == ("cpu", "float32", 0, False)
+    assert rich.peak_bytes < 0.9 * (64 << 30)
+    assert 445 < rich.seconds < 1.1 * 445, "55.6 TFLOP for each of 8 evaluations"
+    poor = cards.plan_without_card("cpu", 24 << 30, 1e12)
+    assert poor.mapped and poor.streamed_blocks > 0 and poor.exact
+    assert poor.peak_bytes + poor.host_bytes <= 24 << 30
+    told = " ".join(cards.advise_without_card("cpu", 24 << 30, 1e12))
+    assert "blocks are read from the disk in each step" in told and "8 min" in told
+    assert "everything stays in RAM" in " ".join(cards.advise_without_card("mps", 64 << 30))
+    assert "does not run here" in cards.advise_without_card("cpu", 2 << 30)[1]
 
 
 def test_a_laptops_card_is_not_taken_for_the_desktops() -> None:

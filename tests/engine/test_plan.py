@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -162,3 +163,24 @@ def test_what_does_not_fit_even_streamed_is_refused_with_the_numbers() -> None:
         on(4, size=(2048, 2048))
     with pytest.raises(OutOfMemory, match="but memory=2GB"):
         on(24, memory="2GB")
+
+
+def test_a_cpu_never_takes_more_than_the_ram_there_is() -> None:
+    cpu = Machine(host_bytes=64 * GIB)
+    assert plan(cpu, TURBO_SIZES, (1024, 1024)).streamed_blocks == 0
+    for gib in (44, 32, 24, 20):
+        found = plan(replace(cpu, host_bytes=gib * GIB), TURBO_SIZES, (1024, 1024))
+        assert found.mapped and (found.streamed_blocks > 0) == (gib < 32), gib
+        assert found.peak_bytes + found.host_bytes <= gib * GIB
+    with pytest.raises(OutOfMemory, match="on cpu even with every block streamed, but 3.9 GB are free"):
+        plan(replace(cpu, host_bytes=4 * GIB), TURBO_SIZES, (1024, 1024))
+    capped = plan(cpu, TURBO_SIZES, (1024, 1024), Settings(memory="12GB"))
+    assert capped.streamed_blocks > 0 and not capped.mapped, "what is not on the device waits in RAM"
+    assert capped.host_bytes + capped.peak_bytes <= 64 * GIB
+
+
+def test_the_facts_of_a_plan_are_json_values() -> None:
+    facts = on(8).facts
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["resident_blocks"] + facts["streamed_blocks"] == 34
+    assert plan(CUDA, TURBO_SIZES, (1024, 1024)).facts["seconds"] is None, "no rates are known"

@@ -10,7 +10,7 @@ MODULES = ("torch", "torchvision", "diffusers", "transformers", "peft")
 
 
 def probe() -> dict[str, object]:
-    """Import each module; return the errors, the seconds, and what torch says about CUDA and Apple's GPU."""
+    """Import each module; return the errors, the seconds, what torch says of CUDA and Apple's GPU, a rate."""
     start = time.perf_counter()
     errors: dict[str, str] = {}
     for name in MODULES:
@@ -22,9 +22,13 @@ def probe() -> dict[str, object]:
     if "torch" not in errors:
         import torch
 
+        from ..engine.machine import measured_rate
+
         facts["cuda_build"] = torch.version.cuda
         facts["cuda_usable"] = torch.cuda.is_available()
         facts["mps"] = torch.backends.mps.is_available()
+        if not facts["cuda_usable"]:
+            facts["compute_rate"] = measured_rate("mps" if facts["mps"] else "cpu")
     if "diffusers" not in errors:
         try:
             _ = importlib.import_module("diffusers").ZImagePipeline  # diffusers is lazy: only this imports the pipeline

@@ -12,8 +12,9 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from ..engine import gpus
-from ..engine.cards import Card, advise, card_of, plan_json
+from ..engine.cards import Card, advise, advise_without_card, card_of, plan_for, plan_without_card
+from ..engine.plan import Plan
+from ..errors import OutOfMemory
 from ..library import store
 from ..models import spec as models
 from ..session.shared import launch
@@ -39,7 +42,7 @@ OPTIONAL = {
     "realesrgan": "realesrgan",
 }  # fmt: skip
 PROBE_SECONDS = 120.0
-TURBO_RAM = 32e9  # bytes; enough for the text encoder, an offloaded transformer and the system
+TURBO_RAM = 20e9  # bytes; what a card with 4 GB leaves in RAM, and the system
 
 
 @dataclass(frozen=True)
@@ -85,25 +88,33 @@ def examine(card: Card | None = None, quick: bool = False) -> Report:
     report = Report()
     report.findings += _system()
     report.findings += _packages()
+    facts: dict[str, Any] = {}
     if not quick:
-        report.findings += _probe()
+        found, facts = _probe()
+        report.findings += found
     cards, findings = _graphics()
     report.findings += findings
     report.findings += _session()
     report.findings += _models()
     report.findings += _extensions()
     report.findings += _letters_and_folders()
-    if card is not None:
-        report.advice, report.plan = advise(card), plan_json(card)
-    elif cards:
-        report.plan = plan_json(cards[0])
-        report.advice = [line for own in cards for line in advise(own)]
+    if card is not None or cards:
+        own = [card] if card is not None else cards
+        report.plan = _facts(partial(plan_for, own[0]))
+        report.advice = [line for each in own for line in advise(each)]
     else:
-        report.advice = [
-            "No NVIDIA card: nano makes a picture on the CPU in seconds. Z-Image-Turbo on a CPU takes minutes for each "
-            "picture and about 45 GB of RAM in bf16 (estimate)."
-        ]
+        kind, free = "mps" if facts.get("mps") else "cpu", psutil.virtual_memory().available
+        report.plan = _facts(partial(plan_without_card, kind, free, facts.get("compute_rate", 0.0)))
+        report.advice = advise_without_card(kind, free, facts.get("compute_rate", 0.0))
     return report
+
+
+def _facts(made: Callable[[], Plan]) -> dict[str, Any] | None:
+    """A plan as JSON values; None where Z-Image-Turbo does not fit."""
+    try:
+        return made().facts
+    except OutOfMemory:
+        return None
 
 
 def _system() -> Iterator[Finding]:
@@ -118,7 +129,7 @@ def _system() -> Iterator[Finding]:
         "memory",
         f"{memory.total / 1e9:.0f} GB, {memory.available / 1e9:.0f} GB free; {os.cpu_count()} CPU threads",
         "note" if small else "ok",
-        "Enough for nano; Z-Image-Turbo needs 32 GB unless everything fits on the card." if small else "",
+        "Enough for nano; what RAM does not hold of Z-Image-Turbo is read from the disk in each step." if small else "",
     )
 
 
@@ -170,21 +181,25 @@ def torch_pair(torch: str | None, torchvision: str | None, required: str | None)
         yield Finding("packages", "torch and torchvision", "match")
 
 
-def _probe() -> Iterator[Finding]:
+def _probe() -> tuple[list[Finding], dict[str, Any]]:
+    """Findings about imports, and what `probe.py` found."""
+    facts: dict[str, Any] = {}
     command = [sys.executable, "-W", "ignore", "-m", "zimage_kit.doctor.probe"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
         facts = json.loads(done.stdout.strip().splitlines()[-1])
     except subprocess.TimeoutExpired:
-        yield Finding(
-            "imports", "packages", f"not imported within {PROBE_SECONDS:.0f} s", "warn", "Is the disk very slow?"
-        )
-        return
+        late = f"not imported within {PROBE_SECONDS:.0f} s"
+        return [Finding("imports", "packages", late, "warn", "Is the disk very slow?")], facts
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         mend = f"{_pip()} install --upgrade --force-reinstall torch torchvision"
-        yield Finding("imports", "packages", f"Python ended with status {done.returncode}: {last}", "fail", mend)
-        return
+        ended = f"Python ended with status {done.returncode}: {last}"
+        return [Finding("imports", "packages", ended, "fail", mend)], facts
+    return list(_imported(facts)), facts
+
+
+def _imported(facts: Mapping[str, Any]) -> Iterator[Finding]:
     for name, error in facts["errors"].items():
         yield Finding("imports", name, error, "fail", f"{_pip()} install --upgrade --force-reinstall {name}")
     if not facts["errors"]:

@@ -249,6 +249,7 @@ class _Run:
             device=pipeline.device,
             dtype=pipeline.dtype,
             placement=pipeline.plan.placement,
+            plan=pipeline.plan.facts,
             step_milliseconds=drawn.step_milliseconds,
             sigmas=drawn.sigmas,
             prompt_tokens=checked.prompt_tokens,

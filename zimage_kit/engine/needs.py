@@ -35,9 +35,9 @@ class Machine:
 
     `cuda_capability`: of the first CUDA device, such as "9.0". `free_bytes`: of the device, with what this process
     holds of it already, its CUDA context of `context_bytes` included (None: not limited); `host_bytes`: RAM that is
-    available. `second_free_bytes` and `second_context_bytes`: of a second card for the same picture. `copy_rate`: bytes
-    a second from RAM to the device; `compute_rate`: floating-point operations a second in the type that it computes in
-    (0: not known).
+    available, with what the model holds of it already. `second_free_bytes` and `second_context_bytes`: of a second card
+    for the same picture. `copy_rate`: bytes a second from RAM to the device; `compute_rate`: floating-point operations
+    a second in the type that it computes in (0: not known).
     """
 
     cuda_devices: int = 0
@@ -170,9 +170,9 @@ class Needs:
         waiting += 0 if layout.encoder else sum(self.encoder_blocks)
         return round(self.packed * waiting) + (0 if layout.encoder else self.encoder_rest)
 
-    def staging(self) -> int:
-        """What RAM it takes to read blocks from files instead: two of them, and the token embedding."""
-        return self._buffers((*self.blocks, *self.encoder_blocks)) + self.encoder_rest
+    def staging(self, copied: bool) -> int:
+        """What RAM it takes to read blocks from files instead: two of them, if they are `copied`; the embedding."""
+        return (self._buffers((*self.blocks, *self.encoder_blocks)) if copied else 0) + self.encoder_rest
 
     def _buffers(self, streamed: Sequence[int]) -> int:
         """Two that are copied to; and one to compute in, where those hold packed weights."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import BadRequest, OutOfMemory
 from ..models.directories import ComponentSize
@@ -33,7 +33,8 @@ class Plan:
     `second_blocks` of the resident ones, or "". What is streamed waits in page-locked memory (`pinned`), or is read
     from the model's files (`mapped`). `weight_bytes` stay there, `peak_bytes` is the most that is taken while one
     picture is made, of `room_bytes` (None: no limit), both with the `context_bytes` of CUDA itself; `host_bytes` wait
-    in RAM; `seconds` is the time of one picture by the rates of the machine (0: not known).
+    in RAM; `seconds` is the time of one picture's evaluations by the rates of the machine (0: not known), without
+    encoding and decoding.
     `exact`: the pixels are those of the whole model in this dtype. `notes` are sentences for the trace about what was
     chosen for the user.
     """
@@ -68,6 +69,13 @@ class Plan:
             where = f"resident on {self.device} and {self.second}" if self.second else "resident"
             return where if self.encoder == "resident" else f"transformer {where}, encoder streamed"
         return f"{self.streamed_blocks} of {self.resident_blocks + self.streamed_blocks} blocks streamed"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What traces, the status and the doctor tell of it, as JSON values."""
+        names = ("exact", "dtype", "placement", "encoder", "resident_blocks", "streamed_blocks")
+        sizes = {"peak_bytes": self.peak_bytes, "host_bytes": self.host_bytes}
+        return {**{name: getattr(self, name) for name in names}, **sizes, "seconds": round(self.seconds, 2) or None}
 
 
 def plan(
@@ -118,7 +126,10 @@ def plan(
             device=device,
             bytes=least,
         )
-    waiting = _waiting(needs.host(layout), needs.staging(), machine, device)
+    ram = machine.host_bytes
+    if kind != "cuda" and ram is not None:  # device and host are one memory
+        ram -= needs.peak(layout)
+    waiting = _waiting(needs.host(layout), needs.staging(kind == "cuda"), ram, device)
     streamed = len(needs.blocks) - layout.blocks - layout.second
     return replace(
         base,
@@ -134,23 +145,24 @@ def plan(
         weight_bytes=needs.weights(layout) + (needs.second_weights(layout) if second else 0),
         peak_bytes=needs.peak(layout),
         second_peak_bytes=needs.second_peak(layout) if second else 0,
-        host_bytes=needs.staging() if waiting == "mapped" else needs.host(layout),
+        host_bytes=needs.staging(kind == "cuda") if waiting == "mapped" else needs.host(layout),
         seconds=needs.seconds(machine, layout, size, steps),
         notes=(*notes, *_notes(layout, streamed, needs, waiting, base)),
     )
 
 
 def _room(machine: Machine, settings: Settings, kind: str, spare: int) -> int | None:
-    """Bytes that a plan may take on the device, or None for no limit."""
+    """Bytes that a plan may take on the device, or None for no limit. A CPU and Apple's GPU share the RAM."""
     limits = [settings.memory_bytes] if settings.memory_bytes is not None else []
     if kind == "cuda" and machine.free_bytes is not None:
         limits.append(machine.free_bytes)
+    if kind != "cuda" and machine.host_bytes is not None:
+        limits.append(round(PAGED_SHARE * machine.host_bytes))
     return min(limits) - (spare if kind == "cuda" else 0) if limits else None
 
 
-def _waiting(host: int, staging: int, machine: Machine, device: str) -> Literal["pinned", "pageable", "mapped"]:
+def _waiting(host: int, staging: int, free: int | None, device: str) -> Literal["pinned", "pageable", "mapped"]:
     """How what is not on the device waits. Raises OutOfMemory where the RAM does not even do for reading it."""
-    free = machine.host_bytes
     if free is None or host <= HOST_SHARE * free:
         return "pinned"
     if host <= PAGED_SHARE * free:

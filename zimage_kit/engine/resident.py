@@ -106,6 +106,7 @@ class ResidentModel:
             dtype=placed.dtype if placed else given.get("dtype"),
             model=model.spec.name if model else None,
             placement=placed.placement if placed and model else None,
+            plan=placed.facts if placed and model else {},
             model_loads=self.loads,
             load_seconds=model.load_seconds if model else None,
             running=running,
@@ -158,6 +159,8 @@ class ResidentModel:
         assert self._machine is not None
         model = None if spec is None else _sizes(directory := require(spec.name), fingerprint(directory))
         machine, held = self._machine(self.settings.device), self.pipeline.host_bytes if self.pipeline else 0
+        if self.pipeline and not self.pipeline.device.startswith("cuda"):  # device and host are one memory
+            held += sum(each.bytes for each in self.residency.entries)
         machine = replace(machine, host_bytes=(machine.host_bytes or 0) + held)
         self._plan = plan(machine, model, size, self.settings, extras, spare)
         return self._plan

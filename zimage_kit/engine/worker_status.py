@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,7 +11,8 @@ class WorkerStatus(BaseModel):
     """The status of one process that draws.
 
     Memory in bytes: `resident_bytes` of the weights (on a GPU: all that torch holds), `peak_bytes` the most since the
-    last unload, `held` of each entry on the device by its name. `settings`: those that the user gave. `last_seen`:
+    last unload, `held` of each entry on the device by its name. `plan`: where the model is, predicted bytes and seconds
+    (`Plan.facts`). `settings`: those that the user gave. `last_seen`:
     seconds since its last sign of life. `models`: names of the models on its disk; `fingerprints`: those of their
     files, by model name.
     """
@@ -26,6 +27,7 @@ class WorkerStatus(BaseModel):
     dtype: str | None = None
     model: str | None = None
     placement: str | None = None
+    plan: dict[str, Any] = {}
     model_loads: int = 0
     load_seconds: float | None = None
     running: str | None = None

@@ -69,6 +69,9 @@ class Trace(BaseModel):
     device: str = ""
     dtype: str = ""
     placement: str = "resident"
+    plan: dict[str, Any] = Field(
+        default_factory=dict, description="what was on the device and what was streamed, predicted bytes and seconds"
+    )
     milliseconds: dict[str, float] = Field(default_factory=dict)
     step_milliseconds: tuple[float, ...] = ()
     peak_bytes: dict[str, int] = Field(default_factory=dict)
