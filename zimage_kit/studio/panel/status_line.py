@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 
 import ipywidgets as w
 
+from ...engine.cards import card_of, plan_for
+from ...engine.gpus import Gpu
+from ...errors import OutOfMemory
 from ...session.status import Status
-from ...text.units import gigabytes
+from ...text.units import duration, gigabytes
 from ..translations import Texts
 
 LOOK_SECONDS = 2.0
@@ -65,6 +68,8 @@ def _items(status: Status, t: Texts) -> Iterator[str]:
     for worker in held:
         where = f"{worker.device}, {worker.dtype}, {worker.placement}"
         size = f" · {gigabytes(worker.resident_bytes)}" if worker.resident_bytes else ""
+        if most := worker.plan.get("peak_bytes"):
+            size += f" · {html.escape(t('status.most', bytes=gigabytes(most)))}"
         yield f"<b>{html.escape(_short(worker.model or ''))}</b> {html.escape(where)}{size}"
     if not held:
         yield html.escape(t("status.no_model"))
@@ -76,6 +81,8 @@ def _items(status: Status, t: Texts) -> Iterator[str]:
             f'{html.escape(gpu.name)} <meter min="0" max="1" high="0.92" value="{share:.3f}" '
             f'aria-label="{name}"></meter> {html.escape(memory)}'
         )
+        if not held:
+            yield html.escape(_expected(gpu, t))
         if gpu.temperature is not None:
             yield html.escape(t("status.heat", degrees=gpu.temperature))
         ours = {(worker.host, worker.pid) for worker in status.workers}
@@ -89,6 +96,18 @@ def _items(status: Status, t: Texts) -> Iterator[str]:
     yield html.escape(t("status.queue", count=status.queued))
     if status.clients > 1:
         yield html.escape(t("status.clients", count=status.clients))
+
+
+def _expected(gpu: Gpu, t: Texts) -> str:
+    """What Z-Image-Turbo would be on this card, by the plan that the doctor tells too."""
+    try:
+        found = plan_for(card_of(gpu.name, round(gpu.total / 2**30), bfloat16=gpu.bfloat16))
+    except OutOfMemory:
+        return t("status.too_small")
+    streamed, blocks = found.streamed_blocks, found.resident_blocks + found.streamed_blocks
+    where = t("status.streamed", streamed=streamed, blocks=blocks) if streamed else t("status.whole")
+    about = t("status.about", time=duration(found.seconds)) if found.seconds else ""
+    return t("status.turbo", where=where, about=about)
 
 
 def _short(model: str) -> str:
