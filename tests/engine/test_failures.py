@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import weakref
@@ -14,8 +15,10 @@ from safetensors.torch import load_file, save_file
 
 import zimage_kit as zk
 from zimage_kit import Request, Session
+from zimage_kit.engine import gpus, resident
+from zimage_kit.engine.gpus import Gpu, Holder
 from zimage_kit.engine.memory import out_of_memory
-from zimage_kit.errors import JobFailed, NotFinite
+from zimage_kit.errors import JobFailed, NotFinite, OutOfMemory
 
 
 def poison(folder: Path, key: str) -> None:
@@ -93,6 +96,31 @@ def test_errors_that_mean_memory_are_told_from_others() -> None:
     assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"), "cpu", "x") is not None
     assert out_of_memory(RuntimeError("shape mismatch"), "cpu", "x") is None
     assert out_of_memory(ValueError("not enough memory of an elephant"), "cpu", "x") is None
+
+
+def test_who_else_holds_a_card_is_named_largest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    def card(uuid: str, *holders: Holder) -> Gpu:
+        return Gpu(0, "a card", "570", 8 << 30, 7 << 30, True, holders, uuid=uuid)
+
+    ours = Holder(os.getpid(), "python", 2_000_000_000)
+    busy = card(
+        "GPU-1f", Holder(7, "a game", 500_000_000), ours, Holder(9, "python train.py", 4_000_000_000), Holder(3, "X", 9)
+    )
+    other = card("GPU-2f", Holder(11, "another", 6_000_000_000))
+    monkeypatch.setattr(gpus, "list_gpus", lambda: ([busy, other], ""))
+    assert gpus.held_by_others("1f") == "python train.py (pid 9) holds 4.0 GB of it. a game (pid 7) holds 500 MB of it."
+    assert gpus.held_by_others("") == "", "which of the two is meant is not known"
+    monkeypatch.setattr(gpus, "list_gpus", lambda: ([busy], ""))
+    assert gpus.held_by_others("").startswith("python train.py (pid 9)")
+    monkeypatch.setattr(gpus, "list_gpus", lambda: ([], "none"))
+    assert gpus.held_by_others("") == ""
+
+
+def test_too_little_memory_is_refused_with_who_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resident, "held_by_others", lambda device: f"python (pid 9) holds 4.0 GB of {device}.")
+    with zk.connect("inline", device="cpu", memory="20MB") as session, pytest.raises(OutOfMemory) as found:
+        session.run("a boat", model="nano", width=128, height=128, steps=1)
+    assert found.value.mend.endswith("or allow more memory. python (pid 9) holds 4.0 GB of cpu.")
 
 
 def test_a_failed_job_keeps_no_tensor_alive(session: Session, model: str) -> None:

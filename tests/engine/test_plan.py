@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -161,7 +162,15 @@ def test_what_does_not_fit_even_streamed_is_refused_with_the_numbers() -> None:
         OutOfMemory, match=r"2048x2048 needs 5\.\d GB on cuda:0 even with every block streamed, but 3\.\d GB"
     ):
         on(4, size=(2048, 2048))
-    with pytest.raises(OutOfMemory, match="but memory=2GB"):
+    with pytest.raises(
+        OutOfMemory, match=r"Use (\d+)x\1 or less, close other programs that use this device\.$"
+    ) as found:
+        on(4, size=(2048, 2048))
+    side = int(re.search(r"Use (\d+)", found.value.mend)[1])  # type: ignore[index]
+    assert on(4, size=(side, side)).streamed_blocks > 0
+    with pytest.raises(OutOfMemory):
+        on(4, size=(side + 256, side + 256))
+    with pytest.raises(OutOfMemory, match=r"but memory=2GB\. Close other programs .*, or allow more memory\."):
         on(24, memory="2GB")
 
 

@@ -54,6 +54,18 @@ def test_the_cards_have_the_plans_that_the_program_makes(name: str) -> None:
         assert (ram.strip(), seconds.strip()) == (f"{found.host_bytes / 1e9:.0f} GB", f"{found.seconds:.0f} s")
 
 
+def test_predicted_seconds_beside_what_others_tell_are_those_of_the_plan() -> None:
+    (rows,) = re.findall(r"\| predicted / told \|[^\n]*\n\|[^\n]*\n((?:\|[^\n]*\n)+)", page("docs/measurements.md"))
+    for line in rows.splitlines():
+        name, evaluations, told, _, predicted, ratio, needed, published = (
+            part.strip() for part in line.split("|")[1:-1]
+        )
+        card, count, seconds = parse_card(name), int(evaluations), float(told.removesuffix(" s"))
+        found = plan_for(card).seconds * count / 8
+        assert (predicted, ratio) == (f"{found:.1f} s", f"{found / seconds:.1f}"), name
+        assert (needed, published) == (f"{55.6 * count / seconds:.0f}", f"{card.tflops:.0f}"), name
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_the_python_examples_run_as_they_stand(name: str, running: Path, tmp_path: Path) -> None:

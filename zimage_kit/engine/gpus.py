@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import psutil
+
+from ..text.units import gigabytes
+
+_MUCH = 100_000_000
+"""Bytes of a card that are worth a word."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,8 @@ class Holder:
 class Gpu:
     """One GPU. Memory in bytes; `temperature` in degrees Celsius and `power` in watts, None where not reported.
 
-    `bfloat16`: whether its generation (Ampere and later) computes in it. `host`: its machine's name.
+    `bfloat16`: whether its generation (Ampere and later) computes in it. `host`: its machine's name. `uuid`: as the
+    driver tells it, which is how torch's devices are found here.
     """
 
     index: int
@@ -37,6 +44,7 @@ class Gpu:
     temperature: int | None = None
     power: float | None = None
     host: str = ""
+    uuid: str = ""
 
 
 def list_gpus() -> tuple[list[Gpu], str]:
@@ -65,6 +73,19 @@ def computes_in_bfloat16() -> bool:
     return apple or any(gpu.bfloat16 for gpu in list_gpus()[0])
 
 
+def held_by_others(uuid: str) -> str:
+    """Who else holds much of a card, as sentences for an error; "" where nobody does or the driver does not tell.
+
+    `uuid` as torch tells it; without one, of the only card.
+    """
+    found, _ = list_gpus()
+    cards = [gpu for gpu in found if uuid and gpu.uuid.endswith(uuid)] or (found if len(found) == 1 else [])
+    others = [each for gpu in cards for each in gpu.holders if each.pid != os.getpid() and each.bytes >= _MUCH]
+    others.sort(key=lambda each: -each.bytes)
+    told = [f"{each.command} (pid {each.pid}) holds {gigabytes(each.bytes)} of it." for each in others[:3]]
+    return " ".join(told)
+
+
 def used_memory() -> int | None:
     """Bytes in use on all cards together, by whomever; None where the driver does not tell."""
     found, _ = list_gpus()
@@ -88,6 +109,7 @@ def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
         temperature=_query(nvml, lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
         power=None if power is None else round(power / 1e3, 1),
         host=platform.node(),
+        uuid=str(_query(nvml, lambda: nvml.nvmlDeviceGetUUID(handle)) or ""),
     )
 
 

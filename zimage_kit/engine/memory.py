@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from ..errors import OutOfMemory, printable
+from . import gpus
 
 
 class Profiler:
@@ -111,6 +112,15 @@ def free_memory(device: str) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def held_by_others(device: str) -> str:
+    """Which other programs hold memory of a CUDA card, as sentences; "" for none, and for other devices."""
+    if not device.startswith("cuda"):
+        return ""
+    import torch
+
+    return gpus.held_by_others(str(getattr(torch.cuda.get_device_properties(device), "uuid", "")))
+
+
 def limit_memory(device: str, most: int | None) -> None:
     """Let torch hold at most so many bytes on a CUDA card (None: all): beyond, it gives back what it has set aside."""
     if device.startswith("cuda"):
@@ -161,10 +171,11 @@ def out_of_memory(error: BaseException, device: str, request: str) -> OutOfMemor
         import torch
 
         facts["free_bytes"], facts["total_bytes"] = torch.cuda.mem_get_info(device)
+    mend = "Use a smaller size or close other programs that use this device; the session stays usable."
     free = f" ({facts['free_bytes'] / 1e9:.1f} GB free)" if "free_bytes" in facts else ""
     return OutOfMemory(
         f"{device} ran out of memory{free} for {request}",
-        mend="Use a smaller size or close other programs that use this device; the session stays usable.",
+        mend=f"{mend} {held_by_others(device)}".strip(),
         **facts,
     )
 

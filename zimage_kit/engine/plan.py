@@ -7,7 +7,7 @@ there is changes when weights are copied, never what is computed. Made anew for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -110,7 +110,11 @@ def plan(
     )
     if not model:
         return base
-    needs = Needs.of(model, size, machine, extras, base.dtype, base.speed, precision, kind == "cuda", bool(second))
+
+    def needs_for(size: tuple[int, int]) -> Needs:
+        return Needs.of(model, size, machine, extras, base.dtype, base.speed, precision, kind == "cuda", bool(second))
+
+    needs = needs_for(size)
     room = _room(machine, settings, kind, spare)
     other = machine.second_free_bytes - spare if second and machine.second_free_bytes is not None else None
     layout = needs.choose(room, other)
@@ -119,10 +123,13 @@ def plan(
         given = f"memory={settings.memory}" if settings.memory != AUTO else f"{gigabytes(max(0, room or 0))} are free"
         more = f" and {gigabytes(needs.second_peak(SMALLEST))} on {second}" if second else ""
         free = f" and {gigabytes(max(0, other or 0))}" if second else ""
+        smaller = next((each for each in _smaller(size) if needs_for(each).choose(room, other)), None)
+        use = f"Use {smaller[0]}x{smaller[1]} or less, close" if smaller else "Close"
         raise OutOfMemory(
             f"{size[0]}x{size[1]} needs {gigabytes(least)} on {device}{more} even with every block streamed, "
             f"but {given}{free}",
-            mend="Use a smaller size, close other programs that use this device, or allow more memory.",
+            mend=f"{use} other programs that use this device"
+            + (", or allow more memory." if settings.memory != AUTO else "."),
             device=device,
             bytes=least,
         )
@@ -149,6 +156,13 @@ def plan(
         seconds=needs.seconds(machine, layout, size, steps),
         notes=(*notes, *_notes(layout, streamed, needs, waiting, base)),
     )
+
+
+def _smaller(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Sizes of about this shape, down to a quarter of the sides, in multiples of 64 pixels."""
+    for eighths in range(7, 1, -1):
+        width, height = (max(64, side * eighths // 8 // 64 * 64) for side in size)
+        yield width, height
 
 
 def _room(machine: Machine, settings: Settings, kind: str, spare: int) -> int | None:

@@ -21,7 +21,7 @@ from ..models.spec import ModelSpec, models_here, require, resolve
 from ..recipe.artifact import Artifact
 from .events import Event, Listen
 from .execute import PictureCache, Runtime, execute
-from .memory import allocated, device_fault, out_of_memory, release
+from .memory import allocated, device_fault, held_by_others, out_of_memory, release
 from .needs import Extras
 from .plan import SPARE_BYTES, Plan, plan
 from .residency import Residency
@@ -162,7 +162,11 @@ class ResidentModel:
         if self.pipeline and not self.pipeline.device.startswith("cuda"):  # device and host are one memory
             held += sum(each.bytes for each in self.residency.entries)
         machine = replace(machine, host_bytes=(machine.host_bytes or 0) + held)
-        self._plan = plan(machine, model, size, self.settings, extras, spare)
+        try:
+            self._plan = plan(machine, model, size, self.settings, extras, spare)
+        except OutOfMemory as error:
+            who = held_by_others(str(error.facts["device"]))
+            raise OutOfMemory(error.seen, mend=f"{error.mend} {who}".strip(), **error.facts) from None
         return self._plan
 
     def _make_room(self) -> bool:
