@@ -13,6 +13,7 @@ from zimage_kit import cli
 from zimage_kit.engine.gpus import Gpu
 from zimage_kit.errors import BadRequest
 from zimage_kit.session.shared import launch, server
+from zimage_kit.session.shared.worker import renumbered
 
 
 @pytest.fixture
@@ -47,6 +48,25 @@ def test_there_is_a_worker_for_each_card_that_may_be_used_or_one_without(
     environments = server.environments(device)
     assert [environment.get("CUDA_VISIBLE_DEVICES") for environment in environments] == expected
     assert all(environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" for environment in environments if environment)
+
+
+@pytest.mark.parametrize(
+    ("device", "cards", "expected"),
+    [
+        (None, "1", None),
+        ("cuda:1", "1", "cuda"),
+        ("cuda", "1", "cuda"),
+        ("cuda:1", None, "cuda:1"),
+        ("cpu", "", "cpu"),
+        ("cuda:1,cuda:0", "1,0", "cuda:0,cuda:1"),
+        ("cuda:2,cuda:3", "GPU-8cf5565c,GPU-f168d49b", "cuda:0,cuda:1"),
+        ("cuda:0,cuda:3", "0", "cuda:0,cuda:3"),  # refused by the plan, not drawn on one
+    ],
+)
+def test_a_worker_numbers_the_cards_that_it_sees_from_0(
+    device: str | None, cards: str | None, expected: str | None
+) -> None:
+    assert renumbered(device, cards) == expected
 
 
 def test_a_session_is_kept_by_machine_in_the_users_own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -51,6 +51,18 @@ async def dask_setup(worker: Worker) -> None:
     await worker.plugin_add(EngineWorker(), name=RESOURCE)
 
 
+def renumbered(device: str | None, cards: str | None) -> str | None:
+    """The device that was asked for, as this process numbers its cards: it sees only `cards`, from cuda:0 on.
+
+    `cards` is CUDA_VISIBLE_DEVICES. Of a pair of which only one is there the pair is left, for the plan to refuse.
+    """
+    if not device or not cards:
+        return device
+    if "," in device:
+        return "cuda:0,cuda:1" if cards.count(",") == 1 else device
+    return device if "," in cards else device.partition(":")[0]
+
+
 class EngineWorker(WorkerPlugin):
     """Holds the engine. Other threads handle messages, save pictures and wait for unloads."""
 
@@ -60,10 +72,7 @@ class EngineWorker(WorkerPlugin):
         card = os.environ.get("CUDA_VISIBLE_DEVICES")
         self._name = f"gpu {card} of {platform.node()}" if card else platform.node()
         given = {name: dask.config.get(f"zimage.{name}", None) for name in Settings.model_fields}
-        if card and given["device"] is not None and "," not in card:
-            given["device"] = given["device"].partition(":")[0]  # this process sees only one GPU, as "cuda:0"
-        elif card and card.count(",") == 1 and "," in (given["device"] or ""):
-            given["device"] = "cuda:0,cuda:1"  # it sees only those two, in their order
+        given["device"] = renumbered(given["device"], card)
         self._engine = InlineEngine(Settings(**given), on_fault=self._fault)
         self._fingerprints: dict[str, str] = {}
         self._messages = ThreadPoolExecutor(1, "zimage-messages")
