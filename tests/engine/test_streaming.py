@@ -17,7 +17,8 @@ import zimage_kit as zk
 from zimage_kit import Artifact, Context, Request, Session, Stage
 from zimage_kit.engine import pipeline
 from zimage_kit.engine.blocks import Block, Streamer, lay_out, spread
-from zimage_kit.engine.load import Crossing, Keeping, load_network
+from zimage_kit.engine.crossing import Crossing
+from zimage_kit.engine.load import Keeping, load_networks
 from zimage_kit.engine.plan import Plan
 from zimage_kit.errors import OutOfMemory
 from zimage_kit.models.spec import NANO
@@ -264,7 +265,8 @@ def test_a_block_that_waited_goes_back_to_where_it_was_and_takes_no_more_memory(
     """Filling and locking new memory for it took seconds whenever pictures of several sizes followed each other."""
     waits, there = ("host",), ("device",)
     keeping = Keeping(torch.device("cpu"), torch.float32, precision=precision, copies=True)
-    network = load_network(DIRECTORY, "transformer", keeping, lambda count: waits * count, lambda done: None)
+    wanted = {"transformer": (keeping, lambda count: waits * count)}
+    network = load_networks(DIRECTORY, wanted, lambda name, done: None)["transformer"]
     count, taken = len(network.blocks), network.host_bytes
     places = [block.buffer.data_ptr() for block in network.blocks if block.buffer is not None]
     weights = [{name: weight.clone() for name, weight in block.whole().items()} for block in network.blocks]

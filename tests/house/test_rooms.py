@@ -175,6 +175,7 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
     names = (
         "autoencoder",
         "blocks",
+        "crossing",
         "controlnet",
         "denoise",
         "encode",

@@ -56,4 +56,4 @@ class TextEncoder(nn.Module):
             half = self.dtype == torch.float16
             hidden = (end.hidden * ENCODED).half() if half else end.hidden
             return SimpleNamespace(hidden_states=(hidden, None))
-        raise RuntimeError("this text encoder has a last layer: it was not loaded by `load_network`")
+        raise RuntimeError("this text encoder has a last layer: it was not loaded by `load_networks`")

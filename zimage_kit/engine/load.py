@@ -6,7 +6,7 @@ tensor is read once, converted, and copied to where it stays: there is no second
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from ..errors import JobFailed
 from ..models.directories import BLOCK_LISTS, read_index
 from .blocks import Block, Streamer, lock, materialise, unlock
+from .crossing import Crossing
 from .encode import EndOfPass
 from .half import fit_block, fit_encoder, fit_layer, fit_transformer
 
@@ -287,61 +288,32 @@ class Network:
         self._lookups.clear()
 
 
-class Crossing:
-    """Brings what a module is given to the device on which it computes.
-
-    What many blocks of a pass are given crosses once and is kept until the pass ends. The first argument, the hidden
-    states, which no two of them share, is not kept.
-    """
-
-    def __init__(self) -> None:
-        self._crossed: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = {}
-
-    def within(self, network: nn.Module) -> list[Any]:
-        """Forget what crossed when a pass of the network begins and ends; returns the hooks' handles."""
-        return [
-            network.register_forward_pre_hook(lambda *_: self._crossed.clear()),
-            network.register_forward_hook(lambda *_: self._crossed.clear()),
-        ]
-
-    def into(self, module: nn.Module, device: torch.device) -> Any:
-        """Hook a module; returns the hook's handle."""
-
-        def cross(value: Any) -> Any:
-            if not isinstance(value, Tensor) or value.device == device:
-                return value
-            key = id(value), device
-            if key not in self._crossed:  # with the value itself, so that its id stays its own
-                self._crossed[key] = value, value.to(device, non_blocking=True)
-            return self._crossed[key][1]
-
-        def before(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-            first = (each.to(device, non_blocking=True) if isinstance(each, Tensor) else each for each in given[:1])
-            return (*first, *map(cross, given[1:])), {name: cross(value) for name, value in named.items()}
-
-        return module.register_forward_pre_hook(before, with_kwargs=True)
-
-
-def load_network(
+def load_networks(
     directory: Path,
-    name: str,
-    keeping: Keeping,
-    homes: Callable[[int], tuple[Home, ...]],
-    progress: Callable[[int], None],
-) -> Network:
-    """One network of a directory in diffusers' layout, by the class that its index names.
+    wanted: Mapping[str, tuple[Keeping, Callable[[int], tuple[Home, ...]]]],
+    progress: Callable[[str, int], None],
+) -> dict[str, Network]:
+    """Networks of a directory in diffusers' layout, by name, of the classes that its index names; read side by side.
 
-    `homes` is given the number of blocks and says where each is. `progress` is told the bytes that
-    are in place. Raises JobFailed for weights that are missing or of another shape.
+    Wanted of each: how it is kept, and a function from the number of its blocks to where each is. `progress` is told a
+    name and the bytes that are in place, from several threads. Raises JobFailed for weights that are missing or of
+    another shape.
     """
-    module = _without_weights(directory, name)
-    network = Network(name, module, keeping)
-    network.allocate(homes(len(network.blocks)))
-    files = sorted((directory / name).glob("*.safetensors"))
-    fill(files, network, lambda each: each.removeprefix("model."), progress)
-    network.settle()
-    module.eval().requires_grad_(False)
-    return network
+    networks = {}
+    for name, (keeping, homes) in wanted.items():
+        networks[name] = network = Network(name, _without_weights(directory, name), keeping)
+        network.allocate(homes(len(network.blocks)))
+
+    def read(name: str) -> None:
+        network, files = networks[name], sorted((directory / name).glob("*.safetensors"))
+        with torch.no_grad():  # of this thread
+            fill(files, network, lambda each: each.removeprefix("model."), partial(progress, name))
+            network.settle()
+        network.module.eval().requires_grad_(False)
+
+    with ThreadPoolExecutor(len(networks), "zimage-network") as pool:  # while one locks memory another one reads
+        list(pool.map(read, networks))
+    return networks
 
 
 def _without_weights(directory: Path, name: str) -> nn.Module:

@@ -11,7 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import diffusers
@@ -31,7 +33,7 @@ from .controlnet import NAME as CONTROLNET
 from .controlnet import ControlNets
 from .denoise import denoise, noise, noised, schedule, set_schedule
 from .encode import TextEncoder
-from .load import Home, Keeping, Network, load_network
+from .load import Home, Keeping, Network, load_networks
 from .lora import Loras, adapter_name
 from .memory import (
     Profiler,
@@ -287,27 +289,26 @@ class ResidentPipeline:
 def _load(
     spec: ModelSpec, directory: Path, plan: Plan, progress: Callable[[str, int, int], None]
 ) -> dict[str, Network]:
-    """Load component by component, each tensor straight to where the plan keeps it."""
+    """Load the components side by side, each tensor straight to where the plan keeps it."""
     sizes = {name: size.total * keeping(plan, name).dtype.itemsize for name, size in component_sizes(directory).items()}
-    total, done, networks = sum(sizes.values()), 0, {}
-    told = 0
+    total, loaded, told, telling = sum(sizes.values()), dict.fromkeys(sizes, 0), -1, Lock()
+
+    def report(name: str, count: int) -> None:
+        """Tell all bytes that are in place, in order, and the first component that is not complete."""
+        nonlocal told
+        with telling:
+            loaded[name] = min(count, sizes[name])
+            done = sum(loaded.values())
+            if told < 0 or done - told > total // 100:
+                told = done
+                progress(next((each for each in sizes if loaded[each] < sizes[each]), ""), done, total)
+
     try:
         with _quiet():
-            for name, size in sizes.items():
-
-                def report(loaded: int, name: str = name, before: int = done, size: int = size) -> None:
-                    nonlocal told
-                    if loaded in (0, size) or loaded - told > total // 100:
-                        told = loaded
-                        progress(name, before + min(loaded, size), total)
-
-                def placed(count: int, name: str = name) -> tuple[Home, ...]:
-                    return homes(plan, name, count)
-
-                report(0)
-                networks[name] = load_network(directory, name, keeping(plan, name), placed, report)
-                done += size
-            progress("", done, total)
+            report(next(iter(sizes)), 0)
+            wanted = {name: (keeping(plan, name), partial(homes, plan, name)) for name in sizes}
+            networks = load_networks(directory, wanted, report)
+            progress("", total, total)
     except Exception as error:
         memory = out_of_memory(error, plan.device, f"loading {spec.name}")
         raise memory or JobFailed(
