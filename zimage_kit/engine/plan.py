@@ -119,20 +119,10 @@ def plan(
     other = machine.second_free_bytes - spare if second and machine.second_free_bytes is not None else None
     layout = needs.choose(room, other)
     if layout is None:
-        least = needs.peak(SMALLEST)
-        given = f"memory={settings.memory}" if settings.memory != AUTO else f"{gigabytes(max(0, room or 0))} are free"
-        more = f" and {gigabytes(needs.second_peak(SMALLEST))} on {second}" if second else ""
-        free = f" and {gigabytes(max(0, other or 0))}" if second else ""
         smaller = next((each for each in _smaller(size) if needs_for(each).choose(room, other)), None)
-        use = f"Use {smaller[0]}x{smaller[1]} or less, close" if smaller else "Close"
-        raise OutOfMemory(
-            f"{size[0]}x{size[1]} needs {gigabytes(least)} on {device}{more} even with every block streamed, "
-            f"but {given}{free}",
-            mend=f"{use} other programs that use this device"
-            + (", or allow more memory." if settings.memory != AUTO else "."),
-            device=device,
-            bytes=least,
-        )
+        capped = settings.memory_bytes == (room or 0) + (spare if kind == "cuda" else 0)
+        cap = f"memory={settings.memory}" if capped else ""
+        raise _too_little(needs, size, (device, second), (room, other), cap, smaller)
     ram = machine.host_bytes
     if kind != "cuda" and ram is not None:  # device and host are one memory
         ram -= needs.peak(layout)
@@ -155,6 +145,38 @@ def plan(
         host_bytes=needs.staging(kind == "cuda") if waiting == "mapped" else needs.host(layout),
         seconds=needs.seconds(machine, layout, size, steps),
         notes=(*notes, *_notes(layout, streamed, needs, waiting, base)),
+    )
+
+
+def _too_little(
+    needs: Needs,
+    size: tuple[int, int],
+    devices: tuple[str, str],
+    rooms: tuple[int | None, int | None],
+    cap: str,
+    smaller: tuple[int, int] | None,
+) -> OutOfMemory:
+    """The error for a picture that does not fit with every block streamed, and what would help.
+
+    `cap`: the user's setting, where that is the limit. `smaller`: a size that fits.
+    """
+    least, room = needs.peak(SMALLEST), max(0, rooms[0] or 0)
+    takes, has = gigabytes(least), gigabytes(room)
+    if takes == has:
+        takes, has = f"{least / 1e6:.0f} MB", f"{room / 1e6:.0f} MB"
+    more = free = ""
+    if devices[1]:
+        more = f" and {gigabytes(needs.second_peak(SMALLEST))} on {devices[1]}"
+        free = f" and {gigabytes(max(0, rooms[1] or 0))}"
+    ways = [f"use {smaller[0]}x{smaller[1]} or less"] if smaller else []
+    ways.append("allow more memory" if cap else "close other programs that use this device")
+    mend = ", or ".join(ways)
+    return OutOfMemory(
+        f"{size[0]}x{size[1]} needs {takes} on {devices[0]}{more} even with every block streamed, "
+        f"but {cap or f'{has} are free'}{free}",
+        mend=f"{mend[0].upper()}{mend[1:]}.",
+        device=devices[0],
+        bytes=least,
     )
 
 
