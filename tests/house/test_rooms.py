@@ -185,7 +185,7 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         "packing",
         "pipeline",
     )
-    assert found == {f"engine/{name}.py" for name in (*names, "preview", "steps")}
+    assert found == {f"engine/{name}.py" for name in (*names, "preview", "steps", "transformer")}
 
 
 def test_the_root_holds_the_door_only() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .transformer import States
+
 
 class Crossing:
     """Brings what a module is given to the device on which it computes.
@@ -37,7 +39,9 @@ class Crossing:
             return self._crossed[key][1]
 
         def before(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-            first = (each.to(device, non_blocking=True) if isinstance(each, Tensor) else each for each in given[:1])
+            first = (
+                each.to(device, non_blocking=True) if isinstance(each, Tensor | States) else each for each in given[:1]
+            )
             return (*first, *map(cross, given[1:])), {name: cross(value) for name, value in named.items()}
 
         return module.register_forward_pre_hook(before, with_kwargs=True)

@@ -229,6 +229,10 @@ class Needs:
 
 
 def decode_bytes(size: tuple[int, int], speed: str, dtype: str) -> int:
-    """What decoding a picture takes beside the weights; in float32 for a model that computes in float16."""
+    """What decoding a picture takes beside the weights; in float32 for a model that computes in float16.
+
+    In slabs a small picture takes no more than whole, since it is one slab.
+    """
     pixels, wide = size[0] * size[1], 1 if dtype == "bfloat16" else 2
-    return wide * (pixels * DECODE_BYTES if speed == "stock" else pixels * SLAB_DECODE_BYTES + SLAB_DECODE_BASE)
+    whole = pixels * DECODE_BYTES
+    return wide * (whole if speed == "stock" else min(whole, pixels * SLAB_DECODE_BYTES + SLAB_DECODE_BASE))

@@ -48,6 +48,7 @@ from .plan import HOST_SHARE, SPARE_BYTES, Plan
 from .preview import Preview
 from .residency import Residency
 from .steps import Step, StepWatch
+from .transformer import FlatTransformer, flatten
 
 MODEL = "model"
 STEP_DOWN_BYTES = 1_500_000_000
@@ -92,6 +93,10 @@ class ResidentPipeline:
         self._networks = _load(spec, directory, plan, progress)
         self._pipe: Any = _assemble(directory, self._networks)
         self._vae: Any = self._pipe.vae if plan.speed == "stock" else SlabbedAutoencoder(self._pipe.vae)
+        # on a GPU once it has been measured there
+        self._flat = plan.speed == "exact" and plan.device == "cpu"
+        if self._flat:
+            flatten(self._pipe.transformer)
         self._loras = Loras(self._pipe, spec, residency, self._networks["transformer"])
         self._controls = ControlNets(self._pipe, self._vae, residency, self._networks["transformer"])
         self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
@@ -169,11 +174,10 @@ class ResidentPipeline:
             if call.control is not None:
                 conditions.append(self._controls.condition(call.control, call.steps, network))
         pipe = self._pipe
+        transformer = FlatTransformer(pipe.transformer) if self._flat else pipe.transformer
         watch = StepWatch(pipe.scheduler, call.steps, begin, self._preview, on_step, self.not_finite)
         with parts.part("denoise", lambda: self.device):
-            latents = denoise(
-                pipe.transformer, pipe.scheduler, begin, prompt, negative, call.guidance, watch, conditions
-            )
+            latents = denoise(transformer, pipe.scheduler, begin, prompt, negative, call.guidance, watch, conditions)
             watch.finish()
         with parts.part("decode", lambda: self.device):
             self._networks["transformer"].streamer.free()
