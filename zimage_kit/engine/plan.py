@@ -32,9 +32,9 @@ class Plan:
     blocks are resident or streamed. `second`: another card that holds encoder, autoencoder and the last
     `second_blocks` of the resident ones, or "". What is streamed waits in page-locked memory (`pinned`), or is read
     from the model's files (`mapped`). `weight_bytes` stay there, `peak_bytes` is the most that is taken while one
-    picture is made, of `room_bytes` (None: no limit), both with the `context_bytes` of CUDA itself; `host_bytes` wait
-    in RAM; `seconds` is the time of one picture's evaluations by the rates of the machine (0: not known), without
-    encoding and decoding.
+    picture is made, of `room_bytes` (None: of all the RAM there is), both with the `context_bytes` of CUDA itself;
+    `host_bytes` wait in RAM; `seconds` is the time of one picture's evaluations by the rates of the machine (0: not
+    known), without encoding and decoding.
     `exact`: the pixels are those of the whole model in this dtype. `notes` are sentences for the trace about what was
     chosen for the user.
     """
@@ -135,7 +135,7 @@ def plan(
         resident_blocks=layout.blocks + layout.second,
         second_blocks=layout.second,
         streamed_blocks=streamed,
-        room_bytes=room,
+        room_bytes=room if kind == "cuda" or settings.memory_bytes is not None else None,
         context_bytes=machine.context_bytes if kind == "cuda" else 0,
         pinned=waiting == "pinned",
         mapped=waiting == "mapped",
