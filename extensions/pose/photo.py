@@ -19,6 +19,7 @@ from PIL import Image
 from zimage_kit.errors import BadRequest
 from zimage_kit.files import content_digest
 from zimage_kit.models.extras import EXTRAS
+from zimage_kit.recipe import picture
 from zimage_kit.recipe.identity import digest
 
 from .openpose import Figure, figure_of
@@ -52,12 +53,10 @@ def weights_folder() -> Path:
 
 def read_photo(path: Path) -> Image.Image:
     """The photograph, upright, RGB, at most `LONGEST_SIDE` long. Raises BadRequest."""
-    from PIL import ImageOps, UnidentifiedImageError
-
     try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
+        with picture.opened(path) as file:
+            image = picture.plain(file)[0].convert("RGB")
+    except picture.UNREADABLE as error:
         raise BadRequest(f"pose.photo={path} cannot be read ({error})", expected="a picture of a person") from None
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     return image

@@ -15,6 +15,7 @@ from zimage_kit.errors import BadRequest
 from zimage_kit.models.directories import fingerprint
 from zimage_kit.models.spec import ModelSpec, default_model, require, resolve
 from zimage_kit.models.tokens import count_tokens
+from zimage_kit.recipe.picture import bled
 from zimage_kit.recipe.request import LARGEST_SEED, SIDE_MULTIPLE
 from zimage_kit.stages.extensions import stage_class
 
@@ -114,7 +115,7 @@ class Refine(Stage):
         assert isinstance(whole, Refine)
         spec = resolve(whole.model or "")
         width, height = _size(image.size, self.scale, spec)
-        draft = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+        draft = bled(image).resize((width, height), Image.Resampling.LANCZOS)
         call = Call(
             prompt=self.prompt or ctx.request.prompt,
             negative_prompt=self.negative_prompt,

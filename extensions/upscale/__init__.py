@@ -8,6 +8,7 @@ from zimage_kit import Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest, UnknownModel
 from zimage_kit.files import content_digest
 from zimage_kit.models.spec import default_model, resolve
+from zimage_kit.recipe.picture import bled
 
 from . import networks
 
@@ -103,7 +104,7 @@ class Upscale(Stage):
         half = self.precision == "auto" and network.half and ctx.device.startswith("cuda")
         dtype = torch.float16 if half else torch.float32
         enlarged, how = tiles.enlarge(
-            image.convert("RGB"),
+            bled(image),
             network,
             ctx.device,
             dtype,

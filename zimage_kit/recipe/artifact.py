@@ -9,11 +9,6 @@ import hashlib
 import io
 import json
 import os
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import files
 from ..errors import BadRequest, NoRecipe, ZImageError
 from ..files import portable, portable_json, portable_text
-from . import png
+from . import picture, png
 from .identity import differences, library_versions
 from .request import Request
 from .verdict import Difference, Verdict, compare, judge
@@ -33,10 +28,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["Artifact", "Difference", "Trace", "Verdict", "library_versions", "read"]
-
-
-LARGEST_PIXELS = 170_000_000
-"""The largest picture that is read: above the largest that is made (2048x2048, enlarged four times: 67 million)."""
 
 
 class SessionLike(Protocol):
@@ -112,8 +103,11 @@ class Artifact:
 
         The recipe identifies the picture by its SHA-256.
         """
-        plain = _plain(image)
-        return cls(plain, Request(source=picture_digest(plain)), Trace())
+        try:
+            plain, notes = picture.plain(image)
+        except picture.UNREADABLE as error:
+            raise NoRecipe(f"the picture cannot be decoded ({error})", mend="Take another copy of the file.") from None
+        return cls(plain, Request(source=picture_digest(plain)), Trace(notes=notes))
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -236,15 +230,6 @@ class Artifact:
         return {"image/jpeg": out.getvalue(), "text/plain": repr(self)}
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """The picture as RGB, or as RGBA if a pixel is not opaque."""
-    if image.has_transparency_data:
-        with_alpha = image.convert("RGBA")
-        if with_alpha.getchannel("A").getextrema() != (255, 255):
-            return with_alpha
-    return image.convert("RGB")
-
-
 def picture_digest(image: Image.Image) -> str:
     """SHA-256 of a picture's size and pixels, hexadecimal."""
     return hashlib.sha256(f"{image.width}x{image.height}\0".encode() + image.tobytes()).hexdigest()
@@ -281,17 +266,22 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
     Without our chunk an A1111 `parameters` line is read as far as possible; `trace.notes` says what was left out.
     Raises NoRecipe for a file that is not a picture or has no recipe.
     """
+    from PIL import UnidentifiedImageError
+
     source, path = (io.BytesIO(path), Path("the file")) if isinstance(path, bytes) else (None, Path(path).expanduser())
     try:
-        with _opened(source or path) as file:
-            texts = {key: value for key, value in file.info.items() if isinstance(value, str)}
+        with picture.opened(source or path) as file:
+            texts = png.texts(file)
             sheet = png.GRID in texts or _marked(file.info.get("comment"))
-            image = _plain(file)
+            image, changes = picture.plain(file)
     except FileNotFoundError:
         raise NoRecipe(f"there is no file {path}") from None
-    except _UNREADABLE as error:
-        reason = "" if source else f" ({error})"
-        raise NoRecipe(f"{path} is not a readable picture{reason}", mend="Give a PNG made by zimage_kit.") from None
+    except picture.UNREADABLE as error:
+        told = getattr(error, "strerror", None) or " ".join(str(error).split())
+        why = "unknown format" if isinstance(error, UnidentifiedImageError) else told
+        reason = "" if source else f" ({why or 'it is cut off'})"
+        mend = "Save it as PNG, JPEG or WebP." if path.suffix.lower() in (".heic", ".heif", ".psd", ".svg") else ""
+        raise NoRecipe(f"{path} is not a readable picture{reason}", mend=mend) from None
     if sheet:
         raise NoRecipe(f"{path} is a contact sheet", expected="one picture", mend="zk.Grid.open(path) opens it.")
     if png.RECIPE in texts:
@@ -300,7 +290,7 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
         return artifact
     fields, other = png.read_parameters(texts.get(png.PARAMETERS, ""))
     if fields:
-        return _from_parameters(image, fields, other)
+        return _from_parameters(image, fields, other, changes)
     if "workflow" in texts or "prompt" in texts:
         raise NoRecipe(f"{path} carries a ComfyUI workflow, which zimage_kit cannot run", mend="Open it in ComfyUI.")
     raise NoRecipe(
@@ -316,41 +306,19 @@ def read_any(path: str | os.PathLike[str]) -> Artifact:
         return read(path)
     except NoRecipe:
         try:
-            with _opened(Path(path).expanduser()) as file:
+            with picture.opened(Path(path).expanduser()) as file:
                 return Artifact.from_image(file)
-        except _UNREADABLE:
+        except (NoRecipe, *picture.UNREADABLE):
             pass  # the first error is the better one
         raise
-
-
-_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error, zlib.error, MemoryError)
-"""What Pillow raises for files that are truncated, of another format or malicious."""
-
-
-@contextmanager
-def _opened(file: io.BytesIO | Path) -> Iterator[Image.Image]:
-    """Open a picture file. Raises OSError if it is larger than LARGEST_PIXELS, before any pixel is decoded."""
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit applies
-        try:
-            opened = Image.open(file)
-        except Image.DecompressionBombError as error:
-            raise OSError(f"too large to be a picture: {error}") from None
-    with opened:
-        if opened.width * opened.height > LARGEST_PIXELS:
-            largest = f"{LARGEST_PIXELS / 1e6:.0f} million"
-            raise OSError(f"{opened.width}x{opened.height} pixels; expected at most {largest}")
-        yield opened
 
 
 def read_recipe(path: Path) -> tuple[Request, Trace, tuple[int, int]]:
     """Request, trace and size (width, height) of one of our PNGs, without decoding its pixels. Raises NoRecipe."""
     try:
-        with _opened(path) as file:
+        with picture.opened(path) as file:
             text, size = file.info.get(png.RECIPE), file.size
-    except _UNREADABLE as error:
+    except picture.UNREADABLE as error:
         raise NoRecipe(f"{path} cannot be read ({error})") from None
     if not isinstance(text, str):
         raise NoRecipe(f"{path} carries no zimage_kit recipe")
@@ -378,8 +346,10 @@ def _parse(path: Path, text: str) -> tuple[Request, Trace]:
         ) from None
 
 
-def _from_parameters(image: Image.Image, fields: dict[str, Any], other: dict[str, str]) -> Artifact:
-    notes = ["recipe read from an A1111 parameters line, so a new picture may differ"]
+def _from_parameters(
+    image: Image.Image, fields: dict[str, Any], other: dict[str, str], changes: tuple[str, ...]
+) -> Artifact:
+    notes = [*changes, "recipe read from an A1111 parameters line, so a new picture may differ"]
     if not other.get("Version", "").startswith("zimage_kit"):
         notes.append(f"model {fields.pop('model', 'not named')}: ignored, since another program named it")
     request = Request(prompt=fields.pop("prompt"), negative_prompt=fields.pop("negative_prompt"))
