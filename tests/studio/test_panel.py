@@ -950,12 +950,23 @@ def test_a_dropped_picture_fills_the_form_and_joins_the_strip(studio: Studio, ar
     assert studio.request.to_json() == artifact.request.to_json()
     assert [each.request for each in studio.artifacts] == [artifact.request]
     assert "boat.png" in studio.viewer.progress["said"]
-    plain = io.BytesIO()
-    artifact.image.save(plain, "PNG")
-    for content in (plain.getvalue(), b"no picture"):
-        studio.bar._handle_custom_msg({"do": "open", "name": "plain.png", "part": 0, "parts": 1}, [content])
-        assert isinstance(studio.problem.error, NoRecipe)
+    studio.bar._handle_custom_msg({"do": "open", "name": "no.png", "part": 0, "parts": 1}, [b"no picture"])
+    assert isinstance(studio.problem.error, NoRecipe)
     assert studio.request.to_json() == artifact.request.to_json() and len(studio.artifacts) == 1
+
+
+def test_a_dropped_photo_joins_the_strip_upright_and_leaves_the_form_as_it_is(
+    studio: Studio, artifact: Artifact
+) -> None:
+    studio.request = artifact.request
+    photo, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (96, 64), "red").save(photo, "JPEG", exif=exif)
+    studio.bar._handle_custom_msg({"do": "open", "name": "photo.jpg", "part": 0, "parts": 1}, [photo.getvalue()])
+    assert studio.problem.error is None
+    assert studio.request.to_json() == artifact.request.to_json()
+    assert studio.artifacts[-1].image.size == (64, 96)
+    assert "photo.jpg carries no recipe" in studio.viewer.progress["said"]
 
 
 def test_a_dropped_picture_belongs_to_the_panels_session(

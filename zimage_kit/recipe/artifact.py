@@ -300,13 +300,13 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
     )
 
 
-def read_any(path: str | os.PathLike[str]) -> Artifact:
+def read_any(path: str | os.PathLike[str] | bytes) -> Artifact:
     """Like `read`, but any other picture file becomes an artifact without a recipe. Raises NoRecipe for other files."""
     try:
         return read(path)
     except NoRecipe:
         try:
-            with picture.opened(Path(path).expanduser()) as file:
+            with picture.opened(io.BytesIO(path) if isinstance(path, bytes) else Path(path).expanduser()) as file:
                 return Artifact.from_image(file)
         except (NoRecipe, *picture.UNREADABLE):
             pass  # the first error is the better one

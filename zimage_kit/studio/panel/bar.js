@@ -69,7 +69,7 @@ export default {
     queue.className = "zk-queue";
     const file = document.createElement("input");
     file.type = "file";
-    file.accept = "image/png";
+    file.accept = "image/*";
     file.multiple = true;
     file.hidden = true;
     const language = document.createElement("select");

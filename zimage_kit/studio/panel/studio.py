@@ -14,7 +14,7 @@ import ipywidgets as w
 
 from ...engine.events import Event
 from ...errors import BadRequest
-from ...recipe.artifact import Artifact, read
+from ...recipe.artifact import Artifact, read_any
 from ...recipe.request import Request, random_seed
 from ...stages.kinds import stages
 from ...text.units import gigabytes
@@ -225,15 +225,17 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self._forget(result)
 
     def _open(self, content: bytes, name: str) -> None:
-        """A PNG that was dropped on the panel: fill the form with its recipe and add it to the strip."""
+        """A picture that was dropped on the panel: add it to the strip; its recipe, if it has one, fills the form."""
         self.problem.clear()
-        artifact = read(content)
+        artifact = read_any(content)
         artifact.connect(self._session)
-        self.form.set(artifact.request)
+        plain = artifact.request.source is not None and not artifact.request.stages
+        if not plain:
+            self.form.set(artifact.request)
         with self._lock:
             self.viewer.following = True
             self._add(artifact, save=False)
-        self._announce(self._texts("panel.opened", name=name))
+        self._announce(self._texts("panel.opened_plain" if plain else "panel.opened", name=name))
 
     # callbacks of jobs, in the threads that follow them
 
