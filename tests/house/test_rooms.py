@@ -32,6 +32,7 @@ ROOMS = (
 FRONT_DOORS = {
     ("recipe", "library"): "artifact.save() without a path asks where pictures are kept",
     ("recipe", "connect"): "an artifact that was read from a file asks the package for a session",
+    ("recipe", "models"): "another program's recipe takes over the LoRAs that are here by name",
     ("grid", "connect"): "so does a grid that was read from a file",
     ("grid", "studio"): "a grid shows itself in a notebook",
     ("session", "grid"): "session.grid(...)",

@@ -11,10 +11,9 @@ from PIL import Image, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
 import zimage_kit as zk
-from zimage_kit import Artifact, Request
+from zimage_kit import Artifact
 from zimage_kit.errors import NoRecipe
 from zimage_kit.recipe.identity import differences
-from zimage_kit.recipe.png import parameters_line, read_parameters
 from zimage_kit.recipe.verdict import compare, judge
 
 
@@ -51,40 +50,6 @@ def test_a_recipe_with_a_stage_that_is_not_installed_can_still_be_read(artifact:
     request = artifact.request.then({"kind": "from_elsewhere", "strength": 3})
     path = Artifact(artifact.image, request, artifact.trace).save(tmp_path / "x.png")
     assert zk.open(path).request.stages[0].fields() == {"strength": 3}
-
-
-def test_the_a1111_line_alone_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
-    line = (
-        "a cat,\nsitting: here\nNegative prompt: blurry\n"
-        "Steps: 20, Sampler: DPM++ 2M, CFG scale: 5.5, Seed: 42, Size: 512x500, Model hash: abc, Model: sdxl, "
-        'Lora hashes: "a: 1, b: 2", Version: v1.9'
-    )
-    artifact = zk.open(png_with(tmp_path / "x.png", parameters=line))
-    r = artifact.request
-    assert (r.prompt, r.negative_prompt, r.steps, r.seed, r.guidance) == (
-        "a cat,\nsitting: here",
-        "blurry",
-        20,
-        42,
-        4.5,
-    )
-    assert (r.width, r.height, r.model) == (512, None, None)
-    told = " | ".join(artifact.trace.notes)
-    for left_out in ("sdxl", "height=500", "DPM++ 2M", "Lora hashes: a: 1, b: 2"):
-        assert left_out in told
-
-
-def test_our_own_a1111_line_comes_back_whole() -> None:
-    request = Request(
-        prompt="a\nb", negative_prompt="c", model="base", width=64, height=80, steps=9, guidance=3.5, seed=1
-    )
-    fields, _ = read_parameters(parameters_line(request, "abc", "zimage_kit 0.1.0"))
-    assert Request(**fields) == request
-
-
-@pytest.mark.parametrize("text", ["", "a cat", "Steps", "prompt\nNegative prompt: x", "{}"])
-def test_text_that_is_no_a1111_line_gives_nothing(text: str) -> None:
-    assert read_parameters(text) == ({}, {})
 
 
 def test_pictures_without_a_recipe_say_so(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import files
 from ..errors import BadRequest, NoRecipe, ZImageError
 from ..files import portable, portable_json, portable_text
-from . import picture, png
+from . import foreign, picture, png
 from .identity import differences, library_versions
 from .request import Request
 from .verdict import Difference, Verdict, compare, judge
@@ -288,9 +288,9 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
         artifact = _from_recipe(path, image, texts[png.RECIPE])
         artifact.path = None if source else path
         return artifact
-    fields, other = png.read_parameters(texts.get(png.PARAMETERS, ""))
-    if fields:
-        return _from_parameters(image, fields, other, changes)
+    if (found := foreign.read_a1111(texts.get(png.PARAMETERS, ""))) is not None:
+        request, notes = found
+        return Artifact(image, request, Trace(model=request.model or "", notes=(*changes, *notes)))
     if "workflow" in texts or "prompt" in texts:
         raise NoRecipe(f"{path} carries a ComfyUI workflow, which zimage_kit cannot run", mend="Open it in ComfyUI.")
     raise NoRecipe(
@@ -344,19 +344,3 @@ def _parse(path: Path, text: str) -> tuple[Request, Trace]:
         raise NoRecipe(
             f"{path} carries a recipe that this version cannot read ({reason})", mend="Update zimage_kit."
         ) from None
-
-
-def _from_parameters(
-    image: Image.Image, fields: dict[str, Any], other: dict[str, str], changes: tuple[str, ...]
-) -> Artifact:
-    notes = [*changes, "recipe read from an A1111 parameters line, so a new picture may differ"]
-    if not other.get("Version", "").startswith("zimage_kit"):
-        notes.append(f"model {fields.pop('model', 'not named')}: ignored, since another program named it")
-    request = Request(prompt=fields.pop("prompt"), negative_prompt=fields.pop("negative_prompt"))
-    for name, value in fields.items():
-        try:
-            request = request.but(**{name: value})
-        except ZImageError as error:
-            notes.append(f"left out: {error}")
-    notes += [f"left out: {key}: {value}" for key, value in other.items() if key not in ("Version", "Model hash")]
-    return Artifact(image, request, Trace(model=request.model or "", notes=tuple(notes)))

@@ -1,9 +1,8 @@
-"""How a recipe travels inside a PNG: our JSON chunk, and the A1111 line that other tools read and write."""
+"""How a recipe travels inside a PNG: our JSON chunk, and the A1111 line that other tools read too (see `foreign`)."""
 
 from __future__ import annotations
 
 import io
-import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,36 +80,3 @@ def parameters_line(request: Request, fingerprint: str, software: str) -> str:
 
 def _quoted(value: str) -> str:
     return f'"{value}"' if "," in value or ":" in value else value
-
-
-_SETTING = re.compile(r'\s*([\w][\w /-]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
-
-
-def read_parameters(text: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Parse an A1111 text into (fields of a Request, settings without a field). Empty if it is not such a text.
-
-    Values are not validated.
-    """
-    lines = text.strip().splitlines()
-    if not lines or not lines[-1].lstrip().startswith("Steps:"):
-        return {}, {}
-    settings = {key.strip(): value.strip().strip('"') for key, value in _SETTING.findall(lines[-1])}
-    body = "\n".join(lines[:-1])
-    prompt, _, negative = (
-        ("\n" + body).rpartition("\nNegative prompt:") if "Negative prompt:" in body else (body, "", "")
-    )
-    fields: dict[str, Any] = {"prompt": prompt.strip(), "negative_prompt": negative.strip()}
-    for key, name in (("Steps", "steps"), ("Seed", "seed")):
-        if (settings.get(key) or "").isdigit():
-            fields[name] = int(settings.pop(key))
-    if match := re.fullmatch(r"(\d+)x(\d+)", settings.get("Size", "")):
-        fields["width"], fields["height"] = int(match[1]), int(match[2])
-        del settings["Size"]
-    try:
-        fields["guidance"] = max(0.0, round(float(settings["CFG scale"]) - 1, 6))
-        del settings["CFG scale"]
-    except (KeyError, ValueError):
-        pass  # stays among the settings, which are reported
-    if "Model" in settings:
-        fields["model"] = settings.pop("Model")
-    return fields, settings

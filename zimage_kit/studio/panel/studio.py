@@ -229,8 +229,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.problem.clear()
         artifact = read_any(content)
         artifact.connect(self._session)
-        plain = artifact.request.source is not None and not artifact.request.stages
-        if not plain:
+        if not (plain := artifact.request.source is not None and not artifact.request.stages):
             self.form.set(artifact.request)
         with self._lock:
             self.viewer.following = True
