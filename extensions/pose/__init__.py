@@ -5,6 +5,7 @@ A skeleton is drawn from OpenPose JSON, named poses or a photograph, and a Contr
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -53,7 +54,7 @@ class Pose(Stage):
     )
     canvas: tuple[int, int] | None = Field(
         None,
-        description="width and height that people's fractions refer to [default: the JSON's, or the picture's]",
+        description="width and height that people's points refer to [default: the JSON's, or the picture's]",
     )
     controlnet: Path | None = Field(None, description="a ControlNet's .safetensors file [default: the model's own]")
 
@@ -63,8 +64,12 @@ class Pose(Stage):
         """Read OpenPose JSON from a file or text, so that the recipe contains the pose itself."""
         if not isinstance(fields, dict) or not fields.get("people"):
             return fields
-        people, canvas = openpose.read(fields["people"])
-        return {**fields, "people": people, "canvas": fields.get("canvas") or canvas}
+        given = fields.get("canvas")
+        if isinstance(given, str) and (match := re.fullmatch(r"\s*(\d+)\s*[x,]\s*(\d+)\s*", given)):
+            given = int(match[1]), int(match[2])
+        sizes = isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(each, int) for each in given)
+        people, canvas = openpose.read(fields["people"], tuple(given) if sizes and given else None)
+        return {**fields, "people": people, "canvas": given or canvas}
 
     @field_validator("preset", mode="before")
     @classmethod

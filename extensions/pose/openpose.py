@@ -6,6 +6,7 @@ Inside, coordinates are fractions of the canvas from its top left corner; a poin
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ _LARGEST_FRACTION = 2.0
 """Coordinates beyond this are pixels: a point of a figure may lie outside of the picture, but not by a whole one."""
 
 Numbers = tuple[float, ...]
+_log = logging.getLogger("zimage_kit")
 
 
 class Figure(BaseModel):
@@ -135,50 +137,85 @@ def figure_of(body: Points, hands: Sequence[Points | None] = (None, None), face:
     )
 
 
-def read(given: Any) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
+def read(given: Any, canvas: tuple[int, int] | None = None) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
     """The people of an OpenPose JSON, coordinates as fractions, and (width, height) of its canvas where it names one.
 
-    `given` is a path, JSON text, the parsed object, or a list of people. Raises ValueError in the words of
-    `zimage_kit.recipe.request.explain`: what was expected, and after a | what to do.
+    `given` is a path, JSON text, the parsed object, or a list of people; `canvas` is what the coordinates refer to in a
+    JSON that does not say so. People without any seen point are left out, and a warning says so. Raises ValueError in
+    the words of `zimage_kit.recipe.request.explain`: what was expected, and after a | what to do.
     """
-    if isinstance(given, Path) or (isinstance(given, str) and not given.lstrip().startswith(("{", "["))):
+    if isinstance(given, Path) or (isinstance(given, str) and not given.lstrip("\ufeff \n\r\t").startswith(("{", "["))):
         try:
-            given = Path(given).expanduser().read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            given = _decoded(Path(given).expanduser().read_bytes())
+        except (OSError, ValueError) as error:
             raise ValueError(f"a file with OpenPose JSON ({error})") from None
     if isinstance(given, str):
         try:
-            given = json.loads(given)
-        except ValueError as error:
+            given = json.loads(given.lstrip("\ufeff"))
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"OpenPose JSON ({error})") from None
     if isinstance(given, Sequence) and len(given) == 1 and isinstance(given[0], Mapping) and "people" in given[0]:
         given = given[0]  # some tools write a list of frames
     data: Mapping[str, Any] = given if isinstance(given, Mapping) else {"people": given}
-    people = data.get("people")
+    people = data.get("people", _of_editor(data.get("keypoints")))
     if not isinstance(people, Sequence) or isinstance(people, str):
         raise ValueError('OpenPose JSON with "people"|Export it from a pose editor, or name a preset.')
-    found = [dict(person.model_dump() if isinstance(person, Figure) else person) for person in people]
-    if not found:
+    if not people:
         raise ValueError("at least one person")
-    width, height = data.get("canvas_width"), data.get("canvas_height")
-    canvas = (int(width), int(height)) if width and height else None
-    return [_as_fractions(person, canvas) for person in found], canvas
+    sides = data.get("canvas_width", data.get("width")), data.get("canvas_height", data.get("height"))
+    if all(isinstance(side, int | float) and side > 0 for side in sides):
+        canvas = int(sides[0] or 0), int(sides[1] or 0)
+    found = [_as_fractions(_person(each), canvas) for each in people]
+    seen = [person for person in found if any(points_of(person["pose_keypoints_2d"])[:, 2])]
+    if seen and len(seen) < len(found):
+        _log.warning(
+            "pose: %d of %d people have no point that was seen and are left out", len(found) - len(seen), len(found)
+        )
+    return seen or found, canvas
+
+
+def _decoded(content: bytes) -> str:
+    """The text of a file: UTF-8, or UTF-16 where a byte order mark says so."""
+    marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return content.decode("utf-16" if marked else "utf-8-sig")
+
+
+def _of_editor(keypoints: Any) -> Any:
+    """People as an older pose editor writes them: for each a list of [x, y], or null where a point is missing."""
+    if not isinstance(keypoints, Sequence) or isinstance(keypoints, str):
+        return None
+    rows = [[(*point[:2], 1.0) if point else (0.0, 0.0, 0.0) for point in person or ()] for person in keypoints]
+    return [{"pose_keypoints_2d": [number for point in person for number in point]} for person in rows]
+
+
+def _person(given: Any) -> dict[str, Any]:
+    if isinstance(given, Figure):
+        return given.model_dump()
+    if not isinstance(given, Mapping) or not given.get("pose_keypoints_2d"):
+        raise ValueError('each person as an object with "pose_keypoints_2d"')
+    return dict(given)
 
 
 def _as_fractions(person: dict[str, Any], canvas: tuple[int, int] | None) -> dict[str, Any]:
-    keys = [key for key in Figure.model_fields if person.get(key)]
-    rows = {key: points_of(person[key]) for key in keys if len(person[key]) % 3 == 0}
-    largest = max((float(np.abs(points[:, :2]).max()) for points in rows.values() if len(points)), default=0.0)
-    if largest <= _LARGEST_FRACTION:
-        return person
-    if canvas is None:
+    """With coordinates as fractions. Points that were not seen carry any numbers, and decide nothing."""
+    rows = {}
+    for key in Figure.model_fields:
+        values = person.get(key)
+        try:
+            if values and len(values) % 3 == 0:
+                rows[key] = points_of(values).copy()
+        except (TypeError, ValueError):
+            raise ValueError(f"numbers in {key}") from None
+    for points in rows.values():
+        points[points[:, 2] <= 0] = 0
+    largest = max((float(np.abs(points[:, :2]).max()) for points in rows.values()), default=0.0)
+    if largest > _LARGEST_FRACTION and canvas is None:
         raise ValueError(
             "coordinates as fractions, or in pixels of a canvas that is named"
-            '|Add "canvas_width" and "canvas_height" to the JSON.'
+            '|Add "canvas_width" and "canvas_height" to the JSON, or give canvas=(width, height).'
         )
-    for key, points in rows.items():
-        person[key] = (points / (canvas[0], canvas[1], 1)).ravel().tolist()
-    return person
+    scale = canvas if largest > _LARGEST_FRACTION and canvas is not None else (1, 1)
+    return {**person, **{key: (points / (*scale, 1)).ravel().tolist() for key, points in rows.items()}}
 
 
 def write(figures: Sequence[Figure], width: int, height: int) -> str:

@@ -120,6 +120,71 @@ def test_there_are_more_than_ten_named_poses_and_all_fit_into_the_picture() -> N
                 assert person.body[:, :2].max() <= 1.0, (name, body, size)
 
 
+def in_pixels(**more: Any) -> dict[str, Any]:
+    points = np.asarray(figure()["pose_keypoints_2d"], float).reshape(-1, 3) * (512, 512, 1)
+    return {"people": [{"pose_keypoints_2d": points.ravel().tolist()}], **more}
+
+
+SQUARE = {"canvas_width": 512, "canvas_height": 512}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le with a mark"])
+def test_files_are_read_in_the_encodings_that_editors_write(tmp_path: Path, encoding: str) -> None:
+    text = json.dumps(in_pixels(**SQUARE, name="姿势"), ensure_ascii=False)
+    content = b"\xff\xfe" + text.encode("utf-16-le") if "mark" in encoding else text.encode(encoding)
+    (tmp_path / "pose.json").write_bytes(content)
+    assert Pose(people=str(tmp_path / "pose.json")) == Pose(people=in_pixels(**SQUARE))
+    assert Pose(people="\ufeff" + text) == Pose(people=in_pixels(**SQUARE))
+
+
+def test_people_of_whom_nothing_was_seen_are_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    nobody = {"pose_keypoints_2d": [0.0] * 54}
+    data = in_pixels(**SQUARE)
+    assert Pose(people={**data, "people": [nobody, *data["people"], nobody]}) == Pose(people=data)
+    assert "2 of 3 people have no point that was seen" in caplog.text
+
+
+def test_points_that_were_not_seen_decide_nothing() -> None:
+    points = np.asarray(figure()["pose_keypoints_2d"], float).reshape(-1, 3)
+    points[12] = (300, 300, 0)
+    (person,) = Pose(people={"people": [{"pose_keypoints_2d": points.ravel().tolist()}], **SQUARE}).people
+    assert np.allclose(person.body[:12], points[:12], atol=1e-4), "these are fractions"
+    assert person.body[12].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("canvas", [(512, 512), [512, 512], "512x512", "512, 512"])
+def test_pixels_without_a_canvas_are_read_with_one_that_is_given(canvas: Any) -> None:
+    made = Pose(people=in_pixels(version=1.3), canvas=canvas)
+    assert made.canvas == (512, 512) and made.people == Pose(people=in_pixels(**SQUARE)).people
+
+
+def test_an_older_editors_points_are_read() -> None:
+    points = np.asarray(in_pixels()["people"][0]["pose_keypoints_2d"]).reshape(-1, 3)
+    rows = [point[:2].tolist() if point[2] else None for point in points]
+    made = Pose(people={"width": 512, "height": 512, "keypoints": [rows]})
+    assert made == Pose(people=in_pixels(**SQUARE))
+
+
+@pytest.mark.parametrize(
+    ("people", "line"),
+    [
+        ({"people": [None], **SQUARE}, 'each person as an object with "pose_keypoints_2d"'),
+        ({"people": ["me"], **SQUARE}, "each person as an object"),
+        ({"people": [{}]}, "each person as an object"),
+        ({"people": {"a": 1}}, 'OpenPose JSON with "people"'),
+        ({"people": [{"pose_keypoints_2d": ["a"] * 54}]}, "numbers in pose_keypoints_2d"),
+        ({"people": [{"pose_keypoints_2d": 7}]}, "numbers in pose_keypoints_2d"),
+        ({"keypoints": []}, "at least one person"),
+        (in_pixels(), "or give canvas=(width, height)"),
+        ("[" * 100_000, "OpenPose JSON"),
+    ],
+)
+def test_wrong_shapes_are_one_sentence(people: Any, line: str) -> None:
+    with pytest.raises(BadRequest) as found:
+        Pose(people=people)
+    assert line in str(found.value) and "\n" not in str(found.value)
+
+
 def test_several_people_stand_side_by_side_in_order() -> None:
     people = Pose(preset="waving+sitting+running", body="adult").figures(768, 512)
     necks = [person.body[1, 0] for person in people]
