@@ -11,6 +11,9 @@ NAMES = ("seed", "model", "steps", "width", "height", "prompt")
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|\\n")
 
+_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+"""Whatever else ends a line: in text from other programs, and in what the recipe's values bring."""
+
 
 def fill(text: str, request: Request) -> str:
     r"""`text` with the request's values, `{{` and `}}` as literal braces and a typed `\n` as a new line.
@@ -33,7 +36,7 @@ def fill(text: str, request: Request) -> str:
             )
         return _value(match.group(1).strip(), request)
 
-    return _TOKEN.sub(value, text.replace("\r\n", "\n"))
+    return _BREAK.sub("\n", _TOKEN.sub(value, text))
 
 
 def _value(name: str, request: Request) -> str:

@@ -50,6 +50,22 @@ def test_values_are_written_as_people_write_them(name: str, text: str, values: l
     assert parse_values(name, text) == values
 
 
+@pytest.mark.parametrize(
+    ("name", "slot", "text", "values"),
+    [
+        ("what", True, '"a red, shiny boat","a balloon"', ["a red, shiny boat", "a balloon"]),
+        ("what", True, 'plain, "with, comma" , "say ""hi"""', ["plain", "with, comma", 'say "hi"']),
+        ("what", True, '"a; b"; c', ["a; b", "c"]),
+        ("what", True, '5" nails, 6" nails', ['5" nails', '6" nails']),
+        ("prompt", False, '"a cat, asleep", "a dog"', ["a cat, asleep", "a dog"]),
+        ("prompt", False, 'a sign that says "open", by night', ['a sign that says "open", by night']),
+        ("prompt", False, '"only one, quoted"', ['"only one, quoted"']),
+    ],
+)
+def test_quoted_values_may_contain_what_separates_values(name: str, slot: bool, text: str, values: list[str]) -> None:
+    assert parse_values(name, text, slot) == values
+
+
 def test_a_slot_may_be_empty() -> None:
     assert parse_values("style", "; ink; oil;", slot=True) == ["", "ink", "oil"]
     made = plan("a cat {style}", {"style": "; ink"})

@@ -15,7 +15,7 @@ from grids import finished
 import zimage_kit as zk
 from zimage_kit.errors import BadRequest, ZImageError
 from zimage_kit.grid import plan
-from zimage_kit.grid.axis_table import COLUMNS, escape_formula, unescape_formula
+from zimage_kit.grid.axis_table import COLUMNS, escape_formula, table_of, unescape_formula
 from zimage_kit.grid.table import columns, rows, to_csv
 from zimage_kit.recipe.request import Request
 
@@ -65,6 +65,21 @@ def test_csv_holds_every_row_whatever_is_in_it() -> None:
     nasty = ["two\nlines", 'quotes "," and ;', "</script>", "海上生明月", "x" * 2000, "emoji 🐈"]
     grid = finished("x", prompt=nasty)
     assert [row["prompt"] for row in read(to_csv(grid))] == nasty
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'prompt,seed\na red boat,1\n"a, b; c",2\n',
+        'prompt;seed\na red boat;1\n"a, b; c";2\n',
+        "prompt\tseed\r\na red boat\t1\r\na, b; c\t2\r\n",
+        'sep=;\r\nprompt;seed\r\na red boat;1\r\n"a, b; c";2\r\n',
+    ],
+    ids=["comma", "semicolon", "TAB", "Excel's line"],
+)
+def test_tables_are_read_with_the_separators_that_spreadsheets_write(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cells.csv").write_bytes(text.encode("utf-8-sig"))
+    assert table_of(tmp_path / "cells.csv") == {"prompt": ["a red boat", "a, b; c"], "seed": ["1", "2"]}
 
 
 def test_a_spreadsheet_takes_no_text_for_a_formula() -> None:

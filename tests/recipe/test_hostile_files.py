@@ -86,3 +86,9 @@ def test_another_users_stale_file_stops_no_save(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(files, "_STALE_SECONDS", -1.0)
     files.write_whole(tmp_path / "x.png", b"whole")
     assert (tmp_path / "x.png").read_bytes() == b"whole"
+
+
+def test_half_a_surrogate_pair_in_a_stage_is_refused_too() -> None:
+    for fields in ({"text": "a\ud83d"}, {"lines": ["a", {"b": "\ude00"}]}):
+        with pytest.raises(BadRequest, match="half of a surrogate pair"):
+            Request(prompt="x").then({"kind": "text_overlay", **fields})

@@ -60,7 +60,8 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str | None]]]:
         raise not_utf8(str(path)) from None
     except (OSError, ValueError) as error:
         raise BadRequest(f"{path} cannot be read ({error})", expected="a CSV file in UTF-8") from None
-    reader = csv.reader(io.StringIO(text, newline=""))
+    delimiter, text = _delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     rows: list[list[str]] = []
     try:
         for row in reader:
@@ -73,6 +74,18 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str | None]]]:
     if len(rows) < 2:
         raise BadRequest(f"{path} has {len(rows)} lines", expected="a line of axis names and one line for each cell")
     return [name.strip() for name in rows[0]], [[unescape_formula(value) or None for value in row] for row in rows[1:]]
+
+
+def _delimiter(text: str) -> tuple[str, str]:
+    """What separates the names in the first line: a comma, or as in many countries' Excel a semicolon, or a TAB.
+
+    And the text, without Excel's own line that says so.
+    """
+    first, _, rest = text.partition("\n")
+    if (told := re.fullmatch(r"\s*sep=(.)\r?", first)) is not None:
+        return told[1], rest
+    unquoted = re.sub(r'"(?:[^"]|"")*"', "", first)
+    return max((",", ";", "\t"), key=unquoted.count), text
 
 
 def escape_formula(text: str) -> str:

@@ -76,8 +76,8 @@ def _slot_text(name: str, value: Any) -> str:
 def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
     """One value a line; in one line `a; b`, and where a value has no commas of its own (not prompts) `a, b` as well.
 
-    Ranges: `1-9` (for axes of numbers), `1-9(+2)`, `0.2-1(+0.2)`, `9-1(-4)`, and `0-1[5]`, five from 0 to 1. `@FILE`:
-    the lines of a file.
+    A value in double quotes may contain what separates values: `"a, b", "c"`. Ranges: `1-9` (for axes of numbers),
+    `1-9(+2)`, `0.2-1(+0.2)`, `9-1(-4)`, and `0-1[5]`, five from 0 to 1. `@FILE`: the lines of a file.
     """
     if text.startswith("@"):
         path = Path(text[1:]).expanduser()
@@ -88,7 +88,10 @@ def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
         except (OSError, ValueError) as error:
             raise BadRequest(f"axis {name}: {path} cannot be read ({error})", axis=name) from None
     sentences = not slot and (name in TEXT_FIELDS or field_type(name) is str)
-    sentences |= name.startswith("stages.") and text.lstrip()[:1] in ("[", "{")  # JSON
+    json_ = name.startswith("stages.") and text.lstrip()[:1] in ("[", "{")
+    if not json_ and (quoted := _quoted(text, every=sentences)):
+        return quoted
+    sentences |= json_
     if not slot and number_type(name) is not None:  # separators that no number contains
         text = re.sub("[,，；\n]", ";", text)
     separator = "\n" if "\n" in text else ";" if ";" in text or "；" in text else None if sentences else ","
@@ -102,6 +105,27 @@ def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
     for part in parts:
         found += _range(name, part, None if slot else number_type(name)) or [part]
     return found
+
+
+_QUOTED = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",;，；]*))\s*(?:([,;，；])|$)')
+
+
+def _quoted(text: str, every: bool) -> list[str]:
+    """Values in one line of which some are in double quotes, a quote within doubled as in CSV; empty for other lines.
+
+    `every`: all of at least two must be quoted.
+    """
+    if '"' not in text or "\n" in text:
+        return []
+    found, at, quotes = list[str](), 0, 0
+    while match := _QUOTED.match(text, at):
+        quotes += match[1] is not None
+        found.append(match[2].strip() if match[1] is None else match[1].replace('""', '"'))
+        at = match.end()
+        if not match[3]:
+            break
+    whole = at == len(text) and (len(found) == quotes > 1 if every else quotes > 0)
+    return found if whole else []
 
 
 def not_utf8(seen: str) -> BadRequest:

@@ -76,6 +76,12 @@ def _lora(value: Any) -> Any:
     return value
 
 
+def _check_whole(text: str) -> None:
+    broken = next((char for char in text if "\ud800" <= char <= "\udfff"), None)
+    if broken is not None:
+        raise ValueError(f"whole characters|Remove {broken!a}, half of a surrogate pair.")
+
+
 Side = Annotated[int, Field(ge=64, le=4096, description=f"pixels, a multiple of {SIDE_MULTIPLE}")]
 
 
@@ -110,10 +116,15 @@ class Request(BaseModel):
     @classmethod
     def _whole_characters(cls, text: str | None) -> str | None:
         """Refuse half of a surrogate pair: it is not a character, and no file or tokenizer accepts it."""
-        broken = next((char for char in text or "" if "\ud800" <= char <= "\udfff"), None)
-        if broken is not None:
-            raise ValueError(f"whole characters|Remove {broken!a}, half of a surrogate pair.")
+        _check_whole(text or "")
         return text
+
+    @field_validator("stages")
+    @classmethod
+    def _whole_characters_in_stages(cls, stages: tuple[StageData, ...]) -> tuple[StageData, ...]:
+        for stage in stages:
+            _check_whole(json.dumps(stage.fields(), ensure_ascii=False))
+        return stages
 
     @field_validator("width", "height")
     @classmethod

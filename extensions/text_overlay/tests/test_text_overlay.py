@@ -506,6 +506,14 @@ def test_rotation_is_counter_clockwise_about_the_middle_with_smooth_edges() -> N
 # --- recipes
 
 
+@pytest.mark.parametrize(
+    "end", ["\r\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"], ids=ascii
+)
+def test_every_end_of_a_line_is_a_new_line(end: str) -> None:
+    assert overlay.fill(f"春节{end}快乐", RECIPE) == "春节\n快乐"
+    assert overlay.fill("{prompt}", RECIPE.but(prompt=f"a{end}b")) == "a\nb"
+
+
 def test_templates_say_what_the_recipe_says() -> None:
     text = "{seed} {model} {steps} {width}x{height} {prompt} {{{seed}}}"
     assert overlay.fill(text, RECIPE) == "7 nano 8 1024x768 a boat {7}"
