@@ -15,18 +15,20 @@ from typing import Any
 
 from .errors import CannotWrite
 
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""Endings of the picture files that are written."""
 _TEMPORARY, _STALE_SECONDS = (".zimage-", ".part"), 3600.0
 
 
 def check_picture_path(path: str | os.PathLike[str]) -> Path:
-    """Return `path` with ~ expanded if it names a PNG file. Raises CannotWrite for a folder or another suffix."""
+    """Return `path` with ~ expanded if its ending is one of PICTURES. Raises CannotWrite for others, and folders."""
     path = Path(path).expanduser()
     if path.is_dir():
         raise CannotWrite(f"{path} is a folder", expected="a file name", mend=f"For example {path / 'picture.png'}.")
-    if path.suffix.lower() != ".png":
+    if path.suffix.lower() not in PICTURES:
         raise CannotWrite(
             f"{path.name} has " + (f"the suffix {path.suffix}" if path.suffix else "no suffix"),
-            expected=".png, which carries the recipe",
+            expected=".png, .jpg or .webp, which carry the recipe",
             mend=f"Use {path.with_suffix('.png').name}, or artifact.image.save(…) to save without the recipe.",
         )
     return path

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageDraw
 
 import zimage_kit as zk
 from zimage_kit.errors import BadRequest, NoRecipe
-from zimage_kit.recipe import picture, png
+from zimage_kit.recipe import embedded, picture
 from zimage_kit.recipe.artifact import Artifact, read_any
 
 
@@ -193,4 +193,4 @@ def test_a_line_of_a1111_is_read_from_a_comment_in_any_encoding(tmp_path: Path, 
 def test_utf8_in_a_latin_1_chunk_is_read_as_what_it_is() -> None:
     image = Image.new("RGB", (8, 8))
     image.info.update({"parameters": LINE.encode().decode("latin-1"), "Comment": "café"})
-    assert png.texts(image) == {"parameters": LINE, "Comment": "café"}
+    assert embedded.texts(image) == {"parameters": LINE, "Comment": "café"}

@@ -14,7 +14,7 @@ from .run import AsJson, Device, Dtype, Inline, Memory, Precision, Speed
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The recipe inside a picture: show, rerun, diff.")
 
-Picture = Annotated[Path, typer.Argument(metavar="FILE", help="A PNG made by zimage_kit.")]
+Picture = Annotated[Path, typer.Argument(metavar="FILE", help="A picture made by zimage_kit, or by A1111.")]
 
 
 @app.command(short_help="What a picture was made from.")
@@ -103,7 +103,7 @@ def rerun(
 
 @app.command(short_help="How two pictures differ.")
 def diff(
-    one: Annotated[Path, typer.Argument(metavar="FILE", help="A PNG made by zimage_kit.")],
+    one: Annotated[Path, typer.Argument(metavar="FILE", help="A picture made by zimage_kit, or by A1111.")],
     other: Annotated[Path, typer.Argument(metavar="OTHER", help="Another one.")],
     as_json: AsJson = False,
 ) -> None:

@@ -81,7 +81,9 @@ def run(
     stage: Stages = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="A .png [default: dated, in the outputs folder]."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="A .png, .jpg or .webp [default: dated, in the outputs folder]."
+        ),
     ] = None,
     device: Device = None,
     dtype: Dtype = None,

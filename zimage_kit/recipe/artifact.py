@@ -1,4 +1,4 @@
-"""Artifact: a picture with the recipe that made it and the trace of how it was made. A PNG carries all three.
+"""Artifact: a picture with the recipe that made it and the trace of how it was made. A file carries all three.
 
 `read(path)` (public as `zk.open`) reads one; `verify` reruns its recipe and compares the pixels.
 """
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import files
 from ..errors import BadRequest, NoRecipe, ZImageError
 from ..files import portable, portable_json, portable_text
-from . import foreign, picture, png
+from . import embedded, foreign, picture, png
 from .identity import differences, library_versions
 from .request import Request
 from .verdict import Difference, Verdict, compare, judge
@@ -96,6 +96,7 @@ class Artifact:
         self.path: Path | None = None
         self._session = session
         self._applied_to: Artifact | None = None
+        self._lossy = ""  # the format of the file that it was read from, if that does not keep every pixel
 
     @classmethod
     def from_image(cls, image: Image.Image) -> Artifact:
@@ -118,28 +119,52 @@ class Artifact:
             "trace": {**trace, "notes": list(map(portable_text, trace["notes"]))},
         }
 
-    @cached_property
-    def _png(self) -> bytes:
+    @property
+    def _chunks(self) -> dict[str, str]:
+        """What a file carries beside the pixels."""
         software = f"zimage_kit {_own_version()}"
         recipe = json.dumps(self.recipe, ensure_ascii=False, separators=(",", ":"))
         request = Request(**shareable(self.request))
         line = png.parameters_line(request, self.trace.fingerprint, software)
-        chunks = {png.RECIPE: recipe, png.PARAMETERS: line, png.SOFTWARE: software}
-        return png.encode(self.image, chunks)
+        return {png.RECIPE: recipe, png.PARAMETERS: line, png.SOFTWARE: software}
+
+    @cached_property
+    def _png(self) -> bytes:
+        return png.encode(self.image, self._chunks)
 
     def png_bytes(self) -> bytes:
         """The picture as PNG bytes with its recipe. Encoded on the first call, in the caller's thread."""
         return self._png
 
-    def save(self, path: str | os.PathLike[str] | None = None, *, folder: Path | None = None) -> Path:
-        """Write the PNG atomically and return its path. An existing file at `path` is replaced.
+    def encoded(self, ending: str = ".png", *, quality: int = 92, recipe: bool = True) -> bytes:
+        """The picture as bytes of a .png, .jpg or .webp file in sRGB; `recipe=False` leaves the recipe out.
 
-        Without a path: a new file `YYYY-MM-DD/HHMMSS-seed-slug.png` in `folder`, by default the outputs folder. Raises
-        CannotWrite.
+        JPEG and WebP lose some detail, more with a lower `quality` (1 … 100); what is transparent becomes white in a
+        JPEG. Raises CannotWrite and BadRequest.
+        """
+        if not 1 <= quality <= 100:
+            raise BadRequest(f"quality={quality}", expected="1 to 100")
+        if ending in embedded.LOSSY:
+            return embedded.encode(self.image, ending, self._chunks if recipe else {}, quality)
+        return self._png if recipe else png.encode(self.image, {})
+
+    def save(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        folder: Path | None = None,
+        quality: int = 92,
+        recipe: bool = True,
+    ) -> Path:
+        """Write a .png, .jpg or .webp file atomically and return its path. An existing file at `path` is replaced.
+
+        Without a path: a new file `YYYY-MM-DD/HHMMSS-seed-slug.png` in `folder`, by default the outputs folder. PNG
+        keeps every pixel; of the others, and of `quality` and `recipe`, see `encoded`. Raises CannotWrite.
         """
         if path is not None:
             self.path = files.check_picture_path(path)
-            files.write_whole(self.path, self.png_bytes())
+            content = self.encoded(self.path.suffix.lower(), quality=quality, recipe=recipe)
+            files.write_whole(self.path, content)
             return self.path
         from ..library.store import path_for  # from a room above, only for the name of a new file
 
@@ -197,7 +222,13 @@ class Artifact:
         """
         session = session or self._connected()
         rerun: Artifact = session.run(self.request, fresh=True)
-        return judge(self.image, rerun.image, differences(_identity(self.trace), _identity(rerun.trace)))
+        found = judge(self.image, rerun.image, differences(_identity(self.trace), _identity(rerun.trace)))
+        if self._lossy and found.state != "identical":
+            same = picture_digest(rerun.image) in list(self.trace.pictures.values())[-1:]
+            why = f"the file is a {self._lossy}, which does not keep every pixel"
+            more = "; made again, the picture is the one that it was saved from" if same else ""
+            found = Verdict("within tolerance" if same else found.state, found.pixels, (why + more, *found.reasons))
+        return found
 
     def _connected(self) -> SessionLike:
         if self._session is None:
@@ -261,7 +292,7 @@ def _identity(trace: Trace) -> dict[str, str]:
 
 
 def read(path: str | os.PathLike[str] | bytes) -> Artifact:
-    """Read a PNG, from a path or its bytes, with its recipe and trace.
+    """Read a PNG, JPEG or WebP file, from a path or its bytes, with its recipe and trace.
 
     Without our chunk an A1111 `parameters` line is read as far as possible; `trace.notes` says what was left out.
     Raises NoRecipe for a file that is not a picture or has no recipe.
@@ -271,9 +302,10 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
     source, path = (io.BytesIO(path), Path("the file")) if isinstance(path, bytes) else (None, Path(path).expanduser())
     try:
         with picture.opened(source or path) as file:
-            texts = png.texts(file)
+            texts = embedded.texts(file)
             sheet = png.GRID in texts or _marked(file.info.get("comment"))
             image, changes = picture.plain(file)
+            lossy = file.format if file.format in embedded.LOSSY.values() else ""
     except FileNotFoundError:
         raise NoRecipe(f"there is no file {path}") from None
     except picture.UNREADABLE as error:
@@ -286,7 +318,7 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
         raise NoRecipe(f"{path} is a contact sheet", expected="one picture", mend="zk.Grid.open(path) opens it.")
     if png.RECIPE in texts:
         artifact = _from_recipe(path, image, texts[png.RECIPE])
-        artifact.path = None if source else path
+        artifact.path, artifact._lossy = None if source else path, lossy or ""
         return artifact
     if (found := foreign.read_a1111(texts.get(png.PARAMETERS, ""))) is not None:
         request, notes = found
@@ -295,7 +327,7 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
         raise NoRecipe(f"{path} carries a ComfyUI workflow, which zimage_kit cannot run", mend="Open it in ComfyUI.")
     raise NoRecipe(
         f"{path} carries no recipe",
-        expected="a PNG made by zimage_kit, or one with an A1111 parameters line",
+        expected="a picture made by zimage_kit, or one with an A1111 parameters line",
         mend="Use the original file: editing, screenshots and most messengers remove the recipe.",
     )
 
@@ -317,7 +349,7 @@ def read_recipe(path: Path) -> tuple[Request, Trace, tuple[int, int]]:
     """Request, trace and size (width, height) of one of our PNGs, without decoding its pixels. Raises NoRecipe."""
     try:
         with picture.opened(path) as file:
-            text, size = file.info.get(png.RECIPE), file.size
+            text, size = embedded.texts(file).get(png.RECIPE), file.size
     except picture.UNREADABLE as error:
         raise NoRecipe(f"{path} cannot be read ({error})") from None
     if not isinstance(text, str):

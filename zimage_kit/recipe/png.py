@@ -29,38 +29,6 @@ def encode(image: Image.Image, chunks: dict[str, str]) -> bytes:
     return out.getvalue()
 
 
-_USER_COMMENT, _EXIF_PART = 0x9286, 0x8769
-
-
-def texts(file: Image.Image) -> dict[str, str]:
-    """The texts of an opened picture by their names; an EXIF UserComment, of a JPEG or WebP, as A1111's parameters."""
-    found = {str(key): _utf8(value) for key, value in file.info.items() if isinstance(value, str)}
-    if PARAMETERS not in found:
-        comment = file.getexif().get_ifd(_EXIF_PART).get(_USER_COMMENT)
-        if text := comment if isinstance(comment, str) else _comment(comment) if isinstance(comment, bytes) else "":
-            found[PARAMETERS] = text
-    return found
-
-
-def _utf8(text: str) -> str:
-    """A PNG's tEXt chunk is Latin-1 by the standard, but many programs write UTF-8 into it."""
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text
-
-
-def _comment(value: bytes) -> str:
-    """An EXIF UserComment: eight bytes name its encoding. UTF-16 comes in both orders of bytes."""
-    kind, body = value[:8], value[8:]
-    if kind.startswith(b"UNICODE"):
-        big = body[:2] == b"\xfe\xff" or (body[:2] != b"\xff\xfe" and body[0::2].count(0) >= body[1::2].count(0))
-        return body.decode("utf-16-be" if big else "utf-16-le", "replace").strip("\ufeff\0")
-    if not kind.startswith((b"ASCII", b"\0\0\0\0", b"JIS")):
-        body = value  # written without the name
-    return body.decode("utf-8", "replace").strip("\0")
-
-
 def parameters_line(request: Request, fingerprint: str, software: str) -> str:
     """The A1111 text: prompt, negative prompt, and one line of settings.
 
