@@ -21,6 +21,8 @@ from PIL import Image
 
 LARGE = 15_000
 """Characters of a picture in base64 beyond which it is stored more coarsely."""
+WIDE = 760
+"""Pixels: about as wide as a page shows a notebook's outputs."""
 
 
 def shrink(data: dict[str, str]) -> None:
@@ -30,6 +32,7 @@ def shrink(data: dict[str, str]) -> None:
         if len(data["image/jpeg"]) > LARGE:
             coarse = io.BytesIO()
             with Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))) as picture:
+                picture.thumbnail((WIDE, 10 * WIDE))
                 picture.save(coarse, "JPEG", quality=62, optimize=True, progressive=True)
             data["image/jpeg"] = base64.b64encode(coarse.getvalue()).decode()
 
