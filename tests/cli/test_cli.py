@@ -99,7 +99,7 @@ def test_the_command_is_installed() -> None:
         ("models path base", 1, r"base is not on this disk.*GB.*zimage models download base"),
         ("recipe show no/such.png", 1, r"no/such\.png"),
         ("run x --output /proc/nowhere/x.png", 1, r"cannot be written"),
-        ("run x --output x.jpg", 1, r"\.png"),
+        ("run x --output x.gif", 1, r"\.png"),
     ],
 )
 def test_an_error_is_one_line_with_what_to_do(
