@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from zimage_kit.engine.cards import parse_card, plan_for
+from zimage_kit.files import PICTURES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "README.zh-CN.md"]
@@ -111,3 +112,8 @@ def test_both_languages_have_the_same_sections_code_and_commands() -> None:
     for what in (r"^## ", r"^```\w*$", r"<!-- help: [a-z ]+ -->", r"^\|"):
         found = [re.findall(what, text, re.MULTILINE) for text in (english, chinese)]
         assert found[0] == found[1], what
+
+
+def test_every_ending_that_is_written_is_in_the_page_about_files() -> None:
+    shown = set(re.findall(r"`(\.\w+)`", page("docs/files.md").partition("## Pictures out")[2].partition("## ")[0]))
+    assert shown == set(PICTURES)
