@@ -182,6 +182,7 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         "encode",
         "half",
         "load",
+        "lora_layouts",
         "machine",
         "packing",
         "pipeline",

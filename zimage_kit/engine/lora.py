@@ -15,6 +15,7 @@ from ..models.loras import lora_file
 from ..models.spec import ModelSpec
 from ..recipe.request import Lora
 from .load import Network
+from .lora_layouts import convert, linear_layers, read
 from .residency import Residency
 
 _PARTS = re.compile(r"\.(?:lora|lokr)_")
@@ -52,9 +53,9 @@ class Loras:
                 held = self._load(file, name)
                 size = file.stat().st_size
                 self._residency.put(name, "lora", held, size, partial(self._pipe.delete_adapters, name))
-            fitting, strange = held
-            note = f"lora {file.name}: weight {lora.weight:g}, {fitting} of its {fitting + len(strange)} layers applied"
-            notes.append(note + (f"; this model has no {_some(strange)}" if strange else ""))
+            fitting, left, others = held
+            note = f"lora {file.name}: weight {lora.weight:g}, {fitting} of its {fitting + left} layers applied"
+            notes.append("; ".join((note, *others)))
         if "second" in self._transformer.homes:  # blocks may have moved since they were loaded
             self._place()
         self._pipe.enable_lora()
@@ -64,28 +65,28 @@ class Loras:
     def _names(self) -> list[str]:
         return [each.name for each in self._residency.entries if each.kind == "lora"]
 
-    def _load(self, path: Path, name: str) -> tuple[int, list[str]]:
-        """Load a file. Returns how many of its layers the transformer has, and the names of those it lacks."""
-        file = {"weight_name": path.name, "local_files_only": True}
+    def _load(self, path: Path, name: str) -> tuple[int, int, list[str]]:
+        """Load a file. Returns how many of its layers act, how many do not, and what is said of those."""
         try:
-            state = self._pipe.lora_state_dict(str(path.parent), **file)  # with diffusers' conversions of other formats
-        except Exception as error:  # a damaged file or an unknown layout can raise anything
+            tensors, metadata = read(path)
+        except Exception as error:  # a damaged file can raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise BadRequest(f"lora {path} cannot be read ({reason})", mend="Download it again.") from None
+        found = convert(tensors, linear_layers(self._pipe.transformer), metadata)
+        others = [f"this model has no {_some(found.strange)}"] if found.strange else []
+        if found.unusable:
+            others.append(f"{_some([*found.unusable])} cannot be used ({next(iter(found.unusable.values()))})")
+        if not found.fitting:
+            count = len(found.strange) + len(found.unusable)
             raise BadRequest(
-                f"lora {path} cannot be read ({reason})", mend="Is it a LoRA for Z-Image? Download it again."
-            ) from None
-        layers = {_PARTS.split(key)[0].removeprefix("transformer.") for key in state}
-        modules = {module.replace(".base_layer", "") for module, _ in self._pipe.transformer.named_modules()}
-        if not layers & modules:
-            raise BadRequest(
-                f"lora {path} fits no layer of this model ({len(layers)} layers in the file)",
-                mend="It was made for another model.",
+                f"lora {path} fits no layer of this model ({count} layers in the file: {'; '.join(others) or 'none'})",
+                mend="It was made for another model, or in a form that is not read yet.",
                 path=str(path),
             )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are intended
             try:
-                self._pipe.load_lora_weights(str(path.parent), adapter_name=name, **file)
+                self._pipe.load_lora_weights(found.state, adapter_name=name)
             except RuntimeError as error:  # shapes that differ
                 self._pipe.delete_adapters(name)
                 reason = " ".join(str(error).split())[:300]
@@ -97,7 +98,7 @@ class Loras:
         for parameter, weight in self._pipe.transformer.named_parameters():
             if f".{name}." in parameter and _LAST.search(parameter):
                 weight.data *= factors.get(_PARTS.split(parameter)[0], 1.0)  # as the layer's own output is scaled
-        return len(layers & modules), sorted(layers - modules)
+        return len(found.fitting), len(found.strange) + len(found.unusable), others
 
     def _place(self) -> None:
         """Bring adapters to where their layers compute; peft puts them beside weights that may wait in host memory."""
