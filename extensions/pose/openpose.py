@@ -166,7 +166,9 @@ def read(given: Any, canvas: tuple[int, int] | None = None) -> tuple[list[dict[s
     if all(isinstance(side, int | float) and side > 0 for side in sides):
         canvas = int(sides[0] or 0), int(sides[1] or 0)
     found = [_as_fractions(_person(each), canvas) for each in people]
-    seen = [person for person in found if any(points_of(person["pose_keypoints_2d"])[:, 2])]
+    seen = [
+        person for person in found if any(person["pose_keypoints_2d"][2::3]) or len(person["pose_keypoints_2d"]) < 3
+    ]
     if seen and len(seen) < len(found):
         _log.warning(
             "pose: %d of %d people have no point that was seen and are left out", len(found) - len(seen), len(found)

@@ -175,6 +175,8 @@ def test_an_older_editors_points_are_read() -> None:
         ({"people": [{"pose_keypoints_2d": ["a"] * 54}]}, "numbers in pose_keypoints_2d"),
         ({"people": [{"pose_keypoints_2d": 7}]}, "numbers in pose_keypoints_2d"),
         ({"keypoints": []}, "at least one person"),
+        ({"people": [{"pose_keypoints_2d": [1, 2]}]}, "18 points"),
+        ({"people": [{"pose_keypoints_2d": [0.1, 0.2, 1.0, 0.5]}]}, "18 points"),
         (in_pixels(), "or give canvas=(width, height)"),
         ("[" * 100_000, "OpenPose JSON"),
     ],
