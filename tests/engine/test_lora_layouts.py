@@ -159,6 +159,34 @@ def test_what_cannot_be_used_is_named_with_its_reason() -> None:
     }
 
 
+def test_nothing_is_told_as_applied_that_peft_would_drop() -> None:
+    a, b, square = torch.randn(2, WIDTH), torch.randn(WIDTH, 2), torch.randn(2, 4)
+    name = "layers.{}.attention.to_q"
+    state = {
+        f"{name.format(0)}.lokr_w1": square,
+        f"{name.format(0)}.lokr_w2": torch.randn(4, 2),
+        f"{name.format(1)}.lora_A.weight": a,
+        f"{name.format(1)}.lora_B.weight": b,
+        f"{name.format(2)}.lokr_w1": square,
+        "layers.0.attention.to_k.lokr_w1": square,
+        "layers.0.attention.to_k.lokr_w2": square,
+        "layers.0.attention.to_k.dora_scale": b,
+        "layers.0.attention.qkv.lokr_w1": square,
+    }
+    found = convert(state, MODULES, {})
+    assert found.fitting == [name.format(0)]
+    assert found.unusable == {
+        name.format(1): "LoRA in a file of LoKr",
+        name.format(2): "a factor is missing",
+        "layers.0.attention.to_k": "LoKr with a magnitude, or of a convolution",
+        "layers.0.attention.qkv": "LoKr of a layer that is several here",
+    }
+    with_bias = {f"{name.format(1)}.lora_A.weight": a, f"{name.format(1)}.lora_B.weight": b}
+    with_bias[f"{name.format(1)}.lora_B.bias"] = torch.randn(WIDTH)
+    found = convert(with_bias, MODULES, {})
+    assert torch.equal(products(found)[name.format(1)], b @ a) and found.strange == [f"{name.format(1)}.lora_B.bias"]
+
+
 def test_linear_layers_are_found_with_and_without_adapters() -> None:
     class Wrapped(nn.Module):
         def __init__(self) -> None:

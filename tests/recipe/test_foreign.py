@@ -44,6 +44,12 @@ def test_text_that_is_no_such_line_gives_nothing(text: str) -> None:
     assert read_a1111(text) is None
 
 
+def test_numbers_that_are_none_are_told() -> None:
+    request, told = read("a boat\nSteps: ²0, Seed: ³, CFG scale: much")
+    assert (request.steps, request.seed, request.guidance) == (None, None, None)
+    assert "left out: Steps: ²0" in told and "left out: Seed: ³" in told and "left out: CFG scale: much" in told
+
+
 def test_lines_that_extensions_add_are_told() -> None:
     request, told = read(
         "a red boat\nSteps: 8, Seed: 3, CFG scale: 1, Size: 256x256\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 import zimage_kit as zk
 from zimage_kit.errors import BadRequest, NoRecipe
@@ -194,3 +195,19 @@ def test_utf8_in_a_latin_1_chunk_is_read_as_what_it_is() -> None:
     image = Image.new("RGB", (8, 8))
     image.info.update({"parameters": LINE.encode().decode("latin-1"), "Comment": "café"})
     assert embedded.texts(image) == {"parameters": LINE, "Comment": "café"}
+
+
+def test_a_chunk_that_is_utf8_by_the_standard_is_left_as_it_is(tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_itxt("zimage_kit", "Ã©")  # which is UTF-8 of é, read as Latin-1
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png", pnginfo=info)
+    with picture.opened(tmp_path / "x.png") as file:
+        assert embedded.texts(file) == {"zimage_kit": "Ã©"}
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"]
+)
+def test_a_photo_with_broken_exif_is_a_picture_all_the_same(tmp_path: Path, exif: bytes) -> None:
+    photo().save(tmp_path / "photo.jpg", exif=exif)
+    assert opened(tmp_path / "photo.jpg").image.size == (96, 64)

@@ -69,10 +69,10 @@ class Loras:
         """Load a file. Returns how many of its layers act, how many do not, and what is said of those."""
         try:
             tensors, metadata = read(path)
+            found = convert(tensors, linear_layers(self._pipe.transformer), metadata)
         except Exception as error:  # a damaged file can raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise BadRequest(f"lora {path} cannot be read ({reason})", mend="Download it again.") from None
-        found = convert(tensors, linear_layers(self._pipe.transformer), metadata)
         others = [f"this model has no {_some(found.strange)}"] if found.strange else []
         if found.unusable:
             others.append(f"{_some([*found.unusable])} cannot be used ({next(iter(found.unusable.values()))})")

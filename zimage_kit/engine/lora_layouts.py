@@ -23,7 +23,7 @@ _PREFIXES = (
 )  # fmt: skip
 _KEY = re.compile(
     r"(?P<layer>.+?)\.(?P<part>lora_A|lora_B|lora_down|lora_up|lora\.down|lora\.up|alpha|dora_scale"
-    r"|lora_magnitude_vector|lokr_w[12](?:_[ab])?|lokr_t2|hada_\w+|diff(?:_b)?)(?:\.\w+)*?(?:\.weight)?"
+    r"|lora_magnitude_vector|lokr_w[12](?:_[ab])?|lokr_t2|hada_\w+|diff(?:_b)?)(?:\.(?!bias)\w+)?(?:\.weight)?"
 )
 _PARTS = {"lora_A": "A", "lora_down": "A", "lora.down": "A", "lora_B": "B", "lora_up": "B", "lora.up": "B"}
 _PARTS |= {"dora_scale": "magnitude", "lora_magnitude_vector": "magnitude"}
@@ -62,13 +62,13 @@ def convert(tensors: Mapping[str, Tensor], modules: Iterable[str], metadata: Map
         part = _PARTS.get(match["part"], match["part"])
         layers.setdefault(match["layer"], {})[part] = tensor
     dora = any("magnitude" in parts for parts in layers.values())
+    lokr = any(part.startswith("lokr_") for parts in layers.values() for part in parts)
     for layer, parts in layers.items():
         targets = names.find(layer)
         if not targets:
             found.strange.append(_short(layer))
             continue
-        problem = _problem(parts, len(targets), dora)
-        if problem:
+        if problem := _problem(parts, len(targets), dora, lokr):
             found.unusable[_short(layer)] = problem
             continue
         if "A" in parts:
@@ -76,9 +76,8 @@ def convert(tensors: Mapping[str, Tensor], modules: Iterable[str], metadata: Map
         else:
             _put_lokr(found.state, targets[0], parts)
         found.fitting.append(_short(layer))
-    found.state = dict(
-        sorted(found.state.items(), key=lambda item: ".lora_A." not in item[0])
-    )  # diffusers asks the first
+    # diffusers tells the layout by the first name
+    found.state = dict(sorted(found.state.items(), key=lambda item: ".lora_A." not in item[0]))
     return found
 
 
@@ -111,16 +110,20 @@ def _short(layer: str) -> str:
     return layer
 
 
-def _problem(parts: Mapping[str, Tensor], count: int, dora: bool) -> str:
-    """Why a layer of the model cannot be used, or ""."""
+def _problem(parts: Mapping[str, Tensor], count: int, dora: bool, lokr: bool) -> str:
+    """Why a layer of the model cannot be used, or "". `dora`, `lokr`: some layer of the file is of that kind."""
     kinds = set(parts)
     if any(kind.startswith("hada_") for kind in kinds):
         return "LoHa"
     if any(kind.startswith("diff") for kind in kinds):
         return "a full difference"
-    if any(kind.startswith("lok") for kind in kinds):
+    if any(kind.startswith("lokr_") for kind in kinds):
+        if "magnitude" in kinds or "lokr_t2" in kinds:
+            return "LoKr with a magnitude, or of a convolution"
         whole = all(f"lokr_w{i}" in kinds or {f"lokr_w{i}_a", f"lokr_w{i}_b"} <= kinds for i in (1, 2))
-        return "" if whole and count == 1 and "lokr_t2" not in kinds else "LoKr of a layer that is several here"
+        return "LoKr of a layer that is several here" if count > 1 else "" if whole else "a factor is missing"
+    if lokr:
+        return "LoRA in a file of LoKr"  # peft reads a file as one kind
     if not {"A", "B"} <= kinds:
         return "one of its two matrices is missing"
     rows = parts["B"].shape[0]
@@ -140,7 +143,8 @@ def _scale(parts: Mapping[str, Tensor], config: Mapping[str, Any], layer: str) -
         return float(parts["alpha"]) / rank
     if not config.get("lora_alpha"):
         return 1.0
-    alpha = next((a for name, a in (config.get("alpha_pattern") or {}).items() if re.search(f"{name}$", layer)), None)
+    own = config.get("alpha_pattern") or {}
+    alpha = next((own[name] for name in own if f".{layer}".endswith(f".{name.lstrip('^')}")), None)
     return float(alpha or config["lora_alpha"]) / (rank**0.5 if config.get("use_rslora") else rank)
 
 

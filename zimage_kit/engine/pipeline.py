@@ -93,7 +93,7 @@ class ResidentPipeline:
         self._networks = _load(spec, directory, plan, progress)
         self._pipe: Any = _assemble(directory, self._networks)
         self._vae: Any = self._pipe.vae if plan.speed == "stock" else SlabbedAutoencoder(self._pipe.vae)
-        # on a GPU once it has been measured there
+        # not on a GPU yet: it has not been measured there
         self._flat = plan.speed == "exact" and plan.device == "cpu"
         if self._flat:
             flatten(self._pipe.transformer)

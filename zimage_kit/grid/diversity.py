@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import BadRequest, closest
+from ..recipe.picture import on_white
 from ..text.tables import table
 from .cell import Cell
 from .dimensions import ROLES, Role
@@ -120,9 +121,7 @@ def _mean(colours: NDArray[np.float32]) -> float:
 
 def _areas(picture: Image.Image) -> NDArray[np.float32]:
     """A picture as 32 x 32 colours in CIELAB, (1024, 3); transparent parts lie on white."""
-    if picture.mode == "RGBA":
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+    small = on_white(picture).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
     return lab(np.asarray(small, dtype=np.float64).reshape(-1, 3) / 255).astype(np.float32)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BadRequest
 from ..recipe import png
+from ..recipe.picture import on_white
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,8 +38,7 @@ def small_jpeg(image: Image.Image, side: int = THUMBNAIL_SIDE, quality: int = 82
     """A picture as a JPEG of at most `side` pixels a side; transparent parts white."""
     from PIL import Image
 
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    image = on_white(image)
     if max(image.size) > side:
         image = image.copy()
         image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from PIL import Image, ImageDraw
 
 from ..errors import BadRequest
+from ..recipe.picture import on_white
 from .cell import Cell
 from .labels import Letters
 from .layout import Layout, Slot, lay_out
@@ -170,9 +171,7 @@ def _draw_slot(sheet: Image.Image, pen: ImageDraw.ImageDraw, slot: Slot, letters
     if artifact is None:
         _draw_without(sheet, pen, slot, letters)
         return
-    picture = artifact.image
-    if picture.mode == "RGBA":
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    picture = on_white(artifact.image)
     if picture.size != (slot.width, slot.height):
         picture = picture.resize((slot.width, slot.height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     sheet.paste(picture, (slot.x, slot.y))

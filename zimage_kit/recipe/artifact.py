@@ -252,12 +252,8 @@ class Artifact:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """JPEG for the notebook, which stores its outputs; `save` writes the PNG."""
-        from PIL import Image
-
-        out, image = io.BytesIO(), self.image
-        if image.mode == "RGBA":  # JPEG has no alpha
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-        image.save(out, "JPEG", quality=90)
+        out = io.BytesIO()
+        picture.on_white(self.image).save(out, "JPEG", quality=90)
         return {"image/jpeg": out.getvalue(), "text/plain": repr(self)}
 
 

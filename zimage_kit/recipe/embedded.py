@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ..errors import CannotWrite
+from .picture import on_white
 from .png import PARAMETERS, RECIPE, SOFTWARE
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def encode(image: Image.Image, ending: str, chunks: dict[str, str], quality: int
     from PIL import ImageCms
 
     kind = LOSSY[ending]
-    if kind == "JPEG" and image.mode == "RGBA":
-        image = Pictures.alpha_composite(Pictures.new("RGBA", image.size, "white"), image).convert("RGB")
+    if kind == "JPEG":
+        image = on_white(image)
     exif = Pictures.Exif()
     if SOFTWARE in chunks:
         exif[_SOFTWARE] = chunks[SOFTWARE]
@@ -59,7 +60,13 @@ def encode(image: Image.Image, ending: str, chunks: dict[str, str], quality: int
 
 def texts(file: Image.Image) -> dict[str, str]:
     """The texts of an opened picture by their names: a PNG's chunks; of other formats EXIF's comment and our XMP."""
-    found = {str(key): _utf8(value) for key, value in file.info.items() if isinstance(value, str)}
+    from PIL.PngImagePlugin import iTXt
+
+    found = {
+        str(key): value if isinstance(value, iTXt) else _utf8(value)  # an iTXt chunk is UTF-8 by the standard
+        for key, value in file.info.items()
+        if isinstance(value, str)
+    }
     if PARAMETERS not in found:
         comment = file.getexif().get_ifd(_EXIF_PART).get(_USER_COMMENT)
         if text := comment if isinstance(comment, str) else _comment(comment) if isinstance(comment, bytes) else "":

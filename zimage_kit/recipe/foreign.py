@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from ..errors import ZImageError
-from .request import SIDE_MULTIPLE, Lora, Request
+from .request import LARGEST_SIDE, SIDE_MULTIPLE, SMALLEST_SIDE, Lora, Request
 
 _SETTING = re.compile(r'\s*([\w][\w /-]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 _LORA = re.compile(r"\s*,?\s*<(?:lora|lyco):([^:<>]+)(?::([-+]?[\d.]+))?(?::[^<>]*)?>")
@@ -34,7 +34,7 @@ def read_a1111(text: str) -> tuple[Request, tuple[str, ...]] | None:
     fields: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative, "loras": loras}
     notes += [f"LoRA {name}: left out, since none of this name is here" for name in missing]
     for key, name in (("Steps", "steps"), ("Seed", "seed")):
-        if (settings.get(key) or "").isdigit():
+        if (settings.get(key) or "").isdecimal():
             fields[name] = int(settings.pop(key))
     if match := re.fullmatch(r"(\d+)x(\d+)", settings.get("Size", "")):
         size = int(match[1]), int(match[2])
@@ -67,14 +67,13 @@ def read_a1111(text: str) -> tuple[Request, tuple[str, ...]] | None:
 
 
 def nearest(size: tuple[int, int]) -> tuple[int, int]:
-    """The size with sides that are multiples of 16, within the limits of a request, whose shape is nearest."""
+    """The nearest size that a request may have: multiples of 16, and of two as near the one of more alike shape."""
     width, height = size
-    largest, smallest = 4096, 64
-    scale = min(1.0, largest / max(width, height, 1)) * max(1.0, smallest / max(1, min(width, height)))
+    scale = min(1.0, LARGEST_SIDE / max(width, height, 1)) * max(1.0, SMALLEST_SIDE / max(1, min(width, height)))
 
     def around(side: float) -> set[int]:
         low = int(side) // SIDE_MULTIPLE * SIDE_MULTIPLE
-        return {min(largest, max(smallest, each)) for each in (low, low + SIDE_MULTIPLE)}
+        return {min(LARGEST_SIDE, max(SMALLEST_SIDE, each)) for each in (low, low + SIDE_MULTIPLE)}
 
     def differs(found: tuple[int, int]) -> tuple[float, float]:
         shape = abs(found[0] * height - found[1] * width) / max(1, found[1] * height)

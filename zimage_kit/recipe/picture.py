@@ -76,7 +76,7 @@ def plain(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         notes.append(f"the first of {frames} frames was taken")
     profile = image.info.get("icc_profile")
     turned = ImageOps.exif_transpose(image)
-    if turned.size != image.size or image.getexif().get(0x0112, 1) not in (0, 1):
+    if image.getexif().get(0x0112) in range(2, 9):
         notes.append("turned upright, as its EXIF orientation says")
     scaled = _eight_bits(turned, notes)
     alpha = None
@@ -89,6 +89,15 @@ def plain(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if alpha is not None:
         found.putalpha(alpha)
     return found, tuple(notes)
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """The picture as RGB, what is transparent over white; an RGB picture itself."""
+    from PIL import Image as Pictures
+
+    if image.mode != "RGBA":
+        return image
+    return Pictures.alpha_composite(Pictures.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def bled(image: Image.Image) -> Image.Image:
@@ -133,13 +142,7 @@ def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
         return image
     values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     top = float(values.max(initial=0.0))
-    ranges = (
-        (65535.0,)
-        if image.mode.startswith("I;16")
-        else (1.0, 255.0, 65535.0)
-        if image.mode == "F"
-        else (255.0, 65535.0)
-    )
+    ranges = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}.get(image.mode, (65535.0,))
     white = next((each for each in ranges if top <= each), top)
     notes.append(f"grey values of {image.mode}, up to {top:g}, were scaled to 8 bits")
     eight = values // 256 if white == 65535 else (values.clip(0, white) / white * 255).round()

@@ -82,7 +82,10 @@ def _check_whole(text: str) -> None:
         raise ValueError(f"whole characters|Remove {broken!a}, half of a surrogate pair.")
 
 
-Side = Annotated[int, Field(ge=64, le=4096, description=f"pixels, a multiple of {SIDE_MULTIPLE}")]
+SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
+"""Pixels; a model may draw less."""
+
+Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE, description=f"pixels, a multiple of {SIDE_MULTIPLE}")]
 
 
 class Request(BaseModel):

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ...recipe.artifact import Artifact
+from ...recipe.picture import on_white
 from ...recipe.request import Request
 from ...text.units import duration
 from ..translations import Texts
@@ -61,9 +62,7 @@ class Result:
 
 def result(number: int, artifact: Artifact) -> Result:
     """Encode an artifact for the page: the whole picture (quality 90), and a small one."""
-    image = artifact.image
-    if image.mode == "RGBA":  # JPEG has no alpha
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    image = on_white(artifact.image)
     small = image.copy()
     small.thumbnail((THUMB * 2, THUMB), Image.Resampling.BILINEAR)
     return Result(number, artifact, _jpeg(image, 90), _jpeg(small, 80))
