@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from zimage_kit import nano
-from zimage_kit.engine import autoencoder
+from zimage_kit.engine import autoencoder, fused
 
 
 def flux() -> Any:
@@ -38,7 +38,7 @@ def vae(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(autouse=True)
 def small_slabs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """So that a small picture has many, of which the last is smaller."""
-    monkeypatch.setattr(autoencoder, "SLAB_PIXELS", 1 << 9)
+    monkeypatch.setattr(fused, "SLAB_PIXELS", 1 << 9)
     monkeypatch.setattr(autoencoder, "QUERIES", 100)
     with torch.no_grad():
         yield

@@ -75,8 +75,9 @@ def test_one_evaluation(module: Any, side: tuple[int, int], tokens: tuple[int, .
     module.to(dtype)
     inputs = [torch.randn(16, 1, *side, dtype=dtype) for _ in tokens]
     prompts = [torch.randn(count, 24, dtype=dtype) for count in tokens]
-    evaluate = FlatTransformer(module)
-    for level in (0.1, 0.7):  # the second with what was kept from the first
+    levels = (0.1, 0.7)  # the second with what was kept from the first
+    evaluate = FlatTransformer(module, torch.tensor(levels))
+    for level in levels:
         time = torch.full((len(tokens),), level)
         longest = -(-side[0] * side[1] // 4 // 32) * 32 + max(-(-count // 32) * 32 for count in tokens)
         samples = {1: torch.randn(len(tokens), longest, 64, dtype=dtype) * 0.1}
@@ -89,15 +90,19 @@ def test_one_evaluation(module: Any, side: tuple[int, int], tokens: tuple[int, .
     module.to(torch.float32)
 
 
-def test_what_does_not_change_is_computed_once(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_change_is_computed_once(module: Any) -> None:
     seen: list[Any] = []
-    real = flat.advance
-    monkeypatch.setattr(flat, "advance", lambda block, states: (seen.append(block), real(block, states))[1])
-    evaluate = FlatTransformer(module)
+    blocks = [*module.context_refiner, *module.noise_refiner, *module.layers]
+    watched = [*blocks, *(block.adaLN_modulation for block in blocks[2:])]
+    hooks = [each.register_forward_hook(lambda part, *_: seen.append(part)) for each in watched]
+    evaluate = FlatTransformer(module, torch.tensor([0.1, 0.5, 0.9]))
     for level in (0.1, 0.5, 0.9):
         evaluate([torch.randn(16, 1, 8, 8)], torch.tensor([level]), [torch.randn(5, 24)])
-    assert [seen.count(block) for block in module.context_refiner] == [1, 1]
-    assert {seen.count(block) for block in (*module.noise_refiner, *module.layers)} == {3}
+    assert [seen.count(block) for block in blocks[:2]] == [1, 1]
+    assert {seen.count(block) for block in blocks[2:]} == {3}
+    assert {seen.count(block.adaLN_modulation) for block in blocks[2:]} == {1}
+    for hook in hooks:
+        hook.remove()
 
 
 def test_weights_that_lie_side_by_side_are_one_product(monkeypatch: pytest.MonkeyPatch) -> None:

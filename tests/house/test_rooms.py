@@ -180,12 +180,16 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         "controlnet",
         "denoise",
         "encode",
+        "flat_controlnet",
+        "fused",
         "half",
+        "kernels",
         "load",
         "lora_layouts",
         "machine",
         "packing",
         "pipeline",
+        "prepare",
     )
     assert found == {f"engine/{name}.py" for name in (*names, "preview", "steps", "transformer")}
 

@@ -8,18 +8,18 @@ on an H100 within 8 GB). For diffusers' AutoencoderKL (0.42), channels last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-SLAB_PIXELS = 1 << 17
-"""Of a layer's output that are computed together."""
-QUERIES = 4096
+from . import fused
+
+QUERIES = 2048
 """Of the attention in the middle, computed together."""
 
 
@@ -61,26 +61,14 @@ def convolve(x: Tensor, layer: Any, norm: Any = None, enlarged: bool = False, ad
     """
     scale = 2 if enlarged else 1
     height, width = x.shape[2] * scale, x.shape[3] * scale
-    affine = None if norm is None else _affine(x, norm)
+    affine = None if norm is None else fused.group_affine(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
     out = add_to
     if out is None:
         shape = (1, layer.out_channels, height, width)
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    for top, bottom in _slabs(height, width):
-        first, last = max(0, (top - 1) // scale), min(x.shape[2], (bottom + scale) // scale)
-        slab = x[:, :, first:last]
-        if affine is not None:
-            slab = F.silu(_normal(slab, *affine))
-        if enlarged:
-            slab = F.interpolate(slab, scale_factor=2.0, mode="nearest")
-        above, below = top - 1 - first * scale, bottom + 1 - last * scale  # rows too many (above 0), or missing
-        slab = slab[:, :, max(0, above) : slab.shape[2] - max(0, -below)]
-        slab = F.pad(slab, (1, 1, max(0, -above), max(0, below)))
-        made = F.conv2d(slab, layer.weight, layer.bias)
-        if add_to is None:
-            out[:, :, top:bottom] = made
-        else:
-            out[:, :, top:bottom] += made
+    for top, bottom in fused.slabs(height, width):
+        made = F.conv2d(fused.window(x, top, bottom, affine, enlarged), layer.weight)
+        fused.put(out[:, :, top:bottom], made, layer.bias, add=add_to is not None)
     return out
 
 
@@ -89,7 +77,7 @@ def _halve(x: Tensor, layer: Any) -> Tensor:
     height, width = x.shape[2] // 2, x.shape[3] // 2
     shape = (1, layer.out_channels, height, width)
     out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    for top, bottom in _slabs(height, width):
+    for top, bottom in fused.slabs(height, width):
         slab = x[:, :, 2 * top : 2 * bottom + 1]
         slab = F.pad(slab, (0, 1, 0, 2 * (bottom - top) + 1 - slab.shape[2]))
         out[:, :, top:bottom] = F.conv2d(slab, layer.weight, layer.bias, stride=2)
@@ -102,8 +90,9 @@ def _resnet(x: Tensor, layer: Any) -> Tensor:
     if layer.conv_shortcut is None:
         return convolve(h, layer.conv2, layer.norm2, add_to=x)
     short = torch.empty_like(h)
-    for top, bottom in _slabs(x.shape[2], x.shape[3]):
-        short[:, :, top:bottom] = F.conv2d(x[:, :, top:bottom], layer.conv_shortcut.weight, layer.conv_shortcut.bias)
+    for top, bottom in fused.slabs(x.shape[2], x.shape[3]):
+        made = F.conv2d(x[:, :, top:bottom], layer.conv_shortcut.weight)
+        fused.put(short[:, :, top:bottom], made, layer.conv_shortcut.bias, add=False)
     del x
     return convolve(h, layer.conv2, layer.norm2, add_to=short)
 
@@ -120,41 +109,30 @@ def _middle(x: Tensor, block: Any) -> Tensor:
 def _attend(x: Tensor, layer: Any) -> Tensor:
     """Attention of every pixel to every other, a part of the queries at a time: x [1, c, h, w]."""
     _, channels, height, width = x.shape
-    tokens = _normal(x, *_affine(x, layer.group_norm)).permute(0, 2, 3, 1).reshape(1, height * width, channels)
-    key, value = (part(tokens).unsqueeze(1) for part in (layer.to_k, layer.to_v))  # 1 1 (h w) c
+    norm = layer.group_norm
+    affine = fused.group_affine(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    tokens = fused.normal(x, affine).permute(0, 2, 3, 1).reshape(1, height * width, channels)
+    key, value = layer.to_k(tokens), layer.to_v(tokens)  # 1 (h w) c
     out = x.permute(0, 2, 3, 1).reshape(1, height * width, channels)
     for start in range(0, height * width, QUERIES):
-        query = layer.to_q(tokens[:, start : start + QUERIES]).unsqueeze(1)
-        found = F.scaled_dot_product_attention(query, key, value).squeeze(1)
+        query = layer.to_q(tokens[:, start : start + QUERIES])
+        found = _attention(query, key, value)
         out[:, start : start + QUERIES] += layer.to_out[0](found)
     return out.reshape(1, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _affine(x: Tensor, norm: Any) -> tuple[Tensor, Tensor]:
-    """A group norm of x [1, c, h, w] as a factor and a summand for each channel, both [1, c, 1, 1] float32."""
-    _, channels, height, width = x.shape
-    groups, count = norm.num_groups, channels // norm.num_groups * height * width
-    total = torch.zeros(channels, dtype=torch.float32, device=x.device)
-    for top, bottom in _slabs(height, width):
-        total += x[0, :, top:bottom].sum((1, 2), dtype=torch.float32)
-    mean = (total.view(groups, -1).sum(1) / count).repeat_interleave(channels // groups)
-    squares = torch.zeros_like(total)
-    for top, bottom in _slabs(height, width):
-        squares += (x[0, :, top:bottom].float() - mean[:, None, None]).square_().sum((1, 2))
-    variance = (squares.view(groups, -1).sum(1) / count).repeat_interleave(channels // groups)
-    factor = norm.weight.float() * torch.rsqrt(variance + norm.eps)
-    return factor.view(1, -1, 1, 1), (norm.bias.float() - mean * factor).view(1, -1, 1, 1)
+def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Of one head, [1, tokens, c] each. PyTorch's fast kernels take at most 256 channels; products are faster."""
+    if not query.is_cuda or query.dtype == torch.float32:
+        return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None])[:, 0]
+    scores = torch.mm(query[0], key[0].t(), out_dtype=torch.float32).mul_(query.shape[-1] ** -0.5)
+    return torch.mm(scores.softmax(-1).to(value.dtype), value[0])[None]
 
 
-def _normal(x: Tensor, factor: Tensor, summand: Tensor) -> Tensor:
-    return torch.addcmul(summand, x.float(), factor).to(x.dtype)
-
-
-def _slabs(height: int, width: int) -> Iterator[tuple[int, int]]:
-    """Rows from … to, of a layer's output: each slab about SLAB_PIXELS, all of them even so that halves fit."""
-    rows = max(2, SLAB_PIXELS // width // 2 * 2)
-    for top in range(0, height, rows):
-        yield top, min(height, top + rows)
+def eight_bits(pixels: Tensor) -> Image.Image:
+    """The RGB picture of pixels [1, 3, height, width] in -1 … 1, rounded on their device: a quarter of the copy."""
+    levels = pixels[0].float().mul_(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 class SlabbedAutoencoder:

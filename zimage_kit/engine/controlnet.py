@@ -24,6 +24,7 @@ from ..models.controlnets import weights_file
 from ..models.directories import CONTROL_BLOCK_LISTS
 from ..stages.stage import ControlNetInput
 from .denoise import ControlCondition, encode
+from .flat_controlnet import flatten
 from .load import Home, Network, fill
 from .residency import Residency
 
@@ -108,6 +109,7 @@ class ControlNets:
             ) from None
         network.settle()
         module.eval().requires_grad_(False)
+        flatten(module)
         return network, about
 
 

@@ -28,7 +28,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. Memory in bytes; `temperature` in degrees Celsius and `power` in watts, None where not reported.
+    """One GPU. Memory in bytes; `temperature` in °C, `power` in watts, `clock` in MHz, None where not reported.
 
     `bfloat16`: whether its generation (Ampere and later) computes in it. `host`: its machine's name. `uuid`: as the
     driver tells it, which is how torch's devices are found here.
@@ -45,6 +45,7 @@ class Gpu:
     power: float | None = None
     host: str = ""
     uuid: str = ""
+    clock: int | None = None
 
 
 def list_gpus() -> tuple[list[Gpu], str]:
@@ -108,6 +109,7 @@ def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
         holders=tuple(Holder(p.pid, _command(p.pid), p.usedGpuMemory or 0) for p in running),
         temperature=_query(nvml, lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
         power=None if power is None else round(power / 1e3, 1),
+        clock=_query(nvml, lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
         host=platform.node(),
         uuid=str(_query(nvml, lambda: nvml.nvmlDeviceGetUUID(handle)) or ""),
     )

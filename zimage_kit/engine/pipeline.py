@@ -27,12 +27,15 @@ from ..models.directories import ComponentSize, component_size, component_sizes,
 from ..models.loras import lora_file
 from ..models.spec import ModelSpec
 from ..stages.stage import Call
-from .autoencoder import SlabbedAutoencoder
+from . import encode as text_encoder
+from . import fused
+from .autoencoder import SlabbedAutoencoder, eight_bits
 from .blocks import spread
 from .controlnet import NAME as CONTROLNET
 from .controlnet import ControlNets
 from .denoise import denoise, noise, noised, schedule, set_schedule
 from .encode import TextEncoder
+from .flat_controlnet import FlatControlNet
 from .load import Home, Keeping, Network, load_networks
 from .lora import Loras, adapter_name
 from .memory import (
@@ -45,6 +48,7 @@ from .memory import (
 )
 from .needs import Extras, decode_bytes
 from .plan import HOST_SHARE, SPARE_BYTES, Plan
+from .prepare import preparing
 from .preview import Preview
 from .residency import Residency
 from .steps import Step, StepWatch
@@ -90,13 +94,14 @@ class ResidentPipeline:
         self.device, self.dtype = plan.device, plan.dtype
         self.fingerprint = fingerprint(directory)
         self._replan, self._spare = replan, SPARE_BYTES
-        self._networks = _load(spec, directory, plan, progress)
+        with preparing(directory, plan):
+            self._networks = _load(spec, directory, plan, progress)
         self._pipe: Any = _assemble(directory, self._networks)
         self._vae: Any = self._pipe.vae if plan.speed == "stock" else SlabbedAutoencoder(self._pipe.vae)
-        # not on a GPU yet: it has not been measured there
-        self._flat = plan.speed == "exact" and plan.device == "cpu"
+        self._flat = plan.speed == "exact"
         if self._flat:
             flatten(self._pipe.transformer)
+            text_encoder.flatten(self._networks["text_encoder"].module)
         self._loras = Loras(self._pipe, spec, residency, self._networks["transformer"])
         self._controls = ControlNets(self._pipe, self._vae, residency, self._networks["transformer"])
         self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
@@ -171,10 +176,12 @@ class ResidentPipeline:
             prompt = self._embed(call.prompt)
             negative = self._embed(call.negative_prompt) if call.guidance > 0 else None
             begin = self._first_latents(call, schedule(call.steps, call.strength))
+            pipe = self._pipe
+            times = (1000 - pipe.scheduler.timesteps) / 1000
+            transformer = FlatTransformer(pipe.transformer, times) if self._flat else pipe.transformer
             if call.control is not None:
+                network = FlatControlNet(network, transformer) if self._flat else network
                 conditions.append(self._controls.condition(call.control, call.steps, network))
-        pipe = self._pipe
-        transformer = FlatTransformer(pipe.transformer) if self._flat else pipe.transformer
         watch = StepWatch(pipe.scheduler, call.steps, begin, self._preview, on_step, self.not_finite)
         with parts.part("denoise", lambda: self.device):
             latents = denoise(transformer, pipe.scheduler, begin, prompt, negative, call.guidance, watch, conditions)
@@ -183,17 +190,22 @@ class ResidentPipeline:
             self._networks["transformer"].streamer.free()
             image = self.decode(latents)
         sigmas = tuple(round(float(sigma), 6) for sigma in self._pipe.scheduler.sigmas[:-1])
-        return Drawn(image, sigmas, tuple(watch.milliseconds), (*self.plan.notes, *notes))
+        plain = (
+            [f"the kernels do not build here, plain ones run ({fused.plain_because})"] if fused.plain_because else []
+        )
+        return Drawn(image, sigmas, tuple(watch.milliseconds), (*self.plan.notes, *plain, *notes))
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> Image.Image:
-        """Decode the scheduler's latents [1, 16, height / 8, width / 8] to a picture; to 8 bits as diffusers does."""
-        vae, processor = self._vae, self._pipe.image_processor
+        """Decode the scheduler's latents [1, 16, height / 8, width / 8] to a picture."""
+        vae = self._vae
         unscaled = latents.to(vae.device, vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
         pixels = vae.decode(unscaled, return_dict=False)[0] if vae is self._pipe.vae else vae.decode(unscaled)
         if not bool(torch.isfinite(pixels).all()):
             raise self.not_finite(0)
-        image: Image.Image = processor.postprocess(pixels, output_type="pil")[0]
+        if self.plan.speed != "stock":
+            return eight_bits(pixels)
+        image: Image.Image = self._pipe.image_processor.postprocess(pixels, output_type="pil")[0]
         return image
 
     def not_finite(self, step: int) -> NotFinite:
@@ -269,9 +281,12 @@ class ResidentPipeline:
         if prompt in self._embeddings:
             self._embeddings.move_to_end(prompt)
         else:
-            # a new list, since diffusers overwrites it; its padding to 512 tokens is kept, to be bit-equal
             encoder = self._networks["text_encoder"]
-            embeds, _ = self._pipe.encode_prompt([prompt], device=encoder.device, do_classifier_free_guidance=False)
+            if self._flat and self.dtype != "float16":
+                ids = text_encoder.token_ids(self._pipe.tokenizer, prompt)
+                embeds = [text_encoder.encode(encoder.module, ids.to(encoder.device))]
+            else:  # a new list, since diffusers overwrites it; its padding to 512 tokens is kept, to be bit-equal
+                embeds, _ = self._pipe.encode_prompt([prompt], device=encoder.device, do_classifier_free_guidance=False)
             encoder.streamer.free()
             self._embeddings[prompt] = [tensor.clone().to(self.device) for tensor in embeds]
             if len(self._embeddings) > _PROMPTS_KEPT:

@@ -2,70 +2,111 @@
 
 A picture of H x W pixels has h w = H/16 W/16 image tokens, a prompt as many as its text. Both are filled up to a
 multiple of 32 (n and m tokens) and go through the layers together, in this order: [n + m, dim]. What does not change
-from step to step is computed once for a picture: the prompt's tokens, and the rotations of all positions. q, k, v and
-w1, w3 are one product each. A norm's weight takes in what its result is multiplied with: scale and gate are vectors.
+from step to step is computed once for a picture: the prompt's tokens, the rotations of all positions, and each block's
+modulation for all steps. q, k, v and w1, w3 are one product each. A norm's weight takes in what its result is
+multiplied with: scale and gate are vectors. What lies between the products is in `fused`.
 
 Equal to diffusers 0.42 (models/transformers/transformer_z_image.py) up to the order of rounding; like it, pads take
-part in attention. LoRAs are computed where peft has put them.
+part in attention.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from . import fused
 
 _MULTIPLE = 32
 """Tokens of a picture and of a prompt are filled up to a multiple of this."""
 _PATCH = "2-1"
 """Name of the layers for patches of 2x2 latents, the only ones that published models have."""
+_BACKENDS = [
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+]
+"""Of attention, the fastest on Hopper and Blackwell first."""
+
+
+@dataclass(frozen=True)
+class Modulation:
+    """What the noise levels of all steps make of the blocks' norms. `step`: from 0; `embeddings` [steps, 256]."""
+
+    embeddings: Tensor
+    step: int = 0
+    _found: dict[int, list[tuple[Tensor, ...]]] = field(default_factory=dict)
+
+    def weights(self, block: Any) -> tuple[Tensor, ...]:
+        """The weights of a block's four norms in this step, float32 [dim] each; computed for all steps at once."""
+        if id(block) not in self._found:
+            made = block.adaLN_modulation(self.embeddings).float().unflatten(-1, (4, -1))
+            made[:, 0::2] += 1  # scales
+            made[:, 1::2].tanh_()  # gates
+            self._found[id(block)] = [step.unbind() for step in made * _weights(block)]
+        return self._found[id(block)][self.step]
 
 
 @dataclass(frozen=True)
 class States:
-    """What a block is given and gives: for each prompt its hidden states and rotations, and the step's time.
+    """What a block is given and gives: for each prompt its hidden states and rotations, and the step's modulation.
 
-    `hidden`: [tokens, dim] each; `rotations`: complex, [tokens, 1, head_dim / 2] each; `time`: the embedding of the
-    noise level [1, 256], None for blocks that it does not modulate.
+    `hidden`: [tokens, dim] each; `rotations`: complex, [tokens, head_dim / 2] each; `modulation`: None for blocks that
+    have none.
     """
 
     hidden: tuple[Tensor, ...]
     rotations: tuple[Tensor, ...]
-    time: Tensor | None = None
+    modulation: Modulation | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> States:
         """The same on another device."""
         hidden = tuple(each.to(device, non_blocking=non_blocking) for each in self.hidden)
         rotations = tuple(each.to(device, non_blocking=non_blocking) for each in self.rotations)
-        return States(hidden, rotations, None if self.time is None else self.time.to(device, non_blocking=non_blocking))
+        modulation = self.modulation
+        if modulation is not None:
+            embeddings = modulation.embeddings.to(device, non_blocking=non_blocking)
+            modulation = replace(modulation, embeddings=embeddings)
+        return States(hidden, rotations, modulation)
 
 
 def flatten(module: Any) -> None:
-    """Let a loaded ZImageTransformer2DModel's blocks take `States` too; hooks see them like any other input."""
+    """Let a loaded ZImageTransformer2DModel's blocks take `States` too."""
     for block in (*module.noise_refiner, *module.context_refiner, *module.layers):
-        block.forward = _either(block, block.forward)
+        also_take(block, States, advance)
 
 
-def _either(block: Any, plain: Callable[..., Any]) -> Callable[..., Any]:
+def also_take(block: Any, kind: type, advance: Callable[[Any, Any], Any]) -> None:
+    """Let a module, given this kind of object, be computed by `advance`; hooks see it like any other input."""
+    plain = block.forward
+
     def forward(given: Any, *more: Any, **named: Any) -> Any:
-        return advance(block, given) if isinstance(given, States) else plain(given, *more, **named)
+        return advance(block, given) if isinstance(given, kind) else plain(given, *more, **named)
 
-    return forward
+    block.forward = forward
 
 
 class FlatTransformer:
     """The transformer for one picture: called like diffusers', once for each step. Its module was given to `flatten`.
 
-    Not for two pictures: what is kept between steps depends on the prompts and on the LoRAs that are set.
+    `times`: of all its steps, 0 noise … 1 picture. Not for two pictures: what is kept between steps depends on the
+    prompts and on the LoRAs that are set.
     """
 
-    def __init__(self, module: Any) -> None:
-        self._module, self.dtype = module, module.dtype
+    def __init__(self, module: Any, times: Tensor) -> None:
+        self.module, self.dtype = module, module.dtype
+        self._times, self._step = times, 0
         self._prompts: tuple[States, tuple[Tensor, ...]] | None = None
+        self._modulation: Modulation | None = None
+        self._images: tuple[int, States, bool] | None = None  # of which step, whether refined
 
     def __call__(
         self,
@@ -77,48 +118,59 @@ class FlatTransformer:
     ) -> tuple[list[Tensor]]:
         """The velocity for each of `inputs` (latents c 1 H/8 W/8, with the prompt of the same place; all one size).
 
-        `time`: 0 noise … 1 picture, the same for all. `prompts`: [tokens, width] each. `controlnet_block_samples`: what
-        is added after a layer, by its number, [inputs, n + m or more, dim].
+        `time` is that of the next of the steps. `prompts`: [tokens, width] each. `controlnet_block_samples`: what is
+        added after a layer, by its number, [inputs, n + m or more, dim].
         """
-        module, (channels, _, height, width) = self._module, inputs[0].shape
+        module, samples, (channels, _, height, width) = self.module, controlnet_block_samples or {}, inputs[0].shape
         rows, columns = height // 2, width // 2
-        if self._prompts is None:
-            self._prompts = self._embedded(prompts, rows, columns)
-        captions, rotations = self._prompts
-        embedding = module.t_embedder(time[:1] * module.t_scale).to(self.dtype)
+        with fastest_attention(inputs[0].device):
+            states = self.joined(self.images(inputs, prompts))
+            for number, block in enumerate(module.layers):
+                states = block(states)
+                if number in samples:
+                    added = zip(states.hidden, samples[number], strict=True)
+                    states = replace(states, hidden=tuple(x + sample[: len(x)].to(x.device) for x, sample in added))
 
-        images = tuple(
-            _filled(module.all_x_embedder[_PATCH](_patches(each, rows, columns)), module.x_pad_token) for each in inputs
-        )
-        states = States(images, rotations, embedding)
-        for block in module.noise_refiner:
-            states = block(states)
-
-        device = states.hidden[0].device
-        captions = captions.to(device)
-        states = States(
-            tuple(torch.cat(pair) for pair in zip(states.hidden, captions.hidden, strict=True)),
-            tuple(torch.cat(pair) for pair in zip(states.rotations, captions.rotations, strict=True)),
-            states.time,
-        )
-        for number, block in enumerate(module.layers):
-            states = block(states)
-            if controlnet_block_samples and number in controlnet_block_samples:
-                added = zip(states.hidden, controlnet_block_samples[number], strict=True)
-                states = replace(states, hidden=tuple(x + sample[: len(x)].to(x.device) for x, sample in added))
-
-        count = rows * columns
-        velocities = []
+        velocities, count = [], rows * columns
+        assert states.modulation is not None
+        embedding = states.modulation.embeddings[self._step, None]
         for x in states.hidden:
             found = module.all_final_layer[_PATCH](x[None, :count], c=embedding)[0]
-            patches = found.view(rows, columns, 2, 2, channels)
-            velocities.append(patches.permute(4, 0, 2, 1, 3).reshape(channels, 1, height, width))
+            cut = found.view(rows, columns, 2, 2, channels)
+            velocities.append(cut.permute(4, 0, 2, 1, 3).reshape(channels, 1, height, width))
+        self._step += 1
         return (velocities,)
+
+    def images(self, inputs: Sequence[Tensor], prompts: Sequence[Tensor], refined: bool = True) -> States:
+        """The inputs' tokens [n, dim] in this step, `refined` by the noise refiner or as they are embedded."""
+        if self._images is None or self._images[::2] != (self._step, refined):
+            module, (_, _, height, width) = self.module, inputs[0].shape
+            if self._prompts is None:
+                self._prompts = self._embedded(prompts, height // 2, width // 2)
+            if self._modulation is None:
+                self._modulation = Modulation(module.t_embedder(self._times * module.t_scale).to(self.dtype))
+            embed = module.all_x_embedder[_PATCH]
+            hidden = tuple(filled(embed(patches(each)), module.x_pad_token) for each in inputs)
+            states = States(hidden, self._prompts[1], replace(self._modulation, step=self._step))
+            for block in module.noise_refiner if refined else ():
+                states = block(states)
+            self._images = self._step, states, refined
+        return self._images[1]
+
+    def joined(self, states: States) -> States:
+        """The images' states with the prompts' behind them: [n + m, dim]."""
+        assert self._prompts is not None, "`images` embeds the prompts"
+        captions = self._prompts[0].to(states.hidden[0].device)
+        return replace(
+            states,
+            hidden=tuple(torch.cat(pair) for pair in zip(states.hidden, captions.hidden, strict=True)),
+            rotations=tuple(torch.cat(pair) for pair in zip(states.rotations, captions.rotations, strict=True)),
+        )
 
     def _embedded(self, prompts: Sequence[Tensor], rows: int, columns: int) -> tuple[States, tuple[Tensor, ...]]:
         """The prompts' tokens, refined, with their rotations; and the rotations of the pictures that go with them."""
-        module = self._module
-        hidden = tuple(_filled(module.cap_embedder(prompt), module.cap_pad_token) for prompt in prompts)
+        module = self.module
+        hidden = tuple(filled(module.cap_embedder(prompt), module.cap_pad_token) for prompt in prompts)
         places = [torch.arange(1, len(each) + 1, device=each.device) for each in hidden]
         captions = States(hidden, tuple(self._rotation(place[:, None] * _first(place)) for place in places))
         for block in module.context_refiner:
@@ -133,83 +185,121 @@ class FlatTransformer:
 
     def _rotation(self, positions: Tensor) -> Tensor:
         """[tokens, 3] integers: one number on each axis."""
-        found: Tensor = self._module.rope_embedder(positions)
-        return found.unsqueeze(1)
+        found: Tensor = self.module.rope_embedder(positions)
+        return found
+
+
+@contextmanager
+def fastest_attention(device: torch.device) -> Iterator[None]:
+    """Let attention take cuDNN's kernel before PyTorch's own where it is the faster one."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (9, 0):
+        yield
+    else:
+        with sdpa_kernel(_BACKENDS, set_priority=True):
+            yield
 
 
 def advance(block: Any, states: States) -> States:
     """One ZImageTransformerBlock: x + gate norm(attention(scale norm(x))), then the same with the feed-forward."""
-    norms = (block.attention_norm1, block.attention_norm2, block.ffn_norm1, block.ffn_norm2)
-    weights = [norm.weight for norm in norms]
-    if states.time is not None:
-        scale, gate, ffn_scale, ffn_gate = block.adaLN_modulation(states.time)[0].float().chunk(4)
-        factors = (1 + scale, gate.tanh(), 1 + ffn_scale, ffn_gate.tanh())
-        weights = [(w.float() * factor).to(w.dtype) for w, factor in zip(weights, factors, strict=True)]
-
-    def normed(x: Tensor, number: int) -> Tensor:
-        return F.rms_norm(x, x.shape[-1:], weights[number], norms[number].eps)
-
+    weights = _weights(block).unbind() if states.modulation is None else states.modulation.weights(block)
+    eps = [norm.eps for norm in _norms(block)]
     hidden = []
     for x, rotation in zip(states.hidden, states.rotations, strict=True):
-        x = x + normed(attention(block.attention, normed(x, 0), rotation), 1)
-        x = x + normed(feed_forward(block.feed_forward, normed(x, 2)), 3)
-        hidden.append(x)
+        found = attention(block.attention, fused.norm(x, weights[0], eps[0]), rotation)
+        x, normed = fused.add_norm(x, found, weights[1], eps[1], weights[2], eps[2])
+        found = feed_forward(block.feed_forward, normed)
+        hidden.append(fused.add(x, found, weights[3], eps[3]))
     return replace(states, hidden=tuple(hidden))
 
 
 def attention(layer: Any, x: Tensor, rotation: Tensor) -> Tensor:
     """Of [tokens, dim], all tokens to all: q and k are normed per head and turned."""
-    q, k, v = project(x, (layer.to_q, layer.to_k, layer.to_v)).view(len(x), 3, layer.heads, -1).unbind(1)
-    q = turned(F.rms_norm(q, q.shape[-1:], layer.norm_q.weight, layer.norm_q.eps), rotation)
-    k = turned(F.rms_norm(k, k.shape[-1:], layer.norm_k.weight, layer.norm_k.eps), rotation)
-    q, k, v = (each.transpose(0, 1).unsqueeze(0) for each in (q, k, v))  # 1 heads tokens head_dim
+    qkv = project(x, (layer.to_q, layer.to_k, layer.to_v)).view(len(x), 3, layer.heads, -1)
+    fused.turn(qkv, rotation, layer.norm_q.weight, layer.norm_k.weight, layer.norm_q.eps)
+    q, k, v = qkv.permute(1, 2, 0, 3).unsqueeze(1)  # 1 heads tokens head_dim
     found = F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)
-    out: Tensor = layer.to_out[0](found)
-    return out
+    return project(found, (layer.to_out[0],))
 
 
 def feed_forward(layer: Any, x: Tensor) -> Tensor:
     """w2(silu(w1 x) w3 x) of [tokens, dim]."""
-    gate, up = project(x, (layer.w1, layer.w3)).chunk(2, dim=-1)
-    out: Tensor = layer.w2(F.silu(gate) * up)
-    return out
-
-
-def turned(x: Tensor, rotation: Tensor) -> Tensor:
-    """Rotary position embedding: each pair of neighbours in [tokens, heads, head_dim], a complex number, is turned."""
-    pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
-    return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
+    return project(fused.silu_gate(project(x, (layer.w1, layer.w3))), (layer.w2,))
 
 
 def project(x: Tensor, layers: Sequence[nn.Module]) -> Tensor:
-    """Several linear layers' results side by side: one product where their weights lie so in one buffer."""
-    weights = [layer.weight for layer in layers if type(layer) is nn.Linear]  # not with a LoRA
-    if len(weights) < len(layers) or not _adjacent(weights):
-        return torch.cat([layer(x) for layer in layers], dim=-1)
-    first, width = weights[0], weights[0].shape[1]
-    return F.linear(x, first.as_strided((sum(len(each) for each in weights), width), (width, 1)))
+    """Several linear layers' results side by side: one product where their weights lie so in one buffer.
+
+    What LoRAs add is added in place, in one product for each that also sums.
+    """
+    bases: Sequence[Any] = layers
+    adapters = None
+    if any(type(layer) is not nn.Linear for layer in layers):
+        bases = [getattr(layer, "base_layer", layer) for layer in layers]
+        adapters = [_adapters(layer, x.dtype) for layer in layers]
+        if None in adapters or any(type(base) is not nn.Linear for base in bases):
+            return torch.cat([layer(x) for layer in layers], dim=-1)
+    weights = [base.weight for base in bases]
+    fused_weight = _joined(weights) if all(base.bias is None for base in bases) else None
+    if fused_weight is not None:
+        out = F.linear(x, fused_weight)
+    else:
+        out = torch.cat([F.linear(x, base.weight, base.bias) for base in bases], dim=-1)
+    begin = 0
+    for weight, found in zip(weights, adapters or (), strict=False):
+        for down, up, factor in found or ():
+            out[:, begin : begin + len(weight)].addmm_(F.linear(x, down), up.t(), alpha=factor)
+        begin += len(weight)
+    return out
 
 
-def _adjacent(weights: Sequence[Tensor]) -> bool:
-    end, buffer = weights[0].storage_offset(), weights[0].untyped_storage().data_ptr()
+def _adapters(layer: Any, dtype: torch.dtype) -> list[tuple[Tensor, Tensor, float]] | None:
+    """The LoRAs that act on a layer: A [rank, in], B [out, rank] and a factor each. None: peft has to compute it."""
+    if not hasattr(layer, "base_layer") or getattr(layer, "disable_adapters", False):
+        return []
+    if not hasattr(layer, "lora_A") or layer.merged or layer.lora_variant:  # LoKr, DoRA
+        return None
+    found = []
+    for name in layer.active_adapters:
+        if name in layer.lora_A:
+            down, up = layer.lora_A[name], layer.lora_B[name]
+            if up.bias is not None or down.weight.dtype != dtype:
+                return None
+            found.append((down.weight, up.weight, float(layer.scaling[name])))
+    return found
+
+
+def _norms(block: Any) -> tuple[Any, ...]:
+    return block.attention_norm1, block.attention_norm2, block.ffn_norm1, block.ffn_norm2
+
+
+def _weights(block: Any) -> Tensor:
+    """Of a block's four norms, float32 [4, dim]."""
+    return torch.stack([norm.weight for norm in _norms(block)]).float()
+
+
+def _joined(weights: Sequence[Tensor]) -> Tensor | None:
+    """Weights [out, in] that lie side by side in one buffer, as one; None where they do not."""
+    first = weights[0]
+    if len(weights) == 1:
+        return first
+    rows, width, end = 0, first.shape[1], first.data_ptr()
     for weight in weights:
-        if (
-            weight.storage_offset() != end
-            or weight.untyped_storage().data_ptr() != buffer
-            or not weight.is_contiguous()
-        ):
-            return False
-        end += weight.numel()
-    return True
+        if weight.data_ptr() != end or not weight.is_contiguous():
+            return None
+        rows, end = rows + weight.shape[0], end + weight.nbytes
+    if weights[-1].untyped_storage().data_ptr() != first.untyped_storage().data_ptr():
+        return None
+    return first.as_strided((rows, width), (width, 1))
 
 
-def _patches(latents: Tensor, rows: int, columns: int) -> Tensor:
+def patches(latents: Tensor) -> Tensor:
     """From c 1 2h 2w to [h w, 4 c]."""
-    channels = latents.shape[0]
-    return latents.view(channels, rows, 2, columns, 2).permute(1, 3, 2, 4, 0).reshape(rows * columns, 4 * channels)
+    channels, _, height, width = latents.shape
+    cut = latents.view(channels, height // 2, 2, width // 2, 2).permute(1, 3, 2, 4, 0)
+    return cut.reshape(height * width // 4, 4 * channels)
 
 
-def _filled(tokens: Tensor, pad: Tensor) -> Tensor:
+def filled(tokens: Tensor, pad: Tensor) -> Tensor:
     """[tokens, dim] with pads [1, dim] up to a multiple of 32."""
     return torch.cat([tokens, pad.to(tokens.dtype).expand(-len(tokens) % _MULTIPLE, -1)])
 

@@ -1,0 +1,163 @@
+"""The Triton kernels compute what the plain functions do: sizes that fill a block and sizes that do not.
+
+Run by test_kernels.py in Triton's interpreter, which is chosen when Triton is imported; on a GPU by `pytest` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from diffusers import ZImagePipeline
+from torch import Tensor
+
+from zimage_kit import nano
+from zimage_kit.engine import autoencoder, encode, fused, kernels, prepare, transformer
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+ROUNDING = {torch.float32: 1e-6, torch.bfloat16: 2**-7, torch.float16: 2**-11}
+"""Relative, of one rounding to the type; to bfloat16 the interpreter cuts off (Triton 3.8)."""
+
+
+@pytest.fixture(autouse=True)
+def device() -> Any:
+    torch.manual_seed(0)
+    with torch.device(DEVICE):
+        yield
+
+
+def plain(function: Callable[..., Any], *given: Any) -> Any:
+    """On a CPU in float32, where no kernel runs, from the same inputs."""
+    return function(*(on_cpu(each) if isinstance(each, Tensor) else each for each in given))
+
+
+def on_cpu(tensor: Tensor) -> Tensor:
+    return tensor.cpu() if tensor.is_complex() else tensor.float().cpu()
+
+
+def same(found: Tensor, wanted: Tensor) -> None:
+    assert found.dtype in DTYPES and found.shape == wanted.shape
+    error = (on_cpu(found) - wanted).abs().max() / wanted.abs().max()
+    assert error <= ROUNDING[found.dtype], float(error)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("width", [64, 240])
+def test_norm(width: int, dtype: torch.dtype) -> None:
+    x, weight = (torch.randn(5, width) * 3).to(dtype), torch.randn(width)
+    same(kernels.norm(x, weight, 1e-5), plain(fused.norm, x, weight, 1e-5))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("width", [64, 240])
+def test_add_norm(width: int, dtype: torch.dtype) -> None:
+    x, y = torch.randn(5, width).to(dtype), (torch.randn(5, width) * 40).to(dtype)
+    gate, weight = torch.randn(width), torch.randn(width)
+    total, normed = kernels.add_norm(x, y, gate, 1e-3, weight, 1e-5)
+    same(total, plain(fused.add, x, y, gate, 1e-3))
+    same(normed, plain(fused.norm, total, weight, 1e-5))  # of the sum as it was rounded
+    alone, _ = kernels.add_norm(x, y, gate, 1e-3)
+    assert torch.equal(alone, total)
+    total, normed = kernels.add_norm(x, y, None, 0.0, weight, 1e-5)
+    same(total, on_cpu(x) + on_cpu(y))
+    same(normed, plain(fused.norm, total, weight, 1e-5))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("heads", [1, 3, 4])
+def test_turn(heads: int, dtype: torch.dtype) -> None:
+    qkv = torch.randn(6, 3, heads, 16).to(dtype)
+    rotations = torch.polar(torch.ones(6, 8), torch.randn(6, 8))
+    weights = torch.randn(16).to(dtype), torch.randn(16).to(dtype)
+    wanted = on_cpu(qkv)
+    plain(fused.turn, wanted, rotations, *weights, 1e-5)
+    before = qkv.clone()
+    kernels.turn(qkv, rotations, *weights, 1e-5)
+    same(qkv, wanted)
+    assert torch.equal(qkv[:, 2], before[:, 2]) and not torch.equal(qkv[:, 1], before[:, 1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("heads", "q"), [(3, 2), (20, 17)])
+def test_turn_halves(heads: int, q: int, dtype: torch.dtype) -> None:
+    whole = torch.randn(6, heads + 2, 16).to(dtype)
+    angles = torch.randn(6, 8).repeat(1, 2)
+    given = (angles.cos().to(dtype), angles.sin().to(dtype), torch.randn(16).to(dtype), torch.randn(16).to(dtype))
+    wanted = on_cpu(whole)
+    fused.turn_halves(wanted[:, :heads], *map(on_cpu, given), q, 1e-5)
+    kernels.turn_halves(whole[:, :heads], *given, q, 1e-5)
+    same(whole, wanted)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("width", [32, 2048 + 40])
+def test_silu_gate(width: int, dtype: torch.dtype) -> None:
+    x = torch.randn(3, 2 * width).to(dtype)
+    same(kernels.silu_gate(x), plain(fused.silu_gate, x))
+
+
+def picture(channels: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
+    made = torch.randn(1, channels, height, width) * torch.linspace(0.1, 3, channels)[:, None, None] + 2
+    return made.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("channels", "groups", "side"), [(16, 4, (6, 10)), (24, 1, (3, 5)), (512, 32, (9, 7))])
+def test_group_affine(channels: int, groups: int, side: tuple[int, int], dtype: torch.dtype) -> None:
+    x = picture(channels, *side, dtype)
+    weights = torch.randn(channels).to(dtype), torch.randn(channels).to(dtype)
+    found = kernels.group_affine(x, groups, *weights, 1e-6)
+    wanted = plain(fused.group_affine, x, groups, *weights, 1e-6)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.cpu(), other, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("rows", [(0, 12), (0, 4), (4, 8), (8, 12)])
+@pytest.mark.parametrize("kind", ["plain", "normed", "enlarged"])
+def test_window(kind: str, rows: tuple[int, int], dtype: torch.dtype) -> None:
+    x = picture(24, 6 if kind == "enlarged" else 12, 5, dtype)
+    affine = (torch.randn(24), torch.randn(24)) if kind == "normed" else None
+    found = kernels.window(x, *rows, affine, kind == "enlarged")
+    wanted = fused.window(on_cpu(x), *rows, affine and tuple(map(on_cpu, affine)), kind == "enlarged")
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    same(found, wanted)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("add", [False, True])
+def test_put(add: bool, dtype: torch.dtype) -> None:
+    out, made, bias = picture(24, 12, 100, dtype), picture(24, 4, 100, dtype), torch.randn(24).to(dtype)
+    wanted = on_cpu(out)
+    fused.put(wanted[:, :, 4:8], on_cpu(made), on_cpu(bias), add)
+    kernels.put(out[:, :, 4:8], made, bias, add)
+    same(out, wanted)
+
+
+def test_all_are_built_before_the_first_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one evaluation, a prompt and a picture launch is what `prepare` launches; nothing is computed here."""
+    launched: set[Any] = set()
+
+    def note(kernel: Any, grid: Any, *given: Any, **sizes: Any) -> None:
+        kinds = tuple(each.dtype for each in given if isinstance(each, Tensor))
+        launched.add((kernel.__name__, kinds, tuple(sizes.items())))
+
+    monkeypatch.setattr(fused, "_kernels", lambda x: kernels)
+    monkeypatch.setattr(kernels, "_launch", note)
+    for call in prepare.calls(nano.DIRECTORY, torch.device(DEVICE), torch.bfloat16):
+        call()
+    prepared = launched.copy()
+    launched.clear()
+    pipe: Any = ZImagePipeline.from_pretrained(nano.DIRECTORY, torch_dtype=torch.bfloat16).to(DEVICE)
+    transformer.flatten(pipe.transformer)
+    pipe.text_encoder.layers[-1] = encode.EndOfPass()
+    encode.flatten(pipe.text_encoder)
+    with torch.no_grad():
+        prompt = encode.encode(pipe.text_encoder, encode.token_ids(pipe.tokenizer, "a boat").to(DEVICE))
+        evaluate = transformer.FlatTransformer(pipe.transformer, torch.tensor([0.0]))
+        evaluate([torch.randn(16, 1, 8, 8).bfloat16()], torch.tensor([0.0]), [prompt])
+        autoencoder.SlabbedAutoencoder(pipe.vae).decode(torch.randn(1, 16, 8, 8).bfloat16())
+    assert launched and launched <= prepared, launched - prepared

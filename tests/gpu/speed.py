@@ -1,0 +1,157 @@
+"""Z-Image-Turbo at its full size with random weights: every speed beside stock diffusers, in one run.
+
+Times do not depend on the values of the weights, so they stand for the real model; the pictures are noise.
+
+    python tests/gpu/speed.py --output measured.json            a CUDA GPU with 32 GB, 21 GB of disk
+    python tests/gpu/speed.py --output measured.json --tiny     the same way in nano's size, on any CPU
+
+Writes a directory in the published layout, measures it as `zimage bench` does, compares latents with those of a
+transformer in float32 (`--accuracy`), and draws sizes and prompts in random order (`--mixed`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from full_size import full_size, tiny, write
+
+import zimage_kit as zk
+from zimage_kit import Request
+from zimage_kit.doctor.bench import Profile, measure
+from zimage_kit.engine.settings import Settings
+
+SIDES = ((1024, 1024), (896, 1152), (832, 1216), (768, 1344), (1152, 896), (1216, 832), (1344, 768), (512, 512),
+         (640, 640), (768, 768), (1280, 1280), (512, 1024))  # fmt: skip
+WORDS = "a red balloon over the sea at night, with lanterns, painted in ink on rice paper; 星空下的红色灯笼，山水画。"
+
+
+def mixed(model: str, speed: str, small: bool) -> dict[str, Any]:
+    """60 pictures over 12 sizes and 5 lengths of prompts in random order: the first of a kind beside its warm time."""
+    sides = [(width // 128 * 16, height // 128 * 16) for width, height in SIDES] if small else SIDES
+    words = WORDS * 4
+    kinds = [(side, words[:length]) for side in sides for length in (12, 30, 70, 140, 300)]
+    random.Random(1).shuffle(kinds)
+    with zk.connect("inline", device="cpu" if small else "cuda", speed=speed) as session:
+
+        def seconds(side: tuple[int, int], prompt: str) -> float:
+            request = Request(prompt=prompt, model=model, width=side[0], height=side[1], steps=8, seed=1)
+            return session.run(request, on_event=lambda event: None, fresh=True).trace.milliseconds["total"] / 1e3
+
+        seconds(sides[0], "warm")
+        first = [seconds(*kind) for kind in kinds]
+        again = [min(seconds(*kind) for _ in range(2)) for kind in kinds]
+    over = [one / other for one, other in zip(first, again, strict=True)]
+    worst = max(range(len(over)), key=over.__getitem__)
+    return {
+        "pictures": len(kinds),
+        "largest_over_warm": round(over[worst], 3),
+        "of": [*kinds[worst][0], len(kinds[worst][1])],
+        "seconds": [round(first[worst], 3), round(again[worst], 3)],
+        "over_1.15": sum(each > 1.15 for each in over),
+    }
+
+
+CLASSES = {
+    "attention": ("sdpa", "flash", "fmha", "attention"),
+    "convolution": ("conv", "fprop", "wgrad", "nchwToNhwc", "nhwcToNchw"),
+    "products": ("nvjet", "gemm", "cutlass", "cublas", "splitK", "xmma"),
+    "our kernels": ("_norm", "_add_norm", "_turn", "_silu_gate", "_moments", "_affine", "_window", "_put", "_quantise"),
+    "copies": ("memcpy", "memset", "copy_kernel"),
+}
+
+
+def by_class(model: str, speed: str, sides: Sequence[tuple[int, int]], small: bool) -> dict[str, Any]:
+    """Milliseconds of the device for one warm picture, by class of kernels; the largest; what the host takes a step."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from zimage_kit.engine.transformer import FlatTransformer
+
+    found: dict[str, Any] = {}
+    calls: list[float] = []
+    plain = FlatTransformer.__call__
+
+    def timed(self: Any, *given: Any, **named: Any) -> Any:
+        begin = time.perf_counter()
+        result = plain(self, *given, **named)
+        calls.append((time.perf_counter() - begin) * 1e3)
+        return result
+
+    with zk.connect("inline", device="cpu" if small else "cuda", speed=speed) as session:
+        for width, height in sides:
+            request = Request(prompt=WORDS[:30], model=model, width=width, height=height, steps=8, seed=1)
+            for _ in range(2):
+                session.run(request, on_event=lambda event: None, fresh=True)
+            calls.clear()
+            FlatTransformer.__call__ = timed  # type: ignore[method-assign]
+            session.run(request, on_event=lambda event: None, fresh=True)
+            FlatTransformer.__call__ = plain  # type: ignore[method-assign]
+            activity = ProfilerActivity.CPU if small else ProfilerActivity.CUDA
+            with profile(activities=[activity]) as watched:
+                session.run(request, on_event=lambda event: None, fresh=True)
+            taken = {
+                row.key: (row.self_cpu_time_total if small else row.self_device_time_total) / 1e3
+                for row in watched.key_averages()
+            }
+            classes = dict.fromkeys([*CLASSES, "rest"], 0.0)
+            for name, milliseconds in taken.items():
+                of = (each for each, words in CLASSES.items() if any(word.lower() in name.lower() for word in words))
+                classes[next(of, "rest")] += milliseconds
+            most = sorted(taken.items(), key=lambda each: -each[1])[:24]
+            found[f"{width}x{height}"] = {
+                "milliseconds": {name: round(value, 2) for name, value in classes.items()},
+                "host_milliseconds_a_step": [round(each, 2) for each in calls],
+                "largest": {name[:90]: round(value, 2) for name, value in most},
+            }
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--tiny", action="store_true", help="nano's size on the CPU, to try the script")
+    parser.add_argument("--profiles", nargs="*", default=["stock", "exact"], help="as `zimage bench` takes them")
+    parser.add_argument("--sides", nargs="+", type=int, default=[1024, 512, 1536])
+    parser.add_argument("--rounds", type=int, default=5, help="pictures of each kind")
+    parser.add_argument("--mixed", nargs="*", default=[], help="speeds for which sizes and prompts are mixed")
+    parser.add_argument("--profile", nargs="*", default=[], help="speeds of which kernels are timed by class")
+    parser.add_argument("--folder", type=Path, help="where the model is kept; a temporary folder otherwise")
+    options = parser.parse_args(arguments)
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="speed-"))
+    model, small = folder / "model", options.tiny
+    begin = time.perf_counter()
+    if not model.exists():
+        write(model, tiny() if small else full_size(), "15MB" if small else "5GB")
+        gc.collect()
+        torch.cuda.empty_cache()
+    print(f"wrote the model in {time.perf_counter() - begin:.1f} s", flush=True)
+    found: dict[str, Any] = {}
+    sides = [(side // 8, side // 8) if small else (side, side) for side in options.sides]
+    if options.sides and options.profiles:
+        settings = Settings(device="cpu" if small else "cuda")
+        profiles = [Profile.parse(text) for text in options.profiles]
+        bench = measure(str(model), profiles, sides, settings, steps=8, rounds=options.rounds)
+        found = bench.to_json()
+        print(bench.to_markdown(), flush=True)
+    for speed in options.profile:
+        found[f"profile {speed}"] = by_class(str(model), speed, sides, small)
+        print(json.dumps(found[f"profile {speed}"], indent=1), flush=True)
+    for speed in options.mixed:
+        found[f"mixed {speed}"] = mixed(str(model), speed, small)
+        print(json.dumps(found[f"mixed {speed}"]), flush=True)
+    options.output.write_text(json.dumps(found, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
