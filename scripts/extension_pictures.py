@@ -33,9 +33,9 @@ def row(pictures: Sequence[Image.Image], height: int, gap: int = 8) -> Image.Ima
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    """As a small JPEG."""
+    """As a small WebP."""
     path.parent.mkdir(exist_ok=True)
-    picture.save(path, quality=88, optimize=True)
+    picture.save(path, quality=82, method=6)
     print(f"{path.relative_to(FOLDER)}: {picture.width}x{picture.height}, {path.stat().st_size / 1e3:.0f} kB")
 
 
@@ -51,25 +51,25 @@ def pose(session: zk.Session) -> None:
         stage = zk.stages.pose(preset=preset, body="small")
         shown += [stage.skeleton(256, 256), session.run(request.then(stage)).image, session.run(request).image]
     rows = [row(shown[n : n + 3], 200) for n in (0, 3, 6)]
-    save(row(rows, 200, 24), FOLDER / "pose" / "images" / "presets.jpg")
+    save(row(rows, 200, 24), FOLDER / "pose" / "images" / "presets.webp")
     request = zk.Request(
         prompt="a girl in red and a boy in blue in the snow mountains", model="nano", seed=3, width=320, height=192
     )
     stage = zk.stages.pose(preset="waving+pointing", body="small", mirror=True)
     two = [stage.skeleton(320, 192), session.run(request.then(stage)).image]
-    save(row(two, 220), FOLDER / "pose" / "images" / "two.jpg")
+    save(row(two, 220), FOLDER / "pose" / "images" / "two.webp")
     request = zk.Request(prompt="a girl in purple in the desert", model="nano", seed=8)
     strength = [
         session.run(request.then(zk.stages.pose(preset="star", scale=scale))).image for scale in (0, 0.3, 0.6, 0.9)
     ]
-    save(row(strength, 200), FOLDER / "pose" / "images" / "scale.jpg")
+    save(row(strength, 200), FOLDER / "pose" / "images" / "scale.webp")
 
 
 def refine(session: zk.Session) -> None:
     """A draft of three steps, the second pass over it at three strengths; then a larger second pass."""
     draft = session.run("a black cat and an orange dog on the grass", model="nano", steps=3, seed=4)
     passes = [draft.then(zk.stages.refine(strength=s, steps=8)).image for s in (0.3, 0.5, 0.8)]
-    save(row([draft.image, *passes], 240), FOLDER / "refine" / "images" / "strength.jpg")
+    save(row([draft.image, *passes], 240), FOLDER / "refine" / "images" / "strength.webp")
 
 
 def upscale(session: zk.Session) -> None:
@@ -87,7 +87,7 @@ def upscale(session: zk.Session) -> None:
         bicubic = before.resize(made.image.size, Image.Resampling.BICUBIC)
         shown += [bicubic.crop(twice), made.image.crop(twice)]
     pairs = [row(shown[n : n + 2], 300, 4) for n in (0, 2, 4)]
-    save(row(pairs, 240, 20), FOLDER / "upscale" / "images" / "detail.jpg")
+    save(row(pairs, 240, 20), FOLDER / "upscale" / "images" / "detail.webp")
 
 
 def main() -> None:

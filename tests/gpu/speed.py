@@ -5,8 +5,9 @@ Times do not depend on the values of the weights, so they stand for the real mod
     python tests/gpu/speed.py --output measured.json            a CUDA GPU with 32 GB, 21 GB of disk
     python tests/gpu/speed.py --output measured.json --tiny     the same way in nano's size, on any CPU
 
-Writes a directory in the published layout, measures it as `zimage bench` does, compares latents with those of a
-transformer in float32 (`--accuracy`), and draws sizes and prompts in random order (`--mixed`).
+Writes a directory in the published layout, measures it as `zimage bench` does, compares latents with those of float32
+(`--accuracy`), draws with a LoRA and with a pose (`--staged`), sizes and prompts in random order (`--mixed`), and times
+the kernels by class (`--profile`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import gc
 import json
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -23,12 +25,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from extensions_full_size import controlnet_file
 from full_size import full_size, tiny, write
+from placement import kinds, lora_file
 
 import zimage_kit as zk
-from zimage_kit import Request
+from zimage_kit import Request, Session
 from zimage_kit.doctor.bench import Profile, measure
 from zimage_kit.engine.settings import Settings
+from zimage_kit.session.inline import InlineEngine
 
 SIDES = ((1024, 1024), (896, 1152), (832, 1216), (768, 1344), (1152, 896), (1216, 832), (1344, 768), (512, 512),
          (640, 640), (768, 768), (1280, 1280), (512, 1024))  # fmt: skip
@@ -68,6 +73,47 @@ CLASSES = {
     "our kernels": ("_norm", "_add_norm", "_turn", "_silu_gate", "_moments", "_affine", "_window", "_put", "_quantise"),
     "copies": ("memcpy", "memset", "copy_kernel"),
 }
+
+
+def accuracy(model: str, speeds: Sequence[str], small: bool) -> dict[str, Any]:
+    """How far the last latents in bfloat16 are from stock's in float32: the root of the mean square over theirs."""
+    latents: dict[str, list[torch.Tensor]] = {}
+    side = 128 if small else 1024
+    for name, dtype in (("stock", "float32"), *((speed, "bfloat16") for speed in speeds)):
+        with Session(
+            InlineEngine(Settings(device="cpu" if small else "cuda", speed=name, dtype=dtype)), name
+        ) as session:
+            request = Request(prompt=WORDS[:70], model=model, width=side, height=side, steps=8, seed=1)
+            session.run(request.but(steps=1), on_event=lambda event: None)
+            pipeline = session._engine._resident.pipeline  # type: ignore[attr-defined]
+            decode, kept = pipeline.decode, latents.setdefault(f"{name} {dtype}", [])
+            pipeline.decode = lambda given, decode=decode, kept=kept: (kept.append(given.float().cpu()), decode(given))[
+                1
+            ]
+            for seed in (1, 2):
+                session.run(request.but(seed=seed), on_event=lambda event: None, fresh=True)
+        gc.collect()
+        torch.cuda.empty_cache()
+    wanted = latents.pop("stock float32")
+    return {
+        name: [round(float((one - other).norm() / other.norm()), 5) for one, other in zip(found, wanted, strict=True)]
+        for name, found in latents.items()
+    }
+
+
+def staged(model: Path, speed: str, small: bool) -> dict[str, Any]:
+    """Seconds of a picture with a known prompt: alone, with a LoRA of rank 8, with a pose (a ControlNet 2.1)."""
+    side, found = 128 if small else 1024, {}
+    with zk.connect("inline", device="cpu" if small else "cuda", speed=speed) as session:
+        for name, fields in kinds(model, small).items():
+            if name in ("text", "lora", "pose"):
+                base = Request(prompt=WORDS[:30], model=str(model), width=side, height=side, steps=8, **fields)
+                traces = [
+                    session.run(base.but(seed=i), on_event=lambda event: None, fresh=True).trace for i in range(6)
+                ]
+                times = [trace.milliseconds["denoise"] + trace.milliseconds["decode"] for trace in traces[2:]]
+                found[name] = round(statistics.median(times) / 1e3, 4)
+    return {"seconds": found, "over text": {name: round(each / found["text"], 3) for name, each in found.items()}}
 
 
 def by_class(model: str, speed: str, sides: Sequence[tuple[int, int]], small: bool) -> dict[str, Any]:
@@ -124,6 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sides", nargs="+", type=int, default=[1024, 512, 1536])
     parser.add_argument("--rounds", type=int, default=5, help="pictures of each kind")
     parser.add_argument("--mixed", nargs="*", default=[], help="speeds for which sizes and prompts are mixed")
+    parser.add_argument("--accuracy", nargs="*", default=[], help="speeds that are compared with float32")
+    parser.add_argument("--staged", nargs="*", default=[], help="speeds that draw with a LoRA and with a pose")
     parser.add_argument("--profile", nargs="*", default=[], help="speeds of which kernels are timed by class")
     parser.add_argument("--folder", type=Path, help="where the model is kept; a temporary folder otherwise")
     options = parser.parse_args(arguments)
@@ -143,6 +191,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench = measure(str(model), profiles, sides, settings, steps=8, rounds=options.rounds)
         found = bench.to_json()
         print(bench.to_markdown(), flush=True)
+    if options.accuracy:
+        found["accuracy"] = accuracy(str(model), options.accuracy, small)
+        print(json.dumps(found["accuracy"]), flush=True)
+    if options.staged:
+        controlnet_file(folder / "union.safetensors", small)
+        lora_file(folder / "lora.safetensors", small)
+    for speed in options.staged:
+        found[f"staged {speed}"] = staged(model, speed, small)
+        print(json.dumps(found[f"staged {speed}"]), flush=True)
     for speed in options.profile:
         found[f"profile {speed}"] = by_class(str(model), speed, sides, small)
         print(json.dumps(found[f"profile {speed}"], indent=1), flush=True)

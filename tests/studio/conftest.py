@@ -8,15 +8,31 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lab import Lab
 from opened import OpenNotebook, OpenOne, Theme
 from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 expect.set_options(timeout=30_000)  # a state that comes late on a busy machine has come
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A test that fails tells what its pages showed."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    for opened in getattr(item, "funcargs", {}).values():
+        page = getattr(opened, "page", None)
+        if report.when == "call" and report.failed and page is not None:
+            try:
+                report.sections.append(("the page", f"{page.url}\n{page.inner_text('body', timeout=5000)[:4000]}"))
+            except PlaywrightError as error:
+                report.sections.append(("the page", f"cannot be read: {error}"))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import console, extensions, grid, machine, models, recipe, run, session
+from . import bench, console, extensions, grid, machine, models, recipe, run, session
 
 if TYPE_CHECKING:
     from ..errors import ZImageError
@@ -61,6 +61,7 @@ app.add_typer(extensions.app, name="extensions")
 app.add_typer(session.app, name="session")
 app.command("worker", short_help="Let this machine work for a session elsewhere.")(session.worker)
 app.command("doctor", short_help="What this machine can run, what is wrong.")(machine.doctor)
+app.command("bench", short_help="How long pictures take on this machine.")(bench.bench)
 app.command("lab", short_help="Open JupyterLab on the notebooks.")(machine.lab)
 app.command("app", short_help="Open the studio as a web page.")(machine.app)
 

@@ -21,10 +21,12 @@ import psutil
 from ..engine import gpus
 from ..engine.settings import AUTO, Settings
 from ..errors import BadRequest
+from ..files import portable
 from ..recipe.artifact import Artifact, library_versions
 from ..recipe.request import Request
 from ..session.inline import InlineEngine
 from ..session.session import Session
+from .bench_compare import Difference
 
 PROMPT = "a red hot-air balloon over the sea"
 STOCK = "stock"
@@ -87,6 +89,7 @@ class Bench:
     steps: int
     versions: dict[str, str]
     rows: list[Row] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
@@ -108,12 +111,14 @@ class Bench:
         for row in self.rows:
             over = f"{row.over_stock:.2f}" if row.over_stock else ""
             first = f"+{row.first:.2f} s" if row.first else ""
+            load = f"{row.load:.1f} s" if row.load else ""
             cells = (
                 row.size, row.profile, f"{row.picture:.3f} s", over, f"{row.step * 1e3:.1f} ms",
-                f"{row.decode * 1e3:.1f} ms", f"+{row.encode * 1e3:.1f} ms", f"{row.load:.1f} s", first,
+                f"{row.decode * 1e3:.1f} ms", f"+{row.encode * 1e3:.1f} ms", load, first,
                 f"{row.peak_bytes / 1e9:.2f} GB",
             )  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
+        lines += ["", *map(str, self.differences)] if self.differences else []
         return "\n".join(lines) + "\n"
 
     def line(self) -> str:
@@ -216,7 +221,7 @@ def _of_machine(artifact: Artifact) -> Bench:
     processor = f"{psutil.cpu_count(logical=False) or psutil.cpu_count()} cores, {platform.machine()}"
     return Bench(
         machine=f"{cards[0].name}, driver {cards[0].driver}" if on_gpu else processor,
-        model=trace.model,
+        model=portable(trace.model),
         device=trace.device,
         dtype=trace.dtype,
         steps=artifact.request.steps or 0,

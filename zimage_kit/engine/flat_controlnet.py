@@ -65,29 +65,39 @@ class FlatControlNet:
 
         `hint` [inputs, channels, 1, height / 8, width / 8]; the rest is as for the transformer.
         """
-        module, transformer = self._module, self._transformer
-        with fastest_attention(inputs[0].device):
-            if self._tokens is None:
-                embed, pad = module.control_all_x_embedder["2-1"], transformer.module.x_pad_token
-                self._tokens = tuple(filled(embed(patches(each)), pad) for each in hint)
-            own = module.add_control_noise_refiner
-            picture = transformer.images(inputs, prompts, refined=not own)
-            states = replace(picture, hidden=self._tokens)
-            if own:
-                refiner = module.control_layers if own == "control_layers" else module.control_noise_refiner
-                places = self.config.control_refiner_layers_places
-                states, samples = self._pass(refiner, states, picture, places, conditioning_scale)
-                for number, block in enumerate(transformer.module.noise_refiner):
-                    picture = block(picture)
-                    if number in samples:
-                        pairs = zip(picture.hidden, samples[number], strict=True)
-                        picture = replace(picture, hidden=tuple(x + sample for x, sample in pairs))
-            else:
-                for block in module.control_noise_refiner:
-                    states = block(states)
-            states, picture = transformer.joined(states), transformer.joined(picture)
+        module, transformer, scale = self._module, self._transformer, conditioning_scale
+        if self._tokens is None:
+            embed, pad = module.control_all_x_embedder["2-1"], transformer.module.x_pad_token
+            self._tokens = tuple(filled(embed(patches(each)), pad) for each in hint)
+        with fastest_attention(inputs[0].device, 0):
+            states, picture = self._refined(transformer.images(inputs, prompts, refined=not self._own), scale)
+        states, picture = transformer.joined(states), transformer.joined(picture)
+        with fastest_attention(inputs[0].device, len(states.hidden[0])):
             places = self.config.control_layers_places
-            return self._pass(module.control_layers, states, picture, places, conditioning_scale)[1]
+            return self._pass(module.control_layers, states, picture, places, scale)[1]
+
+    @property
+    def _own(self) -> str | None:
+        """Which of its layers refine the picture before the transformer's refiner; None where that does it alone."""
+        found: str | None = self._module.add_control_noise_refiner
+        return found
+
+    def _refined(self, picture: States, scale: float) -> tuple[States, States]:
+        """The control picture's states and the picture's, behind their refiners."""
+        assert self._tokens is not None
+        module, states = self._module, replace(picture, hidden=self._tokens)
+        if not self._own:
+            for block in module.control_noise_refiner:
+                states = block(states)
+            return states, picture
+        blocks = module.control_layers if self._own == "control_layers" else module.control_noise_refiner
+        states, samples = self._pass(blocks, states, picture, self.config.control_refiner_layers_places, scale)
+        for number, block in enumerate(self._transformer.module.noise_refiner):
+            picture = block(picture)
+            if number in samples:
+                pairs = zip(picture.hidden, samples[number], strict=True)
+                picture = replace(picture, hidden=tuple(x + sample for x, sample in pairs))
+        return states, picture
 
     @staticmethod
     def _pass(
