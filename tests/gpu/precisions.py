@@ -24,8 +24,8 @@ from zimage_kit.nano import DIRECTORY, judge, scenes
 from zimage_kit.nano.evaluate import FIRST, TELL
 from zimage_kit.nano.score import right
 
-WAYS = ("float32", "float16", "bfloat16", "bfloat16 int8", "bfloat16 fp8")
-"""What computes, and what the weights are rounded to."""
+WAYS = ("float32", "float16", "bfloat16", "bfloat16 int8", "bfloat16 fp8", "bfloat16 fast fp8")
+"""What computes, and what the weights are rounded to; with `fast` inputs are too, and 8 bits are multiplied."""
 PROMISED = 0.01
 """How much lower the share of captions of which everything is right may be with 8 bits than without."""
 
@@ -36,8 +36,9 @@ def measure(device: str, count: int, ways: Sequence[str]) -> Iterator[dict[str, 
     told = [scenes.sample(FIRST + i, novel=True) for i in range(count)]
     first: list[np.ndarray[Any, Any]] = []
     for way in ways:
-        dtype, _, precision = way.partition(" ")
-        settings = {"dtype": dtype, "precision": precision or None}
+        dtype, *rest = way.split()
+        precision = next((word for word in rest if word != "fast"), None)
+        settings = {"dtype": dtype, "precision": precision, "speed": "fast" if "fast" in rest else None}
         rng, wanted, pictures = np.random.default_rng(FIRST), [], []
         with zk.connect("inline", device=device, **settings) as session:
             for tell in TELL.values():

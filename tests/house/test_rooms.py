@@ -179,6 +179,7 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         "crossing",
         "controlnet",
         "denoise",
+        "eight",
         "encode",
         "flat_controlnet",
         "fused",

@@ -54,7 +54,9 @@ Precision = Annotated[
 ]
 Speed = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="exact, or stock: diffusers' plain modules [default: exact on a GPU]."),
+    typer.Option(
+        metavar="NAME", help="exact, fast (8 bits, other pixels) or stock (plain diffusers) [default: exact on a GPU]."
+    ),
 ]
 Device = Annotated[
     str | None,

@@ -16,22 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .packing import ALIGNMENT, Packing, Place
-
-_FUSED = (
-    ("attention.to_q.weight", "attention.to_k.weight", "attention.to_v.weight"),
-    ("feed_forward.w1.weight", "feed_forward.w3.weight"),
-    ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"),
-    ("mlp.gate_proj.weight", "mlp.up_proj.weight"),
-)
-"""Weights that are multiplied with the same input, of Z-Image's blocks and Qwen3's layers."""
+from .eight import Eight
+from .packing import ALIGNMENT, FUSED, Packing, Place
 
 
 def lay_out(shapes: Mapping[str, Sequence[int]], itemsize: int) -> tuple[dict[str, Place], int]:
     """The place of every weight of a block, and the elements of its buffer. Each fused group lies unbroken, first."""
-    names = [name for group in _FUSED for name in group if name in shapes]
+    names = [name for group in FUSED for name in group if name in shapes]
     names += [name for name in shapes if name not in names]
-    followers = {name for group in _FUSED for name in group[1:]}
+    followers = {name for group in FUSED for name in group[1:]}
     places, end = {}, 0
     for name in names:
         shape = tuple(shapes[name])
@@ -56,11 +49,14 @@ class Block:
 
     Resident: `buffer` holds the weights on a device. Waiting: it holds them in host memory, packed where there is a
     `packing`; or it is None, and they are `read` from files whenever they are needed. `locked`: it is page-locked.
-    `copy`: where they waited before they were brought to a device, for when they wait again.
+    `copy`: where they waited before they were brought to a device, for when they wait again. `packed_computes`: the
+    packed weights are multiplied as they are, so on a device they are packed too; see `eight`.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype, precision: str = "") -> None:
-        self.module, self.dtype = module, dtype
+    def __init__(
+        self, module: nn.Module, dtype: torch.dtype, precision: str = "", packed_computes: bool = False
+    ) -> None:
+        self.module, self.dtype, self.packed_computes = module, dtype, packed_computes
         shapes = {name: tuple(weight.shape) for name, weight in module.named_parameters()}
         self.weights = {name: materialise(module, name, torch.empty(0, dtype=dtype)) for name in shapes}
         self.places, self.elements = lay_out(shapes, dtype.itemsize)
@@ -75,12 +71,12 @@ class Block:
     @property
     def bytes(self) -> int:
         """Of the weights as they compute."""
-        return self.elements * self.dtype.itemsize
+        return self.waiting_bytes if self.packed_computes else self.elements * self.dtype.itemsize
 
     @property
     def waiting_bytes(self) -> int:
         """Of what is kept and copied while the block waits."""
-        return self.packing.bytes if self.packing else self.bytes
+        return self.packing.bytes if self.packing else self.elements * self.dtype.itemsize
 
     @property
     def packed(self) -> bool:
@@ -89,8 +85,18 @@ class Block:
 
     def show(self, buffer: Tensor) -> None:
         """Make the module's weights views of this buffer."""
+        if not self.packed_computes:
+            for name, weight in self.weights.items():
+                weight.data = self.places[name].view(buffer)
+            return
+        assert self.packing is not None
         for name, weight in self.weights.items():
-            weight.data = self.places[name].view(buffer)
+            numbers, scales = self.packing.views(name, buffer)
+            if scales is None:
+                weight.data = numbers
+            else:  # whatever does not know of `eight` makes NaN of it, and is told so
+                weight.data = torch.full((), torch.nan, dtype=self.dtype, device=buffer.device).expand(numbers.shape)
+                weight.eight = Eight(numbers, scales)  # type: ignore[attr-defined]
 
     def leave_copy(self) -> None:
         """Leave what waits in host memory there, while the block is on a device."""
@@ -104,6 +110,7 @@ class Block:
     def hide(self) -> None:
         """Let the module's weights have their shapes and no memory."""
         for name, weight in self.weights.items():
+            weight.__dict__.pop("eight", None)
             weight.data = torch.zeros((), dtype=self.dtype).expand(self.places[name].shape)
 
     def keep(self, buffer: Tensor | None) -> None:
@@ -113,7 +120,7 @@ class Block:
 
     def rest(self) -> None:
         """Show what the buffer holds, where it can be seen as it is."""
-        if self.buffer is None or self.packed:
+        if self.buffer is None or (self.packed and not self.packed_computes):
             self.hide()
         else:
             self.show(self.buffer)
@@ -250,6 +257,9 @@ class Streamer:
     def _show(self, block: Block, here: _DeviceBuffer) -> None:
         if block.packing is None:
             block.show(here.tensor[: block.bytes].view(self.dtype))
+            return
+        if block.packed_computes:
+            block.show(here.tensor)
             return
         if self._unpacked is None:
             most = max(each.elements for each in self._blocks.values())

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .transformer import FlatTransformer, States, advance, also_take, fastest_attention, filled, patches
+from .transformer import FlatTransformer, States, advance, also_take, fastest_attention, filled, patches, project
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ def control(block: Any, given: Controlled) -> Controlled:
     states = given.states
     if block.block_id == 0:
         begun = zip(states.hidden, given.picture, strict=True)
-        states = replace(states, hidden=tuple(block.before_proj(c) + x for c, x in begun))
+        states = replace(states, hidden=tuple(project(c, (block.before_proj,)) + x for c, x in begun))
     states = advance(block, states)
-    return replace(given, states=states, added=tuple(map(block.after_proj, states.hidden)))
+    return replace(given, states=states, added=tuple(project(c, (block.after_proj,)) for c in states.hidden))
 
 
 class FlatControlNet:

@@ -94,6 +94,17 @@ def silu_gate(x: Tensor) -> Tensor:
     return F.silu(gate) * up
 
 
+def quantise(x: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """X [rows, width] in int8 or float8_e4m3fn, and a scale for each row, float32 [rows, 1]; zeros stay zeros."""
+    found = _kernels(x)
+    if found:
+        return found.quantise(x, kind)  # type: ignore[no-any-return]
+    largest = 127.0 if kind == torch.int8 else 448.0
+    scales = x.float().abs().amax(1, keepdim=True).clamp_(min=1e-12) / largest
+    numbers = x.float() / scales
+    return (numbers.round_() if kind == torch.int8 else numbers.clamp_(-largest, largest)).to(kind), scales
+
+
 def group_affine(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """A group norm of the picture x as a factor and a summand for each channel, float32 [c] both."""
     found = _kernels(x)

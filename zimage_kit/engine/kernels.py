@@ -108,6 +108,21 @@ def _turn_halves(
     tl.store(here + D // 2, (second * c + first * s).to(heads.dtype.element_ty), mask=mask)
 
 
+@triton.jit
+def _quantise(x, out, scales, D: tl.constexpr, BLOCK: tl.constexpr, LARGEST: tl.constexpr, WHOLE: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, BLOCK)
+    mask = at < D
+    value = tl.load(x + row * D + at, mask=mask, other=0).to(tl.float32)
+    scale = tl.maximum(tl.max(tl.abs(value), 0), 1e-12) / LARGEST
+    value = value / scale
+    if WHOLE:
+        value = tl.floor(value + 0.5)
+    value = tl.minimum(tl.maximum(value, -LARGEST), LARGEST)
+    tl.store(out + row * D + at, value.to(out.dtype.element_ty), mask=mask)
+    tl.store(scales + row, scale)
+
+
 @triton.jit(do_not_specialize=["N", "rows"])
 def _moments(x, means, squares, N, rows, C, BLOCK: tl.constexpr, ROWS: tl.constexpr):
     tile = tl.program_id(0).to(tl.int64)
@@ -235,6 +250,16 @@ def turn_halves(
     sizes = {"D": width, "BLOCK": _HEADS}
     given = (heads, cos, sin, q_weight, k_weight, eps, count, q, heads.stride(0))
     _launch(_turn_halves, grid, *given, **sizes, num_warps=4)
+
+
+def quantise(x: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """See `fused.quantise`."""
+    rows, width = x.shape
+    out, scales = torch.empty_like(x, dtype=kind), torch.empty((rows, 1), dtype=torch.float32, device=x.device)
+    whole = kind == torch.int8
+    sizes = {"D": width, "BLOCK": _power(width), "LARGEST": 127.0 if whole else 448.0, "WHOLE": whole}
+    _launch(_quantise, (rows,), x, out, scales, **sizes, num_warps=_WARPS)
+    return out, scales
 
 
 def group_affine(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:

@@ -39,15 +39,16 @@ Home = Literal["device", "second", "host", "files"]
 class Keeping:
     """How a network's weights are kept: on which devices, and the type that computes.
 
-    `precision`: of what waits, see `packing`; `pinned`: what waits in host memory is page-locked. `copies`: what is
-    brought to a device stays there as well, so that another picture's size moves it back at no cost: filling and
-    locking memory takes 0.2 s a block of Z-Image-Turbo.
+    `precision`: of what waits, see `packing`, and with `packed_computes` of what is multiplied, see `eight`. `pinned`:
+    what waits in host memory is page-locked. `copies`: what is brought to a device stays there as well, so that another
+    picture's size moves it back at no cost: filling and locking memory takes 0.2 s a block of Z-Image-Turbo.
     """
 
     device: torch.device
     dtype: torch.dtype
     second: torch.device | None = None
     precision: str = ""
+    packed_computes: bool = False
     pinned: bool = True
     copies: bool = False
 
@@ -77,7 +78,7 @@ class Network:
             if not isinstance(each, EndOfPass)
         }
         self._names = tuple(found)
-        self.blocks = [Block(each, self.dtype, keeping.precision) for each in found.values()]
+        self.blocks = [Block(each, self.dtype, keeping.precision, keeping.packed_computes) for each in found.values()]
         self.homes: tuple[Home, ...] = tuple("device" for _ in self.blocks)
         self.streamer = streamer or Streamer(self.device, self.dtype)
         self._embedding: nn.Module | None = getattr(module, "embed_tokens", None)
@@ -94,10 +95,11 @@ class Network:
     @property
     def device_bytes(self) -> int:
         """Of the weights that stay on a device."""
-        elsewhere = sum(block.bytes for block in self.waiting)
+        of_blocks = {id(weight) for block in self.blocks for weight in block.weights.values()}
         if self._lookups and self._embedding is not None:
-            elsewhere += sum(weight.nbytes for weight in self._embedding.parameters())
-        return sum(weight.nbytes for weight in self._own) - elsewhere
+            of_blocks |= {id(weight) for weight in self._embedding.parameters()}
+        there = sum(block.bytes for block in self.blocks) - sum(block.bytes for block in self.waiting)
+        return there + sum(weight.nbytes for weight in self._own if id(weight) not in of_blocks)
 
     @property
     def host_bytes(self) -> int:
@@ -209,11 +211,9 @@ class Network:
     def _memory(self, block: Block, home: Home) -> Tensor | None:
         if home == "files":
             return None
-        if home == "host":
-            packed = block.packing is not None
-            elements = block.waiting_bytes if packed else block.elements
-            return torch.empty(elements, dtype=torch.uint8 if packed else self.dtype)
-        device = self.keeping.second if home == "second" else self.device
+        device = {"host": torch.device("cpu"), "second": self.keeping.second}.get(home, self.device)
+        if block.packing is not None and (home == "host" or block.packed_computes):
+            return torch.empty(block.waiting_bytes, dtype=torch.uint8, device=device)
         return torch.empty(block.elements, dtype=self.dtype, device=device)
 
     def _connect(self) -> None:

@@ -121,17 +121,18 @@ class Needs:
         tokens = (size[0] // 16) * (size[1] // 16) + PROMPT_TOKENS
         known = ("transformer", "text_encoder")
         control = extras.controlnet
+        block = PACKED_SHARE * 2 if speed == "fast" else width  # bytes of a weight of a block, on the device
         states = HIDDEN_STATES + CONTROL_STATES * len(control.blocks) + (LORA_STATES if extras.loras else 0)
         return cls(
-            blocks=tuple(width * block for block in transformer.blocks),
+            blocks=tuple(round(block * each) for each in transformer.blocks),
             rest=width * transformer.rest,
             width=transformer.width,
             itemsize=width,
-            packed=PACKED_SHARE * 2 / width if precision else 1.0,
+            packed=PACKED_SHARE * 2 / width if precision and speed != "fast" else 1.0,
             split=split,
             encoder_blocks=tuple(width * block for block in encoder.blocks),
             encoder_rest=width * encoder.rest,
-            control_blocks=tuple(width * block for block in control.blocks),
+            control_blocks=tuple(round(block * each) for each in control.blocks),
             vae=vae * sum(part.total for name, part in model.items() if name not in known),
             extra=width * control.rest + extras.loras + extras.stages,
             denoise=round(width * tokens * transformer.width * states) + (wide * WORKSPACE_BYTES if cuda else 0),

@@ -1,8 +1,10 @@
-"""Weights in 8 bits while they wait: int8 or float8 (e4m3), with a scale for each row of a matrix.
+"""Weights in 8 bits: int8 or float8 (e4m3), with a scale for each row of a matrix.
 
-What computes is 16 or 32 bits wide as before: a matrix is spread out again just before its block computes. Half the
-bytes are kept and copied; each weight is rounded once, whether its block is streamed or resident, so that how much
-memory there is still changes no pixel. Vectors, and the matrices that modulation comes from, stay as they are.
+They wait so, and what computes is 16 or 32 bits wide as before: a matrix is spread out again just before its block
+computes. Or they are multiplied as they are, see `eight`. Half the bytes are kept and copied; each weight is rounded
+once, whether its block is streamed or resident, so that how much memory there is still changes no pixel. Vectors, and
+the matrices that modulation comes from, stay as they are. Weights that are multiplied with the same input lie side by
+side, and so do their scales.
 """
 
 from __future__ import annotations
@@ -16,6 +18,14 @@ from torch import Tensor
 
 ALIGNMENT = 256
 """Bytes; what CUDA's own allocations have, so that a product picks the same kernel for a view as for a tensor."""
+FUSED = (
+    ("attention.to_q.weight", "attention.to_k.weight", "attention.to_v.weight"),
+    ("feed_forward.w1.weight", "feed_forward.w3.weight"),
+    ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"),
+    ("mlp.gate_proj.weight", "mlp.up_proj.weight"),
+)
+"""Weights that are multiplied with the same input, of Z-Image's blocks and Qwen3's layers."""
+_FOLLOWERS = frozenset(name for group in FUSED for name in group[1:])
 _PACKED = (".to_q.", ".to_k.", ".to_v.", ".to_out.", ".w1.", ".w2.", ".w3.", "_proj.")
 _LARGEST = {"int8": 127.0, "fp8": 448.0}
 
@@ -43,17 +53,19 @@ class Packing:
         self._stored = torch.int8 if precision == "int8" else torch.float8_e4m3fn
         self._scales: dict[str, Tensor] = {}
         self._begins: dict[str, tuple[int, int]] = {}  # of the numbers, of the scales
-        end = 0
+        begins, end = {}, 0
         for name, place in places.items():
-            rows = place.shape[0] if self._packs(name) else 0
-            scales = end + _aligned(prod(place.shape) * (1 if rows else dtype.itemsize))
-            self._begins[name] = end, scales
-            end = scales + _aligned(rows * 4)
-        self.bytes = end
+            begins[name] = end if name in _FOLLOWERS else _aligned(end)
+            end = begins[name] + prod(place.shape) * (1 if self._packs(name) else dtype.itemsize)
+        for name, place in places.items():
+            scales = -(-end // 4) * 4 if name in _FOLLOWERS else _aligned(end)
+            self._begins[name] = begins[name], scales
+            end = scales + 4 * (place.shape[0] if self._packs(name) else 0)
+        self.bytes = _aligned(end)
 
     def pack(self, name: str, weight: Tensor, into: Tensor) -> None:
         """Write a weight to its place in `into`, a buffer of `bytes` bytes."""
-        numbers, scales = self._views(name, into)
+        numbers, scales = self.views(name, into)
         if scales is None:
             numbers.copy_(weight)
             return
@@ -65,7 +77,7 @@ class Packing:
     def unpack(self, packed: Tensor, out: Tensor) -> None:
         """Spread all weights out into a block's buffer, on the same device."""
         for name, place in self._places.items():
-            numbers, scales = self._views(name, packed)
+            numbers, scales = self.views(name, packed)
             target = place.view(out)
             if scales is None:
                 target.copy_(numbers)
@@ -86,7 +98,7 @@ class Packing:
     def multiply(self, name: str, factor: float, whole: Tensor | None, packed: Tensor | None) -> None:
         """Scale a weight by a power of two: as it computes (`whole`) or in the buffer that holds it `packed`."""
         if name not in self._scales:  # not packed
-            for view in (whole, None if packed is None else self._views(name, packed)[0]):
+            for view in (whole, None if packed is None else self.views(name, packed)[0]):
                 if view is not None:
                     view.mul_(factor)
             return
@@ -95,7 +107,7 @@ class Packing:
         if whole is not None:  # from its numbers again, so that it is rounded once
             numbers = self._rounded(whole.float() / old.to(whole.device)).to(self._dtype).float()
             whole.copy_(numbers * self._scales[name].to(whole.device))
-        if packed is not None and (scales := self._views(name, packed)[1]) is not None:
+        if packed is not None and (scales := self.views(name, packed)[1]) is not None:
             scales *= factor
 
     def _packs(self, name: str) -> bool:
@@ -111,7 +123,8 @@ class Packing:
         ratio = ratio.clamp_(-self._largest, self._largest)
         return (ratio.round_() if self._stored is torch.int8 else ratio).to(self._stored)
 
-    def _views(self, name: str, packed: Tensor) -> tuple[Tensor, Tensor | None]:
+    def views(self, name: str, packed: Tensor) -> tuple[Tensor, Tensor | None]:
+        """A weight in a packed buffer: numbers [rows, columns] and scales [rows, 1], or as it is and None."""
         shape, (begin, scales) = self._places[name].shape, self._begins[name]
         if not self._packs(name):
             return packed[begin : begin + prod(shape) * self._dtype.itemsize].view(self._dtype).view(shape), None

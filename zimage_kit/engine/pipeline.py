@@ -98,7 +98,7 @@ class ResidentPipeline:
             self._networks = _load(spec, directory, plan, progress)
         self._pipe: Any = _assemble(directory, self._networks)
         self._vae: Any = self._pipe.vae if plan.speed == "stock" else SlabbedAutoencoder(self._pipe.vae)
-        self._flat = plan.speed == "exact"
+        self._flat = plan.speed != "stock"
         if self._flat:
             flatten(self._pipe.transformer)
             text_encoder.flatten(self._networks["text_encoder"].module)
@@ -340,12 +340,15 @@ def _load(
 def keeping(plan: Plan, component: str) -> Keeping:
     """How a component's weights are kept: the autoencoder in float32 where the others are in float16, and as it is."""
     wide = component == "vae" and plan.dtype == "float16"
+    fast = plan.speed == "fast"
+    packed = plan.precision if component == "transformer" or not fast else ""
     device, second = torch.device(plan.device), torch.device(plan.second) if plan.second else None
     return Keeping(
         second if second is not None and component in ("text_encoder", "vae") else device,
         torch.float32 if wide else getattr(torch, plan.dtype),
         second,
-        plan.precision,
+        packed,
+        fast and component == "transformer",
         plan.pinned,
         copies=plan.pinned and device.type == "cuda",
     )

@@ -28,7 +28,8 @@ class Plan:
     """Where a model goes and in what precision, what it will take there, and why.
 
     `device` ("cpu", "cuda:0", "mps"), `device_class` (what pixels depend on: "cpu", "cuda 9.0", "mps"), `dtype` (a name
-    of torch's), `precision` ("", "int8", "fp8": how weights wait). The encoder, a ControlNet and the transformer's
+    of torch's), `precision` ("", "int8", "fp8": how weights wait, and with speed fast
+    how the transformer multiplies). The encoder, a ControlNet and the transformer's
     blocks are resident or streamed. `second`: another card that holds encoder, autoencoder and the last
     `second_blocks` of the resident ones, or "". What is streamed waits in page-locked memory (`pinned`), or is read
     from the model's files (`mapped`). `weight_bytes` stay there, `peak_bytes` is the most that is taken while one
@@ -96,12 +97,15 @@ def plan(
     settings, extras = settings or Settings(), extras or Extras()
     device, second = _devices(machine, settings.device)
     kind = device.partition(":")[0]
-    precision = settings.precision if settings.precision != AUTO else ""
+    speed = settings.speed if settings.speed != AUTO else "stock" if kind == "cpu" else "exact"
+    precision: str = settings.precision if settings.precision != AUTO else ""
     dtype, notes = _dtype(machine, settings, device)
+    if speed == "fast":
+        precision = precision or _multiplied(machine, kind, dtype)
     base = Plan(
         device=device,
         dtype=dtype,
-        speed=settings.speed if settings.speed != AUTO else "stock" if kind == "cpu" else "exact",
+        speed=speed,
         device_class=f"cuda {machine.cuda_capability}".strip() if kind == "cuda" else kind,
         precision=precision,
         second=second,
@@ -234,7 +238,9 @@ def _notes(layout: Layout, streamed: int, needs: Needs, waiting: str, base: Plan
         notes.append(
             f"RAM is short: {host} are read from the model's files whenever they are needed, as fast as the disk allows"
         )
-    if base.precision:
+    if base.speed == "fast":
+        notes.append(f"the transformer multiplies in {base.precision}: other pixels than exact")
+    elif base.precision:
         notes.append(f"weights are rounded to {base.precision}: half the RAM and half the copying, other pixels")
     return notes
 
@@ -248,6 +254,15 @@ def _dtype(machine: Machine, settings: Settings, device: str) -> tuple[str, tupl
     if kind == "cuda" and not machine.cuda_bfloat16:
         return "float16", (f"{device} has no bfloat16: float16 is used, scaled so that nothing overflows",)
     return "bfloat16", ()
+
+
+def _multiplied(machine: Machine, kind: str, dtype: str) -> str:
+    """The 8 bits in which the card multiplies: float8 on Ada, Hopper and newer, int8 on others. Raises BadRequest."""
+    if dtype == "float16" or kind == "mps":
+        where = "in float16" if dtype == "float16" else "on mps"
+        raise BadRequest(f"speed='fast' {where}", expected="an NVIDIA card with bfloat16", mend="Leave speed out.")
+    major, _, minor = machine.cuda_capability.partition(".")
+    return "int8" if kind == "cuda" and (int(major or 0), int(minor or 0)) < (8, 9) else "fp8"
 
 
 def _devices(machine: Machine, wanted: str) -> tuple[str, str]:

@@ -39,7 +39,8 @@ def preparing(directory: Path, plan: Plan) -> Iterator[None]:
 
 def _build(directory: Path, plan: Plan) -> None:
     """Call each function once, on a few zeros of the networks' widths. Without a compiler the plain ones are chosen."""
-    tasks = calls(directory, torch.device(plan.device), getattr(torch, plan.dtype))
+    kind = {"fp8": torch.float8_e4m3fn, "int8": torch.int8}[plan.precision] if plan.speed == "fast" else None
+    tasks = calls(directory, torch.device(plan.device), getattr(torch, plan.dtype), kind)
     try:
         with torch.no_grad(), ThreadPoolExecutor(4, "zimage-kernel") as pool:
             waiting = [pool.submit(libraries, torch.device(plan.device), getattr(torch, plan.dtype))]
@@ -50,8 +51,10 @@ def _build(directory: Path, plan: Plan) -> None:
         fused.use_plain(" ".join(f"{type(error).__name__}: {error}".split())[:200])
 
 
-def calls(directory: Path, device: torch.device, dtype: torch.dtype) -> list[Callable[[], Any]]:
-    """One call of each function of `fused` in each form in which the networks use it."""
+def calls(
+    directory: Path, device: torch.device, dtype: torch.dtype, packed: torch.dtype | None = None
+) -> list[Callable[[], Any]]:
+    """One call of each function of `fused` in each form in which the networks use it; `packed`: products in 8 bits."""
 
     def zeros(*shape: int, kind: torch.dtype = dtype) -> Tensor:
         return torch.zeros(shape, dtype=kind, device=device)
@@ -72,7 +75,9 @@ def calls(directory: Path, device: torch.device, dtype: torch.dtype) -> list[Cal
     angles = torch.polar(*zeros(2, _ROWS, head // 2, kind=torch.float32))
     qkv, turning = zeros(_ROWS, 3, heads, head), zeros(_ROWS, q_heads + 2 * k_heads, size)[:, : q_heads + k_heads]
     tables = zeros(_ROWS, size), zeros(_ROWS, size), zeros(size), zeros(size)
+    inputs = (states, zeros(_ROWS, int(dim / 3 * 8)))
     return [
+        *([partial(fused.quantise, each, packed) for each in inputs] if packed else []),
         lambda: fused.norm(states, weight, 1e-5),
         lambda: fused.add_norm(states, states, weight, 1e-5, weight, 1e-5),
         lambda: fused.add(states, states, weight, 1e-5),

@@ -27,10 +27,13 @@ class Settings(BaseModel):
     )
     memory: str = Field(AUTO, description="the most that the model may take on the device, such as 8GB")
     precision: Literal["auto", "int8", "fp8"] = Field(
-        "auto", description="int8 or fp8: keep weights in 8 bits until they compute, with half the RAM; changes pixels"
+        "auto",
+        description="int8 or fp8: keep weights in 8 bits until they compute, with half the RAM; changes pixels. With "
+        "speed fast it is what is multiplied",
     )
-    speed: Literal["auto", "exact", "stock"] = Field(
-        "auto", description="exact, or stock: diffusers' plain modules, for comparison"
+    speed: Literal["auto", "exact", "fast", "stock"] = Field(
+        "auto",
+        description="exact; fast: products in 8 bits, other pixels; stock: diffusers' plain modules, for comparison",
     )
 
     def __init__(self, **fields: object) -> None:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from . import fused
+from . import eight, fused
 
 _MULTIPLE = 32
 """Tokens of a picture and of a prompt are filled up to a multiple of this."""
@@ -240,9 +240,13 @@ def project(x: Tensor, layers: Sequence[nn.Module]) -> Tensor:
         if None in adapters or any(type(base) is not nn.Linear for base in bases):
             return torch.cat([layer(x) for layer in layers], dim=-1)
     weights = [base.weight for base in bases]
-    fused_weight = _joined(weights) if all(base.bias is None for base in bases) else None
-    if fused_weight is not None:
-        out = F.linear(x, fused_weight)
+    biased = any(base.bias is not None for base in bases)
+    if (packed := eight.of(weights)) is not None:
+        out = eight.product(x, packed)
+        if biased:
+            out += torch.cat([base.bias for base in bases])
+    elif not biased and (whole := eight.joined(weights)) is not None:
+        out = F.linear(x, whole)
     else:
         out = torch.cat([F.linear(x, base.weight, base.bias) for base in bases], dim=-1)
     begin = 0
@@ -276,21 +280,6 @@ def _norms(block: Any) -> tuple[Any, ...]:
 def _weights(block: Any) -> Tensor:
     """Of a block's four norms, float32 [4, dim]."""
     return torch.stack([norm.weight for norm in _norms(block)]).float()
-
-
-def _joined(weights: Sequence[Tensor]) -> Tensor | None:
-    """Weights [out, in] that lie side by side in one buffer, as one; None where they do not."""
-    first = weights[0]
-    if len(weights) == 1:
-        return first
-    rows, width, end = 0, first.shape[1], first.data_ptr()
-    for weight in weights:
-        if weight.data_ptr() != end or not weight.is_contiguous():
-            return None
-        rows, end = rows + weight.shape[0], end + weight.nbytes
-    if weights[-1].untyped_storage().data_ptr() != first.untyped_storage().data_ptr():
-        return None
-    return first.as_strided((rows, width), (width, 1))
 
 
 def patches(latents: Tensor) -> Tensor:

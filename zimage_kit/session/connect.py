@@ -38,10 +38,10 @@ def connect(
 
     Settings that are left out are "auto": `device` is "cpu", "cuda:0", "mps" or "cuda:0,cuda:1" (two cards for one
     picture), `dtype` "float32", "bfloat16" or "float16", `memory` the most that the model may take on the device, such
-    as "8GB", `precision` "int8" or "fp8" to keep weights in 8 bits until they compute, and `speed` "stock" for
-    diffusers' plain modules. On native Windows `where` None means "inline", with a warning. Attach only to a session
-    that you trust: the person who runs it sees the requests and makes the pictures. Raises BadRequest, and SessionDied
-    for a session that cannot be reached.
+    as "8GB", `precision` "int8" or "fp8" to keep weights in 8 bits until they compute, and `speed` "fast" for products
+    in 8 bits, which change pixels, or "stock" for diffusers' plain modules. On native Windows `where` None means
+    "inline", with a warning. Attach only to a session that you trust: the person who runs it sees the requests and
+    makes the pictures. Raises BadRequest, and SessionDied for a session that cannot be reached.
     """
     settings = Settings(device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     name = os.fspath(where or os.environ.get("ZIMAGE_SESSION") or "shared")
