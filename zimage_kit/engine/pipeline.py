@@ -121,7 +121,12 @@ class ResidentPipeline:
 
     @property
     def diffusers_pipeline(self) -> Any:
-        """The ZImagePipeline itself, for stages that build another pipeline from its components."""
+        """The ZImagePipeline itself, for stages that build another pipeline from its components.
+
+        Raises JobFailed with speed="fast", whose weights diffusers' modules cannot multiply.
+        """
+        if self.plan.speed == "fast":
+            raise JobFailed("speed='fast' has no weights for diffusers' modules", mend="Use speed='exact' or 'stock'.")
         return self._pipe
 
     @torch.no_grad()
@@ -190,10 +195,9 @@ class ResidentPipeline:
             self._networks["transformer"].streamer.free()
             image = self.decode(latents)
         sigmas = tuple(round(float(sigma), 6) for sigma in self._pipe.scheduler.sigmas[:-1])
-        plain = (
-            [f"the kernels do not build here, plain ones run ({fused.plain_because})"] if fused.plain_because else []
-        )
-        return Drawn(image, sigmas, tuple(watch.milliseconds), (*self.plan.notes, *plain, *notes))
+        if fused.plain_because:
+            notes.append(f"the kernels do not build here, so that slower ones ran ({fused.plain_because})")
+        return Drawn(image, sigmas, tuple(watch.milliseconds), (*self.plan.notes, *notes))
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> Image.Image:
@@ -227,7 +231,7 @@ class ResidentPipeline:
         loras = [lora_file(lora, self.spec) for lora in call.loras]
         stages = sum(each.bytes for each in self.residency.entries if each.kind == "stage")
         control = ComponentSize() if call.control is None else component_size([weights_file(call.control.weights)])
-        extras = Extras(control, sum(_lora_bytes(file, self.dtype) for file in loras), stages)
+        extras = Extras(control, component_size(loras).total * (4 if self.dtype == "float32" else 2), stages)
         size = (call.width, call.height)
         try:
             self.plan = self._replan(size, extras, spare)
@@ -363,11 +367,6 @@ def homes(plan: Plan, component: str, count: int) -> tuple[Home, ...]:
         return tuple("second" if i >= first else "device" if i in resident else waits for i in range(count))
     streamed = {"text_encoder": plan.encoder, CONTROLNET: plan.controlnet}.get(component) == "streamed"
     return tuple(waits if streamed else "device" for _ in range(count))
-
-
-def _lora_bytes(file: Path, dtype: str) -> int:
-    """What a LoRA's adapters take on the device."""
-    return component_size([file]).total * (4 if dtype == "float32" else 2)
 
 
 def _assemble(directory: Path, networks: dict[str, Network]) -> Any:

@@ -28,7 +28,11 @@ _ROWS = 32
 @contextmanager
 def preparing(directory: Path, plan: Plan) -> Iterator[None]:
     """Build the kernels for the model in a directory during what is done inside, on a GPU with speed="exact"."""
-    if plan.speed == "stock" or not plan.device.startswith("cuda") or fused.kernels() is None:
+    if plan.speed == "stock" or not plan.device.startswith("cuda"):
+        yield
+        return
+    if fused.kernels() is None:
+        fused.use_plain("Triton is not installed")
         yield
         return
     with ThreadPoolExecutor(1, "zimage-kernels") as aside:

@@ -102,7 +102,7 @@ def test_the_page_has_every_field() -> None:
 
 def test_the_pictures_of_the_page_are_there_and_small() -> None:
     folder = Path(overlay.__file__).parent
-    shown = re.findall(r"images/(\w+\.jpg)", (folder / "README.md").read_text("utf-8"))
+    shown = re.findall(r"images/(\w+\.webp)", (folder / "README.md").read_text("utf-8"))
     assert sorted(shown) == sorted(path.name for path in (folder / "images").iterdir())
     assert all(path.stat().st_size < 150_000 for path in (folder / "images").iterdir())
 
