@@ -15,7 +15,7 @@ _HEAD = 28
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one profile's pictures from the first one's: medians over `pictures`. PSNR in dB, inf where all are equal.
+    """Of one profile's pictures from the first one's: medians over `pictures`. PSNR in dB, None where all are equal.
 
     `ssim`: 1 for equal pictures (Wang, Bovik, Sheikh, Simoncelli 2004; luma, windows of 8x8). `largest`: of any number.
     """
@@ -23,12 +23,12 @@ class Difference:
     profile: str
     other: str
     pictures: int
-    psnr: float
+    psnr: float | None
     ssim: float
     largest: int
 
     def __str__(self) -> str:
-        equal = "all equal" if self.psnr == inf else f"PSNR {self.psnr:.1f} dB, SSIM {self.ssim:.4f}"
+        equal = "all equal" if self.psnr is None else f"PSNR {self.psnr:.1f} dB, SSIM {self.ssim:.4f}"
         return f"{self.profile} beside {self.other}, {self.pictures} pictures: {equal}, at most {self.largest} of 255"
 
 
@@ -38,12 +38,13 @@ def differences(pictures: Mapping[str, Sequence[Image.Image]]) -> list[Differenc
     found = []
     for name, drawn in others:
         pairs = [(np.asarray(one, float), np.asarray(other, float)) for one, other in zip(drawn, wanted, strict=True)]
+        middle = float(np.median([psnr(*pair) for pair in pairs]))
         found.append(
             Difference(
                 profile=name,
                 other=first,
                 pictures=len(pairs),
-                psnr=round(float(np.median([psnr(*pair) for pair in pairs])), 2),
+                psnr=None if middle == inf else round(middle, 2),  # JSON has no infinity
                 ssim=round(float(np.median([ssim(*pair) for pair in pairs])), 5),
                 largest=int(max(np.abs(one - other).max() for one, other in pairs)),
             )
