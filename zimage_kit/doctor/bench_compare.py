@@ -15,7 +15,7 @@ _HEAD = 28
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one profile's pictures from the first one's: medians over `pictures`. PSNR in dB, None where all are equal.
+    """Of one profile's pictures from the first one's: medians over `pictures`. PSNR in dB, None where most are equal.
 
     `ssim`: 1 for equal pictures (Wang, Bovik, Sheikh, Simoncelli 2004; luma, windows of 8x8). `largest`: of any number.
     """
@@ -28,7 +28,8 @@ class Difference:
     largest: int
 
     def __str__(self) -> str:
-        equal = "all equal" if self.psnr is None else f"PSNR {self.psnr:.1f} dB, SSIM {self.ssim:.4f}"
+        same = "all equal" if self.largest == 0 else "most equal"
+        equal = same if self.psnr is None else f"PSNR {self.psnr:.1f} dB, SSIM {self.ssim:.4f}"
         return f"{self.profile} beside {self.other}, {self.pictures} pictures: {equal}, at most {self.largest} of 255"
 
 
