@@ -43,14 +43,16 @@ def test_two_speeds_beside_each_other(tmp_path: Path, capsys: pytest.CaptureFixt
     drawn = ElementTree.parse(tmp_path / "new" / "bench.svg").getroot()
     assert sum(each.tag.endswith("rect") for each in drawn.iter()) == 1 + len(rows)
     with Image.open(tmp_path / "new" / "sheet.png") as sheet:
-        assert sheet.width == 64 + 4 + 64
+        assert sheet.size == (96 + 4 + 96, 28 + 64 + 4 + 64), "each picture in its own shape"
 
 
 def test_a_profile_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["bench", "--profile", "warp"]) == 2
     assert "warp" in (told := capsys.readouterr().err) and "exact" in told
-    with pytest.raises(BadRequest):
-        Profile.parse("exactly")
+    for text in ("exactly", "exact:much"):
+        with pytest.raises(BadRequest):
+            Profile.parse(text)
+    assert call(["bench", "--profile", "exact", "--compare"]) == 2
     assert str(Profile.parse("exact:8GB")) == "exact:8GB"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,9 @@ def test_the_plan_takes_what_the_card_multiplies(capability: str, precision: str
     assert exact.weight_bytes - fast.weight_bytes == pytest.approx(
         0.48 * blocks, rel=0.05
     )  # the largest block counts for all
+    rated = replace(card, compute_rate=1e14)
+    exact, fast = (plan(rated, sizes, (256, 256), Settings(speed=speed)) for speed in ("exact", "fast"))
+    assert fast.seconds == pytest.approx(exact.seconds, rel=0.01), "no gain is promised before it is measured"
     chosen = plan(card, sizes, (256, 256), Settings(speed="fast", precision="int8"))
     assert chosen.precision == "int8"
 
@@ -135,5 +139,6 @@ def test_the_plan_takes_what_the_card_multiplies(capability: str, precision: str
 def test_where_there_are_no_such_products() -> None:
     with pytest.raises(BadRequest, match="float16"):
         plan(Machine(cuda_devices=1, free_bytes=8 << 30), None, settings=Settings(speed="fast"))
-    with pytest.raises(BadRequest, match="mps"):
-        plan(Machine(mps=True), None, settings=Settings(speed="fast"))
+    for precision in (None, "int8"):  # asked for by name too
+        with pytest.raises(BadRequest, match="mps"):
+            plan(Machine(mps=True), None, settings=Settings(speed="fast", precision=precision))

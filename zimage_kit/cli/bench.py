@@ -57,12 +57,15 @@ def bench(
     from .. import files
     from ..doctor import bench as measuring
     from ..engine.settings import Settings
+    from ..errors import BadRequest
     from ..models.spec import default_model, resolve
     from ..recipe.request import parse_size
 
-    profiles = [measuring.Profile.parse(text) for text in profile or ("stock", "exact")]
+    profiles = list(dict.fromkeys(measuring.Profile.parse(text) for text in profile or ("stock", "exact")))
+    if compare and len(profiles) < 2:
+        raise BadRequest("--compare with one profile", expected="two or more", mend="Name another --profile.")
     chosen = model or default_model()
-    sizes = [parse_size(text) for text in size or ()] or [resolve(chosen).native]
+    sizes = list(dict.fromkeys(map(parse_size, size or ()))) or [resolve(chosen).native]
     if save is not None:
         save = files.check_writable_file(save / "bench.json").parent
     pictures: dict[str, list[Image.Image]] = {}

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 _WINDOW = 8
-_HEAD = 28
+_HEAD, _GAP = 28, 4
 
 
 @dataclass(frozen=True)
@@ -72,18 +72,26 @@ def ssim(one: np.ndarray, other: np.ndarray) -> float:
 
 def sheet(pictures: Mapping[str, Sequence[Image.Image]], side: int = 512) -> Image.Image:
     """A column for each profile, a row for each seed, pictures at most `side` pixels wide."""
-    first = next(iter(pictures.values()))[0]
-    width = min(side, first.width)
-    height = round(first.height * width / first.width)
-    rows = len(next(iter(pictures.values())))
-    made = Image.new("RGB", (len(pictures) * (width + 4) - 4, _HEAD + rows * (height + 4) - 4), "white")
+    shown = [[_at_most(picture.convert("RGB"), side) for picture in drawn] for drawn in pictures.values()]
+    width = max(picture.width for picture in shown[0])
+    tops = [_HEAD]
+    for picture in shown[0]:
+        tops.append(tops[-1] + picture.height + _GAP)
+    made = Image.new("RGB", (len(shown) * (width + _GAP) - _GAP, tops[-1] - _GAP), "white")
     draw, font = ImageDraw.Draw(made), ImageFont.load_default(16)
-    for column, (name, drawn) in enumerate(pictures.items()):
-        draw.text((column * (width + 4) + 4, 4), name, fill="black", font=font)
-        for row, picture in enumerate(drawn):
-            small = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-            made.paste(small, (column * (width + 4), _HEAD + row * (height + 4)))
+    for column, (name, drawn) in enumerate(zip(pictures, shown, strict=True)):
+        left = column * (width + _GAP)
+        draw.text((left + 4, 4), name, fill="black", font=font)
+        for top, picture in zip(tops, drawn, strict=False):
+            made.paste(picture, (left, top))
     return made
+
+
+def _at_most(picture: Image.Image, side: int) -> Image.Image:
+    """The picture in its shape, at most `side` pixels wide."""
+    if picture.width <= side:
+        return picture
+    return picture.resize((side, round(picture.height * side / picture.width)), Image.Resampling.LANCZOS)
 
 
 def _windows(x: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ def of(weights: Sequence[Any]) -> list[Eight] | None:
 
 
 def product(x: Tensor, weights: Sequence[Eight]) -> Tensor:
-    """X [rows, in] times each of the weights, side by side: [rows, out] in x's type."""
+    """Multiply x [rows, in] with each of the weights, side by side: [rows, out] in x's type."""
     numbers, scales = fused.quantise(x, weights[0].numbers.dtype)
     made = [_product(numbers, scales, weight, x.dtype) for weight in weights]
     return made[0] if len(made) == 1 else torch.cat(made, dim=-1)

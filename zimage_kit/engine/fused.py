@@ -34,7 +34,7 @@ def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 def add_norm(
     x: Tensor, y: Tensor, gate: Tensor | None, y_eps: float, weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """X + norm(y, gate), and the norm of that times weight: all [rows, width]. Without a gate y is added as it is."""
+    """The sum x + norm(y, gate), and its norm times weight: all [rows, width]. Without a gate y is added as it is."""
     found = _kernels(x)
     if found:
         return found.add_norm(x, y, gate, y_eps, weight, eps)  # type: ignore[no-any-return]
@@ -43,7 +43,7 @@ def add_norm(
 
 
 def add(x: Tensor, y: Tensor, gate: Tensor, y_eps: float) -> Tensor:
-    """X + norm(y, gate)."""
+    """The sum x + norm(y, gate)."""
     found = _kernels(x)
     if found:
         return found.add_norm(x, y, gate, y_eps)[0]  # type: ignore[no-any-return]
@@ -95,7 +95,7 @@ def silu_gate(x: Tensor) -> Tensor:
 
 
 def quantise(x: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
-    """X [rows, width] in int8 or float8_e4m3fn, and a scale for each row, float32 [rows, 1]; zeros stay zeros."""
+    """Round x [rows, width] to int8 or float8_e4m3fn, with a scale for each row, float32 [rows, 1]; zeros stay."""
     found = _kernels(x)
     if found:
         return found.quantise(x, kind)  # type: ignore[no-any-return]
@@ -145,7 +145,7 @@ def window(x: Tensor, top: int, bottom: int, affine: tuple[Tensor, Tensor] | Non
 
 
 def normal(x: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:
-    """Factor x + summand, of a picture."""
+    """A picture times factor, plus summand."""
     factor, summand = (each.view(1, -1, 1, 1) for each in affine)
     return torch.addcmul(summand, x.float(), factor).to(x.dtype)
 

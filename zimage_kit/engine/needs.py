@@ -86,6 +86,7 @@ class Needs:
     rest: int  # of the transformer
     width: int  # of its hidden states, in numbers
     itemsize: int  # bytes of a number
+    block_itemsize: float  # bytes of a weight of a block, on the device
     packed: float  # of a block's bytes, while it waits
     split: bool
     encoder_blocks: tuple[int, ...]
@@ -121,13 +122,14 @@ class Needs:
         tokens = (size[0] // 16) * (size[1] // 16) + PROMPT_TOKENS
         known = ("transformer", "text_encoder")
         control = extras.controlnet
-        block = PACKED_SHARE * 2 if speed == "fast" else width  # bytes of a weight of a block, on the device
+        block = PACKED_SHARE * 2 if speed == "fast" else width
         states = HIDDEN_STATES + CONTROL_STATES * len(control.blocks) + (LORA_STATES if extras.loras else 0)
         return cls(
             blocks=tuple(round(block * each) for each in transformer.blocks),
             rest=width * transformer.rest,
             width=transformer.width,
             itemsize=width,
+            block_itemsize=block,
             packed=PACKED_SHARE * 2 / width if precision and speed != "fast" else 1.0,
             split=split,
             encoder_blocks=tuple(width * block for block in encoder.blocks),
@@ -220,7 +222,7 @@ class Needs:
         if not machine.compute_rate:
             return 0.0
         tokens = (size[0] // 16) * (size[1] // 16) + 64
-        products = 2 * tokens * (sum(self.blocks) + sum(self.control_blocks)) / self.itemsize
+        products = 2 * tokens * (sum(self.blocks) + sum(self.control_blocks)) / self.block_itemsize
         attention = 4 * tokens * tokens * self.width * (len(self.blocks) + len(self.control_blocks))
         computing = (products + attention) / machine.compute_rate
         copied = (len(self.blocks) - layout.blocks - layout.second) * max(self.blocks, default=0)

@@ -1,7 +1,7 @@
 """The resident pipeline: one model, loaded once, drawing one picture at a time.
 
-The networks are diffusers' own modules; the loop around them is in `denoise`. Pixels are bit-equal to stock diffusers';
-what is added are events, cancelling, measuring and a check for NaN.
+The networks are diffusers' own modules, computed as they are (speed "stock", bit-equal to stock diffusers) or as flat
+code from the same weights; the loop around them is in `denoise`. Added are events, cancelling, measuring and checks.
 """
 
 from __future__ import annotations

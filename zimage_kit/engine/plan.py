@@ -28,10 +28,10 @@ class Plan:
     """Where a model goes and in what precision, what it will take there, and why.
 
     `device` ("cpu", "cuda:0", "mps"), `device_class` (what pixels depend on: "cpu", "cuda 9.0", "mps"), `dtype` (a name
-    of torch's), `precision` ("", "int8", "fp8": how weights wait, and with speed fast
-    how the transformer multiplies). The encoder, a ControlNet and the transformer's
-    blocks are resident or streamed. `second`: another card that holds encoder, autoencoder and the last
-    `second_blocks` of the resident ones, or "". What is streamed waits in page-locked memory (`pinned`), or is read
+    of torch's), `precision` ("", "int8", "fp8": how weights wait; with speed "fast", what is multiplied). The encoder,
+    a ControlNet and the transformer's blocks are resident or streamed. `second`: another card that holds encoder,
+    autoencoder and the last `second_blocks` of the resident ones, or "". What is streamed waits in page-locked memory
+    (`pinned`), or is read
     from the model's files (`mapped`). `weight_bytes` stay there, `peak_bytes` is the most that is taken while one
     picture is made, of `room_bytes` (None: of all the RAM there is), both with the `context_bytes` of CUDA itself;
     `host_bytes` wait in RAM; `seconds` is the time of one picture's evaluations by the rates of the machine (0: not
@@ -101,7 +101,7 @@ def plan(
     precision: str = settings.precision if settings.precision != AUTO else ""
     dtype, notes = _dtype(machine, settings, device)
     if speed == "fast":
-        precision = precision or _multiplied(machine, kind, dtype)
+        precision = _multiplied(machine, kind, dtype, precision)
     base = Plan(
         device=device,
         dtype=dtype,
@@ -256,13 +256,17 @@ def _dtype(machine: Machine, settings: Settings, device: str) -> tuple[str, tupl
     return "bfloat16", ()
 
 
-def _multiplied(machine: Machine, kind: str, dtype: str) -> str:
-    """The 8 bits in which the card multiplies: float8 on Ada, Hopper and newer, int8 on others. Raises BadRequest."""
+def _multiplied(machine: Machine, kind: str, dtype: str, wanted: str) -> str:
+    """The 8 bits that are multiplied: as `wanted`, else float8 on Ada, Hopper and newer, int8 on others.
+
+    Raises BadRequest where there are no such products.
+    """
     if dtype == "float16" or kind == "mps":
         where = "in float16" if dtype == "float16" else "on mps"
         raise BadRequest(f"speed='fast' {where}", expected="an NVIDIA card with bfloat16", mend="Leave speed out.")
     major, _, minor = machine.cuda_capability.partition(".")
-    return "int8" if kind == "cuda" and (int(major or 0), int(minor or 0)) < (8, 9) else "fp8"
+    old = kind == "cuda" and (int(major or 0), int(minor or 0)) < (8, 9)
+    return wanted or ("int8" if old else "fp8")
 
 
 def _devices(machine: Machine, wanted: str) -> tuple[str, str]:
