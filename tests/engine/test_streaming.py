@@ -315,9 +315,13 @@ def test_device_buffers_are_as_large_as_what_this_picture_streams() -> None:
         for block in small:
             assert block.module(hidden)[0, -1] == block.elements * 4 - 10
     assert taken() == [small[0].bytes] * 2
-    for _ in range(2):
-        for block in large + small:
-            assert block.module(hidden)[0, -1] == block.elements * 4 - 10
+    smaller_ones = {buffer.tensor.data_ptr() for buffer in streamer._buffers}
+    for block in large:
+        assert block.module(hidden)[0, -1] == block.elements * 4 - 10
+    seen = {block.module.layer.weight.data_ptr() for block in small}
+    assert not seen & smaller_ones, "a block that computed in a smaller buffer keeps its memory beside the larger ones"
+    for block in small + large:
+        assert block.module(hidden)[0, -1] == block.elements * 4 - 10
     assert taken() == [large[0].bytes] * 2
     streamer.free()
     for block in small + small:  # after it, the first of the others is expected next, but does not come

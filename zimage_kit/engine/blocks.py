@@ -247,6 +247,9 @@ class Streamer:
         here = next((buffer for buffer in self._buffers if buffer.holds == key), None)
         if here is None:
             here = next(buffer for buffer in self._buffers if buffer is not self._current)
+            if self._blocks[key].waiting_bytes > len(here.tensor):  # whoever sees the smaller buffer would keep it
+                for block in self._blocks.values():
+                    block.rest()
             here.fill(self._blocks[key], key)
         here.acquire()
         self._current = here
