@@ -15,6 +15,7 @@ from torch import Tensor
 
 from zimage_kit import nano
 from zimage_kit.engine import autoencoder, encode, fused, kernels, prepare, transformer
+from zimage_kit.engine.blocks import Block
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -106,11 +107,38 @@ def test_quantise(kind: torch.dtype, largest: int, dtype: torch.dtype) -> None:
     x = (torch.randn(5, 240) * 20).to(kind).to(dtype)
     x[:, 7] = largest
     x[3] = 0
-    numbers, scales = kernels.quantise(x * 0.5, kind)
-    wanted, wanted_scales = plain(fused.quantise, x * 0.5, kind)
-    assert numbers.dtype == kind and torch.equal(on_cpu(numbers), on_cpu(x))
-    assert torch.equal(wanted.float(), on_cpu(x))
-    torch.testing.assert_close(scales.cpu(), wanted_scales, rtol=1e-6, atol=0)
+    found, wanted = kernels.quantise(x * 0.5, kind), plain(fused.quantise, x * 0.5, kind)
+    assert found.numbers.dtype == kind and torch.equal(on_cpu(found.numbers), on_cpu(x))
+    assert torch.equal(wanted.numbers.float(), on_cpu(x))
+    torch.testing.assert_close(found.scales.cpu(), wanted.scales, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("kind", [torch.int8, torch.float8_e4m3fn], ids=str)
+def test_rounded_on_the_way(kind: torch.dtype, dtype: torch.dtype) -> None:
+    """What goes into the next product, in 8 bits without a pass of its own: as rounding it afterwards."""
+    x, y = torch.randn(5, 240).to(dtype), (torch.randn(5, 240) * 40).to(dtype)
+    gate, weight, wide = torch.randn(240), torch.randn(240), torch.randn(3, 2 * (2048 + 40)).to(dtype)
+    x[3] = y[3] = wide[1] = 0
+    pairs = [
+        (kernels.norm(x, weight, 1e-5, kind), plain(fused.norm, x, weight, 1e-5)),
+        (
+            kernels.add_norm(x, y, gate, 1e-3, weight, 1e-5, kind)[1],
+            plain(fused.add_norm, x, y, gate, 1e-3, weight, 1e-5)[1],
+        ),
+        (kernels.silu_gate(wide, kind), plain(fused.silu_gate, wide)),
+    ]
+    for found, wanted in pairs:
+        assert found.numbers.dtype == kind and found.numbers.shape == wanted.shape
+        largest = wanted.abs().amax(1, keepdim=True).clamp(min=1e-12)
+        scales = largest / (127 if kind == torch.int8 else 448)
+        torch.testing.assert_close(found.scales.cpu(), scales, rtol=2 * ROUNDING[dtype], atol=0)
+        back = on_cpu(found.numbers) * found.scales.cpu()
+        step = 0.51 / 127 * largest if kind == torch.int8 else wanted.abs() / 8 + largest / 448 / 256
+        told = torch.ones_like(wanted, dtype=torch.bool)
+        if kind == torch.float8_e4m3fn and DEVICE == "cpu":
+            told = 2 * (wanted / scales).frexp().mantissa.abs() < 1.9  # see test_quantise
+        assert ((back - wanted).abs() <= step + 2 * ROUNDING[dtype] * largest)[told].all()
 
 
 def picture(channels: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
@@ -151,7 +179,8 @@ def test_put(add: bool, dtype: torch.dtype) -> None:
     assert_same(out, wanted)
 
 
-def test_all_are_built_before_the_first_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("packed", [None, torch.int8, torch.float8_e4m3fn], ids=str)
+def test_all_are_built_before_the_first_picture(packed: torch.dtype | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one evaluation, a prompt and a picture launch is what `prepare` launches; nothing is computed here."""
     launched: set[Any] = set()
 
@@ -161,12 +190,16 @@ def test_all_are_built_before_the_first_picture(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(fused, "_kernels", lambda x: kernels)
     monkeypatch.setattr(kernels, "_launch", note)
-    for call in prepare.calls(nano.DIRECTORY, torch.device(DEVICE), torch.bfloat16):
+    for call in prepare.calls(nano.DIRECTORY, torch.device(DEVICE), torch.bfloat16, packed):
         call()
     prepared = launched.copy()
     launched.clear()
     pipe: Any = ZImagePipeline.from_pretrained(nano.DIRECTORY, torch_dtype=torch.bfloat16).to(DEVICE)
     transformer.flatten(pipe.transformer)
+    network, precision = pipe.transformer, {torch.int8: "int8", torch.float8_e4m3fn: "fp8"}.get(packed, "")
+    for module in (*network.noise_refiner, *network.context_refiner, *network.layers) if packed else ():
+        block = Block(module, torch.bfloat16, precision, packed_computes=True)
+        block.keep(torch.zeros(block.bytes, dtype=torch.uint8))
     pipe.text_encoder.layers[-1] = encode.EndOfPass()
     encode.flatten(pipe.text_encoder)
     with torch.no_grad():

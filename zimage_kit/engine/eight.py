@@ -12,35 +12,43 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from . import fused
-
+LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
+"""The largest number of each of the types."""
 _MULTIPLE = 16
 """The kernels take matrices whose sides are multiples of this; others are multiplied in 32 bits."""
 
 
 @dataclass(frozen=True)
 class Eight:
-    """A matrix [out, in]: int8 or float8 `numbers`, times their row's of `scales`, float32 [out, 1]."""
+    """A matrix [rows, in]: int8 or float8 `numbers`, times their row's of `scales`, float32 [rows, 1]."""
 
     numbers: Tensor
     scales: Tensor
 
+    def __len__(self) -> int:
+        return len(self.numbers)
 
-def of(weights: Sequence[Any]) -> list[Eight] | None:
-    """The matrices of parameters that have them in 8 bits, joined where they lie side by side; None for others."""
-    found: list[Eight] = [weight.eight for weight in weights if hasattr(weight, "eight")]
-    if len(found) < len(weights):
-        return None
+
+def of(weights: Sequence[Any]) -> list[Eight]:
+    """The matrices of parameters that have them in 8 bits, joined where they lie side by side."""
+    found: list[Eight] = [weight.eight for weight in weights]
     numbers, scales = joined([each.numbers for each in found]), joined([each.scales for each in found])
     return found if numbers is None or scales is None else [Eight(numbers, scales)]
 
 
-def product(x: Tensor, weights: Sequence[Eight]) -> Tensor:
-    """Multiply x [rows, in] with each of the weights, side by side: [rows, out] in x's type."""
-    numbers, scales = fused.quantise(x, weights[0].numbers.dtype)
-    made = [_product(numbers, scales, weight, x.dtype) for weight in weights]
+def kind(*layers: Any) -> torch.dtype | None:
+    """The 8 bits in which linear layers take what they are given; None where they, or their LoRAs, take it as it is."""
+    if any(type(layer) is not nn.Linear or not hasattr(layer.weight, "eight") for layer in layers):
+        return None
+    found: torch.dtype = layers[0].weight.eight.numbers.dtype
+    return found
+
+
+def product(x: Eight, weights: Sequence[Eight], dtype: torch.dtype) -> Tensor:
+    """Multiply x [rows, in] with each of the weights [out, in], side by side: [rows, sum of out]."""
+    made = [_product(x.numbers, x.scales, weight, dtype) for weight in weights]
     return made[0] if len(made) == 1 else torch.cat(made, dim=-1)
 
 

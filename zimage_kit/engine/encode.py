@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import fused
+from .eight import Eight
 from .half import ENCODED
 from .transformer import also_take, project
 
@@ -111,7 +112,7 @@ def advance(layer: Any, tokens: Tokens) -> Tokens:
     return replace(tokens, hidden=x + found)
 
 
-def attention(layer: Any, x: Tensor, tokens: Tokens) -> Tensor:
+def attention(layer: Any, x: Tensor | Eight, tokens: Tokens) -> Tensor:
     """Of x [n, width], each token to itself and those before it; several heads of q share one of k and v."""
     size = layer.head_dim
     q_heads, k_heads = layer.q_proj.out_features // size, layer.k_proj.out_features // size

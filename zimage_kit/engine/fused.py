@@ -17,29 +17,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .eight import LARGEST, Eight
+
 SLAB_PIXELS = 1 << 17
 """Of a picture that are computed together where memory matters."""
 plain_because = ""
 """Why the plain functions run on a GPU too; "" where they do not."""
 
 
-def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """RMS norm over the last axis of [rows, width], times weight."""
+def norm(x: Tensor, weight: Tensor, eps: float, kind: torch.dtype | None = None) -> Tensor | Eight:
+    """RMS norm over the last axis of [rows, width], times weight; with `kind` rounded to 8 bits, as `quantise` does."""
     found = _kernels(x)
     if found:
-        return found.norm(x, weight, eps)  # type: ignore[no-any-return]
-    return F.rms_norm(x, x.shape[-1:], weight.to(x.dtype), eps)
+        return found.norm(x, weight, eps, kind)  # type: ignore[no-any-return]
+    return _rounded(F.rms_norm(x, x.shape[-1:], weight.to(x.dtype), eps), kind)
 
 
 def add_norm(
-    x: Tensor, y: Tensor, gate: Tensor | None, y_eps: float, weight: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
-    """The sum x + norm(y, gate), and its norm times weight: all [rows, width]. Without a gate y is added as it is."""
+    x: Tensor,
+    y: Tensor,
+    gate: Tensor | None,
+    y_eps: float,
+    weight: Tensor,
+    eps: float,
+    kind: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor | Eight]:
+    """The sum x + norm(y, gate), and its `norm`: all [rows, width]. Without a gate y is added as it is."""
     found = _kernels(x)
     if found:
-        return found.add_norm(x, y, gate, y_eps, weight, eps)  # type: ignore[no-any-return]
-    total = x + (y if gate is None else norm(y, gate, y_eps))
-    return total, norm(total, weight, eps)
+        return found.add_norm(x, y, gate, y_eps, weight, eps, kind)  # type: ignore[no-any-return]
+    total = x + y if gate is None else add(x, y, gate, y_eps)
+    return total, norm(total, weight, eps, kind)
 
 
 def add(x: Tensor, y: Tensor, gate: Tensor, y_eps: float) -> Tensor:
@@ -47,7 +55,7 @@ def add(x: Tensor, y: Tensor, gate: Tensor, y_eps: float) -> Tensor:
     found = _kernels(x)
     if found:
         return found.add_norm(x, y, gate, y_eps)[0]  # type: ignore[no-any-return]
-    return x + norm(y, gate, y_eps)
+    return x + F.rms_norm(y, y.shape[-1:], gate.to(y.dtype), y_eps)
 
 
 def turn(qkv: Tensor, rotations: Tensor, q_weight: Tensor, k_weight: Tensor, eps: float) -> None:
@@ -85,24 +93,28 @@ def turn_halves(
     heads.copy_(x * cos[:, None] + rotated * sin[:, None])
 
 
-def silu_gate(x: Tensor) -> Tensor:
-    """silu(gate) * up, of [gate | up]: [rows, 2 width] to [rows, width]."""
+def silu_gate(x: Tensor, kind: torch.dtype | None = None) -> Tensor | Eight:
+    """silu(gate) * up, of [gate | up]: [rows, 2 width] to [rows, width]; with `kind` rounded to 8 bits."""
     found = _kernels(x)
     if found:
-        return found.silu_gate(x)  # type: ignore[no-any-return]
+        return found.silu_gate(x, kind)  # type: ignore[no-any-return]
     gate, up = x.chunk(2, dim=-1)
-    return F.silu(gate) * up
+    return _rounded(F.silu(gate) * up, kind)
 
 
-def quantise(x: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Round x [rows, width] to int8 or float8_e4m3fn, with a scale for each row, float32 [rows, 1]; zeros stay."""
+def quantise(x: Tensor, kind: torch.dtype) -> Eight:
+    """Round x [rows, width] to int8 or float8_e4m3fn, with a scale for each row; zeros stay."""
     found = _kernels(x)
     if found:
         return found.quantise(x, kind)  # type: ignore[no-any-return]
-    largest = 127.0 if kind == torch.int8 else 448.0
+    largest = LARGEST[kind]
     scales = x.float().abs().amax(1, keepdim=True).clamp_(min=1e-12) / largest
     numbers = x.float() / scales
-    return (numbers.round_() if kind == torch.int8 else numbers.clamp_(-largest, largest)).to(kind), scales
+    return Eight((numbers.round_() if kind == torch.int8 else numbers.clamp_(-largest, largest)).to(kind), scales)
+
+
+def _rounded(x: Tensor, kind: torch.dtype | None) -> Tensor | Eight:
+    return x if kind is None else quantise(x, kind)
 
 
 def group_affine(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .eight import LARGEST, Eight
+
 _WARPS = 8
 _COLUMNS = 2048
 """Numbers of a row that one program computes, of what goes number by number."""
@@ -33,31 +35,44 @@ def _rms(x, weight, eps, D: tl.constexpr):
 
 
 @triton.jit
-def _norm(x, weight, out, eps, D: tl.constexpr, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64) * D
-    at = tl.arange(0, BLOCK)
+def _put_row(value, out, scales, row, at, mask, D: tl.constexpr, LARGEST: tl.constexpr, WHOLE: tl.constexpr):
+    """Store a whole row of D numbers: as it is (LARGEST 0), or in 8 bits with a scale of its own."""
+    if LARGEST > 0:
+        scale = tl.maximum(tl.max(tl.abs(value), 0), 1e-12) / LARGEST
+        value = value / scale
+        if WHOLE:
+            value = tl.floor(value + 0.5)
+        value = tl.minimum(tl.maximum(value, -LARGEST), LARGEST)
+        tl.store(scales + row, scale)
+    tl.store(out + row * D + at, value.to(out.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _norm(
+    x, weight, out, scales, eps, D: tl.constexpr, BLOCK: tl.constexpr, LARGEST: tl.constexpr, WHOLE: tl.constexpr,
+):  # fmt: skip
+    row, at = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
     mask = at < D
-    value = tl.load(x + row + at, mask=mask, other=0).to(tl.float32)
+    value = tl.load(x + row * D + at, mask=mask, other=0).to(tl.float32)
     found = _rms(value, tl.load(weight + at, mask=mask, other=0).to(tl.float32), eps, D)
-    tl.store(out + row + at, found.to(out.dtype.element_ty), mask=mask)
+    _put_row(found, out, scales, row, at, mask, D, LARGEST, WHOLE)
 
 
 @triton.jit
 def _add_norm(
-    x, y, gate, out, weight, normed, y_eps, eps,
-    D: tl.constexpr, BLOCK: tl.constexpr, FIRST: tl.constexpr, THEN: tl.constexpr,
+    x, y, gate, out, weight, normed, scales, y_eps, eps, D: tl.constexpr, BLOCK: tl.constexpr,
+    FIRST: tl.constexpr, THEN: tl.constexpr, LARGEST: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64) * D
-    at = tl.arange(0, BLOCK)
+    row, at = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
     mask = at < D
-    value = tl.load(y + row + at, mask=mask, other=0).to(tl.float32)
+    value = tl.load(y + row * D + at, mask=mask, other=0).to(tl.float32)
     if FIRST:
         value = _rms(value, tl.load(gate + at, mask=mask, other=0).to(tl.float32), y_eps, D)
-    total = (tl.load(x + row + at, mask=mask, other=0).to(tl.float32) + value).to(out.dtype.element_ty)
-    tl.store(out + row + at, total, mask=mask)
+    total = (tl.load(x + row * D + at, mask=mask, other=0).to(tl.float32) + value).to(out.dtype.element_ty)
+    tl.store(out + row * D + at, total, mask=mask)
     if THEN:
         found = _rms(total.to(tl.float32), tl.load(weight + at, mask=mask, other=0).to(tl.float32), eps, D)
-        tl.store(normed + row + at, found.to(normed.dtype.element_ty), mask=mask)
+        _put_row(found, normed, scales, row, at, mask, D, LARGEST, WHOLE)
 
 
 @triton.jit
@@ -79,13 +94,15 @@ def _turn(qkv, rotations, q_weight, k_weight, eps, H: tl.constexpr, HEADS: tl.co
 
 
 @triton.jit
-def _silu_gate(x, out, F: tl.constexpr, BLOCK: tl.constexpr):
+def _silu_gate(
+    x, out, scales, F: tl.constexpr, BLOCK: tl.constexpr, LARGEST: tl.constexpr, WHOLE: tl.constexpr,
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = at < F
     gate = tl.load(x + row * 2 * F + at, mask=mask, other=0).to(tl.float32)
     up = tl.load(x + row * 2 * F + F + at, mask=mask, other=0).to(tl.float32)
-    tl.store(out + row * F + at, (gate * tl.sigmoid(gate) * up).to(out.dtype.element_ty), mask=mask)
+    _put_row(gate * tl.sigmoid(gate) * up, out, scales, row, at, mask, F, LARGEST, WHOLE)
 
 
 @triton.jit
@@ -110,17 +127,10 @@ def _turn_halves(
 
 @triton.jit
 def _quantise(x, out, scales, D: tl.constexpr, BLOCK: tl.constexpr, LARGEST: tl.constexpr, WHOLE: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, BLOCK)
+    row, at = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
     mask = at < D
     value = tl.load(x + row * D + at, mask=mask, other=0).to(tl.float32)
-    scale = tl.maximum(tl.max(tl.abs(value), 0), 1e-12) / LARGEST
-    value = value / scale
-    if WHOLE:
-        value = tl.floor(value + 0.5)
-    value = tl.minimum(tl.maximum(value, -LARGEST), LARGEST)
-    tl.store(out + row * D + at, value.to(out.dtype.element_ty), mask=mask)
-    tl.store(scales + row, scale)
+    _put_row(value, out, scales, row, at, mask, D, LARGEST, WHOLE)
 
 
 @triton.jit(do_not_specialize=["N", "rows"])
@@ -203,25 +213,32 @@ def _put(out, made, bias, N, C, BLOCK: tl.constexpr, PIXELS: tl.constexpr, ADD: 
     tl.store(out + at, value.to(out.dtype.element_ty), mask=mask)
 
 
-def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+def norm(x: Tensor, weight: Tensor, eps: float, kind: torch.dtype | None = None) -> Tensor | Eight:
     """See `fused.norm`."""
     rows, width = x.shape
-    out = torch.empty_like(x)
-    _launch(_norm, (rows,), x, weight, out, eps, D=width, BLOCK=_power(width), num_warps=_WARPS)
-    return out
+    out, scales, rounding = _like(x, kind)
+    sizes = {"D": width, "BLOCK": _power(width), **rounding}
+    _launch(_norm, (rows,), x, weight, out, scales, eps, **sizes, num_warps=_WARPS)
+    return out if kind is None else Eight(out, scales)
 
 
 def add_norm(
-    x: Tensor, y: Tensor, gate: Tensor | None, y_eps: float, weight: Tensor | None = None, eps: float = 0.0
-) -> tuple[Tensor, Tensor]:
+    x: Tensor,
+    y: Tensor,
+    gate: Tensor | None,
+    y_eps: float,
+    weight: Tensor | None = None,
+    eps: float = 0.0,
+    kind: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor | Eight]:
     """See `fused.add_norm`; without `weight` the second of the two is the first."""
     rows, width = x.shape
     out = torch.empty_like(x)
-    normed = out if weight is None else torch.empty_like(x)
-    given = (x, y, x if gate is None else gate, out, x if weight is None else weight, normed, y_eps, eps)
-    sizes = {"D": width, "BLOCK": _power(width), "FIRST": gate is not None, "THEN": weight is not None}
+    normed, scales, rounding = (out, out, _rounding(None)) if weight is None else _like(x, kind)
+    given = (x, y, x if gate is None else gate, out, x if weight is None else weight, normed, scales, y_eps, eps)
+    sizes = {"D": width, "BLOCK": _power(width), "FIRST": gate is not None, "THEN": weight is not None, **rounding}
     _launch(_add_norm, (rows,), *given, **sizes, num_warps=_WARPS)
-    return out, normed
+    return out, normed if kind is None else Eight(normed, scales)
 
 
 def turn(qkv: Tensor, rotations: Tensor, q_weight: Tensor, k_weight: Tensor, eps: float) -> None:
@@ -232,13 +249,15 @@ def turn(qkv: Tensor, rotations: Tensor, q_weight: Tensor, k_weight: Tensor, eps
     _launch(_turn, (tokens, 2), qkv, angles, q_weight, k_weight, eps, **sizes, num_warps=4)
 
 
-def silu_gate(x: Tensor) -> Tensor:
+def silu_gate(x: Tensor, kind: torch.dtype | None = None) -> Tensor | Eight:
     """See `fused.silu_gate`."""
     rows, width = x.shape[0], x.shape[1] // 2
-    out = x.new_empty((rows, width))
-    block = min(_power(width), _COLUMNS)
-    _launch(_silu_gate, (rows, triton.cdiv(width, block)), x, out, F=width, BLOCK=block, num_warps=_WARPS)
-    return out
+    out, scales, rounding = _like(x[:, :width], kind)
+    block = min(_power(width), _COLUMNS) if kind is None else _power(width)  # a row's scale is of all of it
+    sizes = {"F": width, "BLOCK": block, **rounding}
+    warps = _WARPS if block <= _COLUMNS else 2 * _WARPS
+    _launch(_silu_gate, (rows, triton.cdiv(width, block)), x, out, scales, **sizes, num_warps=warps)
+    return out if kind is None else Eight(out, scales)
 
 
 def turn_halves(
@@ -252,14 +271,12 @@ def turn_halves(
     _launch(_turn_halves, grid, *given, **sizes, num_warps=4)
 
 
-def quantise(x: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+def quantise(x: Tensor, kind: torch.dtype) -> Eight:
     """See `fused.quantise`."""
     rows, width = x.shape
-    out, scales = torch.empty_like(x, dtype=kind), torch.empty((rows, 1), dtype=torch.float32, device=x.device)
-    whole = kind == torch.int8
-    sizes = {"D": width, "BLOCK": _power(width), "LARGEST": 127.0 if whole else 448.0, "WHOLE": whole}
-    _launch(_quantise, (rows,), x, out, scales, **sizes, num_warps=_WARPS)
-    return out, scales
+    out, scales, rounding = _like(x, kind)
+    _launch(_quantise, (rows,), x, out, scales, D=width, BLOCK=_power(width), **rounding, num_warps=_WARPS)
+    return Eight(out, scales)
 
 
 def group_affine(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -305,6 +322,18 @@ def put(out: Tensor, made: Tensor, bias: Tensor, add: bool) -> None:
 
 def _launch(kernel: Any, grid: tuple[int, ...], *given: Any, **sizes: Any) -> None:
     kernel[grid](*given, **sizes)
+
+
+def _like(x: Tensor, kind: torch.dtype | None) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Rows for what is made of x, their scales (not used without `kind`), and what kernels are told about rounding."""
+    out = x.new_empty(x.shape, dtype=kind or x.dtype)
+    scales = out if kind is None else x.new_empty((len(x), 1), dtype=torch.float32)
+    return out, scales, _rounding(kind)
+
+
+def _rounding(kind: torch.dtype | None) -> dict[str, Any]:
+    largest = 0.0 if kind is None else LARGEST[kind]
+    return {"LARGEST": largest, "WHOLE": kind == torch.int8}
 
 
 def _power(width: int) -> int:

@@ -78,10 +78,13 @@ def calls(
     groups, picture, channels = vae["norm_num_groups"], pictures[0], zeros(len(pictures[0][0]), kind=wide)
     angles = torch.polar(*zeros(2, _ROWS, head // 2, kind=torch.float32))
     qkv, turning = zeros(_ROWS, 3, heads, head), zeros(_ROWS, q_heads + 2 * k_heads, size)[:, : q_heads + k_heads]
+    between = zeros(_ROWS, int(dim / 3 * 8))
     tables = zeros(_ROWS, size), zeros(_ROWS, size), zeros(size), zeros(size)
-    inputs = (states, zeros(_ROWS, int(dim / 3 * 8)))
     return [
-        *([partial(fused.quantise, each, packed) for each in inputs] if packed else []),
+        *([partial(fused.quantise, states, packed), partial(fused.quantise, between, packed)] if packed else []),
+        *([lambda: fused.norm(states, weight, 1e-5, packed)] if packed else []),
+        *([lambda: fused.add_norm(states, states, weight, 1e-5, weight, 1e-5, packed)] if packed else []),
+        *([lambda: fused.silu_gate(torch.cat([between, between], -1), packed)] if packed else []),
         lambda: fused.norm(states, weight, 1e-5),
         lambda: fused.add_norm(states, states, weight, 1e-5, weight, 1e-5),
         lambda: fused.add(states, states, weight, 1e-5),

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import eight, fused
+from .eight import Eight
 
 _MULTIPLE = 32
 """Tokens of a picture and of a prompt are filled up to a multiple of this."""
@@ -203,17 +204,18 @@ def fastest_attention(device: torch.device, tokens: int) -> Iterator[None]:
 def advance(block: Any, states: States) -> States:
     """One ZImageTransformerBlock: x + gate norm(attention(scale norm(x))), then the same with the feed-forward."""
     weights = _weights(block).unbind() if states.modulation is None else states.modulation.weights(block)
-    eps = [norm.eps for norm in _norms(block)]
+    eps, heads, wide = [norm.eps for norm in _norms(block)], block.attention, block.feed_forward
+    before, between = eight.kind(heads.to_q, heads.to_k, heads.to_v), eight.kind(wide.w1, wide.w3)
     hidden = []
     for x, rotation in zip(states.hidden, states.rotations, strict=True):
-        found = attention(block.attention, fused.norm(x, weights[0], eps[0]), rotation)
-        x, normed = fused.add_norm(x, found, weights[1], eps[1], weights[2], eps[2])
-        found = feed_forward(block.feed_forward, normed)
+        found = attention(heads, fused.norm(x, weights[0], eps[0], before), rotation)
+        x, normed = fused.add_norm(x, found, weights[1], eps[1], weights[2], eps[2], between)
+        found = feed_forward(wide, normed)
         hidden.append(fused.add(x, found, weights[3], eps[3]))
     return replace(states, hidden=tuple(hidden))
 
 
-def attention(layer: Any, x: Tensor, rotation: Tensor) -> Tensor:
+def attention(layer: Any, x: Tensor | Eight, rotation: Tensor) -> Tensor:
     """Of [tokens, dim], all tokens to all: q and k are normed per head and turned."""
     qkv = project(x, (layer.to_q, layer.to_k, layer.to_v)).view(len(x), 3, layer.heads, -1)
     fused.turn(qkv, rotation, layer.norm_q.weight, layer.norm_k.weight, layer.norm_q.eps)
@@ -222,16 +224,20 @@ def attention(layer: Any, x: Tensor, rotation: Tensor) -> Tensor:
     return project(found, (layer.to_out[0],))
 
 
-def feed_forward(layer: Any, x: Tensor) -> Tensor:
+def feed_forward(layer: Any, x: Tensor | Eight) -> Tensor:
     """w2(silu(w1 x) w3 x) of [tokens, dim]."""
-    return project(fused.silu_gate(project(x, (layer.w1, layer.w3))), (layer.w2,))
+    return project(fused.silu_gate(project(x, (layer.w1, layer.w3)), eight.kind(layer.w2)), (layer.w2,))
 
 
-def project(x: Tensor, layers: Sequence[nn.Module]) -> Tensor:
+def project(x: Tensor | Eight, layers: Sequence[nn.Module]) -> Tensor:
     """Several linear layers' results side by side: one product where their weights lie so in one buffer.
+
+    x [tokens, width] may be in 8 bits where all of them take it so (`eight.kind`).
 
     What LoRAs add is added in place, in one product for each that also sums.
     """
+    if isinstance(x, Eight):
+        return _in_eight(x, layers)
     bases: Sequence[Any] = layers
     adapters = None
     if any(type(layer) is not nn.Linear for layer in layers):
@@ -241,10 +247,8 @@ def project(x: Tensor, layers: Sequence[nn.Module]) -> Tensor:
             return torch.cat([layer(x) for layer in layers], dim=-1)
     weights = [base.weight for base in bases]
     biased = any(base.bias is not None for base in bases)
-    if (packed := eight.of(weights)) is not None:
-        out = eight.product(x, packed)
-        if biased:
-            out += torch.cat([base.bias for base in bases])
+    if (kind := eight.kind(*bases)) is not None:
+        out = _in_eight(fused.quantise(x, kind), bases)
     elif not biased and (whole := eight.joined(weights)) is not None:
         out = F.linear(x, whole)
     else:
@@ -254,6 +258,15 @@ def project(x: Tensor, layers: Sequence[nn.Module]) -> Tensor:
         for down, up, factor in found or ():
             out[:, begin : begin + len(weight)].addmm_(F.linear(x, down), up.t(), alpha=factor)
         begin += len(weight)
+    return out
+
+
+def _in_eight(x: Eight, layers: Sequence[Any]) -> Tensor:
+    """`project` of rows in 8 bits."""
+    weights = [layer.weight for layer in layers]
+    out = eight.product(x, eight.of(weights), weights[0].dtype)
+    if any(layer.bias is not None for layer in layers):
+        out += torch.cat([layer.bias for layer in layers])
     return out
 
 
