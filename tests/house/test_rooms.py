@@ -191,6 +191,7 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         "packing",
         "pipeline",
         "prepare",
+        "rehearse",
     )
     assert found == {f"engine/{name}.py" for name in (*names, "preview", "steps", "transformer")}
 

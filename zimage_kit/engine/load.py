@@ -301,7 +301,7 @@ def load_networks(
     """
     networks = {}
     for name, (keeping, homes) in wanted.items():
-        networks[name] = network = Network(name, _without_weights(directory, name), keeping)
+        networks[name] = network = Network(name, without_weights(directory, name), keeping)
         network.allocate(homes(len(network.blocks)))
 
     def read(name: str) -> None:
@@ -316,17 +316,20 @@ def load_networks(
     return networks
 
 
-def _without_weights(directory: Path, name: str) -> nn.Module:
-    """The module with meta tensors for weights; what is computed from its configuration is there."""
+def without_weights(directory: Path, name: str, **instead: Any) -> nn.Module:
+    """The module with meta tensors for weights; what is computed from its configuration is there.
+
+    `instead`: values of the configuration to replace.
+    """
     library, class_name = read_index(directory)[name]
     folder = directory / name
     with init_empty_weights(include_buffers=False):
         if library == "transformers":
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, **instead)
             module = getattr(transformers, class_name)(config)
         else:
             cls = getattr(diffusers, class_name)
-            module = cls.from_config(cls.load_config(folder, local_files_only=True))
+            module = cls.from_config(cls.load_config(folder, local_files_only=True), **instead)
     if name == "text_encoder":
         module.layers[-1] = EndOfPass()
         module.norm = nn.Identity()

@@ -82,19 +82,20 @@ class ResidentPipeline:
         residency: Residency,
         progress: Callable[[str, int, int], None] = lambda component, done, total: None,
         replan: Callable[[tuple[int, int], Extras, int], Plan] | None = None,
+        size: tuple[int, int] = (1024, 1024),
     ) -> None:
         """Load the model from its directory. Raises OutOfMemory, and JobFailed for broken files.
 
         `progress(component, done, total)` gets the component that is being loaded and the model's bytes in memory; it
         is called from other threads too. `replan` gives the plan for another size, with what else needs the device, and
-        bytes to leave free.
+        bytes to leave free. `size`: of the first picture, for which the libraries get ready.
         """
         begin = time.perf_counter()
         self.spec, self.directory, self.plan, self.residency = spec, directory, plan, residency
         self.device, self.dtype = plan.device, plan.dtype
         self.fingerprint = fingerprint(directory)
         self._replan, self._spare = replan, SPARE_BYTES
-        with preparing(directory, plan):
+        with preparing(directory, plan, size):
             self._networks = _load(spec, directory, plan, progress)
         self._pipe: Any = _assemble(directory, self._networks)
         self._vae: Any = self._pipe.vae if plan.speed == "stock" else SlabbedAutoencoder(self._pipe.vae)

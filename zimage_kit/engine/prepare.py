@@ -1,12 +1,13 @@
 """Builds the kernels for a model while its weights are read: the first picture does not wait for a compiler.
 
 A kernel is compiled on its first use, which takes half a second; the next process finds it in Triton's cache on disk.
-The libraries for products, attention and convolutions load their own on first use too, in 0.2 to 0.4 s each.
+The libraries for products, attention and convolutions load their own on first use too: see `rehearse`.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,30 +16,42 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import fused
+from .memory import means_out_of_memory
 from .plan import Plan
-from .transformer import fastest_attention
+from .rehearse import rehearse
 
 _ROWS = 32
+_log = logging.getLogger("zimage_kit")
 
 
 @contextmanager
-def preparing(directory: Path, plan: Plan) -> Iterator[None]:
-    """Build the kernels for the model in a directory during what is done inside, on a GPU with speed="exact"."""
+def preparing(directory: Path, plan: Plan, size: tuple[int, int]) -> Iterator[None]:
+    """Build the kernels for the model in a directory during what is done inside, on a GPU with our own code.
+
+    And let the libraries load theirs, for a picture of `size` pixels.
+    """
     if plan.speed == "stock" or not plan.device.startswith("cuda"):
         yield
         return
-    if fused.kernels() is None:
-        fused.use_plain("Triton is not installed")
-        yield
-        return
     with ThreadPoolExecutor(1, "zimage-kernels") as aside:
-        ready = aside.submit(_build, directory, plan)
+        ready = aside.submit(_prepare, directory, plan, size)
         yield
         ready.result()
+
+
+def _prepare(directory: Path, plan: Plan, size: tuple[int, int]) -> None:
+    if fused.kernels() is None:
+        fused.use_plain("Triton is not installed")
+    else:
+        _build(directory, plan)
+    try:
+        rehearse(directory, plan, size)
+    except Exception as error:  # nothing depends on it
+        if not means_out_of_memory(error):
+            _log.warning("the rehearsal failed, so that the first picture takes longer", exc_info=True)
 
 
 def _build(directory: Path, plan: Plan) -> None:
@@ -47,8 +60,7 @@ def _build(directory: Path, plan: Plan) -> None:
     tasks = calls(directory, torch.device(plan.device), getattr(torch, plan.dtype), kind)
     try:
         with torch.no_grad(), ThreadPoolExecutor(4, "zimage-kernel") as pool:
-            waiting = [pool.submit(libraries, torch.device(plan.device), getattr(torch, plan.dtype))]
-            for done in [*waiting, *(pool.submit(task) for task in tasks)]:
+            for done in [pool.submit(task) for task in tasks]:
                 done.result()
         torch.cuda.synchronize(plan.device)
     except Exception as error:  # Triton raises what its compilers do
@@ -101,16 +113,3 @@ def calls(
         lambda: fused.put(picture.clone(), picture, channels, True),
         lambda: fused.put(picture.clone(), picture, channels, False),
     ]
-
-
-def libraries(device: torch.device, dtype: torch.dtype) -> None:
-    """One product, one attention of a picture and one of a prompt, one convolution, each small."""
-    x = torch.zeros(1, 8, 128, 128, dtype=dtype, device=device)
-    F.linear(x, x[0, 0])
-    for tokens in (0, 1 << 20):
-        with fastest_attention(device, tokens):
-            F.scaled_dot_product_attention(x, x, x)
-    F.scaled_dot_product_attention(x, x[:, :2], x[:, :2], is_causal=True, enable_gqa=True)
-    wide = torch.float32 if dtype == torch.float16 else dtype
-    picture = torch.zeros(1, 128, 16, 16, dtype=wide, device=device).contiguous(memory_format=torch.channels_last)
-    F.conv2d(picture, picture[:1].expand(128, -1, -1, -1)[..., :3, :3].contiguous(memory_format=torch.channels_last))

@@ -152,8 +152,8 @@ class ResidentModel:
             with runtime.parts.part("import", runtime.device):
                 from .machine import machine
             self._machine = machine
-        size = (task.request.width or 0, task.request.height or 0) if task.checked else (0, 0)
-        return self._replan(spec or (task.checked.spec if task.checked else None), size, Extras(), SPARE_BYTES)
+        checked = task.checked.spec if task.checked else None
+        return self._replan(spec or checked, _size(task), Extras(), SPARE_BYTES)
 
     def _replan(self, spec: ModelSpec | None, size: tuple[int, int], extras: Extras, spare: int) -> Plan:
         assert self._machine is not None
@@ -211,6 +211,7 @@ class ResidentModel:
                     self.residency,
                     progress,
                     partial(self._replan, spec),
+                    _size(task) if all(_size(task)) else (1024, 1024),
                 )
         finally:
             self.loading = False
@@ -255,3 +256,8 @@ class ResidentModel:
 def _sizes(directory: Path, state: str) -> dict[str, ComponentSize]:
     """The size of each network of a model whose files are in this state."""
     return component_sizes(directory)
+
+
+def _size(task: Task) -> tuple[int, int]:
+    """Of the picture in pixels; (0, 0) before the request was checked."""
+    return (task.request.width or 0, task.request.height or 0) if task.checked else (0, 0)
