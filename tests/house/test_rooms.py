@@ -184,6 +184,7 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         "flat_controlnet",
         "fused",
         "half",
+        "fill",
         "kernels",
         "load",
         "lora_layouts",

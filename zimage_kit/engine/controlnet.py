@@ -22,10 +22,12 @@ from ..errors import BadRequest, JobFailed
 from ..files import content_digest
 from ..models.controlnets import weights_file
 from ..models.directories import CONTROL_BLOCK_LISTS
+from ..models.weights import in_files
 from ..stages.stage import ControlNetInput
 from .denoise import ControlCondition, encode
+from .fill import fill
 from .flat_controlnet import flatten
-from .load import Home, Network, fill
+from .load import Home, Network
 from .residency import Residency
 
 CONFIG, NAME = "config.json", "controlnet"
@@ -102,7 +104,7 @@ class ControlNets:
             return f"{part}.{places[int(number)]}.{rest}" if part == "control_layers" else name
 
         try:
-            fill([file], network, renamed, lambda done: None)
+            fill(in_files([file], renamed), network, lambda done: None)
         except JobFailed as error:
             raise BadRequest(
                 f"ControlNet {file} has weights that do not fit its layout ({error.seen})", mend="Download it again."

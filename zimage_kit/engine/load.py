@@ -6,30 +6,27 @@ tensor is read once, converted, and copied to where it stays: there is no second
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal
 
 import diffusers
 import torch
 import transformers
 from accelerate import init_empty_weights
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from ..errors import JobFailed
 from ..models.directories import BLOCK_LISTS, read_index
+from ..models.weights import Weight, component_files, component_weights
 from .blocks import Block, Streamer, lock, materialise, unlock
 from .crossing import Crossing
 from .encode import EndOfPass
+from .fill import READERS, fill, opened, read_weight
 from .half import fit_block, fit_encoder, fit_layer, fit_transformer
-
-_READERS = 4  # threads: reading from the page cache and copying to the device overlap
-
 
 Home = Literal["device", "second", "host", "files"]
 """Where a block's weights are: on the device, on a second one, or waiting in host memory or in the model's files."""
@@ -126,7 +123,7 @@ class Network:
         """Once every weight is read: scale what computes in float16, lock what waits."""
         if self.dtype == torch.float16:
             fit = fit_layer if self.name == "text_encoder" else fit_block
-            with ThreadPoolExecutor(_READERS, "zimage-fit") as pool:
+            with ThreadPoolExecutor(READERS, "zimage-fit") as pool:
                 list(pool.map(fit, self.blocks))
             if self.name == "text_encoder":
                 fit_encoder(self.module)
@@ -185,12 +182,11 @@ class Network:
             weight = weight.to(self.device)
         block.put(name.removeprefix(f"{part}."), weight, source)
 
-    def read(self, file: Path, name: str) -> Tensor:
-        """A tensor of a file, mapped: its bytes are read when they are used."""
-        if file not in self._files:
-            self._files[file] = safe_open(file, framework="pt")
-        found: Tensor = self._files[file].get_tensor(name)
-        return found
+    def read(self, weight: Weight) -> Tensor:
+        """A weight of a file, mapped: its bytes are read when they are used."""
+        if weight.file not in self._files:
+            self._files[weight.file] = safe_open(weight.file, framework="pt")
+        return read_weight(self._files[weight.file], weight)
 
     def factors(self) -> dict[str, float]:
         """The powers of two by which layers were multiplied, by their names; see `half`."""
@@ -305,9 +301,12 @@ def load_networks(
         network.allocate(homes(len(network.blocks)))
 
     def read(name: str) -> None:
-        network, files = networks[name], sorted((directory / name).glob("*.safetensors"))
+        network = networks[name]
         with torch.no_grad():  # of this thread
-            fill(files, network, lambda each: each.removeprefix("model."), partial(progress, name))
+            for file in component_files(directory / name):
+                with opened(file):  # a broken one seems to hold nothing
+                    pass
+            fill(component_weights(directory / name), network, partial(progress, name))
             network.settle()
         network.module.eval().requires_grad_(False)
 
@@ -335,57 +334,3 @@ def without_weights(directory: Path, name: str, **instead: Any) -> nn.Module:
         module.norm = nn.Identity()
     found: nn.Module = module
     return found
-
-
-def fill(
-    files: Sequence[Path], network: Network, renamed: Callable[[str], str], progress: Callable[[int], None]
-) -> None:
-    """Copy every weight from the files to its place in the module, some threads reading while others copy.
-
-    `renamed` gives a tensor's name in the module. Raises JobFailed for what is missing or has another shape.
-    """
-    weights = dict(network.module.named_parameters())
-    missing, told, done = set(weights), Lock(), 0
-
-    def place(file: Path, names: list[str]) -> None:
-        nonlocal done
-        with safe_open(file, framework="pt") as tensors:
-            for name in names:
-                target = weights.get(renamed(name))
-                if target is None:
-                    continue  # the encoder's last layer, a head that nothing uses
-                tensor = tensors.get_tensor(name)
-                if tensor.shape != target.shape:
-                    raise JobFailed(
-                        f"{file} holds {name} as {list(tensor.shape)}", expected=f"{list(target.shape)} by its config"
-                    )
-                network.put(renamed(name), tensor, partial(network.read, file, name))
-                with told:
-                    missing.discard(renamed(name))
-                    done += target.nbytes
-                    progress(done)
-
-    def read(file: Path, names: list[str]) -> None:
-        try:
-            place(file, names)
-        except SafetensorError as error:
-            raise JobFailed(f"{file} cannot be read ({error})", mend="Download it again.") from None
-
-    with torch.no_grad(), ThreadPoolExecutor(_READERS, "zimage-load") as pool:
-        list(pool.map(lambda part: read(*part), _parts(files)))
-    if missing:
-        some = ", ".join(sorted(missing)[:3])
-        where = ", ".join(sorted({str(file.parent) for file in files})) or "its folder"
-        raise JobFailed(f"{where} lacks {len(missing)} weights ({some})", mend="Download the model again.")
-
-
-def _parts(files: Sequence[Path]) -> Iterator[tuple[Path, list[str]]]:
-    """The files' tensors in pieces, so that the readers have equal work."""
-    for file in files:
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                names = list(tensors.keys())
-        except SafetensorError as error:
-            raise JobFailed(f"{file} cannot be read ({error})", mend="Download it again.") from None
-        for start in range(0, len(names), 16):
-            yield file, names[start : start + 16]

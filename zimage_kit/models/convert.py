@@ -28,11 +28,11 @@ from .directories import (
     convertible,
     fingerprint,
     float32_bytes,
-    header,
     origin,
 )
 from .rounding import Received, read_back, rounded_size, write_rounded
 from .spec import free_bytes
+from .weights import header
 
 SPARE_BYTES = 100_000_000
 """Left free on the disk."""

@@ -9,12 +9,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
+
+from .weights import FILES, Weight, component_files, component_weights, header, in_files
 
 INDEX = "model_index.json"
 _SAMPLES, _SAMPLE_BYTES, _READ_WHOLE, _LARGEST_HEADER = 16, 4096, 64 << 20, 64 << 20
@@ -81,6 +83,8 @@ def _missing_of(folder: Path, component: str) -> list[str]:
     if component == "tokenizer":
         return _absent(folder, "tokenizer.json", "tokenizer_config.json")
     missing = _absent(folder, "config.json")
+    if (folder / FILES).exists():
+        return missing + [str(file) for file in component_files(folder) or [folder / FILES] if not _present(file)]
     indices = sorted(folder.glob("*.safetensors.index.json"))
     if not indices and not any(_present(path) for path in folder.glob("*.safetensors")):
         return [*missing, "*.safetensors"]
@@ -142,9 +146,8 @@ def component_sizes(directory: Path) -> dict[str, ComponentSize]:
     """
     sizes = {}
     for name, value in read_index(directory).items():
-        files = sorted((directory / name).glob("*.safetensors")) if isinstance(value, list) and value[0] else []
-        if files:
-            sizes[name] = component_size(files, without_last=name == "text_encoder")
+        if isinstance(value, list) and value[0] and component_files(directory / name):
+            sizes[name] = _size(component_weights(directory / name), without_last=name == "text_encoder")
     return sizes
 
 
@@ -166,34 +169,26 @@ _AFTER_LAST = re.compile(r"(?:model\.)?norm\.weight|lm_head\..*")
 """What a text encoder has after its last layer."""
 
 
-def component_size(files: Sequence[Path], without_last: bool = False) -> ComponentSize:
+def component_size(files: Iterable[Path]) -> ComponentSize:
     """How many numbers these files hold together."""
+    return _size(in_files(files))
+
+
+def _size(weights: Mapping[str, Weight], without_last: bool = False) -> ComponentSize:
     blocks: dict[tuple[int, int], int] = {}
     rest = width = 0
-    for path in files:
-        for name, entry in header(path).items():
-            found = _BLOCK.match(name)
-            if found:
-                block = _LISTS.index(found[1]), int(found[2])
-                blocks[block] = blocks.get(block, 0) + prod(entry["shape"])
-                if name.endswith((".attention.to_q.weight", ".self_attn.q_proj.weight")):
-                    width = entry["shape"][-1]
-            elif name != "__metadata__" and not (without_last and _AFTER_LAST.fullmatch(name)):
-                rest += prod(entry["shape"])
+    for name, weight in weights.items():
+        found = _BLOCK.match(name)
+        if found:
+            block = _LISTS.index(found[1]), int(found[2])
+            blocks[block] = blocks.get(block, 0) + prod(weight.shape)
+            if name.endswith((".attention.to_q.weight", ".self_attn.q_proj.weight")):
+                width = weight.shape[-1]
+        elif not (without_last and _AFTER_LAST.fullmatch(name)):
+            rest += prod(weight.shape)
     if without_last and blocks:
         del blocks[max(blocks)]
     return ComponentSize(tuple(blocks[block] for block in sorted(blocks)), rest, width)
-
-
-def header(path: Path) -> dict[str, Any]:
-    """Names, types and shapes in a safetensors file; empty for a broken one, about which its loader says more."""
-    with path.open("rb") as file:
-        try:
-            length = int.from_bytes(file.read(8), "little")
-            found = json.loads(file.read(length)) if length <= _LARGEST_HEADER else None
-        except ValueError:
-            return {}
-    return found if isinstance(found, dict) else {}
 
 
 def float32_bytes(path: Path) -> int:
@@ -293,6 +288,9 @@ def content_fingerprint(directory: Path, replaced: Mapping[str, Path] | None = N
         hidden = any(part.startswith(".") for part in relative.parts)  # a download client's own files
         if path.suffix in _IDENTIFYING and not hidden:
             found[relative.as_posix()] = path
+        if path.name == FILES and not hidden:
+            found |= {f"{relative.parent.as_posix()}/{file.name}": file for file in component_files(path.parent)}
+            del found[relative.as_posix()]  # where they lie does not matter
     found |= replaced or {}
     return _digest(tuple(_state(name, found[name]) for name in sorted(found)))
 

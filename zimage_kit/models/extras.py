@@ -62,6 +62,13 @@ EXTRAS: dict[str, Extra] = {
             download_bytes=6_700_000_000,
         ),
         Extra(
+            name="turbo-tokenizer",
+            summary="turbo's tokenizer, for weights that come without one",
+            hub_ids={"modelscope": "Tongyi-MAI/Z-Image-Turbo", "huggingface": "Tongyi-MAI/Z-Image-Turbo"},
+            files=("tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"),
+            download_bytes=11_400_000,
+        ),
+        Extra(
             name="openpose",
             summary="OpenPose's detector, which finds people in a photo (non-commercial use only)",
             hub_ids={"huggingface": "lllyasviel/Annotators"},

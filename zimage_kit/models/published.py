@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .directories import ComponentSize
 
 MEGAPIXEL_SIZES: tuple[tuple[int, int], ...] = (
@@ -24,6 +26,35 @@ TURBO_SIZES = {
     "vae": ComponentSize((), 83_800_000),
 }
 """Numbers in each network, block by block; the text encoder without its last layer, which is never needed."""
+
+TURBO_CONFIGS: dict[str, dict[str, Any]] = {
+    "transformer": {
+        "_class_name": "ZImageTransformer2DModel", "all_patch_size": [2], "all_f_patch_size": [1], "in_channels": 16,
+        "dim": 3840, "n_layers": 30, "n_refiner_layers": 2, "n_heads": 30, "n_kv_heads": 30, "norm_eps": 1e-5,
+        "qk_norm": True, "cap_feat_dim": 2560, "rope_theta": 256.0, "t_scale": 1000.0, "axes_dims": [32, 48, 48],
+        "axes_lens": [1536, 512, 512],
+    },
+    "text_encoder": {
+        "architectures": ["Qwen3Model"], "model_type": "qwen3", "vocab_size": 151936, "hidden_size": 2560,
+        "intermediate_size": 9728, "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "head_dim": 128, "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 1000000,
+        "max_position_embeddings": 40960, "attention_bias": False, "tie_word_embeddings": True,
+    },
+    "vae": {
+        "_class_name": "AutoencoderKL", "in_channels": 3, "out_channels": 3, "latent_channels": 16,
+        "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "norm_num_groups": 32, "act_fn": "silu",
+        "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "sample_size": 1024, "scaling_factor": 0.3611, "shift_factor": 0.1159, "force_upcast": False,
+        "mid_block_add_attention": True, "use_quant_conv": False, "use_post_quant_conv": False,
+    },
+    "scheduler": {
+        "_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0,
+        "use_dynamic_shifting": False,
+    },
+}  # fmt: skip
+"""What turbo's networks are built from, for weights that come without: their authors' configurations in substance."""
+BASE_SHIFT = 6.0
+"""The base model differs from turbo's configurations in its scheduler's shift only."""
 
 FLUX_LATENT_RGB: tuple[tuple[float, float, float], ...] = (
     (-0.0412, 0.0149, 0.0521),

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import JobFailed
-from .directories import header
+from .weights import header
 
 CHUNK_BYTES = 16 << 20
 """Read at once; what is held for it takes about five times as much RAM."""

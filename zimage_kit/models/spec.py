@@ -29,6 +29,7 @@ from .directories import (
     kept_origin,
     missing_files,
     models_dir,
+    origin,
     read_index,
     scheduler_config,
 )
@@ -215,6 +216,10 @@ def resolve(name_or_path: str | os.PathLike[str]) -> ModelSpec:
     if name in known:
         return known[name]
     path = Path(name).expanduser().absolute()
+    here = models_dir() / name
+    if Path(name).name == name and origin(here).get("added"):
+        like = resolve(str(origin(here).get("like", "turbo")))
+        return like.model_copy(update={"name": name, "path": here, "summary": f"added, like {like.name}", **_LOCAL})
     if not path.is_dir():
         hint = closest(name, known) if Path(name).name == name else "Give a folder in diffusers' layout."
         raise UnknownModel(f"model {name!r}", expected=f"{', '.join(known)} or a folder", mend=hint, model=name)

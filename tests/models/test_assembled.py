@@ -1,0 +1,231 @@
+"""Models from files as ComfyUI and others keep them: nano's weights in each layout draw nano's pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import zimage_kit as zk
+from zimage_kit.engine.load import Keeping, load_networks
+from zimage_kit.errors import BadRequest, ModelMissing, UnknownModel
+from zimage_kit.models.assembled import add, added, remove
+from zimage_kit.models.directories import component_sizes, fingerprint
+from zimage_kit.models.spec import resolve
+from zimage_kit.models.weights import component_weights, components_in
+from zimage_kit.nano import DIRECTORY
+
+NETWORKS = ("transformer", "text_encoder", "vae")
+
+
+def own(component: str) -> dict[str, Tensor]:
+    """nano's weights in diffusers' and transformers' names."""
+    files = sorted((DIRECTORY / component).glob("*.safetensors"))
+    return {name: value for file in files for name, value in load_file(file).items()}
+
+
+def comfyui(component: str) -> dict[str, Tensor]:
+    """The same in ComfyUI's files."""
+    weights, found = own(component), {}
+    if component == "text_encoder":
+        return {f"model.{name.removeprefix('model.')}": value for name, value in weights.items()}
+    for name, value in weights.items():
+        if component == "transformer":
+            if ".attention.to_q." in name:
+                parts = [weights[name.replace("to_q", f"to_{part}")] for part in "qkv"]
+                name, value = name.replace("to_q", "qkv"), torch.cat(parts)
+            elif re.search(r"\.attention\.to_[kv]\.", name):
+                continue
+            name = name.replace("all_final_layer.2-1.", "final_layer.").replace("all_x_embedder.2-1.", "x_embedder.")
+            name = name.replace(".to_out.0.", ".out.").replace(".norm_q.", ".q_norm.").replace(".norm_k.", ".k_norm.")
+        else:
+            name = re.sub(r"\.mid_block\.resnets\.(\d)", lambda found: f".mid.block_{int(found[1]) + 1}", name)
+            name = re.sub(r"decoder\.up_blocks\.(\d)", lambda found: f"decoder.up.{3 - int(found[1])}", name)
+            name = re.sub(r"encoder\.down_blocks\.(\d)", r"encoder.down.\1", name)
+            name = name.replace(".resnets.", ".block.").replace("samplers.0.", "sample.")
+            name = name.replace(".conv_shortcut.", ".nin_shortcut.").replace(".conv_norm_out.", ".norm_out.")
+        found[name] = value.contiguous()
+    return found
+
+
+def split(folder: Path) -> list[Path]:
+    """ComfyUI's folder of models, with a file of each kind and others."""
+    places = {"transformer": "diffusion_models/z.safetensors", "text_encoder": "text_encoders/qwen.safetensors"}
+    files = []
+    for component in NETWORKS:
+        file = folder / places.get(component, "vae/ae.safetensors")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file(comfyui(component), file)
+        files.append(file)
+    (folder / "diffusion_models" / "flux").mkdir()
+    save_file(
+        {"double_blocks.0.img_attn.qkv.weight": torch.zeros(6, 2)}, folder / "diffusion_models/flux/f.safetensors"
+    )
+    return files
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ZIMAGE_MODELS", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def nanos_picture() -> Any:
+    with zk.connect("inline", device="cpu") as session:
+        return np.asarray(session.run("a red boat", model="nano", width=64, height=64, steps=2, seed=3).image)
+
+
+def picture(name: str) -> Any:
+    with zk.connect("inline", device="cpu") as session:
+        return np.asarray(session.run("a red boat", model=name, width=64, height=64, steps=2, seed=3).image)
+
+
+def single(folder: Path) -> list[Path]:
+    """All in one checkpoint, with the prefixes that ComfyUI writes."""
+    prefixes = {"transformer": "model.diffusion_model.", "vae": "vae."}
+    prefixes["text_encoder"] = "text_encoders.qwen3_4b.transformer."
+    names = {prefixes[each] + name: value for each in NETWORKS for name, value in comfyui(each).items()}
+    save_file(names, folder / "all.safetensors", metadata={"format": "pt"})
+    return [folder / "all.safetensors"]
+
+
+def of_diffusers(folder: Path) -> list[Path]:
+    return [DIRECTORY]
+
+
+@pytest.mark.parametrize("written", [split, lambda folder: (split(folder), [folder])[1], single, of_diffusers])
+def test_pixels_are_those_of_the_same_weights(written: Any, nanos_picture: Any, tmp_path: Path, home: Path) -> None:
+    files = written(tmp_path)
+    done = add("mine", files, like="nano")
+    assert done.directory == home / "mine" and not done.borrowed and set(added()) == {"mine"}
+    assert sum(path.stat().st_size for path in done.directory.rglob("*") if "tokenizer" not in path.parts) < 20_000
+    assert component_sizes(done.directory) == component_sizes(DIRECTORY)
+    assert resolve("mine").native == resolve("nano").native
+    assert np.array_equal(picture("mine"), nanos_picture)
+    assert remove("mine") == done.directory and not added()
+    assert all(path.exists() for path in files), "the files are not ours to remove"
+    with pytest.raises(UnknownModel):
+        resolve("mine")
+
+
+def test_a_finetune_borrows_what_it_lacks(nanos_picture: Any, tmp_path: Path) -> None:
+    files = split(tmp_path)
+    done = add("tuned", files[:1], like="nano")
+    assert done.borrowed == ("text_encoder", "vae")
+    assert np.array_equal(picture("tuned"), nanos_picture)
+
+
+def test_float8_with_scales(tmp_path: Path) -> None:
+    """A scale for a whole matrix, for rows, or none: as the products of both would be in one file."""
+    weights, whole = comfyui("transformer"), {}
+    for number, (name, value) in enumerate(list(weights.items())):
+        whole[name] = value
+        if not name.endswith(".weight") or value.ndim < 2:
+            continue
+        rows = number % 3 == 0
+        largest = value.float().abs().amax(1, keepdim=True) if rows else value.float().abs().max()
+        scale = largest / 448
+        if number % 3 == 1:  # plain
+            weights[name] = value.to(torch.float8_e4m3fn)
+            whole[name] = weights[name].float()
+            continue
+        weights[name] = (value.float() / scale).to(torch.float8_e4m3fn)
+        weights[name.removesuffix(".weight") + (".weight_scale" if rows else ".scale_weight")] = scale
+        whole[name] = weights[name].float() * scale
+    weights["scaled_fp8"] = torch.zeros(2).to(torch.float8_e4m3fn)
+    save_file(weights, tmp_path / "f8.safetensors")
+    save_file({name: value.contiguous() for name, value in whole.items()}, tmp_path / "whole.safetensors")
+    add("eight", [tmp_path / "f8.safetensors"], like="nano")
+    add("whole", [tmp_path / "whole.safetensors"], like="nano")
+    assert np.array_equal(picture("eight"), picture("whole"))
+    assert fingerprint(resolve("eight").directory() or Path()) != fingerprint(resolve("whole").directory() or Path())
+
+
+def test_weights_that_wait_in_such_files_are_read_from_there(tmp_path: Path) -> None:
+    done = add("mine", split(tmp_path), like="nano")
+    keeping = Keeping(torch.device("cpu"), torch.float32)
+    given = {"transformer": (keeping, lambda count: ("files",) * count)}
+    theirs, ours = (load_networks(each, given, lambda *_: None)["transformer"] for each in (done.directory, DIRECTORY))
+    for one, other in zip(theirs.blocks, ours.blocks, strict=True):
+        assert one.buffer is None
+        wanted = other.whole()
+        assert all(torch.equal(weight, wanted[name]) for name, weight in one.whole().items())
+    for network in (theirs, ours):
+        network.close()
+
+
+def test_files_that_went_away_are_told(tmp_path: Path) -> None:
+    files = split(tmp_path)
+    add("mine", files, like="nano")
+    files[0].unlink()
+    with pytest.raises(ModelMissing, match=r"z\.safetensors"):
+        picture("mine")
+
+
+def test_what_is_refused(tmp_path: Path, home: Path) -> None:
+    files = split(tmp_path / "comfy")
+    lora = tmp_path / "lora.safetensors"
+    save_file({"diffusion_model.layers.0.attention.qkv.lora_A.weight": torch.zeros(2, 4)}, lora)
+    coded = tmp_path / "nf4.safetensors"
+    codes = {name: value.to(torch.uint8) if value.ndim > 1 else value for name, value in comfyui("transformer").items()}
+    save_file({**codes, "cap_embedder.1.weight": comfyui("transformer")["cap_embedder.1.weight"]}, coded)
+    another = tmp_path / "another.safetensors"
+    save_file({**comfyui("transformer"), "cap_embedder.1.weight": torch.zeros(64, 64)}, another)
+    cases: list[tuple[tuple[str, list[Path]], str]] = [
+        (("nano", files), "comes with zimage_kit"),
+        (("../up", files), "a plain name"),
+        (("mine", [tmp_path / "none.safetensors"]), "is not there"),
+        (("mine", [lora]), "holds no transformer, text encoder or VAE"),
+        (("mine", [files[0], files[0]]), "both hold a transformer"),
+        (("mine", [coded]), "is stored as U8"),
+        (("mine", [another]), r"as \[64, 64\], not \[256, 256\]"),
+        (("mine", [tmp_path / "comfy" / "vae"]), "has no weights of Z-Image"),
+    ]
+    for given, words in cases:
+        with pytest.raises(BadRequest, match=words):
+            add(given[0], given[1], like="nano")
+    with pytest.raises(BadRequest, match="no text encoder among the files"):
+        add("mine", [files[0]])
+    save_file(comfyui("vae"), tmp_path / "comfy" / "vae" / "ae2.safetensors")
+    with pytest.raises(BadRequest, match=r"several files with a vae: vae/ae.safetensors, vae/ae2.safetensors"):
+        add("mine", [tmp_path / "comfy"], like="nano")
+    assert not added() and not list(home.glob("*")), "nothing is left behind"
+    (home / "kept").mkdir()
+    with pytest.raises(BadRequest, match="was not added by this command"):
+        add("kept", files, like="nano")
+    with pytest.raises(BadRequest, match="was not added"):
+        remove("kept")
+
+
+def test_turbos_layout_is_known_without_turbo(tmp_path: Path) -> None:
+    """Configurations and the tokenizer that is missing: what is said about weights of another size."""
+    files = split(tmp_path)
+    with pytest.raises(BadRequest, match="come without a tokenizer"):
+        add("mine", files)
+    with pytest.raises(BadRequest, match=r"not \[3840, 2560\]"):
+        add("mine", files, tokenizer=DIRECTORY / "tokenizer")
+
+
+def test_headers_tell_what_a_file_holds(tmp_path: Path) -> None:
+    files = split(tmp_path)
+    assert [components_in(file) for file in files] == [["transformer"], ["text_encoder"], ["vae"]]
+    assert components_in(single(tmp_path)[0]) == list(NETWORKS)
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(json.dumps({"a": 1}).encode())
+    assert components_in(broken) == []
+
+
+def test_nanos_own_folder_is_read_as_before() -> None:
+    for component in NETWORKS:
+        weights = component_weights(DIRECTORY / component)
+        assert {name: weight.shape for name, weight in weights.items()} == {
+            name.removeprefix("model."): tuple(value.shape) for name, value in own(component).items()
+        }
