@@ -14,11 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import zimage_kit as zk
+from zimage_kit import cli
+from zimage_kit.doctor.report import _models
 from zimage_kit.engine.load import Keeping, load_networks
 from zimage_kit.errors import BadRequest, ModelMissing, UnknownModel
-from zimage_kit.models.assembled import add, added, remove
-from zimage_kit.models.directories import component_sizes, fingerprint
-from zimage_kit.models.spec import resolve
+from zimage_kit.models.assembled import add, remove
+from zimage_kit.models.directories import added, component_sizes, fingerprint
+from zimage_kit.models.spec import fingerprints_here, list_models, resolve
 from zimage_kit.models.weights import component_weights, components_in
 from zimage_kit.nano import DIRECTORY
 
@@ -109,6 +111,8 @@ def test_pixels_are_those_of_the_same_weights(written: Any, nanos_picture: Any, 
     assert sum(path.stat().st_size for path in done.directory.rglob("*") if "tokenizer" not in path.parts) < 20_000
     assert component_sizes(done.directory) == component_sizes(DIRECTORY)
     assert resolve("mine").native == resolve("nano").native
+    assert [(each.name, each.directory) for each in list_models()][-1] == ("mine", done.directory)
+    assert fingerprints_here()["mine"] == fingerprint(done.directory)
     assert np.array_equal(picture("mine"), nanos_picture)
     assert remove("mine") == done.directory and not added()
     assert all(path.exists() for path in files), "the files are not ours to remove"
@@ -168,6 +172,21 @@ def test_files_that_went_away_are_told(tmp_path: Path) -> None:
     files[0].unlink()
     with pytest.raises(ModelMissing, match=r"z\.safetensors"):
         picture("mine")
+    told = next(each for each in _models() if each.what == "mine")
+    assert told.verdict == "fail" and "z.safetensors" in told.saw and "zimage models remove mine" in told.mend
+
+
+def test_on_the_command_line(nanos_picture: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = split(tmp_path)
+    assert cli.call(["models", "add", "mine", str(tmp_path), "--like", "nano", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["files"] == dict(zip(NETWORKS, ([str(file)] for file in files), strict=True))
+    assert cli.call(["models", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["models"]["mine"]["directory"] == told["directory"]
+    assert cli.call(["models", "add", "nano", str(files[0])]) != 0
+    assert "comes with zimage_kit" in capsys.readouterr().err
+    assert cli.call(["models", "remove", "mine"]) == 0 and not added()
+    assert "forgotten" in capsys.readouterr().out
 
 
 def test_what_is_refused(tmp_path: Path, home: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from ..models.hub import FileCheck, Progress
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="The models: list, path, download, verify, convert."
+    no_args_is_help=True, rich_markup_mode=None, help="The models: list, download, add, convert …"
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="nano, turbo or base.")]
 Fetched = Annotated[
-    str, typer.Argument(metavar="NAME", help="turbo, base, or weights beside them: turbo-control, openpose.")
+    str,
+    typer.Argument(
+        metavar="NAME", help="turbo, base, turbo-control, turbo-tokenizer or openpose."
+    ),
 ]
 WORTH_BYTES = 100_000_000
 """What a conversion must free to be mentioned."""
@@ -42,7 +45,8 @@ def list_models(as_json: AsJson = False) -> None:
     from ..models.extras import EXTRAS
 
     default = models.default_model()
-    places = {name: spec.directory() for name, spec in models.SPECS.items()}
+    specs = models.known()
+    places = {name: spec.directory() for name, spec in specs.items()}
     freed = {name: savings(place) if place else 0 for name, place in places.items()}
     if as_json:
         console.result_json(
@@ -58,7 +62,7 @@ def list_models(as_json: AsJson = False) -> None:
                         "steps": spec.steps,
                         "guidance": spec.guidance,
                     }
-                    for name, spec in models.SPECS.items()
+                    for name, spec in specs.items()
                 },
                 "extras": {
                     name: {
@@ -72,7 +76,7 @@ def list_models(as_json: AsJson = False) -> None:
         )
         return
     rows = []
-    for name, spec in models.SPECS.items():
+    for name, spec in specs.items():
         mark = "*" if name == default else " "
         place = str(places[name] or "")
         if not place:
@@ -119,6 +123,62 @@ def path(name: Name) -> None:
     from ..models import spec as models
 
     console.result(str(models.require(name)))
+
+
+@app.command(short_help="Use files that you have: ComfyUI's, a fine-tune.")
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it from now on.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE|FOLDER…", help="Safetensors files, a model's folder, or ComfyUI's models folder."),
+    ],
+    like: Annotated[
+        str, typer.Option(metavar="MODEL", help="Whose limits, defaults and missing parts it has: turbo, base, nano.")
+    ] = "turbo",
+    tokenizer: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="With tokenizer.json; else that of the model it is like.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a model together from files as you have them; they stay where they are, and nothing large is copied.
+
+    Takes transformer, text encoder and VAE in diffusers' or ComfyUI's layout, alone or in one checkpoint, in bfloat16,
+    float16, float32 or float8. What is missing comes from the model that it is like, if that is on this disk.
+
+    \b
+    Examples:
+      zimage models add comfy ~/ComfyUI/models
+      zimage models add mine z_image_turbo_bf16.safetensors qwen_3_4b.safetensors ae.safetensors
+      zimage models add tuned my_finetune.safetensors
+    """
+    from ..models import assembled
+
+    done = assembled.add(name, files, like, tokenizer)
+    if as_json:
+        console.result_json({**asdict(done), "directory": str(done.directory), "files": _paths(done.files)})
+        return
+    for component, paths in done.files.items():
+        source = f" (of {like})" if component in done.borrowed else ""
+        console.say(f"{component.replace('_', ' ')}: {', '.join(map(str, paths))}{source}")
+    console.result(f"{name} is ready: zimage run … --model {name}. Its files must stay where they are.")
+
+
+def _paths(files: Mapping[str, Sequence[Path]]) -> dict[str, list[str]]:
+    return {component: [str(path) for path in paths] for component, paths in files.items()}
+
+
+@app.command(short_help="Forget a model that was added.")
+def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="The name that it was added by.")]) -> None:
+    """Forget a model that `zimage models add` put together. The files with its weights stay where they are.
+
+    \b
+    Example:
+      zimage models remove comfy
+    """
+    from ..models import assembled
+
+    place = assembled.remove(name)
+    console.result(f"{name} is forgotten; {place} is gone, its weights' files are as they were")
 
 
 @app.command(short_help="Fetch a model, or what is missing.")

@@ -29,6 +29,7 @@ from ..engine.plan import Plan
 from ..errors import OutOfMemory
 from ..library import store
 from ..models import spec as models
+from ..models.directories import added, missing_files
 from ..session.shared import launch
 from ..stages import extensions
 from ..text import fonts
@@ -259,10 +260,14 @@ def _session() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    for spec in models.SPECS.values():
+    for spec in models.known().values():
         place = spec.directory()
         if place is not None:
             yield Finding("models", spec.name, str(place))
+        elif spec.path is not None and spec.name != models.NANO.name:
+            mend = f"zimage models remove {spec.name}" if spec.name in added() else "complete the folder"
+            missing = ", ".join(missing_files(spec.path))
+            yield Finding("models", spec.name, f"lacks {missing}", "fail", f"Put them back, or {mend}.")
         elif not spec.hub_ids:
             yield Finding(
                 "models", spec.name, "files are missing", "fail", f"{_pip()} install --force-reinstall zimage-kit"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadRequest
-from .directories import INDEX, ORIGIN, component_config, models_dir, origin, read_index, scheduler_config
+from .directories import INDEX, ORIGIN, added, component_config, models_dir, origin, read_index, scheduler_config
 from .extras import EXTRAS
 from .published import BASE_SHIFT, TURBO_CONFIGS
 from .spec import SPECS, resolve
@@ -97,15 +97,6 @@ def remove(name: str) -> Path:
         )
     shutil.rmtree(place)
     return place
-
-
-def added() -> dict[str, Path]:
-    """The folders of the models that were added, by name."""
-    try:
-        folders = sorted(models_dir().iterdir())
-    except OSError:
-        return {}
-    return {each.name: each for each in folders if not each.name.startswith(".") and origin(each).get("added")}
 
 
 def _place(name: str) -> Path:

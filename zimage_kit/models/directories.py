@@ -221,6 +221,15 @@ def origin(directory: Path) -> dict[str, Any]:
     return _read_json(directory / ORIGIN) or {}
 
 
+def added() -> dict[str, Path]:
+    """The folders of the models that `zimage models add` put together, by name."""
+    try:
+        folders = sorted(models_dir().iterdir())
+    except OSError:  # there is no such folder yet
+        return {}
+    return {each.name: each for each in folders if not each.name.startswith(".") and origin(each).get("added")}
+
+
 def kept_origin(directory: Path) -> str:
     """The hub id that was written with a download, or ""."""
     return str(origin(directory).get("hub_id", ""))

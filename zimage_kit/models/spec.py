@@ -23,6 +23,7 @@ from ..errors import BadRequest, ModelMissing, UnknownModel, closest
 from ..text.tables import table
 from .directories import (
     INDEX,
+    added,
     candidates,
     component_config,
     fingerprint,
@@ -38,7 +39,7 @@ from .published import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5
 
 __all__ = [
     "SPECS", "ModelList", "ModelSpec", "ModelState", "controlnet_file", "default_model", "default_notice",
-    "fingerprints_here", "list_models", "models_dir", "models_here", "register_model", "registered", "require",
+    "fingerprints_here", "known", "list_models", "models_dir", "models_here", "register_model", "registered", "require",
     "resolve",
 ]  # fmt: skip
 
@@ -206,23 +207,29 @@ def knowing(specs: Iterable[ModelSpec]) -> Iterator[None]:
         _client_specs.reset(token)
 
 
+def known() -> dict[str, ModelSpec]:
+    """The models that have a name here: those that come with zimage_kit, were registered, or added."""
+    return {**SPECS, **{name: resolve(name) for name in added() if name not in SPECS}}
+
+
 def resolve(name_or_path: str | os.PathLike[str]) -> ModelSpec:
-    """The spec of a name, or of a folder in diffusers' layout, whose path becomes absolute.
+    """The spec of a name (see `known`), or of a folder in diffusers' layout, whose path becomes absolute.
 
     A folder gets the limits of its family, see `family_of`. Raises UnknownModel.
     """
     name = os.fspath(name_or_path)
-    known = {**SPECS, **_client_specs.get()}
-    if name in known:
-        return known[name]
+    named = {**SPECS, **_client_specs.get()}
+    if name in named:
+        return named[name]
     path = Path(name).expanduser().absolute()
     here = models_dir() / name
     if Path(name).name == name and origin(here).get("added"):
         like = resolve(str(origin(here).get("like", "turbo")))
         return like.model_copy(update={"name": name, "path": here, "summary": f"added, like {like.name}", **_LOCAL})
     if not path.is_dir():
-        hint = closest(name, known) if Path(name).name == name else "Give a folder in diffusers' layout."
-        raise UnknownModel(f"model {name!r}", expected=f"{', '.join(known)} or a folder", mend=hint, model=name)
+        names = [*named, *added()]
+        hint = closest(name, names) if Path(name).name == name else "Give a folder in diffusers' layout."
+        raise UnknownModel(f"model {name!r}", expected=f"{', '.join(names)} or a folder", mend=hint, model=name)
     if not (path / INDEX).is_file():
         raise UnknownModel(
             f"folder {path} has no {INDEX}",
@@ -231,14 +238,8 @@ def resolve(name_or_path: str | os.PathLike[str]) -> ModelSpec:
             model=name,
         )
     family = family_of(path)
-    return family.model_copy(
-        update={
-            "name": str(path),
-            "path": path,
-            "summary": f"a local folder, used like {family.name}",
-            **_LOCAL,
-        }
-    )
+    told = f"a local folder, used like {family.name}"
+    return family.model_copy(update={"name": str(path), "path": path, "summary": told, **_LOCAL})
 
 
 def family_of(directory: Path) -> ModelSpec:
@@ -313,12 +314,12 @@ def free_bytes(folder: Path) -> int:
 
 def models_here() -> frozenset[str]:
     """Names of the models that are complete on this disk."""
-    return frozenset(name for name, spec in SPECS.items() if spec.directory() is not None)
+    return frozenset(name for name, spec in known().items() if spec.directory() is not None)
 
 
 def fingerprints_here() -> dict[str, str]:
     """The fingerprint of each model that is complete on this disk, by name."""
-    found = ((name, spec.directory()) for name, spec in SPECS.items())
+    found = ((name, spec.directory()) for name, spec in known().items())
     return {name: fingerprint(directory) for name, directory in found if directory is not None}
 
 
@@ -380,7 +381,7 @@ def list_models(there: frozenset[str] | None = None) -> ModelList:
         fields = {name: getattr(spec, name) for name in ("name", "summary", "native", "steps", "download_bytes")}
         return ModelState(**fields, state=found, directory=directory, default=spec.name == default)
 
-    return ModelList(state(spec) for spec in SPECS.values())
+    return ModelList(state(spec) for spec in known().values())
 
 
 _noticed = False

@@ -10,7 +10,7 @@ import ipywidgets as w
 
 from ...errors import BadRequest
 from ...models.loras import lora_names
-from ...models.spec import SPECS, ModelList, ModelSpec, resolve
+from ...models.spec import ModelList, ModelSpec, resolve
 from ...models.tokens import count_tokens
 from ...recipe.request import LARGEST_SEED, SIDE_MULTIPLE, Lora, Request, random_seed
 from ..translations import Texts
@@ -115,13 +115,18 @@ class Form:
         """Of the model that is chosen."""
         return resolve(self.model.value)
 
+    @property
+    def _named(self) -> frozenset[str]:
+        """The models that are offered by name."""
+        return frozenset(model.name for model in self._models)
+
     def _model_options(self, more: Sequence[str]) -> list[tuple[str, str]]:
         """(label, name): those known by name, absent ones marked, and folders that recipes named."""
         options = [
             (self._texts("form.absent", model=model.name) if model.state == "missing" else model.name, model.name)
             for model in self._models
         ]
-        return [*options, *((name, name) for name in more if name not in SPECS)]
+        return [*options, *((name, name) for name in more if name not in self._named)]
 
     def _model_changed(self, _: Any) -> None:
         """Set the model's sizes, steps and limits, and hide the fields that it does not use."""
@@ -254,7 +259,7 @@ class Form:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Show what `state` told."""
-        if state["model"] not in SPECS:
+        if state["model"] not in self._named:
             self.model.options = self._model_options((state["model"],))
         for name in _KEPT:  # the lock comes after the seed, which would close it
             getattr(self, name).value = state[name]
