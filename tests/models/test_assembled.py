@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor
 import zimage_kit as zk
 from zimage_kit import cli
 from zimage_kit.doctor.report import _models
+from zimage_kit.engine.fill import opened
 from zimage_kit.engine.load import Keeping, load_networks
-from zimage_kit.errors import BadRequest, ModelMissing, UnknownModel
+from zimage_kit.errors import BadRequest, JobFailed, ModelMissing, UnknownModel
 from zimage_kit.models.assembled import add, remove
 from zimage_kit.models.directories import added, component_sizes, fingerprint
 from zimage_kit.models.spec import fingerprints_here, list_models, resolve
@@ -151,6 +153,76 @@ def test_float8_with_scales(tmp_path: Path) -> None:
     add("whole", [tmp_path / "whole.safetensors"], like="nano")
     assert np.array_equal(picture("eight"), picture("whole"))
     assert fingerprint(resolve("eight").directory() or Path()) != fingerprint(resolve("whole").directory() or Path())
+
+
+LLAMA = (
+    ("embed_tokens.", "token_embd."), ("layers.", "blk."), ("self_attn.q_norm", "attn_q_norm"),
+    ("self_attn.k_norm", "attn_k_norm"), ("self_attn.o_proj", "attn_output"), ("self_attn.q_proj", "attn_q"),
+    ("self_attn.k_proj", "attn_k"), ("self_attn.v_proj", "attn_v"), ("input_layernorm", "attn_norm"),
+    ("post_attention_layernorm", "ffn_norm"), ("mlp.gate_proj", "ffn_gate"), ("mlp.up_proj", "ffn_up"),
+    ("mlp.down_proj", "ffn_down"),
+)  # fmt: skip
+"""Names of llama.cpp, in the order in which they are replaced."""
+KINDS = ("Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q4_0", "BF16", "F16", "F32")
+
+
+def packed(value: Tensor, kind: str) -> Any:
+    """A matrix in a GGUF type: rounded where the package can do that, else codes of about that size."""
+    numbers, type_ = value.float().numpy(), gguf.GGMLQuantizationType[kind]
+    if not kind.endswith("_K"):
+        return numbers.astype(kind.replace("F", "float")) if kind[0] == "F" else gguf.quants.quantize(numbers, type_)
+    size = gguf.GGML_QUANT_SIZES[type_][1]
+    codes = np.random.default_rng(len(numbers)).integers(0, 256, (len(numbers), numbers.shape[1] // 256, size), "u1")
+    scales = slice(size - 2, size) if kind == "Q6_K" else slice(0, 4)  # float16, the others hold integers
+    codes[..., scales] = np.full((*codes.shape[:2], (scales.stop - scales.start) // 2), 2e-5, "<f2").view("u1")
+    return codes.reshape(len(numbers), -1)
+
+
+def test_gguf(tmp_path: Path) -> None:
+    """Each code in turn, and what gguf unpacks of it as safetensors: the same picture, and the same while it waits."""
+    for component in ("transformer", "text_encoder"):
+        weights = comfyui(component) if component == "transformer" else own(component)
+        writer, whole = gguf.GGUFWriter(tmp_path / f"{component}.gguf", "a test"), {}
+        for number, (name, value) in enumerate(weights.items()):
+            rows = value[0] if name.endswith("_pad_token") else value
+            kind = KINDS[number % len(KINDS)] if rows.ndim > 1 and rows.shape[-1] % 256 == 0 else "F32"
+            data = packed(rows, kind)
+            whole[name] = torch.from_numpy(gguf.quants.dequantize(data, gguf.GGMLQuantizationType[kind]).copy())
+            whole[name] = whole[name].view(weights[name].shape)
+            theirs = name.removeprefix("model.")
+            for old, new in LLAMA if component == "text_encoder" else ():
+                theirs = theirs.replace(old, new)
+            writer.add_tensor(theirs, data, raw_dtype=gguf.GGMLQuantizationType[kind])
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        save_file(whole, tmp_path / f"{component}.safetensors")
+    packed_, plain = (
+        add(name, [tmp_path / f"{component}{ending}" for component in NETWORKS[:2]], like="nano")
+        for name, ending in (("packed", ".gguf"), ("plain", ".safetensors"))
+    )
+    assert np.array_equal(picture("packed"), picture("plain"))
+    assert component_sizes(packed_.directory) == component_sizes(plain.directory)
+    keeping = Keeping(torch.device("cpu"), torch.float32)
+    given = {"transformer": (keeping, lambda count: ("files",) * count)}
+    networks = [load_networks(each.directory, given, lambda *_: None)["transformer"] for each in (packed_, plain)]
+    for one, other in zip(*(network.blocks for network in networks), strict=True):
+        wanted = other.whole()
+        assert all(torch.equal(weight, wanted[name]) for name, weight in one.whole().items())
+    for network in networks:
+        network.close()
+
+
+def test_a_cut_gguf(tmp_path: Path) -> None:
+    for size in (0, 10, 100):
+        file = tmp_path / "cut.gguf"
+        file.write_bytes((b"GGUF\x03\x00\x00\x00" + bytes([200] * 100))[:size])
+        assert components_in(file) == []
+        with pytest.raises(BadRequest, match="holds no transformer"):
+            add("mine", [file], like="nano")
+        with pytest.raises(JobFailed, match="cannot be read"), opened(file):
+            pass
 
 
 def test_weights_that_wait_in_such_files_are_read_from_there(tmp_path: Path) -> None:

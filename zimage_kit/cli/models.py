@@ -16,16 +16,12 @@ from . import console
 if TYPE_CHECKING:
     from ..models.hub import FileCheck, Progress
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="The models: list, download, add, convert …"
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The models: list, download, add, convert …")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="nano, turbo or base.")]
 Fetched = Annotated[
     str,
-    typer.Argument(
-        metavar="NAME", help="turbo, base, turbo-control, turbo-tokenizer or openpose."
-    ),
+    typer.Argument(metavar="NAME", help="turbo, base, turbo-control, turbo-tokenizer or openpose."),
 ]
 WORTH_BYTES = 100_000_000
 """What a conversion must free to be mentioned."""
@@ -130,7 +126,9 @@ def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it from now on.")],
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE|FOLDER…", help="Safetensors files, a model's folder, or ComfyUI's models folder."),
+        typer.Argument(
+            metavar="FILE|FOLDER…", help="Safetensors or GGUF files, a model's folder, ComfyUI's models folder."
+        ),
     ],
     like: Annotated[
         str, typer.Option(metavar="MODEL", help="Whose limits, defaults and missing parts it has: turbo, base, nano.")
@@ -143,7 +141,7 @@ def add(
     """Put a model together from files as you have them; they stay where they are, and nothing large is copied.
 
     Takes transformer, text encoder and VAE in diffusers' or ComfyUI's layout, alone or in one checkpoint, in bfloat16,
-    float16, float32 or float8. What is missing comes from the model that it is like, if that is on this disk.
+    float16, float32, float8 or GGUF. What is missing comes from the model that it is like, if that is on this disk.
 
     \b
     Examples:

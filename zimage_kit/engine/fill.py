@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -61,21 +63,69 @@ def fill(weights: Mapping[str, Weight], network: Network, progress: Callable[[in
 
 @contextmanager
 def opened(file: Path) -> Iterator[Any]:
-    """A safetensors file, mapped. Raises JobFailed for a broken one."""
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            yield tensors
-    except SafetensorError as error:
-        raise JobFailed(f"{file} cannot be read ({error})", mend="Download it again.") from None
+    """A file of weights, mapped; see `open_weights`. Raises JobFailed for a broken one."""
+    with ExitStack() as stack:
+        try:
+            tensors = open_weights(file)
+            yield stack.enter_context(tensors) if hasattr(tensors, "__enter__") else tensors
+        except (SafetensorError, GgufError) as error:
+            raise JobFailed(f"{file} cannot be read ({error})", mend="Download it again.") from None
+
+
+def open_weights(file: Path) -> Any:
+    """A file of weights, mapped: its bytes are read when they are used. Has safetensors' get_tensor and get_slice."""
+    return GgufFile(file) if file.suffix == ".gguf" else safe_open(file, framework="pt")
+
+
+class GgufError(ValueError):
+    """A GGUF file is broken."""
+
+
+class GgufFile:
+    """A GGUF file as safetensors shows its own; what is packed is unpacked to float32."""
+
+    def __init__(self, file: Path) -> None:
+        from gguf import GGUFReader
+
+        try:
+            self._tensors = {each.name: each for each in GGUFReader(file).tensors}
+        except (ValueError, IndexError, OverflowError) as error:
+            raise GgufError(f"{type(error).__name__}: {error}") from None
+
+    def get_tensor(self, name: str) -> Tensor:
+        """A tensor, of the shape that it has in PyTorch."""
+        return self._unpacked(name, slice(None))
+
+    def get_slice(self, name: str) -> GgufRows:
+        """Some of its rows."""
+        return GgufRows(self, name)
+
+    def _unpacked(self, name: str, rows: slice) -> Tensor:
+        from gguf.quants import dequantize
+
+        found = self._tensors[name]
+        numbers = np.array(dequantize(found.data[rows], found.tensor_type))  # the file is mapped read-only
+        return torch.from_numpy(numbers)
+
+
+@dataclass(frozen=True)
+class GgufRows:
+    """A tensor of a GGUF file of which only the rows that are asked for are unpacked."""
+
+    file: GgufFile
+    name: str
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        return self.file._unpacked(self.name, rows)
 
 
 def read_weight(tensors: Any, weight: Weight) -> Tensor:
-    """A weight of an opened file, in the file's type, or in float32 where it has a scale."""
+    """A weight of an opened file, in the file's type, or in float32 where it has a scale or was packed."""
     if weight.dtype not in READABLE:
         raise JobFailed(
             f"{weight.file} holds {weight.name} as {weight.dtype}",
             expected=" or ".join(READABLE),
-            mend="Use a file in bfloat16 or float8.",
+            mend="Use a file in bfloat16, float8 or GGUF.",
         )
     rows = weight.rows
     found: Tensor = tensors.get_slice(weight.name)[rows[0] : rows[1]] if rows else tensors.get_tensor(weight.name)

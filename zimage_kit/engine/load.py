@@ -17,7 +17,6 @@ import diffusers
 import torch
 import transformers
 from accelerate import init_empty_weights
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from ..models.directories import BLOCK_LISTS, read_index
@@ -25,7 +24,7 @@ from ..models.weights import Weight, component_files, component_weights
 from .blocks import Block, Streamer, lock, materialise, unlock
 from .crossing import Crossing
 from .encode import EndOfPass
-from .fill import READERS, fill, opened, read_weight
+from .fill import READERS, fill, open_weights, opened, read_weight
 from .half import fit_block, fit_encoder, fit_layer, fit_transformer
 
 Home = Literal["device", "second", "host", "files"]
@@ -185,7 +184,7 @@ class Network:
     def read(self, weight: Weight) -> Tensor:
         """A weight of a file, mapped: its bytes are read when they are used."""
         if weight.file not in self._files:
-            self._files[weight.file] = safe_open(weight.file, framework="pt")
+            self._files[weight.file] = open_weights(weight.file)
         return read_weight(self._files[weight.file], weight)
 
     def factors(self) -> dict[str, float]:

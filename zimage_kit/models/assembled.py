@@ -19,7 +19,7 @@ from .directories import INDEX, ORIGIN, added, component_config, models_dir, ori
 from .extras import EXTRAS
 from .published import BASE_SHIFT, TURBO_CONFIGS
 from .spec import SPECS, resolve
-from .weights import FILES, READABLE, Weight, component_files, component_weights, components_in, weights_in
+from .weights import ENDINGS, FILES, READABLE, Weight, component_files, component_weights, components_in, weights_in
 
 _CLASSES = {
     "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
@@ -51,10 +51,10 @@ class Added:
 def add(name: str, given: Iterable[Path], like: str = "turbo", tokenizer: Path | None = None) -> Added:
     """Put a model together and keep it under a name, for `model=name` from now on.
 
-    `given`: safetensors files that hold transformer, text encoder and VAE, alone or together, in diffusers' layout or
-    that of ComfyUI; a folder in diffusers' layout; or ComfyUI's `models` folder, where exactly one file of each kind
-    fits. What is not among them is taken from the model `like`, if that is on this disk; so are configurations and the
-    tokenizer (`tokenizer`: another folder for that). Nothing large is copied. Raises BadRequest and UnknownModel.
+    `given`: safetensors or GGUF files that hold transformer, text encoder and VAE, alone or together, in diffusers'
+    layout or ComfyUI's; a folder in diffusers' layout; or ComfyUI's `models` folder, where exactly one file of each
+    kind fits. What is not among them is taken from the model `like`, if that is on this disk; so are configurations and
+    the tokenizer (`tokenizer`: another folder for that). Nothing large is copied. Raises BadRequest and UnknownModel.
     """
     place = _place(name)
     spec = resolve(like)
@@ -132,11 +132,11 @@ def _found(
             for component, file in _searched(path, configurations):
                 _take(found, component, (file,))
             continue
-        components = components_in(path) if path.suffix == ".safetensors" else ()
+        components = components_in(path) if path.suffix in ENDINGS else ()
         if not components:
             raise BadRequest(
                 f"{path} holds no transformer, text encoder or VAE of Z-Image",
-                expected="a safetensors file of diffusers' or ComfyUI's layout",
+                expected="a safetensors or GGUF file of diffusers' or ComfyUI's layout",
                 path=str(path),
             )
         for component in components:
@@ -156,7 +156,7 @@ def _searched(folder: Path, configurations: Mapping[str, Mapping[str, Any]]) -> 
     """The file of each component in ComfyUI's `models` folder. Raises BadRequest where several fit."""
     fitting: dict[str, list[Path]] = {}
     for kind in _COMFYUI:
-        for file in sorted((folder / kind).rglob("*.safetensors")):
+        for file in sorted(each for each in (folder / kind).rglob("*") if each.suffix in ENDINGS):
             for component in components_in(file):
                 if not _misfit(component, weights_in([file], component), configurations[component]):
                     fitting.setdefault(component, []).append(file)
@@ -194,7 +194,7 @@ def _check(directory: Path, found: Mapping[str, tuple[Path, ...]]) -> None:
             raise BadRequest(
                 f"{found[component][0]}: the {component.replace('_', ' ')} {misfit or f'is stored as {codes[0]}'}",
                 expected=(misfit and "one of the model that it is said to be like") or " or ".join(READABLE),
-                mend="See --like." if misfit else "Use a file in bfloat16 or float8.",
+                mend="See --like." if misfit else "Use a file in bfloat16, float8 or GGUF.",
             )
 
 

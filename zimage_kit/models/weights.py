@@ -2,7 +2,7 @@
 
 A component's folder holds safetensors files in diffusers' layout, or FILES: a list of files elsewhere, which stay as
 they are. Those may be in the layout of the model's authors, as ComfyUI has them (q, k and v as one matrix; the
-autoencoder in CompVis' names), alone or several components in one file, in float8 with or without scales.
+autoencoder in CompVis' names), alone or several components in one file, in float8 with or without scales, or in GGUF.
 Only headers are read here.
 """
 
@@ -12,13 +12,19 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 FILES = "files.json"
 """In a component's folder: the files elsewhere that hold its weights, absolute paths."""
-READABLE = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
-"""Types of numbers, as safetensors names them; others are codes that need to be unpacked."""
+PACKED = (
+    "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS",
+)  # fmt: skip
+"""Codes of GGUF files that the gguf package unpacks."""
+READABLE = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", *PACKED)
+"""Types of numbers, as safetensors and GGUF name them; others are codes that nothing here unpacks."""
+ENDINGS = (".safetensors", ".gguf")
 _LARGEST_HEADER = 64 << 20
 _SCALES = (".scale_weight", ".weight_scale")
 _ASIDE = (*_SCALES, ".scale_input", ".input_scale", "scaled_fp8", ".comfy_quant")
@@ -27,9 +33,10 @@ _ASIDE = (*_SCALES, ".scale_input", ".input_scale", "scaled_fp8", ".comfy_quant"
 
 @dataclass(frozen=True)
 class Weight:
-    """A weight [shape], as it lies in a safetensors file: a tensor, or some `rows` (from, to) of it.
+    """A weight [shape], as it lies in a file: a tensor, or some `rows` (from, to) of it.
 
-    `scale`: the name of a tensor that it is multiplied with, for float8; "" for none. `dtype`: as safetensors names it.
+    `scale`: the name of a tensor that it is multiplied with, for float8; "" for none. `dtype`: one of READABLE, or what
+    the file says.
     """
 
     file: Path
@@ -41,7 +48,10 @@ class Weight:
 
 
 def header(path: Path) -> dict[str, Any]:
-    """Names, types and shapes in a safetensors file; empty for a broken one, about which its loader says more."""
+    """Names, types and shapes in a safetensors or GGUF file; empty for a broken one, of which its loader says more."""
+    if path.suffix == ".gguf":
+        stat = path.stat()
+        return dict(_gguf_header(path, stat.st_size, stat.st_mtime_ns))
     with path.open("rb") as file:
         try:
             length = int.from_bytes(file.read(8), "little")
@@ -49,6 +59,21 @@ def header(path: Path) -> dict[str, Any]:
         except ValueError:
             return {}
     return found if isinstance(found, dict) else {}
+
+
+@lru_cache(maxsize=16)
+def _gguf_header(path: Path, size: int, modified: int) -> dict[str, Any]:
+    """Of a GGUF file in this state: reading it takes seconds where it has a vocabulary."""
+    from gguf import GGUFReader
+
+    try:
+        tensors = GGUFReader(path).tensors
+    except (ValueError, IndexError, OverflowError):  # cut, or of another kind
+        return {}
+    return {
+        each.name: {"dtype": each.tensor_type.name, "shape": [int(side) for side in reversed(each.shape)]}
+        for each in tensors
+    }
 
 
 def component_files(folder: Path) -> list[Path]:
@@ -79,12 +104,12 @@ def in_files(files: Iterable[Path], renamed: Callable[[str], str] = lambda name:
     return {renamed(name): Weight(file, name, tuple(entry["shape"]), entry["dtype"]) for file, name, entry in entries}
 
 
-_SIGNATURES = {
-    "transformer": ("layers.0.attention.", "cap_embedder.0."),
-    "text_encoder": ("layers.0.self_attn.", "embed_tokens."),
-    "vae": ("decoder.conv_in.", "encoder.conv_in."),
+_SIGNATURES: dict[str, tuple[tuple[str, str], ...]] = {
+    "transformer": (("layers.0.attention.", "cap_embedder.0."),),
+    "text_encoder": (("layers.0.self_attn.", "embed_tokens."), ("blk.0.attn_q_norm.", "token_embd.")),
+    "vae": (("decoder.conv_in.", "encoder.conv_in."),),
 }
-"""How the names of a component's tensors begin, after a prefix that depends on the program: all of these are there."""
+"""How names of a component's tensors begin, after a prefix that depends on the program: both of one pair are there."""
 
 
 def weights_in(files: Sequence[Path], component: str) -> dict[str, Weight]:
@@ -106,12 +131,11 @@ def weights_in(files: Sequence[Path], component: str) -> dict[str, Weight]:
 
 def _prefix(names: Collection[str], component: str) -> str | None:
     """What stands before all names of a component; None where it is not there."""
-    first, *others = _SIGNATURES[component]
-    for name in sorted(names):
-        at = name.find(first)
-        if at >= 0 and (not at or name[at - 1] == "."):
-            prefix = name[:at]
-            if all(any(each.startswith(prefix + other) for each in names) for other in others):
+    for first, other in _SIGNATURES[component]:
+        for name in sorted(names):
+            at = name.find(first)
+            prefix = name[: max(at, 0)]
+            if at >= 0 and prefix[-1:] in ("", ".") and any(each.startswith(prefix + other) for each in names):
                 return prefix
     return None
 
@@ -136,9 +160,32 @@ def _transformer(name: str, weight: Weight) -> dict[str, Weight]:
             f"{layer}.attention.to_{part}.weight": replace(weight, shape=shape, rows=(i * third, (i + 1) * third))
             for i, part in enumerate("qkv")
         }
-    for pattern, instead in _TRANSFORMER:
+    if name.endswith("_pad_token") and len(weight.shape) == 1:
+        weight = replace(weight, shape=(1, *weight.shape))
+    return {_renamed(name, _TRANSFORMER): weight}
+
+
+def _renamed(name: str, table: Sequence[tuple[re.Pattern[str], str]]) -> str:
+    for pattern, instead in table:
         name = pattern.sub(instead, name)
-    return {name: weight}
+    return name
+
+
+_TEXT_ENCODER = tuple(
+    (re.compile(pattern), instead)
+    for pattern, instead in (
+        (r"^token_embd\.", "embed_tokens."),
+        (r"^output_norm\.", "norm."),
+        (r"^blk\.(\d+)\.", r"layers.\1."),
+        (r"\.attn_output\.", ".self_attn.o_proj."),
+        (r"\.attn_([qkv])\.", r".self_attn.\1_proj."),
+        (r"\.attn_([qk])_norm\.", r".self_attn.\1_norm."),
+        (r"\.attn_norm\.", ".input_layernorm."),
+        (r"\.ffn_norm\.", ".post_attention_layernorm."),
+        (r"\.ffn_(gate|up|down)\.", r".mlp.\1_proj."),
+    )
+)
+"""From the names of llama.cpp's files."""
 
 
 _VAE = (
@@ -162,8 +209,7 @@ def _vae(name: str, weight: Weight) -> dict[str, Weight]:
     if up:
         level, rest = _VAE_LEVELS - 1 - int(up[1]), name[up.end() :]
         name = f"decoder.up_blocks.{level}.{'resnets' if up[2] == 'block' else 'upsamplers.0'}.{rest}"
-    for pattern, instead in _VAE:
-        name = pattern.sub(instead, name)
+    name = _renamed(name, _VAE)
     if ".attentions." in name and weight.shape[2:] == (1, 1):  # convolutions of one pixel there
         weight = replace(weight, shape=weight.shape[:2])
     return {name: weight}
@@ -171,7 +217,7 @@ def _vae(name: str, weight: Weight) -> dict[str, Weight]:
 
 _LAYOUTS: Mapping[str, Callable[[str, Weight], dict[str, Weight]]] = {
     "transformer": _transformer,
-    "text_encoder": lambda name, weight: {name: weight},
+    "text_encoder": lambda name, weight: {_renamed(name, _TEXT_ENCODER): weight},
     "vae": _vae,
 }
 
