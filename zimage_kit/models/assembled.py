@@ -58,8 +58,8 @@ def add(name: str, given: Iterable[Path], like: str = "turbo", tokenizer: Path |
     """
     place = _place(name)
     spec = resolve(like)
-    model = spec.directory()
-    found, configurations = _found([path.expanduser().absolute() for path in given], model, spec.family)
+    model, given = spec.directory(), [path.expanduser().absolute() for path in given]
+    found, configurations = _found(given, model, spec.family)
     borrowed = []
     for component in _NETWORKS:
         if component not in found:
