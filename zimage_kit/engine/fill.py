@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import JobFailed
-from ..models.weights import READABLE, Weight
+from ..models.weights import READABLE, Weight, gguf_tensors
 
 if TYPE_CHECKING:
     from .load import Network
@@ -64,12 +64,11 @@ def fill(weights: Mapping[str, Weight], network: Network, progress: Callable[[in
 @contextmanager
 def opened(file: Path) -> Iterator[Any]:
     """A file of weights, mapped; see `open_weights`. Raises JobFailed for a broken one."""
-    with ExitStack() as stack:
-        try:
-            tensors = open_weights(file)
-            yield stack.enter_context(tensors) if hasattr(tensors, "__enter__") else tensors
-        except (SafetensorError, GgufError) as error:
-            raise JobFailed(f"{file} cannot be read ({error})", mend="Download it again.") from None
+    try:
+        with open_weights(file) as tensors:
+            yield tensors
+    except (SafetensorError, GgufError) as error:
+        raise JobFailed(f"{file} cannot be read ({error})", mend="Download it again.") from None
 
 
 def open_weights(file: Path) -> Any:
@@ -85,12 +84,16 @@ class GgufFile:
     """A GGUF file as safetensors shows its own; what is packed is unpacked to float32."""
 
     def __init__(self, file: Path) -> None:
-        from gguf import GGUFReader
-
         try:
-            self._tensors = {each.name: each for each in GGUFReader(file).tensors}
-        except (ValueError, IndexError, OverflowError) as error:
-            raise GgufError(f"{type(error).__name__}: {error}") from None
+            self._tensors = gguf_tensors(file)
+        except ValueError as error:
+            raise GgufError(str(error)) from None
+
+    def __enter__(self) -> GgufFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """It stays mapped for the next reader."""
 
     def get_tensor(self, name: str) -> Tensor:
         """A tensor, of the shape that it has in PyTorch."""

@@ -50,8 +50,12 @@ class Weight:
 def header(path: Path) -> dict[str, Any]:
     """Names, types and shapes in a safetensors or GGUF file; empty for a broken one, of which its loader says more."""
     if path.suffix == ".gguf":
-        stat = path.stat()
-        return dict(_gguf_header(path, stat.st_size, stat.st_mtime_ns))
+        try:
+            tensors = gguf_tensors(path)
+        except ValueError:
+            return {}
+        shapes = {name: [int(side) for side in reversed(each.shape)] for name, each in tensors.items()}
+        return {name: {"dtype": each.tensor_type.name, "shape": shapes[name]} for name, each in tensors.items()}
     with path.open("rb") as file:
         try:
             length = int.from_bytes(file.read(8), "little")
@@ -61,19 +65,21 @@ def header(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-@lru_cache(maxsize=16)
-def _gguf_header(path: Path, size: int, modified: int) -> dict[str, Any]:
-    """Of a GGUF file in this state: reading it takes seconds where it has a vocabulary."""
+def gguf_tensors(path: Path) -> Mapping[str, Any]:
+    """The gguf package's tensors of a file, mapped, by name. Raises ValueError for a broken one."""
+    stat = path.stat()
+    return _gguf_tensors(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _gguf_tensors(path: Path, size: int, modified: int) -> Mapping[str, Any]:
+    """Of a file in this state: opening one takes seconds where it has a vocabulary."""
     from gguf import GGUFReader
 
     try:
-        tensors = GGUFReader(path).tensors
-    except (ValueError, IndexError, OverflowError):  # cut, or of another kind
-        return {}
-    return {
-        each.name: {"dtype": each.tensor_type.name, "shape": [int(side) for side in reversed(each.shape)]}
-        for each in tensors
-    }
+        return {each.name: each for each in GGUFReader(path).tensors}
+    except (ValueError, IndexError, OverflowError) as error:  # cut, or of another kind
+        raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
 def component_files(folder: Path) -> list[Path]:
