@@ -14,8 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import zimage_kit as zk
-from zimage_kit import cli
+from zimage_kit import Session, cli
 from zimage_kit.doctor.report import _models
 from zimage_kit.engine.fill import opened
 from zimage_kit.engine.load import Keeping, load_networks
@@ -81,15 +80,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture(scope="module")
-def nanos_picture() -> Any:
-    with zk.connect("inline", device="cpu") as session:
-        return np.asarray(session.run("a red boat", model="nano", width=64, height=64, steps=2, seed=3).image)
+@pytest.fixture
+def nanos_picture(session: Session) -> Any:
+    return picture(session, "nano")
 
 
-def picture(name: str) -> Any:
-    with zk.connect("inline", device="cpu") as session:
-        return np.asarray(session.run("a red boat", model=name, width=64, height=64, steps=2, seed=3).image)
+def picture(session: Session, name: str) -> Any:
+    return np.asarray(session.run("a red boat", model=name, width=64, height=64, steps=2, seed=3, fresh=True).image)
 
 
 def single(folder: Path) -> list[Path]:
@@ -106,7 +103,9 @@ def of_diffusers(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("written", [split, lambda folder: (split(folder), [folder])[1], single, of_diffusers])
-def test_pixels_are_those_of_the_same_weights(written: Any, nanos_picture: Any, tmp_path: Path, home: Path) -> None:
+def test_pixels_are_those_of_the_same_weights(
+    session: Session, written: Any, nanos_picture: Any, tmp_path: Path, home: Path
+) -> None:
     files = written(tmp_path)
     done = add("mine", files, like="nano")
     assert done.directory == home / "mine" and not done.borrowed and set(added()) == {"mine"}
@@ -115,21 +114,21 @@ def test_pixels_are_those_of_the_same_weights(written: Any, nanos_picture: Any, 
     assert resolve("mine").native == resolve("nano").native
     assert [(each.name, each.directory) for each in list_models()][-1] == ("mine", done.directory)
     assert fingerprints_here()["mine"] == fingerprint(done.directory)
-    assert np.array_equal(picture("mine"), nanos_picture)
+    assert np.array_equal(picture(session, "mine"), nanos_picture)
     assert remove("mine") == done.directory and not added()
     assert all(path.exists() for path in files), "the files are not ours to remove"
     with pytest.raises(UnknownModel):
         resolve("mine")
 
 
-def test_a_finetune_borrows_what_it_lacks(nanos_picture: Any, tmp_path: Path) -> None:
+def test_a_finetune_borrows_what_it_lacks(session: Session, nanos_picture: Any, tmp_path: Path) -> None:
     files = split(tmp_path)
     done = add("tuned", files[:1], like="nano")
     assert done.borrowed == ("text_encoder", "vae")
-    assert np.array_equal(picture("tuned"), nanos_picture)
+    assert np.array_equal(picture(session, "tuned"), nanos_picture)
 
 
-def test_float8_with_scales(tmp_path: Path) -> None:
+def test_float8_with_scales(session: Session, tmp_path: Path) -> None:
     """A scale for a whole matrix, for rows, or none: as the products of both would be in one file."""
     weights, whole = comfyui("transformer"), {}
     for number, (name, value) in enumerate(list(weights.items())):
@@ -151,7 +150,7 @@ def test_float8_with_scales(tmp_path: Path) -> None:
     save_file({name: value.contiguous() for name, value in whole.items()}, tmp_path / "whole.safetensors")
     add("eight", [tmp_path / "f8.safetensors"], like="nano")
     add("whole", [tmp_path / "whole.safetensors"], like="nano")
-    assert np.array_equal(picture("eight"), picture("whole"))
+    assert np.array_equal(picture(session, "eight"), picture(session, "whole"))
     assert fingerprint(resolve("eight").directory() or Path()) != fingerprint(resolve("whole").directory() or Path())
 
 
@@ -178,7 +177,7 @@ def packed(value: Tensor, kind: str) -> Any:
     return codes.reshape(len(numbers), -1)
 
 
-def test_gguf(tmp_path: Path) -> None:
+def test_gguf(session: Session, tmp_path: Path) -> None:
     """Each code in turn, and what gguf unpacks of it as safetensors: the same picture, and the same while it waits."""
     for component in ("transformer", "text_encoder"):
         weights = comfyui(component) if component == "transformer" else own(component)
@@ -202,7 +201,7 @@ def test_gguf(tmp_path: Path) -> None:
         add(name, [tmp_path / f"{component}{ending}" for component in NETWORKS[:2]], like="nano")
         for name, ending in (("packed", ".gguf"), ("plain", ".safetensors"))
     )
-    assert np.array_equal(picture("packed"), picture("plain"))
+    assert np.array_equal(picture(session, "packed"), picture(session, "plain"))
     assert component_sizes(packed_.directory) == component_sizes(plain.directory)
     keeping = Keeping(torch.device("cpu"), torch.float32)
     given = {"transformer": (keeping, lambda count: ("files",) * count)}
@@ -238,12 +237,12 @@ def test_weights_that_wait_in_such_files_are_read_from_there(tmp_path: Path) -> 
         network.close()
 
 
-def test_files_that_went_away_are_told(tmp_path: Path) -> None:
+def test_files_that_went_away_are_told(session: Session, tmp_path: Path) -> None:
     files = split(tmp_path)
     add("mine", files, like="nano")
     files[0].unlink()
     with pytest.raises(ModelMissing, match=r"z\.safetensors"):
-        picture("mine")
+        picture(session, "mine")
     told = next(each for each in _models() if each.what == "mine")
     assert told.verdict == "fail" and "z.safetensors" in told.saw and "zimage models remove mine" in told.mend
 

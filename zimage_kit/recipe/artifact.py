@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import files
 from ..errors import BadRequest, NoRecipe, ZImageError
 from ..files import portable, portable_json, portable_text
-from . import embedded, foreign, picture, png
+from . import embedded, picture, png, programs
 from .identity import differences, library_versions
 from .request import Request
 from .verdict import Difference, Verdict, compare, judge
@@ -316,14 +316,14 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
         artifact = _from_recipe(path, image, texts[png.RECIPE])
         artifact.path, artifact._lossy = None if source else path, lossy or ""
         return artifact
-    if (found := foreign.read_a1111(texts.get(png.PARAMETERS, ""))) is not None:
+    if (found := programs.read_foreign(texts)) is not None:
         request, notes = found
         return Artifact(image, request, Trace(model=request.model or "", notes=(*changes, *notes)))
     if "workflow" in texts or "prompt" in texts:
-        raise NoRecipe(f"{path} carries a ComfyUI workflow, which zimage_kit cannot run", mend="Open it in ComfyUI.")
+        raise NoRecipe(f"{path} carries a ComfyUI graph in which no sampler is found", mend="Open it in ComfyUI.")
     raise NoRecipe(
         f"{path} carries no recipe",
-        expected="a picture made by zimage_kit, or one with an A1111 parameters line",
+        expected="a picture made by zimage_kit, A1111, ComfyUI or another program that docs/files.md names",
         mend="Use the original file: editing, screenshots and most messengers remove the recipe.",
     )
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LOSSY = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """The formats beside PNG that carry a recipe, by their endings."""
 _USER_COMMENT, _EXIF_PART, _SOFTWARE = 0x9286, 0x8769, 0x0131
+_GRAPH_TAGS = (0x010E, 0x010F, 0x0110)
+"""In which ComfyUI writes "prompt:" and "workflow:" into WebP and JPEG: description, make, model."""
 _SEGMENT = 65_000
 """Bytes: the most that a segment of a JPEG holds."""
 _NAMESPACE = "urn:zimage_kit"
@@ -59,7 +61,10 @@ def encode(image: Image.Image, ending: str, chunks: dict[str, str], quality: int
 
 
 def texts(file: Image.Image) -> dict[str, str]:
-    """The texts of an opened picture by their names: a PNG's chunks; of other formats EXIF's comment and our XMP."""
+    """The texts of an opened picture by their names: a PNG's chunks; of other formats what EXIF and XMP hold.
+
+    "xmp" is the whole packet, where it has a comment.
+    """
     from PIL.PngImagePlugin import iTXt
 
     found = {
@@ -71,9 +76,17 @@ def texts(file: Image.Image) -> dict[str, str]:
         comment = file.getexif().get_ifd(_EXIF_PART).get(_USER_COMMENT)
         if text := comment if isinstance(comment, str) else _comment(comment) if isinstance(comment, bytes) else "":
             found[PARAMETERS] = text
+    for tag in _GRAPH_TAGS:
+        name, _, graph = str(file.getexif().get(tag, "")).partition(":")
+        if name.lower() in ("prompt", "workflow"):
+            found.setdefault(name.lower(), graph)
     xmp = file.info.get("xmp")
-    if RECIPE not in found and isinstance(xmp, bytes) and (recipe := _from_xmp(xmp.decode("utf-8", "replace"))):
-        found[RECIPE] = recipe
+    if isinstance(xmp, bytes):
+        packet = xmp.decode("utf-8", "replace")
+        if RECIPE not in found and (recipe := _from_xmp(packet)):
+            found[RECIPE] = recipe
+        if "<exif:UserComment>" in packet:
+            found["xmp"] = packet
     return found
 
 

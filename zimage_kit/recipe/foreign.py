@@ -1,12 +1,16 @@
 """Recipes of other programs, read as far as they go: what was taken, changed to fit, and left out is told.
 
-So far the text that A1111 writes, which Forge, Civitai and others write too: prompt, negative prompt, one line of
-settings that begins with "Steps:", and whatever extensions add after it.
+Here is what all have in common, and the text that A1111 writes, which Forge, Civitai and others write too: prompt,
+negative prompt, one line of settings that begins with "Steps:", and whatever extensions add after it. `programs` reads
+what other programs write as JSON, `comfyui` its graphs.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PureWindowsPath
 from typing import Any
 
 from ..errors import ZImageError
@@ -17,53 +21,98 @@ _LORA = re.compile(r"\s*,?\s*<(?:lora|lyco):([^:<>]+)(?::([-+]?[\d.]+))?(?::[^<>
 _OURS = "zimage_kit"
 
 
-def read_a1111(text: str) -> tuple[Request, tuple[str, ...]] | None:
-    """A request, and notes on what became of the rest; None if it is not such a text.
+@dataclass
+class Found:
+    """What a program's recipe says, in its own values. `source`: in what it was found, in words.
 
-    A1111's CFG scale multiplies (cond - uncond) from uncond and so is 1 + our guidance.
+    `steps`, `seed`, `width`, `height`, `cfg`: numbers, or text that should be one; None where it says nothing. `cfg`
+    multiplies (cond - uncond) from uncond, and so is 1 + our guidance. `loras`: names and weights. `rest`: what has no
+    place in a request; `lines`: the same without a name. `ours`: it names one of our models.
     """
-    lines = text.strip().splitlines()
-    at = next((i for i in reversed(range(len(lines))) if lines[i].lstrip().startswith("Steps:")), None)
-    if at is None:
-        return None
-    settings = {key.strip(): value.strip().strip('"') for key, value in _SETTING.findall(lines[at])}
-    ours = settings.get("Version", "").startswith(_OURS)
-    notes = ["recipe read from an A1111 parameters line, so a new picture may differ"]
-    prompt, negative = _prompts("\n".join(lines[:at]))
-    prompt, loras, missing = _loras(prompt)
-    fields: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative, "loras": loras}
+
+    source: str
+    prompt: str = ""
+    negative_prompt: str = ""
+    steps: Any = None
+    seed: Any = None
+    width: Any = None
+    height: Any = None
+    cfg: Any = None
+    model: str | None = None
+    loras: Sequence[tuple[str, Any]] = ()
+    rest: Mapping[str, Any] = field(default_factory=dict)
+    lines: Sequence[str] = ()
+    ours: bool = False
+
+
+def to_request(found: Found) -> tuple[Request, tuple[str, ...]]:
+    """A request that can be run here, and notes on what became of the rest."""
+    notes = [f"recipe read from {found.source}, so a new picture may differ"]
+    prompt, tags = _tagged(found.prompt.strip())
+    loras, missing = _here([*tags, *found.loras])
+    fields: dict[str, Any] = {"prompt": prompt, "negative_prompt": found.negative_prompt.strip(), "loras": loras}
     notes += [f"LoRA {name}: left out, since none of this name is here" for name in missing]
+    rest = dict(found.rest)
     for key, name in (("Steps", "steps"), ("Seed", "seed")):
-        if (settings.get(key) or "").isdecimal():
-            fields[name] = int(settings.pop(key))
-    if match := re.fullmatch(r"(\d+)x(\d+)", settings.get("Size", "")):
-        size = int(match[1]), int(match[2])
-        fields["width"], fields["height"] = nearest(size)
-        if (fields["width"], fields["height"]) != size:
-            notes.append(f"size {settings['Size']}: {fields['width']}x{fields['height']}, the nearest that can be made")
-        del settings["Size"]
-    try:
-        fields["guidance"] = max(0.0, round(float(settings["CFG scale"]) - 1, 6))
-        del settings["CFG scale"]
-    except (KeyError, ValueError):
-        pass  # stays among the settings, which are told
-    if negative and not fields.get("guidance"):
+        value = getattr(found, name)
+        if (number := _whole(value)) is not None:
+            fields[name] = number
+        elif value is not None:
+            rest = {key: value, **rest}
+    size = _whole(found.width), _whole(found.height)
+    if size[0] and size[1]:
+        fields["width"], fields["height"] = made = nearest((size[0], size[1]))
+        if made != size:
+            notes.append(f"size {size[0]}x{size[1]}: {made[0]}x{made[1]}, the nearest that can be made")
+    elif found.width is not None:
+        rest = {"Size": f"{found.width}x{found.height}", **rest}
+    if found.cfg is not None:
+        try:
+            fields["guidance"] = max(0.0, round(float(found.cfg) - 1, 6))
+        except (TypeError, ValueError):
+            rest = {"CFG scale": found.cfg, **rest}
+    if fields["negative_prompt"] and not fields.get("guidance"):
+        said = fields["negative_prompt"]
         fields["negative_prompt"] = ""
-        notes.append(f"negative prompt: left out, since it does nothing without guidance: {negative}")
-    model = settings.pop("Model", None)
-    if ours:
-        fields["model"] = model
+        notes.append(f"negative prompt: left out, since it does nothing without guidance: {said}")
+    if found.ours:
+        fields["model"] = found.model
     else:
-        notes.append(f"model {model or 'not named'}: ignored, since another program named it")
+        notes.append(f"model {found.model or 'not named'}: ignored, since another program named it")
     request = Request()
     for name, value in fields.items():
         try:
             request = request.but(**{name: value})
         except ZImageError as error:
             notes.append(f"left out: {error}")
-    notes += [f"left out: {key}: {value}" for key, value in settings.items() if key not in ("Version", "Model hash")]
-    notes += [f"left out: {line.strip()}" for line in lines[at + 1 :] if line.strip()]
+    notes += [f"left out: {key}: {value}" for key, value in rest.items()]
+    notes += [f"left out: {line}" for line in found.lines]
     return request, tuple(notes)
+
+
+def read_a1111(text: str) -> tuple[Request, tuple[str, ...]] | None:
+    """A request, and notes on what became of the rest; None if it is not A1111's text."""
+    found = a1111(text)
+    return None if found is None else to_request(found)
+
+
+def a1111(text: str) -> Found | None:
+    """What A1111's text says; None if it is none."""
+    lines = text.strip().splitlines()
+    at = next((i for i in reversed(range(len(lines))) if lines[i].lstrip().startswith("Steps:")), None)
+    if at is None:
+        return None
+    settings = {key.strip(): value.strip().strip('"') for key, value in _SETTING.findall(lines[at])}
+    prompt, negative = _prompts("\n".join(lines[:at]))
+    found = Found("an A1111 parameters line", prompt, negative, ours=settings.get("Version", "").startswith(_OURS))
+    if size := re.fullmatch(r"(\d+)x(\d+)", settings.get("Size", "")):
+        found.width, found.height = size.groups()
+        del settings["Size"]
+    found.steps, found.seed = settings.pop("Steps", None), settings.pop("Seed", None)
+    found.cfg, found.model = settings.pop("CFG scale", None), settings.pop("Model", None)
+    found.rest = {key: value for key, value in settings.items() if key not in ("Version", "Model hash")}
+    found.lines = [line.strip() for line in lines[at + 1 :] if line.strip()]
+    return found
 
 
 def nearest(size: tuple[int, int]) -> tuple[int, int]:
@@ -88,17 +137,32 @@ def _prompts(body: str) -> tuple[str, str]:
     return (before.strip(), after.strip()) if found else (body.strip(), "")
 
 
-def _loras(prompt: str) -> tuple[str, tuple[Lora, ...], list[str]]:
-    """The prompt without its LoRA tags, the LoRAs that are here by name, and the names of the others."""
+def _tagged(prompt: str) -> tuple[str, list[tuple[str, Any]]]:
+    """The prompt without its LoRA tags, and their names and weights."""
+    return _LORA.sub("", prompt).strip(), [(name.strip(), weight or 1) for name, weight in _LORA.findall(prompt)]
+
+
+def _here(named: Sequence[tuple[str, Any]]) -> tuple[tuple[Lora, ...], list[str]]:
+    """The LoRAs that are here by name, and the names of the others."""
     from ..models.loras import lora_file  # from a room above: which LoRAs are here
     from ..models.spec import default_model, resolve
 
     loras, missing = [], []
-    for name, weight in _LORA.findall(prompt):
+    for name, weight in named:
+        stem = PureWindowsPath(name).name.removesuffix(".safetensors")  # of either system's paths
         try:
-            lora = Lora(path=name.strip(), weight=float(weight or 1))
+            lora = Lora(path=stem, weight=float(weight))
             lora_file(lora, resolve(default_model()))
             loras.append(lora)
-        except (ZImageError, ValueError):
-            missing.append(name.strip())
-    return _LORA.sub("", prompt).strip(), tuple(loras), missing
+        except (ZImageError, TypeError, ValueError):
+            missing.append(name)
+    return tuple(loras), missing
+
+
+def _whole(value: Any) -> int | None:
+    """A number without a fraction, also as ASCII text; None for anything else."""
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        return None
+    return int(value)
