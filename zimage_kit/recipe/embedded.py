@@ -76,10 +76,6 @@ def texts(file: Image.Image) -> dict[str, str]:
         comment = file.getexif().get_ifd(_EXIF_PART).get(_USER_COMMENT)
         if text := comment if isinstance(comment, str) else _comment(comment) if isinstance(comment, bytes) else "":
             found[PARAMETERS] = text
-    for tag in _GRAPH_TAGS:
-        name, _, graph = str(file.getexif().get(tag, "")).partition(":")
-        if name.lower() in ("prompt", "workflow"):
-            found.setdefault(name.lower(), graph)
     xmp = file.info.get("xmp")
     if isinstance(xmp, bytes):
         packet = xmp.decode("utf-8", "replace")
@@ -87,6 +83,10 @@ def texts(file: Image.Image) -> dict[str, str]:
             found[RECIPE] = recipe
         if "<exif:UserComment>" in packet:
             found["xmp"] = packet
+    for tag in () if found else _GRAPH_TAGS:  # a PNG's EXIF may lie behind all of its pixels
+        name, _, graph = str(file.getexif().get(tag, "")).partition(":")
+        if name.lower() in ("prompt", "workflow"):
+            found.setdefault(name.lower(), graph)
     return found
 
 
