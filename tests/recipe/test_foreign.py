@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from zimage_kit.recipe.foreign import nearest, read_a1111
+from zimage_kit.recipe.foreign import a1111, nearest, to_request
 from zimage_kit.recipe.png import parameters_line
 from zimage_kit.recipe.request import Lora, Request
 
 
 def read(text: str) -> tuple[Request, str]:
-    found = read_a1111(text)
+    found = a1111(text)
     assert found is not None
-    request, notes = found
+    request, notes = to_request(found)
     return request, " | ".join(notes)
 
 
@@ -41,7 +41,7 @@ def test_our_own_line_comes_back_whole() -> None:
 
 @pytest.mark.parametrize("text", ["", "a cat", "Steps", "prompt\nNegative prompt: x", "{}"])
 def test_text_that_is_no_such_line_gives_nothing(text: str) -> None:
-    assert read_a1111(text) is None
+    assert a1111(text) is None
 
 
 def test_numbers_that_are_none_are_told() -> None:

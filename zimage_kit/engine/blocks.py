@@ -44,6 +44,13 @@ def materialise(module: nn.Module, name: str, data: Tensor) -> nn.Parameter:
     return weight
 
 
+def bring_buffers(module: nn.Module, device: torch.device) -> None:
+    """Bring what a module computed from its configuration to a device."""
+    for name, buffer in list(module.named_buffers()):
+        owner, _, leaf = name.rpartition(".")
+        module.get_submodule(owner)._buffers[leaf] = buffer.to(device)
+
+
 class Block:
     """A module whose weights are views of one buffer. Adapters that are added to it later keep memory of their own.
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..models.directories import BLOCK_LISTS, read_index
 from ..models.weights import Weight, component_files, component_weights
-from .blocks import Block, Streamer, lock, materialise, unlock
+from .blocks import Block, Streamer, bring_buffers, lock, materialise, unlock
 from .crossing import Crossing
 from .encode import EndOfPass
 from .fill import READERS, fill, open_weights, opened, read_weight
@@ -113,9 +113,7 @@ class Network:
             if weight.is_meta:
                 materialise(self.module, name, torch.empty(weight.shape, dtype=self.dtype, device=self.device))
         self._own = list(self.module.parameters())  # before others' modules are joined to it, or adapters added
-        for name, buffer in list(self.module.named_buffers()):
-            owner, _, leaf = name.rpartition(".")
-            self.module.get_submodule(owner)._buffers[leaf] = buffer.to(self.device)
+        bring_buffers(self.module, self.device)
         self._connect()
 
     def settle(self) -> None:

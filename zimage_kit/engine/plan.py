@@ -31,11 +31,10 @@ class Plan:
     of torch's), `precision` ("", "int8", "fp8": how weights wait; with speed "fast", what is multiplied). The encoder,
     a ControlNet and the transformer's blocks are resident or streamed. `second`: another card that holds encoder,
     autoencoder and the last `second_blocks` of the resident ones, or "". What is streamed waits in page-locked memory
-    (`pinned`), or is read
-    from the model's files (`mapped`). `weight_bytes` stay there, `peak_bytes` is the most that is taken while one
-    picture is made, of `room_bytes` (None: of all the RAM there is), both with the `context_bytes` of CUDA itself;
-    `host_bytes` wait in RAM; `seconds` is the time of one picture's evaluations by the rates of the machine (0: not
-    known), without encoding and decoding.
+    (`pinned`), or is read from the model's files (`mapped`). `weight_bytes` stay there, `peak_bytes` is the most that
+    is taken while one picture is made, of `room_bytes` (None: of all the RAM there is), both with the `context_bytes`
+    of CUDA itself; `host_bytes` wait in RAM; `seconds` is the time of one picture's evaluations by the rates of the
+    machine (0: not known), without encoding and decoding.
     `exact`: the pixels are those of the whole model in this dtype. `notes` are sentences for the trace about what was
     chosen for the user.
     """

@@ -15,7 +15,7 @@ from torch import nn
 
 from . import encode as text_encoder
 from .autoencoder import SlabbedAutoencoder, eight_bits
-from .blocks import Block, materialise
+from .blocks import Block, bring_buffers, materialise
 from .load import without_weights
 from .plan import Plan
 from .transformer import FlatTransformer, flatten
@@ -62,6 +62,4 @@ def _fill(module: nn.Module, blocks: list[Block], dtype: torch.dtype, device: to
     for name, weight in list(module.named_parameters()):
         if weight.is_meta:
             materialise(module, name, torch.zeros(weight.shape, dtype=dtype, device=device))
-    for name, buffer in list(module.named_buffers()):
-        owner, _, leaf = name.rpartition(".")
-        module.get_submodule(owner)._buffers[leaf] = buffer.to(device)
+    bring_buffers(module, device)

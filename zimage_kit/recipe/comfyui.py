@@ -7,11 +7,10 @@ the second.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .foreign import Found
+from .foreign import Found, items, json_object
 
 _WIDGETS: dict[str, tuple[str, ...]] = {
     "KSampler": ("seed", "", "steps", "cfg", "sampler_name", "scheduler", "denoise"),
@@ -47,21 +46,14 @@ _MUTED = (2, 4)
 def comfyui(texts: Mapping[str, str]) -> Found | None:
     """What the graph of a picture says; None where it carries none, or one without a sampler."""
     for name, nodes_of in (("prompt", _of_api), ("workflow", _of_page)):
-        graph = _json(texts.get(name, ""))
-        if isinstance(graph, dict) and (nodes := nodes_of(graph)) and (found := _followed(nodes)):
+        graph = json_object(texts.get(name))
+        if graph and (nodes := nodes_of(graph)) and (found := _followed(nodes)):
             return found
     return None
 
 
 Nodes = Mapping[str, tuple[str, Mapping[str, Any]]]
 """By id: a node's class, and its inputs."""
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text.replace("NaN", "null") if "NaN" in text else text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _of_api(graph: Mapping[str, Any]) -> Nodes:
@@ -73,25 +65,21 @@ def _of_api(graph: Mapping[str, Any]) -> Nodes:
 
 
 def _of_page(graph: Mapping[str, Any]) -> Nodes:
-    given = (link for link in _list(graph.get("links")) if isinstance(link, list) and link[2:])
+    given = (link for link in items(graph.get("links")) if isinstance(link, list) and link[2:])
     links = {str(link[0]): [str(link[1]), link[2]] for link in given}
     nodes = {}
-    for node in _list(graph.get("nodes")):
+    for node in items(graph.get("nodes")):
         if not isinstance(node, dict) or "id" not in node or node.get("mode") in _MUTED:
             continue
         kind, values = str(node.get("type")), node.get("widgets_values")
         inputs = dict(values) if isinstance(values, dict) else {}
         if isinstance(values, list):
             inputs = {name: value for name, value in zip(_WIDGETS.get(kind, ()), values, strict=False) if name}
-        for each in _list(node.get("inputs")):
+        for each in items(node.get("inputs")):
             if isinstance(each, dict) and str(each.get("link")) in links:
                 inputs[str(each.get("name"))] = links[str(each["link"])]
         nodes[str(node["id"])] = kind, inputs
     return nodes
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _followed(nodes: Nodes) -> Found | None:

@@ -7,6 +7,7 @@ what other programs write as JSON, `comfyui` its graphs.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,12 +91,6 @@ def to_request(found: Found) -> tuple[Request, tuple[str, ...]]:
     return request, tuple(notes)
 
 
-def read_a1111(text: str) -> tuple[Request, tuple[str, ...]] | None:
-    """A request, and notes on what became of the rest; None if it is not A1111's text."""
-    found = a1111(text)
-    return None if found is None else to_request(found)
-
-
 def a1111(text: str) -> Found | None:
     """What A1111's text says; None if it is none."""
     lines = text.strip().splitlines()
@@ -157,6 +152,20 @@ def _here(named: Sequence[tuple[str, Any]]) -> tuple[tuple[Lora, ...], list[str]
         except (ZImageError, TypeError, ValueError):
             missing.append(name)
     return tuple(loras), missing
+
+
+def json_object(text: str | None) -> dict[str, Any] | None:
+    """An object of JSON; None for anything else."""
+    try:
+        found = json.loads(text or "")
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def items(value: Any) -> list[Any]:
+    """The items of a list of JSON; none for anything else."""
+    return value if isinstance(value, list) else []
 
 
 def _whole(value: Any) -> int | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .comfyui import comfyui
-from .foreign import Found, a1111, to_request
+from .foreign import Found, a1111, items, json_object, to_request
 from .png import PARAMETERS
 from .request import Request
 
@@ -27,9 +26,9 @@ def read_foreign(texts: Mapping[str, str]) -> tuple[Request, tuple[str, ...]] | 
 
 def invokeai(texts: Mapping[str, str]) -> Found | None:
     """InvokeAI since version 3 ("invokeai_metadata"), and before ("sd-metadata")."""
-    given = _object(texts.get("invokeai_metadata"))
+    given = json_object(texts.get("invokeai_metadata"))
     if given is None:
-        given = (_object(texts.get("sd-metadata")) or {}).get("image")
+        given = (json_object(texts.get("sd-metadata")) or {}).get("image")
         if not isinstance(given, dict):
             return None
         given = {**given, "positive_prompt": given.get("prompt")}
@@ -47,14 +46,14 @@ def invokeai(texts: Mapping[str, str]) -> Found | None:
     )
     found = _found("InvokeAI's metadata", given, taken, "positive_prompt", "negative_prompt", cfg="cfg_scale")
     found.model = _name(given.get("model"))
-    loras = [each for each in _list(given.get("loras")) if isinstance(each, dict)]
+    loras = [each for each in items(given.get("loras")) if isinstance(each, dict)]
     found.loras = [(_name(each.get("model") or each.get("lora")) or "", each.get("weight", 1)) for each in loras]
     return found
 
 
 def swarmui(texts: Mapping[str, str]) -> Found | None:
     """SwarmUI's "sui_image_params"."""
-    given = (_object(texts.get(PARAMETERS)) or {}).get("sui_image_params")
+    given = (json_object(texts.get(PARAMETERS)) or {}).get("sui_image_params")
     if not isinstance(given, dict):
         return None
     taken = (
@@ -62,7 +61,7 @@ def swarmui(texts: Mapping[str, str]) -> Found | None:
         "swarm_version",
     )  # fmt: skip
     found = _found("SwarmUI's parameters", given, taken, "prompt", "negativeprompt", cfg="cfgscale")
-    names, weights = _list(given.get("loras")), _list(given.get("loraweights"))
+    names, weights = items(given.get("loras")), items(given.get("loraweights"))
     found.loras = [(str(name), weights[i] if i < len(weights) else 1) for i, name in enumerate(names)]
     found.model = _name(given.get("model"))
     return found
@@ -70,7 +69,7 @@ def swarmui(texts: Mapping[str, str]) -> Found | None:
 
 def fooocus(texts: Mapping[str, str]) -> Found | None:
     """Fooocus's own scheme of JSON; its other one is A1111's."""
-    given = _object(texts.get(PARAMETERS))
+    given = json_object(texts.get(PARAMETERS))
     if given is None or "prompt" not in given or not {"base_model", "guidance_scale", "resolution"} & set(given):
         return None
     combined = [str(value).rpartition(" : ") for key, value in given.items() if key.startswith("lora_combined_")]
@@ -81,7 +80,7 @@ def fooocus(texts: Mapping[str, str]) -> Found | None:
     found = _found("Fooocus's metadata", given, taken, "prompt", "negative_prompt", cfg="guidance_scale")
     found.width, found.height = _size(given.get("resolution"))
     found.model = _name(given.get("base_model"))
-    pairs = [(str(each[0]), each[1]) for each in _list(given.get("loras")) if isinstance(each, list) and len(each) > 1]
+    pairs = [(str(each[0]), each[1]) for each in items(given.get("loras")) if isinstance(each, list) and len(each) > 1]
     found.loras = [*pairs, *((name, weight) for name, _, weight in combined)]
     return found
 
@@ -89,21 +88,21 @@ def fooocus(texts: Mapping[str, str]) -> Found | None:
 def draw_things(texts: Mapping[str, str]) -> Found | None:
     """Draw Things' JSON in XMP's exif:UserComment, or in EXIF's."""
     told = re.search(r"<exif:UserComment>.*?<rdf:li[^>]*>(.*?)</rdf:li>", texts.get("xmp", ""), re.DOTALL)
-    given = _object(html.unescape(told[1])) if told else _object(texts.get(PARAMETERS))
+    given = json_object(html.unescape(told[1])) if told else json_object(texts.get(PARAMETERS))
     if given is None or "c" not in given or "sampler" not in given:
         return None
     taken = ("c", "uc", "steps", "seed", "size", "scale", "model", "lora", "v2", "profile")
     found = _found("Draw Things' metadata", given, taken, "c", "uc", cfg="scale")
     found.width, found.height = _size(given.get("size"))
     found.model = _name(given.get("model"))
-    loras = [each for each in _list(given.get("lora")) if isinstance(each, dict)]
+    loras = [each for each in items(given.get("lora")) if isinstance(each, dict)]
     found.loras = [(_name(each.get("model")) or "", each.get("weight", 1)) for each in loras]
     return found
 
 
 def novelai(texts: Mapping[str, str]) -> Found | None:
     """NovelAI's "Comment", with the prompt in "Description"; programs that write the same are read too."""
-    given = _object(texts.get("Comment"))
+    given = json_object(texts.get("Comment"))
     if given is None or not {"uc", "scale"} <= set(given):
         return None
     prompt = texts.get("Description") or given.get("prompt")
@@ -148,18 +147,6 @@ def _words(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(str(each["prompt"]) for each in value if isinstance(each, dict) and "prompt" in each)
     return value if isinstance(value, str) else ""
-
-
-def _object(text: str | None) -> dict[str, Any] | None:
-    try:
-        found = json.loads(text or "")
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _name(value: Any) -> str | None:
