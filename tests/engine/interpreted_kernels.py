@@ -179,6 +179,13 @@ def test_put(add: bool, dtype: torch.dtype) -> None:
     assert_same(out, wanted)
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_kernels_run_where_their_tensors_are() -> None:
+    """A model split over two cards, or on the second, while the first is PyTorch's current device."""
+    x, weight = torch.randn(5, 64, device="cuda:1"), torch.randn(64, device="cuda:1")
+    assert_same(kernels.norm(x, weight, 1e-5), plain(fused.norm, x, weight, 1e-5))
+
+
 @pytest.mark.parametrize("packed", [None, torch.int8, torch.float8_e4m3fn], ids=str)
 def test_all_are_built_before_the_first_picture(packed: torch.dtype | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one evaluation, a prompt and a picture launch is what `prepare` launches; nothing is computed here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,18 @@ def test_a_rehearsal_computes_whatever_a_picture_does(speed: str) -> None:
     drawn.seen = {each for each in drawn.seen if each[1][0][0] != (1, 3, 16)}  # of the preview
     assert len(drawn.seen) > 20
     assert drawn.seen <= rehearsed.seen, sorted(map(str, drawn.seen - rehearsed.seen))
+
+
+@pytest.mark.parametrize("short", [{"streamed_blocks": 4}, {"encoder": "streamed"}, {"second": "cuda:1"}])
+def test_no_rehearsal_where_memory_is_short(short: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    rehearsed: list[Plan] = []
+    monkeypatch.setattr(prepare, "rehearse", lambda directory, plan, size: rehearsed.append(plan))
+    monkeypatch.setattr(prepare, "_build", lambda *_: None)
+    monkeypatch.setattr(fused, "kernels", lambda: object())
+    for plan in (replace(ON_GPU, **short), ON_GPU):
+        with prepare.preparing(DIRECTORY, plan, SIZE):
+            pass
+    assert rehearsed == [ON_GPU]
 
 
 @pytest.mark.parametrize(("error", "told"), [(torch.OutOfMemoryError("CUDA out of memory"), False), (KeyError(), True)])

@@ -14,7 +14,6 @@ from typing import Any
 
 import diffusers
 import torch
-from accelerate import init_empty_weights
 from PIL import Image
 from safetensors import safe_open
 
@@ -27,7 +26,7 @@ from ..stages.stage import ControlNetInput
 from .denoise import ControlCondition, encode
 from .fill import fill
 from .flat_controlnet import flatten
-from .load import Home, Network
+from .load import Home, Network, without_memory
 from .residency import Residency
 
 CONFIG, NAME = "config.json", "controlnet"
@@ -90,8 +89,7 @@ class ControlNets:
                 expected=f"one for this model: {transformer.dim} wide, {transformer.n_layers} layers",
                 mend="Use the model that it was made for, or another file.",
             )
-        with init_empty_weights(include_buffers=False):
-            module = diffusers.ZImageControlNetModel(**config)
+        module = without_memory(lambda: diffusers.ZImageControlNetModel(**config))
         joined = self._transformer
         network = Network(NAME, module, joined.keeping, CONTROL_BLOCK_LISTS, joined.streamer)
         network.allocate((home,) * len(network.blocks))

@@ -321,7 +321,13 @@ def put(out: Tensor, made: Tensor, bias: Tensor, add: bool) -> None:
 
 
 def _launch(kernel: Any, grid: tuple[int, ...], *given: Any, **sizes: Any) -> None:
-    kernel[grid](*given, **sizes)
+    """Run it where its first tensor is. Unlike PyTorch's, Triton's launches go to the current device."""
+    device = given[0].device
+    if device.type == "cuda" and device.index != torch.cuda.current_device():
+        with torch.cuda.device(device):
+            kernel[grid](*given, **sizes)
+    else:
+        kernel[grid](*given, **sizes)
 
 
 def _like(x: Tensor, kind: torch.dtype | None) -> tuple[Tensor, Tensor, dict[str, Any]]:

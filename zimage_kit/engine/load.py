@@ -16,8 +16,8 @@ from typing import Any, Literal
 import diffusers
 import torch
 import transformers
-from accelerate import init_empty_weights
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..models.directories import BLOCK_LISTS, read_index
 from ..models.weights import Weight, component_files, component_weights
@@ -319,15 +319,35 @@ def without_weights(directory: Path, name: str, **instead: Any) -> nn.Module:
     """
     library, class_name = read_index(directory)[name]
     folder = directory / name
-    with init_empty_weights(include_buffers=False):
-        if library == "transformers":
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, **instead)
-            module = getattr(transformers, class_name)(config)
-        else:
-            cls = getattr(diffusers, class_name)
-            module = cls.from_config(cls.load_config(folder, local_files_only=True), **instead)
+    if library == "transformers":
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, **instead)
+        module = without_memory(lambda: getattr(transformers, class_name)(config))
+    else:
+        cls = getattr(diffusers, class_name)
+        module = without_memory(lambda: cls.from_config(cls.load_config(folder, local_files_only=True), **instead))
     if name == "text_encoder":
         module.layers[-1] = EndOfPass()
         module.norm = nn.Identity()
-    found: nn.Module = module
-    return found
+    return module
+
+
+def without_memory(make: Callable[[], Any]) -> Any:
+    """The module that `make` builds, with meta tensors for weights.
+
+    Nothing of PyTorch is replaced meanwhile, as accelerate's `init_empty_weights` does, so other threads can build
+    theirs.
+    """
+    with _EmptyIsMeta():
+        module = make()
+    for name, weight in list(module.named_parameters()):
+        if not weight.is_meta:
+            materialise(module, name, torch.empty_like(weight, device="meta"))
+    return module
+
+
+class _EmptyIsMeta(TorchFunctionMode):
+    """Lets what this thread makes with `torch.empty`, as most weights are made, take no memory."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **({**kwargs, "device": "meta"} if func is torch.empty else kwargs))

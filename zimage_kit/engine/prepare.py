@@ -47,6 +47,8 @@ def _prepare(directory: Path, plan: Plan, size: tuple[int, int]) -> None:
         fused.use_plain("Triton is not installed")
     else:
         _build(directory, plan)
+    if plan.streamed_blocks or plan.encoder != "resident" or plan.second:
+        return  # memory is short there, and pictures take longer than this saves
     try:
         rehearse(directory, plan, size)
     except Exception as error:  # nothing depends on it

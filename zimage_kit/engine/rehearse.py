@@ -7,6 +7,8 @@ leaves for drawing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,24 @@ _PROMPT_TOKENS = 32
 """About as many as a prompt of a sentence has with its template."""
 
 
-@torch.no_grad()
 def rehearse(directory: Path, plan: Plan, size: tuple[int, int]) -> None:
     """Encode, evaluate once and decode zeros for a picture of `size` pixels, on the plan's device."""
-    device, dtype = torch.device(plan.device), getattr(torch, plan.dtype)
+    device = torch.device(plan.device)
+    with torch.no_grad(), _memory_apart(device):
+        _draw(directory, plan, size, device)
+
+
+@contextmanager
+def _memory_apart(device: torch.device) -> Iterator[None]:
+    if device.type != "cuda":
+        yield
+        return
+    with torch.cuda.device(device), torch.cuda.use_mem_pool(torch.cuda.MemPool()):
+        yield
+
+
+def _draw(directory: Path, plan: Plan, size: tuple[int, int], device: torch.device) -> None:
+    dtype = getattr(torch, plan.dtype)
     wide = torch.float32 if dtype == torch.float16 else dtype  # as `pipeline.keeping`
     layers = {"num_hidden_layers": 2, "layer_types": ["full_attention"] * 2}  # the last one is not computed
     encoder: Any = without_weights(directory, "text_encoder", **layers, vocab_size=_PROMPT_TOKENS)

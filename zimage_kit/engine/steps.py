@@ -51,7 +51,7 @@ class StepWatch:
         self._cuda = noise.device.type == "cuda"
         self._before, self._sigmas = noise, []  # type: tuple[torch.Tensor, list[float]]
         self._waiting: _Reported | None = None
-        self._clock, self._begin = _Clock(self._cuda), time.perf_counter()
+        self._clock, self._begin = _Clock(noise.device), time.perf_counter()
         self.milliseconds: list[float] = []
 
     def __call__(self, index: int, latents: torch.Tensor) -> None:
@@ -102,15 +102,15 @@ class _Reported:
 class _Clock:
     """Milliseconds between marks: wall time on a CPU, the device's own time on CUDA, where reading a mark waits."""
 
-    def __init__(self, cuda: bool) -> None:
-        self._cuda = cuda
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._cuda = device, device.type == "cuda"
         self._last = self.mark()
 
     def mark(self) -> Any:
         if not self._cuda:
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))
         return event
 
     def since_last(self, mark: Any) -> float:
