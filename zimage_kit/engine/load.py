@@ -321,14 +321,15 @@ def without_weights(directory: Path, name: str, **instead: Any) -> nn.Module:
     folder = directory / name
     if library == "transformers":
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, **instead)
-        module = without_memory(lambda: getattr(transformers, class_name)(config))
+        module: Any = without_memory(lambda: getattr(transformers, class_name)(config))
     else:
         cls = getattr(diffusers, class_name)
         module = without_memory(lambda: cls.from_config(cls.load_config(folder, local_files_only=True), **instead))
     if name == "text_encoder":
         module.layers[-1] = EndOfPass()
         module.norm = nn.Identity()
-    return module
+    found: nn.Module = module
+    return found
 
 
 def without_memory(make: Callable[[], Any]) -> Any:
