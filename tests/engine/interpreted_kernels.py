@@ -18,6 +18,7 @@ from zimage_kit.engine import autoencoder, encode, fused, kernels, prepare, tran
 from zimage_kit.engine.blocks import Block
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DEVICES = [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cpu"]
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 ROUNDING = {torch.float32: 1e-6, torch.bfloat16: 2**-7, torch.float16: 2**-11}
 """Relative, of one rounding to the type; to bfloat16 the interpreter cuts off (Triton 3.8)."""
@@ -179,10 +180,10 @@ def test_put(add: bool, dtype: torch.dtype) -> None:
     assert_same(out, wanted)
 
 
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
-def test_kernels_run_where_their_tensors_are() -> None:
+@pytest.mark.parametrize("where", DEVICES)
+def test_kernels_run_where_their_tensors_are(where: str) -> None:
     """A model split over two cards, or on the second, while the first is PyTorch's current device."""
-    x, weight = torch.randn(5, 64, device="cuda:1"), torch.randn(64, device="cuda:1")
+    x, weight = torch.randn(5, 64, device=where), torch.randn(64, device=where)
     assert_same(kernels.norm(x, weight, 1e-5), plain(fused.norm, x, weight, 1e-5))
 
 
