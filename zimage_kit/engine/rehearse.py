@@ -35,6 +35,7 @@ def rehearse(directory: Path, plan: Plan, size: tuple[int, int]) -> None:
 
 @contextmanager
 def _memory_apart(device: torch.device) -> Iterator[None]:
+    """Let what this thread allocates on a GPU come from a pool that goes when it ends."""
     if device.type != "cuda":
         yield
         return

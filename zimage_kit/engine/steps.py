@@ -103,19 +103,20 @@ class _Clock:
     """Milliseconds between marks: wall time on a CPU, the device's own time on CUDA, where reading a mark waits."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._cuda = device, device.type == "cuda"
+        self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
         self._last = self.mark()
 
     def mark(self) -> Any:
-        if not self._cuda:
+        """Now; on CUDA, when the device gets there."""
+        if self._stream is None:
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record(torch.cuda.current_stream(self._device))
+        event.record(self._stream)
         return event
 
     def since_last(self, mark: Any) -> float:
         """Wait until `mark` is past; return the time since the mark of the previous call."""
-        if self._cuda:
+        if self._stream is not None:
             mark.synchronize()
             taken = float(self._last.elapsed_time(mark))
         else:
