@@ -101,6 +101,13 @@ export default {
       build();
       if (said) tell(said);
       send(state.value);
+      awaiting();
+    }
+
+    /** Whether what is shown is an estimate, until Python's figures for it come. */
+    function awaiting() {
+      const answered = same(model.get("figures").of, settled.value) || model.get("problem");
+      root.setAttribute("aria-busy", String(!answered));
     }
 
     const edit = (list, said, kind) => step(asPeople(list), list, said, kind);
@@ -122,6 +129,7 @@ export default {
 
     function fromPython() {
       const found = model.get("figures");
+      awaiting();
       if (drag || !found.people || !same(found.of, settled.value)) return;
       const shown = [settled.people, settled.size, body];
       settled = { value: settled.value, people: found.people, size: found.size };
@@ -843,7 +851,7 @@ export default {
       "change:value": fromOutside,
       "change:figures": fromPython,
       "change:backdrop": backdrop,
-      "change:problem": () => complain(""),
+      "change:problem": () => (complain(""), awaiting()),
       "change:texts": () => {
         for (const task of words) task();
         build();

@@ -55,8 +55,15 @@ def centre(nb: OpenNotebook, point: int | str, person: int = 0) -> tuple[float, 
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def drag(nb: OpenNotebook, point: int | str, to: tuple[float, float], person: int = 0) -> None:
-    """To a place in fractions of the picture, by mouse."""
+def answered(nb: OpenNotebook) -> None:
+    """Wait for Python's figures: an estimate may still move, and is built anew when they come."""
+    expect(nb.page.locator(".zk-pose")).to_have_attribute("aria-busy", "false")
+
+
+def drag(nb: OpenNotebook, point: int | str, to: tuple[float, float], person: int = 0, at_once: bool = False) -> None:
+    """To a place in fractions of the picture, by mouse; `at_once`: without waiting for Python's answer before it."""
+    if not at_once:
+        answered(nb)
     area = picture(nb)
     nb.page.mouse.move(*centre(nb, point, person))
     nb.page.mouse.down()
@@ -316,7 +323,7 @@ def test_a_busy_kernel_holds_up_no_drag(notebook: OpenOne, tmp_path: Path) -> No
     expect(nb.page.locator(".jp-InputPrompt").last).to_have_text("[*]:")
     area = picture(nb)
     for x in (0.2, 0.3, 0.25):
-        drag(nb, WRIST, (x, 0.3))
+        drag(nb, WRIST, (x, 0.3), at_once=True)
         assert centre(nb, WRIST) == pytest.approx(
             (area["x"] + x * area["width"], area["y"] + 0.3 * area["height"]), abs=2
         )
