@@ -6,6 +6,7 @@ Run by test_kernels.py in Triton's interpreter, which is chosen when Triton is i
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from diffusers import ZImagePipeline
 from torch import Tensor
 
 from zimage_kit import nano
-from zimage_kit.engine import autoencoder, encode, fused, kernels, prepare, transformer
+from zimage_kit.engine import attention, attention_kernels, autoencoder, encode, fused, kernels, prepare, transformer
 from zimage_kit.engine.blocks import Block
+from zimage_kit.engine.graphs import Graphs
+from zimage_kit.engine.residency import Residency
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DEVICES = [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cpu"]
@@ -80,6 +83,44 @@ def test_turn(heads: int, dtype: torch.dtype) -> None:
     kernels.turn(qkv, rotations, *weights, 1e-5)
     assert_same(qkv, wanted)
     assert torch.equal(qkv[:, 2], before[:, 2]) and not torch.equal(qkv[:, 1], before[:, 1])
+
+
+def heads_of(tokens: int, width: int) -> tuple[Tensor, ...]:
+    """q, k and v of three heads, rotations, and the norms' weights."""
+    rotations = torch.polar(torch.ones(tokens, width // 2), torch.randn(tokens, width // 2))
+    return torch.randn(tokens, 3, 3, width), rotations, torch.rand(width) + 0.5, torch.rand(width) + 0.5
+
+
+@pytest.mark.parametrize("dtype", DTYPES if DEVICE == "cuda" else [torch.float32, torch.float16], ids=str)
+@pytest.mark.parametrize(("tokens", "width"), [(32, 64), (128, 128), (160, 128)])
+def test_attention(tokens: int, width: int, dtype: torch.dtype) -> None:
+    """Not in bfloat16 on a CPU, whose products the interpreter gets wrong (Triton 3.8)."""
+    qkv, *given = heads_of(tokens, width)
+    qkv = qkv.to(dtype)
+    wanted = plain(attention.attend, qkv.clone(), *given, 1e-5)
+    kernels.turn(qkv, *given, 1e-5)
+    found = attention_kernels.attend(qkv)
+    assert found.dtype == dtype and found.shape == (tokens, 3 * width)
+    assert relative(found, wanted) <= {torch.float32: 2e-3, torch.float16: 2e-3, torch.bfloat16: 8e-3}[dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+@pytest.mark.parametrize("tokens", [32, 128, 160])
+def test_attention_in_eight_bits(tokens: int, dtype: torch.dtype) -> None:
+    """Values of very different size in each head, and a head of zeros; float8 has 3 bits behind the leading one."""
+    qkv, *given = heads_of(tokens, 128)
+    qkv[:, 2, 0] *= 3000
+    qkv[:, 2, 1] = 0
+    found = attention_kernels.attend_eight(qkv.to(dtype), *given, 1e-5).unflatten(1, (3, -1))
+    wanted = plain(attention.attend, qkv.to(dtype), *given, 1e-5).unflatten(1, (3, -1))
+    assert not found[:, 1].any()
+    most = 0.07 if DEVICE == "cuda" else 0.2  # the interpreter cuts off, and loses what is carried
+    assert max(relative(found[:, head], wanted[:, head]) for head in (0, 2)) <= most
+
+
+def relative(found: Tensor, wanted: Tensor) -> float:
+    """The root of the mean square of the difference, over that of what was wanted."""
+    return float((on_cpu(found) - wanted).norm() / wanted.norm())
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -197,7 +238,8 @@ def test_all_are_built_before_the_first_picture(packed: torch.dtype | None, monk
         launched.add((kernel.__name__, kinds, tuple(sizes.items())))
 
     monkeypatch.setattr(fused, "_kernels", lambda x: kernels)
-    monkeypatch.setattr(kernels, "_launch", note)
+    monkeypatch.setattr(attention, "_ours", lambda qkv: attention_kernels)
+    monkeypatch.setattr(kernels, "launch", note)
     for call in prepare.calls(nano.DIRECTORY, torch.device(DEVICE), torch.bfloat16, packed):
         call()
     prepared = launched.copy()
@@ -216,3 +258,40 @@ def test_all_are_built_before_the_first_picture(packed: torch.dtype | None, monk
         evaluate([torch.randn(16, 1, 8, 8).bfloat16()], torch.tensor([0.0]), [prompt])
         autoencoder.SlabbedAutoencoder(pipe.vae).decode(torch.randn(1, 16, 8, 8).bfloat16())
     assert launched and launched <= prepared, launched - prepared
+
+
+if DEVICE == "cuda":
+
+    def test_graphs_compute_what_is_launched(monkeypatch: pytest.MonkeyPatch) -> None:
+        """Bit for bit, for two sizes and two prompts in turn, and with other weights at other addresses."""
+        pipe: Any = ZImagePipeline.from_pretrained(nano.DIRECTORY, torch_dtype=torch.bfloat16).to(DEVICE)
+        transformer.flatten(pipe.transformer)
+        residency = Residency()
+        graphs, times = Graphs(DEVICE, residency), torch.tensor([0.0, 0.3, 0.6, 0.9])
+        room: Any = SimpleNamespace(streamed_blocks=0, second="", room_bytes=None, peak_bytes=0)
+
+        def drawn(side: int, tokens: int, seed: int, by: Graphs | None) -> Tensor:
+            torch.manual_seed(seed)
+            evaluate = transformer.FlatTransformer(pipe.transformer, times, by)
+            prompt, x = (
+                torch.randn(tokens, pipe.transformer.config.cap_feat_dim).bfloat16(),
+                torch.randn(16, 1, side, side),
+            )
+            for time in times:
+                x = x - 0.2 * evaluate([x.bfloat16()], time[None], [prompt])[0][0].float()
+            return x
+
+        with torch.no_grad():
+            for side, tokens, seed in [(16, 20, 1), (32, 20, 2), (16, 20, 3), (32, 50, 4), (16, 20, 5)] * 2:
+                wanted = drawn(side, tokens, seed, None)
+                assert torch.equal(drawn(side, tokens, seed, graphs.within(room)), wanted), (side, tokens, seed)
+            assert not graphs.problem and len(graphs._kept) == 3
+            assert [each.name for each in residency.entries] == ["graphs"] and residency.bytes > 0
+            for layer in pipe.transformer.layers:
+                layer.feed_forward.w2.weight = torch.nn.Parameter(layer.feed_forward.w2.weight.flip(0).clone())
+            assert torch.equal(drawn(16, 20, 1, graphs.within(room)), drawn(16, 20, 1, None))
+            assert len(graphs._kept) == 4
+            full: Any = SimpleNamespace(**{**vars(room), "room_bytes": 1 << 20, "peak_bytes": 1 << 20})
+            residency.clear()
+            drawn(16, 20, 1, graphs.within(full))
+            assert not graphs._kept and not residency.entries and not graphs.problem

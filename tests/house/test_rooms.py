@@ -174,6 +174,8 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         if module.split(".")[0] == "torch" and top
     }
     names = (
+        "attention",
+        "attention_kernels",
         "autoencoder",
         "blocks",
         "crossing",
@@ -183,6 +185,7 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         "encode",
         "flat_controlnet",
         "fused",
+        "graphs",
         "half",
         "fill",
         "kernels",

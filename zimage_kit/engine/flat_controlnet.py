@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .transformer import FlatTransformer, States, advance, also_take, fastest_attention, filled, patches, project
+from .transformer import FlatTransformer, States, advance, also_take, filled, patches, project
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,9 @@ class FlatControlNet:
         if self._tokens is None:
             embed, pad = module.control_all_x_embedder["2-1"], transformer.module.x_pad_token
             self._tokens = tuple(filled(embed(patches(each)), pad) for each in hint)
-        with fastest_attention(inputs[0].device, 0):
-            states, picture = self._refined(transformer.images(inputs, prompts, refined=not self._own), scale)
+        states, picture = self._refined(transformer.images(inputs, prompts, refined=not self._own), scale)
         states, picture = transformer.joined(states), transformer.joined(picture)
-        with fastest_attention(inputs[0].device, len(states.hidden[0])):
-            places = self.config.control_layers_places
-            return self._pass(module.control_layers, states, picture, places, scale)[1]
+        return self._pass(module.control_layers, states, picture, self.config.control_layers_places, scale)[1]
 
     @property
     def _own(self) -> str | None:

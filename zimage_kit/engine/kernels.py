@@ -218,7 +218,7 @@ def norm(x: Tensor, weight: Tensor, eps: float, kind: torch.dtype | None = None)
     rows, width = x.shape
     out, scales, rounding = _like(x, kind)
     sizes = {"D": width, "BLOCK": _power(width), **rounding}
-    _launch(_norm, (rows,), x, weight, out, scales, eps, **sizes, num_warps=_WARPS)
+    launch(_norm, (rows,), x, weight, out, scales, eps, **sizes, num_warps=_WARPS)
     return out if kind is None else Eight(out, scales)
 
 
@@ -237,7 +237,7 @@ def add_norm(
     normed, scales, rounding = (out, out, _rounding(None)) if weight is None else _like(x, kind)
     given = (x, y, x if gate is None else gate, out, x if weight is None else weight, normed, scales, y_eps, eps)
     sizes = {"D": width, "BLOCK": _power(width), "FIRST": gate is not None, "THEN": weight is not None, **rounding}
-    _launch(_add_norm, (rows,), *given, **sizes, num_warps=_WARPS)
+    launch(_add_norm, (rows,), *given, **sizes, num_warps=_WARPS)
     return out, normed if kind is None else Eight(normed, scales)
 
 
@@ -246,7 +246,7 @@ def turn(qkv: Tensor, rotations: Tensor, q_weight: Tensor, k_weight: Tensor, eps
     tokens, _, heads, width = qkv.shape
     angles = torch.view_as_real(rotations)
     sizes = {"H": heads, "HEADS": _power(heads), "D": width}
-    _launch(_turn, (tokens, 2), qkv, angles, q_weight, k_weight, eps, **sizes, num_warps=4)
+    launch(_turn, (tokens, 2), qkv, angles, q_weight, k_weight, eps, **sizes, num_warps=4)
 
 
 def silu_gate(x: Tensor, kind: torch.dtype | None = None) -> Tensor | Eight:
@@ -256,7 +256,7 @@ def silu_gate(x: Tensor, kind: torch.dtype | None = None) -> Tensor | Eight:
     block = min(_power(width), _COLUMNS) if kind is None else _power(width)  # a row's scale is of all of it
     sizes = {"F": width, "BLOCK": block, **rounding}
     warps = _WARPS if block <= _COLUMNS else 2 * _WARPS
-    _launch(_silu_gate, (rows, triton.cdiv(width, block)), x, out, scales, **sizes, num_warps=warps)
+    launch(_silu_gate, (rows, triton.cdiv(width, block)), x, out, scales, **sizes, num_warps=warps)
     return out if kind is None else Eight(out, scales)
 
 
@@ -268,14 +268,14 @@ def turn_halves(
     grid = tokens, triton.cdiv(count, _HEADS)
     sizes = {"D": width, "BLOCK": _HEADS}
     given = (heads, cos, sin, q_weight, k_weight, eps, count, q, heads.stride(0))
-    _launch(_turn_halves, grid, *given, **sizes, num_warps=4)
+    launch(_turn_halves, grid, *given, **sizes, num_warps=4)
 
 
 def quantise(x: Tensor, kind: torch.dtype) -> Eight:
     """See `fused.quantise`."""
     rows, width = x.shape
     out, scales, rounding = _like(x, kind)
-    _launch(_quantise, (rows,), x, out, scales, D=width, BLOCK=_power(width), **rounding, num_warps=_WARPS)
+    launch(_quantise, (rows,), x, out, scales, D=width, BLOCK=_power(width), **rounding, num_warps=_WARPS)
     return Eight(out, scales)
 
 
@@ -288,12 +288,12 @@ def group_affine(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: floa
     means, squares = torch.empty((2, tiles, channels), dtype=torch.float32, device=x.device)
     grid = tiles, triton.cdiv(channels, _CHANNELS)
     sizes = {"BLOCK": _CHANNELS, "ROWS": _ROWS}
-    _launch(_moments, grid, x, means, squares, count, rows, channels, **sizes, num_warps=_WARPS)
+    launch(_moments, grid, x, means, squares, count, rows, channels, **sizes, num_warps=_WARPS)
     factor, summand = torch.empty((2, channels), dtype=torch.float32, device=x.device)
     block = max(16, _power(wide))
     sizes = {"BLOCK": block, "TILES": max(1, 4096 // block)}
     given = (means, squares, weight, bias, factor, summand, count, rows, tiles, eps, channels, wide)
-    _launch(_affine, (groups,), *given, **sizes, num_warps=_WARPS)
+    launch(_affine, (groups,), *given, **sizes, num_warps=_WARPS)
     return factor, summand
 
 
@@ -307,7 +307,7 @@ def window(x: Tensor, top: int, bottom: int, affine: tuple[Tensor, Tensor] | Non
     sizes = {"BLOCK": _CHANNELS, "COLUMNS": _PIXELS, "SCALE": scale, "NORM": affine is not None}
     grid = rows, triton.cdiv(wide, _PIXELS), triton.cdiv(channels, _CHANNELS)
     given = (x, out, factor, summand, top - 1, height, width, wide, channels)
-    _launch(_window, grid, *given, **sizes, num_warps=_WARPS)
+    launch(_window, grid, *given, **sizes, num_warps=_WARPS)
     return out.permute(0, 3, 1, 2)
 
 
@@ -317,12 +317,12 @@ def put(out: Tensor, made: Tensor, bias: Tensor, add: bool) -> None:
     _, channels, height, width = made.shape
     grid = triton.cdiv(height * width, _PIXELS), triton.cdiv(channels, _CHANNELS)
     sizes = {"BLOCK": _CHANNELS, "PIXELS": _PIXELS, "ADD": add}
-    _launch(_put, grid, out, made, bias, height * width, channels, **sizes, num_warps=_WARPS)
+    launch(_put, grid, out, made, bias, height * width, channels, **sizes, num_warps=_WARPS)
 
 
-def _launch(kernel: Any, grid: tuple[int, ...], *given: Any, **sizes: Any) -> None:
+def launch(kernel: Any, grid: tuple[int, ...], *given: Any, **sizes: Any) -> None:
     """Run it where its first tensor is. Unlike PyTorch's, Triton's launches go to the current device."""
-    device = given[0].device
+    device = getattr(given[0], "base", given[0]).device  # of a tensor, or of one that is described
     if device.type == "cuda" and device.index != torch.cuda.current_device():
         with torch.cuda.device(device):
             kernel[grid](*given, **sizes)

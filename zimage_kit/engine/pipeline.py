@@ -36,16 +36,10 @@ from .controlnet import ControlNets
 from .denoise import denoise, noise, noised, schedule, set_schedule
 from .encode import TextEncoder
 from .flat_controlnet import FlatControlNet
+from .graphs import Graphs
 from .load import Home, Keeping, Network, load_networks
 from .lora import Loras, adapter_name
-from .memory import (
-    Profiler,
-    free_memory,
-    limit_memory,
-    means_out_of_memory,
-    out_of_memory,
-    release,
-)
+from .memory import Profiler, free_memory, limit_memory, means_out_of_memory, out_of_memory, release
 from .needs import Extras, decode_bytes
 from .plan import HOST_SHARE, SPARE_BYTES, Plan
 from .prepare import preparing
@@ -104,6 +98,7 @@ class ResidentPipeline:
             flatten(self._pipe.transformer)
             text_encoder.flatten(self._networks["text_encoder"].module)
         self._loras = Loras(self._pipe, spec, residency, self._networks["transformer"])
+        self._graphs = Graphs(self.device, residency)
         self._controls = ControlNets(self._pipe, self._vae, residency, self._networks["transformer"])
         self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
         self._embeddings: OrderedDict[str, list[torch.Tensor]] = OrderedDict()
@@ -184,7 +179,8 @@ class ResidentPipeline:
             begin = self._first_latents(call, schedule(call.steps, call.strength))
             pipe = self._pipe
             times = (1000 - pipe.scheduler.timesteps) / 1000
-            transformer = FlatTransformer(pipe.transformer, times) if self._flat else pipe.transformer
+            graphs = self._graphs.within(self.plan)
+            transformer = FlatTransformer(pipe.transformer, times, graphs) if self._flat else pipe.transformer
             if call.control is not None:
                 network = FlatControlNet(network, transformer) if self._flat else network
                 conditions.append(self._controls.condition(call.control, call.steps, network))
@@ -196,6 +192,8 @@ class ResidentPipeline:
             self._networks["transformer"].streamer.free()
             image = self.decode(latents)
         sigmas = tuple(round(float(sigma), 6) for sigma in self._pipe.scheduler.sigmas[:-1])
+        if self._graphs.problem:
+            notes.append(f"the layers were launched one by one ({self._graphs.problem})")
         if fused.plain_because:
             notes.append(f"the kernels do not build here, so that slower ones ran ({fused.plain_because})")
         return Drawn(image, sigmas, tuple(watch.milliseconds), (*self.plan.notes, *notes))
@@ -241,7 +239,7 @@ class ResidentPipeline:
                 raise
             self.plan = self._replan(size, extras, SPARE_BYTES)  # what an earlier picture needed is more than there is
         keep = frozenset({CONTROLNET} if call.control is not None else ()) | frozenset(map(adapter_name, loras))
-        others = [each for each in self.residency.entries if each.kind in ("lora", "controlnet")]
+        others = [each for each in self.residency.entries if each.kind in ("lora", "controlnet", "graph")]
         unneeded = sum(each.bytes for each in others if each.name not in keep)
         gone = []
         room = self.plan.room_bytes

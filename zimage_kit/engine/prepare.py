@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import fused
+from . import attention, fused
 from .memory import means_out_of_memory
 from .plan import Plan
 from .rehearse import rehearse
@@ -99,10 +99,11 @@ def calls(
         *([lambda: fused.norm(states, weight, 1e-5, packed)] if packed else []),
         *([lambda: fused.add_norm(states, states, weight, 1e-5, weight, 1e-5, packed)] if packed else []),
         *([lambda: fused.silu_gate(torch.cat([between, between], -1), packed)] if packed else []),
+        *([lambda: attention.attend(qkv, angles, zeros(head), zeros(head), 1e-5, False, packed)] if packed else []),
+        lambda: attention.attend(qkv, angles, zeros(head), zeros(head), 1e-5),
         lambda: fused.norm(states, weight, 1e-5),
         lambda: fused.add_norm(states, states, weight, 1e-5, weight, 1e-5),
         lambda: fused.add(states, states, weight, 1e-5),
-        lambda: fused.turn(qkv, angles, zeros(head), zeros(head), 1e-5),
         lambda: fused.silu_gate(zeros(_ROWS, 2 * int(dim / 3 * 8))),
         lambda: fused.norm(tokens, gain, 1e-6),
         lambda: fused.add_norm(tokens, tokens, None, 0.0, gain, 1e-6),

@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Resident:
-    """One entry: its kind ("model", "lora", "controlnet", "stage"), its bytes, and how to free it."""
+    """One entry: its kind ("model", "lora", "controlnet", "stage", "graph"), its bytes, and how to free it."""
 
     name: str
     kind: str
@@ -22,7 +22,12 @@ class Resident:
     free: Callable[[], None]
 
 
-_WORDS = {"controlnet": "the ControlNet", "lora": "a LoRA", "stage": "the network of a stage"}
+_WORDS = {
+    "controlnet": "the ControlNet",
+    "lora": "a LoRA",
+    "stage": "the network of a stage",
+    "graph": "the layers' graph",
+}
 
 
 class Residency:
@@ -51,8 +56,12 @@ class Residency:
         return None if found is None else found.value
 
     def put(self, name: str, kind: str, value: Any, size: int, free: Callable[[], None] = lambda: None) -> None:
-        """Register what was just loaded; replaces an entry of the same name. `free` drops every reference to it."""
-        self.drop(name)
+        """Register what was just loaded; replaces an entry of the same name. `free` drops every reference to it.
+
+        The same value again is not freed: it has other bytes now.
+        """
+        if name not in self._held or self._held[name].value is not value:
+            self.drop(name)
         self._held[name] = Resident(name, kind, value, size, free)
         self._snapshot = tuple(self._held.values())
 

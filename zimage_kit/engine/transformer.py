@@ -12,28 +12,25 @@ part in attention.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import eight, fused
+from .attention import attend, worth_a_plan
 from .eight import Eight
+
+if TYPE_CHECKING:
+    from .graphs import Graphs
 
 _MULTIPLE = 32
 """Tokens of a picture and of a prompt are filled up to a multiple of this."""
 _PATCH = "2-1"
 """Name of the layers for patches of 2x2 latents, the only ones that published models have."""
-_FLASH = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Kinds of attention, the first that can is taken."""
-_PLANNED_TOKENS = 2048
-"""From so many on cuDNN's attention comes first on Hopper and Blackwell: 0.50 ms instead of 0.83 for 4192 tokens, 0.09
-instead of 0.12 for 1120 (H100). But for each new number of tokens it takes 62 ms to make a plan."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +39,20 @@ class Modulation:
 
     embeddings: Tensor
     step: int = 0
-    _found: dict[int, list[tuple[Tensor, ...]]] = field(default_factory=dict)
+    _found: dict[int, Tensor] = field(default_factory=dict)  # by the id of the block, [steps, 4, dim]
 
-    def weights(self, block: Any) -> tuple[Tensor, ...]:
-        """The weights of a block's four norms in this step, float32 [dim] each; computed for all steps at once."""
+    @classmethod
+    def given(cls, embeddings: Tensor, blocks: Sequence[Any], weights: Tensor) -> Modulation:
+        """In which these are the `weights` [blocks, 4, dim], wherever they come from."""
+        return cls(embeddings, 0, {id(block): each[None] for block, each in zip(blocks, weights, strict=True)})
+
+    def weights(self, block: Any) -> Tensor:
+        """The weights of a block's four norms in this step, float32 [4, dim]; computed for all steps at once."""
         if id(block) not in self._found:
             made = block.adaLN_modulation(self.embeddings).float().unflatten(-1, (4, -1))
             made[:, 0::2] += 1  # scales
             made[:, 1::2].tanh_()  # gates
-            self._found[id(block)] = [step.unbind() for step in made * _weights(block)]
+            self._found[id(block)] = made * _weights(block)
         return self._found[id(block)][self.step]
 
 
@@ -59,12 +61,13 @@ class States:
     """What a block is given and gives: for each prompt its hidden states and rotations, and the step's modulation.
 
     `hidden`: [tokens, dim] each; `rotations`: complex, [tokens, head_dim / 2] each; `modulation`: None for blocks that
-    have none.
+    have none. `planned`: see `attention.attend`.
     """
 
     hidden: tuple[Tensor, ...]
     rotations: tuple[Tensor, ...]
     modulation: Modulation | None = None
+    planned: bool = False
 
     def to(self, device: torch.device, non_blocking: bool = False) -> States:
         """The same on another device."""
@@ -74,7 +77,7 @@ class States:
         if modulation is not None:
             embeddings = modulation.embeddings.to(device, non_blocking=non_blocking)
             modulation = replace(modulation, embeddings=embeddings)
-        return States(hidden, rotations, modulation)
+        return replace(self, hidden=hidden, rotations=rotations, modulation=modulation)
 
 
 def flatten(module: Any) -> None:
@@ -96,12 +99,13 @@ def also_take(block: Any, kind: type, advance: Callable[[Any, Any], Any]) -> Non
 class FlatTransformer:
     """The transformer for one picture: called like diffusers', once for each step. Its module was given to `flatten`.
 
-    `times`: of all its steps, 0 noise … 1 picture. Not for two pictures: what is kept between steps depends on the
-    prompts and on the LoRAs that are set.
+    `times`: of all its steps, 0 noise … 1 picture. `graphs`: by which its layers may be launched. Not for two pictures:
+    what is kept between steps depends on the prompts and on the LoRAs that are set.
     """
 
-    def __init__(self, module: Any, times: Tensor) -> None:
+    def __init__(self, module: Any, times: Tensor, graphs: Graphs | None = None) -> None:
         self.module, self.dtype = module, module.dtype
+        self._graphs = graphs
         self._times, self._step = times, 0
         self._prompts: tuple[States, tuple[Tensor, ...]] | None = None
         self._modulation: Modulation | None = None
@@ -123,12 +127,13 @@ class FlatTransformer:
         module, samples, (channels, _, height, width) = self.module, controlnet_block_samples or {}, inputs[0].shape
         rows, columns = height // 2, width // 2
         states = self.joined(self.images(inputs, prompts))
-        with fastest_attention(inputs[0].device, len(states.hidden[0])):
-            for number, block in enumerate(module.layers):
-                states = block(states)
-                if number in samples:
-                    added = zip(states.hidden, samples[number], strict=True)
-                    states = replace(states, hidden=tuple(x + sample[: len(x)].to(x.device) for x, sample in added))
+        if self._graphs is not None and not samples:
+            states = self._graphs.run(module.layers, states)
+        for number, block in enumerate(module.layers if self._graphs is None or samples else ()):
+            states = block(states)
+            if number in samples:
+                added = zip(states.hidden, samples[number], strict=True)
+                states = replace(states, hidden=tuple(x + sample[: len(x)].to(x.device) for x, sample in added))
 
         velocities, count = [], rows * columns
         assert states.modulation is not None
@@ -151,9 +156,8 @@ class FlatTransformer:
             embed = module.all_x_embedder[_PATCH]
             hidden = tuple(filled(embed(patches(each)), module.x_pad_token) for each in inputs)
             states = States(hidden, self._prompts[1], replace(self._modulation, step=self._step))
-            with fastest_attention(inputs[0].device, 0):  # a plan for two layers is not worth it
-                for block in module.noise_refiner if refined else ():
-                    states = block(states)
+            for block in module.noise_refiner if refined else ():
+                states = block(states)
             self._images = self._step, states, refined
         return self._images[1]
 
@@ -165,6 +169,7 @@ class FlatTransformer:
             states,
             hidden=tuple(torch.cat(pair) for pair in zip(states.hidden, captions.hidden, strict=True)),
             rotations=tuple(torch.cat(pair) for pair in zip(states.rotations, captions.rotations, strict=True)),
+            planned=worth_a_plan(captions.hidden[0].device, len(states.hidden[0]) + len(captions.hidden[0])),
         )
 
     def _embedded(self, prompts: Sequence[Tensor], rows: int, columns: int) -> tuple[States, tuple[Tensor, ...]]:
@@ -173,9 +178,8 @@ class FlatTransformer:
         hidden = tuple(filled(module.cap_embedder(prompt), module.cap_pad_token) for prompt in prompts)
         places = [torch.arange(1, len(each) + 1, device=each.device) for each in hidden]
         captions = States(hidden, tuple(self._rotation(place[:, None] * _first(place)) for place in places))
-        with fastest_attention(prompts[0].device, len(hidden[0])):
-            for block in module.context_refiner:
-                captions = block(captions)
+        for block in module.context_refiner:
+            captions = block(captions)
         images = []
         for place in places:  # a picture follows its prompt
             grid = torch.cartesian_prod(
@@ -190,37 +194,25 @@ class FlatTransformer:
         return found
 
 
-@contextmanager
-def fastest_attention(device: torch.device, tokens: int) -> Iterator[None]:
-    """Let attention of so many tokens take the fastest kernel. The choice depends on nothing else."""
-    if device.type != "cuda":
-        yield
-        return
-    planned = tokens >= _PLANNED_TOKENS and torch.cuda.get_device_capability(device) >= (9, 0)
-    with sdpa_kernel([SDPBackend.CUDNN_ATTENTION, *_FLASH] if planned else _FLASH, set_priority=True):
-        yield
-
-
 def advance(block: Any, states: States) -> States:
     """One ZImageTransformerBlock: x + gate norm(attention(scale norm(x))), then the same with the feed-forward."""
-    weights = _weights(block).unbind() if states.modulation is None else states.modulation.weights(block)
+    weights = (_weights(block) if states.modulation is None else states.modulation.weights(block)).unbind()
     eps, heads, wide = [norm.eps for norm in _norms(block)], block.attention, block.feed_forward
     before, between = eight.kind(heads.to_q, heads.to_k, heads.to_v), eight.kind(wide.w1, wide.w3)
     hidden = []
     for x, rotation in zip(states.hidden, states.rotations, strict=True):
-        found = attention(heads, fused.norm(x, weights[0], eps[0], before), rotation)
+        found = attention(heads, fused.norm(x, weights[0], eps[0], before), rotation, states.planned)
         x, normed = fused.add_norm(x, found, weights[1], eps[1], weights[2], eps[2], between)
         found = feed_forward(wide, normed)
         hidden.append(fused.add(x, found, weights[3], eps[3]))
     return replace(states, hidden=tuple(hidden))
 
 
-def attention(layer: Any, x: Tensor | Eight, rotation: Tensor) -> Tensor:
+def attention(layer: Any, x: Tensor | Eight, rotation: Tensor, planned: bool = False) -> Tensor:
     """Of [tokens, dim], all tokens to all: q and k are normed per head and turned."""
     qkv = project(x, (layer.to_q, layer.to_k, layer.to_v)).view(len(x), 3, layer.heads, -1)
-    fused.turn(qkv, rotation, layer.norm_q.weight, layer.norm_k.weight, layer.norm_q.eps)
-    q, k, v = qkv.permute(1, 2, 0, 3).unsqueeze(1)  # 1 heads tokens head_dim
-    found = F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)
+    kind = x.numbers.dtype if isinstance(x, Eight) else None
+    found = attend(qkv, rotation, layer.norm_q.weight, layer.norm_k.weight, layer.norm_q.eps, planned, kind)
     return project(found, (layer.to_out[0],))
 
 
@@ -239,11 +231,11 @@ def project(x: Tensor | Eight, layers: Sequence[nn.Module]) -> Tensor:
     if isinstance(x, Eight):
         return _in_eight(x, layers)
     bases: Sequence[Any] = layers
-    adapters = None
+    added = None
     if any(type(layer) is not nn.Linear for layer in layers):
         bases = [getattr(layer, "base_layer", layer) for layer in layers]
-        adapters = [_adapters(layer, x.dtype) for layer in layers]
-        if None in adapters or any(type(base) is not nn.Linear for base in bases):
+        added = [adapters(layer, x.dtype) for layer in layers]
+        if None in added or any(type(base) is not nn.Linear for base in bases):
             return torch.cat([layer(x) for layer in layers], dim=-1)
     weights = [base.weight for base in bases]
     biased = any(base.bias is not None for base in bases)
@@ -254,7 +246,7 @@ def project(x: Tensor | Eight, layers: Sequence[nn.Module]) -> Tensor:
     else:
         out = torch.cat([F.linear(x, base.weight, base.bias) for base in bases], dim=-1)
     begin = 0
-    for weight, found in zip(weights, adapters or (), strict=False):
+    for weight, found in zip(weights, added or (), strict=False):
         for down, up, factor in found or ():
             out[:, begin : begin + len(weight)].addmm_(F.linear(x, down), up.t(), alpha=factor)
         begin += len(weight)
@@ -270,7 +262,7 @@ def _in_eight(x: Eight, layers: Sequence[Any]) -> Tensor:
     return out
 
 
-def _adapters(layer: Any, dtype: torch.dtype) -> list[tuple[Tensor, Tensor, float]] | None:
+def adapters(layer: Any, dtype: torch.dtype) -> list[tuple[Tensor, Tensor, float]] | None:
     """The LoRAs that act on a layer: A [rank, in], B [out, rank] and a factor each. None: peft has to compute it."""
     if not hasattr(layer, "base_layer") or getattr(layer, "disable_adapters", False):
         return []

@@ -1,0 +1,84 @@
+"""Attention of the transformer's blocks, by whichever kernel is the fastest for the card and the number of tokens.
+
+Measured for 30 heads of 128 on an H200, in milliseconds (tests/gpu/attention.py; docs/measurements.md):
+
+    tokens                       1120    2304    4192    9312
+    flash (PyTorch's)            0.095   0.293   0.809   3.80
+    cuDNN                        0.074   0.150   0.460   2.12    and 62 once for each number of tokens: it makes a plan
+    ours                         0.062   0.187   0.544   2.76
+    ours in float8               0.047   0.121   0.349   1.65
+
+The choice depends on the card, the weights' type and the number of tokens alone, so that where weights are kept changes
+no pixel.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from . import fused
+
+_FLASH = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Kinds of attention, the first that can is taken."""
+_PLANNED_TOKENS = 3072
+"""From so many on a plan of cuDNN's pays on Hopper and Blackwell: the steps of a picture gain what it takes."""
+_WIDTH = 128
+"""Of a head, for which our kernels are."""
+
+
+def worth_a_plan(device: torch.device, tokens: int) -> bool:
+    """Whether attention of so many tokens is computed often enough, and long enough, for cuDNN's plan to pay."""
+    return device.type == "cuda" and tokens >= _PLANNED_TOKENS and torch.cuda.get_device_capability(device) >= (9, 0)
+
+
+def attend(
+    qkv: Tensor,
+    rotations: Tensor,
+    q_weight: Tensor,
+    k_weight: Tensor,
+    eps: float,
+    planned: bool = False,
+    kind: torch.dtype | None = None,
+) -> Tensor:
+    """Attention of all tokens to all, from qkv [tokens, 3, heads, width] to [tokens, heads * width].
+
+    Queries and keys are normed per head and turned before it (`fused.turn`), which may happen in their place.
+    `planned`: by cuDNN, where it is. `kind`: the 8 bits in which the products are; in float8 attention is if they are.
+    """
+    ours = _ours(qkv)
+    if ours and kind == torch.float8_e4m3fn:
+        return ours.attend_eight(qkv, rotations, q_weight, k_weight, eps)  # type: ignore[no-any-return]
+    fused.turn(qkv, rotations, q_weight, k_weight, eps)
+    if ours and not planned:
+        return ours.attend(qkv)  # type: ignore[no-any-return]
+    q, k, v = qkv.permute(1, 2, 0, 3).unsqueeze(1)  # 1 heads tokens width
+    if not qkv.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)
+    with sdpa_kernel([SDPBackend.CUDNN_ATTENTION, *_FLASH] if planned else _FLASH, set_priority=True):
+        return F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)
+
+
+def _ours(qkv: Tensor) -> Any:
+    """The module with our kernels where they are the faster ones for these, else None."""
+    if not qkv.is_cuda or fused.plain_because or qkv.dtype == torch.float32 or qkv.shape[-1] != _WIDTH:
+        return None
+    return kernels() if _hopper(qkv.device) else None
+
+
+@cache
+def _hopper(device: torch.device) -> bool:
+    """They use its tensor memory accelerator, and were measured on no other."""
+    return torch.cuda.get_device_capability(device)[0] == 9
+
+
+@cache
+def kernels() -> Any:
+    """The module with the kernels, None without Triton."""
+    return import_module(".attention_kernels", __package__) if fused.kernels() else None
