@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; the tests run on every core already
+os.environ["DASK_ZIMAGE__READY"] = "False"  # most tests' workers draw nothing, or are killed at once
 
 from zimage_kit import Artifact, Request, Session, nano
 from zimage_kit.models.directories import missing_files

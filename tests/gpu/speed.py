@@ -6,8 +6,8 @@ Times do not depend on the values of the weights, so they stand for the real mod
     python tests/gpu/speed.py --output measured.json --tiny     the same way in nano's size, on any CPU
 
 Writes a directory in the published layout, measures it as `zimage bench` does, compares latents with those of float32
-(`--accuracy`), draws with a LoRA and with a pose (`--staged`), sizes and prompts in random order (`--mixed`), and times
-the kernels by class (`--profile`).
+(`--accuracy`), draws with a LoRA and with a pose (`--staged`), sizes and prompts in random order (`--mixed`), cells of
+a grid (`--cells`), and times the kernels by class (`--profile`).
 """
 
 from __future__ import annotations
@@ -117,6 +117,25 @@ def staged(model: Path, speed: str, small: bool) -> dict[str, Any]:
     return {"seconds": found, "over text": {name: round(each / found["text"], 3) for name, each in found.items()}}
 
 
+def cells(model: str, speed: str, small: bool, count: int = 24) -> dict[str, Any]:
+    """The same number of pictures alone and as cells of a grid, in turn: seconds, and a grid's rate over theirs."""
+    side, alone, grids = 128 if small else 1024, [], []
+    with zk.connect("inline", device="cpu" if small else "cuda", speed=speed) as session:
+        base = Request(prompt=WORDS[:30], model=model, width=side, height=side, steps=8)
+        list(session.run([base.but(seed=seed) for seed in (1, 2)]))
+        for turn in (1, 2, 3):
+            seeds = range(1000 * turn, 1000 * turn + count)
+            begin = time.perf_counter()
+            list(session.run([base.but(seed=seed) for seed in seeds]))
+            alone.append(time.perf_counter() - begin)
+            begin = time.perf_counter()
+            grid = session.grid(base, seed=range(500 + seeds[0], 500 + seeds[0] + count)).wait()
+            grids.append(time.perf_counter() - begin)
+            assert grid.computed == count
+    rate = statistics.median(alone) / statistics.median(grids)
+    return {"cells": count, "alone": [round(s, 3) for s in alone], "grid": [round(s, 3) for s in grids], "rate": rate}
+
+
 def by_class(model: str, speed: str, sides: Sequence[tuple[int, int]], small: bool) -> dict[str, Any]:
     """Milliseconds of the device for one warm picture, by class of kernels; the largest; what the host takes a step."""
     from torch.profiler import ProfilerActivity, profile
@@ -173,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mixed", nargs="*", default=[], help="speeds for which sizes and prompts are mixed")
     parser.add_argument("--accuracy", nargs="*", default=[], help="speeds that are compared with float32")
     parser.add_argument("--staged", nargs="*", default=[], help="speeds that draw with a LoRA and with a pose")
+    parser.add_argument("--cells", nargs="*", default=[], help="speeds in which 24 pictures are a grid's cells, too")
     parser.add_argument("--profile", nargs="*", default=[], help="speeds of which kernels are timed by class")
     parser.add_argument("--folder", type=Path, help="where the model is kept; a temporary folder otherwise")
     options = parser.parse_args(arguments)
@@ -204,6 +224,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for speed in options.profile:
         found[f"profile {speed}"] = by_class(str(model), speed, sides, small)
         print(json.dumps(found[f"profile {speed}"], indent=1), flush=True)
+    for speed in options.cells:
+        found[f"cells {speed}"] = cells(str(model), speed, small)
+        print(json.dumps(found[f"cells {speed}"]), flush=True)
     for speed in options.mixed:
         found[f"mixed {speed}"] = mixed(str(model), speed, small)
         print(json.dumps(found[f"mixed {speed}"]), flush=True)

@@ -14,6 +14,7 @@ no pixel.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -38,6 +39,11 @@ def worth_a_plan(device: torch.device, tokens: int) -> bool:
     return device.type == "cuda" and tokens >= _PLANNED_TOKENS and torch.cuda.get_device_capability(device) >= (9, 0)
 
 
+def unplanned(device: torch.device) -> AbstractContextManager[Any]:
+    """Let PyTorch's attention inside take no kernel that makes a plan for each number of tokens."""
+    return sdpa_kernel(_FLASH, set_priority=True) if device.type == "cuda" else nullcontext()
+
+
 def attend(
     qkv: Tensor,
     rotations: Tensor,
@@ -59,9 +65,7 @@ def attend(
     if ours and not planned:
         return ours.attend(qkv)  # type: ignore[no-any-return]
     q, k, v = qkv.permute(1, 2, 0, 3).unsqueeze(1)  # 1 heads tokens width
-    if not qkv.is_cuda:
-        return F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)
-    with sdpa_kernel([SDPBackend.CUDNN_ATTENTION, *_FLASH] if planned else _FLASH, set_priority=True):
+    with sdpa_kernel([SDPBackend.CUDNN_ATTENTION, *_FLASH], set_priority=True) if planned else unplanned(qkv.device):
         return F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)
 
 

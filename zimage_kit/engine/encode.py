@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import fused
+from .attention import unplanned
 from .eight import Eight
 from .half import ENCODED
 from .transformer import also_take, project
@@ -98,8 +99,9 @@ def encode(encoder: Any, ids: Tensor) -> Tensor:
     hidden = encoder.embed_tokens(ids)
     cos, sin = encoder.rotary_emb(hidden[None], torch.arange(len(ids), device=hidden.device)[None])
     tokens = Tokens(hidden, cos[0], sin[0])
-    for layer in encoder.layers[:-1]:
-        tokens = layer(tokens)
+    with unplanned(hidden.device):
+        for layer in encoder.layers[:-1]:
+            tokens = layer(tokens)
     return tokens.hidden
 
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from .pipeline import ResidentPipeline
 
 
+IMPORTING = "importing torch and diffusers"
+
+
 class ResidentModel:
     """Holds at most one model at a time, and what belongs to it.
 
@@ -82,6 +85,13 @@ class ResidentModel:
         except Exception as error:
             self.fault = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         self.fault = self.fault or device_fault(self._device())
+
+    def get_ready(self) -> None:
+        """Import what the first picture needs. Call it only from the thread that runs jobs."""
+        from . import pipeline  # noqa: F401  # for what it imports
+        from .machine import machine
+
+        self._machine = machine
 
     def drop(self) -> None:
         """Unload everything and clear the cache. Call it only from the thread that runs jobs."""
@@ -148,7 +158,7 @@ class ResidentModel:
     def _plan_for(self, task: Task, runtime: Runtime, spec: ModelSpec | None = None) -> Plan:
         """Choose where models go. The first call imports torch and diffusers, which takes seconds, and says so."""
         if self._machine is None:
-            runtime.emit(Event(kind="loading", job=task.id, message="importing torch and diffusers"))
+            runtime.emit(Event(kind="loading", job=task.id, message=IMPORTING))
             with runtime.parts.part("import", runtime.device):
                 from .machine import machine
             self._machine = machine

@@ -16,7 +16,7 @@ from typing import Literal
 
 from ..engine.events import Event, Listen
 from ..engine.gpus import list_gpus
-from ..engine.resident import ResidentModel
+from ..engine.resident import IMPORTING, ResidentModel
 from ..engine.settings import Settings
 from ..engine.task import Task
 from ..engine.worker_status import WorkerStatus
@@ -90,7 +90,7 @@ class InlineEngine:
         self._queue: deque[_Job | _Command] = deque()
         self._wake = threading.Condition()
         self._running: _Job | None = None
-        self._closed = False
+        self._closed = self._importing = False
         self._thread = threading.Thread(target=self._work, name="zimage-inline", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -106,6 +106,8 @@ class InlineEngine:
                     place -= 1
             ahead = sum(isinstance(other, _Job) for other in tuple(self._queue)[:place]) + (self._running is not None)
             listen(Event(kind="queued", job=task.id, position=ahead))
+            if self._importing:
+                listen(Event(kind="loading", job=task.id, message=IMPORTING))
             self._queue.insert(place, job)
             self._wake.notify()
 
@@ -154,13 +156,33 @@ class InlineEngine:
         running = self._running
         return self._resident.status(self._state, running.task.id if running else None)
 
-    def unload(self) -> None:
-        """Free the model's memory, after the jobs that are queued already."""
-        command = _Command(self._resident.drop)
+    def get_ready(self) -> None:
+        """Let what takes seconds at a first job, importing torch and diffusers, begin now. Returns at once.
+
+        If it fails, the first job meets the same error and tells it.
+        """
+
+        def action() -> None:
+            self._importing = True
+            try:
+                self._resident.get_ready()
+            finally:
+                self._importing = False
+
+        self._order(action)
+
+    def _order(self, action: Callable[[], None]) -> _Command:
+        """Queue what is not a job."""
+        command = _Command(action)
         with self._wake:
             self._check_open()
             self._queue.append(command)
             self._wake.notify()
+        return command
+
+    def unload(self) -> None:
+        """Free the model's memory, after the jobs that are queued already."""
+        command = self._order(self._resident.drop)
         while not command.done.wait(0.5):  # in short waits, so that an interrupt is noticed on every system
             if not self._thread.is_alive():
                 raise SessionDied("the session was closed before it unloaded")
@@ -182,7 +204,7 @@ class InlineEngine:
             self._closed = True
             self._wake.notify()
         self.cancel_all()
-        if threading.current_thread() is not self._thread:
+        if threading.current_thread() is not self._thread and not self._importing:
             self._thread.join(_CLOSE_SECONDS)
         atexit.unregister(self.close)
 

@@ -2,7 +2,8 @@
 
 A Dask preload (`dask worker … --preload zimage_kit.session.shared.worker`), so any Dask deployment can start one. Its
 settings come from Dask's configuration: `zimage.device`, `zimage.dtype` and so on. Our own sessions also set
-`zimage.umask`, for the pictures that a worker saves, and `zimage.private`: no HTTP port.
+`zimage.umask`, for the pictures that a worker saves, and `zimage.private`: no HTTP port. With `zimage.ready` false it
+imports torch with its first job only, instead of as soon as it is there.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class EngineWorker(WorkerPlugin):
         given = {name: dask.config.get(f"zimage.{name}", None) for name in Settings.model_fields}
         given["device"] = renumbered(given["device"], card)
         self._engine = InlineEngine(Settings(**given), on_fault=self._fault)
+        self._ready = not dask.config.get("zimage.ready", True)
         self._fingerprints: dict[str, str] = {}
         self._messages = ThreadPoolExecutor(1, "zimage-messages")
         self._saving = ThreadPoolExecutor(1, "zimage-saving")
@@ -175,6 +177,9 @@ class EngineWorker(WorkerPlugin):
         self._fingerprints = fingerprints_here()
         gpus = [{**vars(gpu), "holders": [vars(holder) for holder in gpu.holders]} for gpu in list_gpus()[0]]
         self._send(op="zimage-report", number=number, worker_status=self._status(), gpus=gpus, failed=failed)
+        if not self._ready:  # from the first report on it is known to the session
+            self._ready = True
+            self._engine.get_ready()
 
     def _unload(self, number: int) -> None:
         """Free the memory once the running job has ended, and report."""
