@@ -2,11 +2,11 @@
 
 Measured for 30 heads of 128 on an H200, in milliseconds (tests/gpu/attention.py; docs/measurements.md):
 
-    tokens                       1120    2304    4192    9312
-    flash (PyTorch's)            0.095   0.293   0.809   3.80
-    cuDNN                        0.074   0.150   0.460   2.12    and 62 once for each number of tokens: it makes a plan
-    ours                         0.062   0.187   0.544   2.76
-    ours in float8               0.047   0.121   0.349   1.65
+    tokens                       2336    4128    9280
+    flash (PyTorch's)            0.297   0.788   3.77
+    cuDNN                        0.173   0.459   2.35    and about 50 once for each number of tokens: it makes a plan
+    ours                         0.198   0.560   2.71
+    ours in float8               0.184   0.370   1.72    less what norms and turns
 
 The choice depends on the card, the weights' type and the number of tokens alone, so that where weights are kept changes
 no pixel.
