@@ -19,6 +19,7 @@ def full() -> Status:
         dtype="bfloat16",
         model="turbo",
         placement="resident",
+        plan={"speed": "exact"},
         model_loads=2,
         load_seconds=12.34,
         running="one",
@@ -73,7 +74,7 @@ def test_json_also_says_what_is_worked_out() -> None:
 def test_a_status_reads_as_lines_about_workers_jobs_and_cards() -> None:
     assert str(full()).splitlines() == [
         "shared session at tls://127.0.0.1:1: running, 1 queued, 2 model loads, 3 attached",
-        "  worker box-gpu0 (pid 77): running, turbo on cuda:0 in bfloat16, resident, loaded in 12.3 s, "
+        "  worker box-gpu0 (pid 77): running, turbo on cuda:0 in bfloat16, resident, exact, loaded in 12.3 s, "
         "20.4 GB (peak 23.3 GB)",
         "  worker box-gpu1 (pid 78): not answering, no model, last seen 42 s ago",
         "  job one: step 3 of 8, 'a cat' for a.ipynb",

@@ -672,7 +672,7 @@ def test_the_error_box_opens_and_closes() -> None:
 def test_the_status_line_says_how_the_card_is_and_who_holds_it() -> None:
     worker = WorkerStatus(
         name="a", host="box", pid=5, state="running", model="/models/<b>mine", device="cuda:0", dtype="bfloat16",
-        placement="resident", plan={"peak_bytes": 22_500_000_000}, resident_bytes=20_500_000_000,
+        placement="resident", plan={"peak_bytes": 22_500_000_000, "speed": "exact"}, resident_bytes=20_500_000_000,
     )  # fmt: skip
     holders = (Holder(5, "python", 8_000_000_000), Holder(9, "<script>", 2_000_000_000))
     gpu = Gpu(0, 'RTX "4090"', "570", 24_000_000_000, 12_000_000_000, True, holders, 61, 300.0, "box")
@@ -687,7 +687,7 @@ def test_the_status_line_says_how_the_card_is_and_who_holds_it() -> None:
     words = Words(shown)
     assert set(words.tags) == {"ul", "li", "b", "meter"}
     assert "drawing" in words.text and "<b>mine" in words.text and "/models" not in words.text
-    assert "cuda:0, bfloat16, resident" in words.text and "20.5 GB · at most 22.5 GB" in words.text
+    assert "cuda:0, bfloat16, resident, exact" in words.text and "20.5 GB · at most 22.5 GB" in words.text
     assert "Z-Image-Turbo here" not in words.text, "a model is loaded: its own plan is shown"
     assert "12.0 GB of 24.0 GB" in words.text and 'value="0.500"' in shown and "61 °C" in words.text
     assert "this session uses 8.0 GB" in words.text and "<script> (pid 9) uses 2.0 GB" in words.text

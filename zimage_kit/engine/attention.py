@@ -17,6 +17,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib import import_module
+from math import sqrt
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import fused
+from .eight import LARGEST
 
 _FLASH = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """Kinds of attention, the first that can is taken."""
@@ -56,7 +58,8 @@ def attend(
     """Attention of all tokens to all, from qkv [tokens, 3, heads, width] to [tokens, heads * width].
 
     Queries and keys are normed per head and turned before it (`fused.turn`), which may happen in their place.
-    `planned`: by cuDNN, where it is. `kind`: the 8 bits in which the products are; in float8 attention is if they are.
+    `planned`: by cuDNN, where it is. `kind`: the 8 bits in which the products are; where those are float8, attention is
+    too, on Hopper, and on a CPU, where that is slow but tells what it costs.
     """
     ours = _ours(qkv)
     if ours and kind == torch.float8_e4m3fn:
@@ -65,8 +68,33 @@ def attend(
     if ours and not planned:
         return ours.attend(qkv)  # type: ignore[no-any-return]
     q, k, v = qkv.permute(1, 2, 0, 3).unsqueeze(1)  # 1 heads tokens width
+    if kind == torch.float8_e4m3fn and not qkv.is_cuda:
+        return _in_eight(q[0], k[0], v[0], q_weight, k_weight).transpose(0, 1).flatten(1).to(qkv.dtype)
     with sdpa_kernel([SDPBackend.CUDNN_ATTENTION, *_FLASH], set_priority=True) if planned else unplanned(qkv.device):
         return F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)
+
+
+def _in_eight(q: Tensor, k: Tensor, v: Tensor, q_weight: Tensor, k_weight: Tensor) -> Tensor:
+    """Attention of [heads, tokens, width] from float8, in plain PyTorch: float32 of the same shape.
+
+    The norm bounds queries and keys by sqrt(width) times its largest weight; values have a scale for each head.
+    """
+    width = q.shape[-1]
+    q, k = (_rounded(x, sqrt(width) * weight.abs().max()) for x, weight in ((q, q_weight), (k, k_weight)))
+    logits = q @ k.transpose(1, 2) / sqrt(width)
+    weights = torch.exp(logits - logits.amax(2, keepdim=True))
+    return (
+        _rounded(weights, torch.tensor(448.0 / 256))
+        @ _rounded(v, v.abs().amax((1, 2), keepdim=True))
+        / weights.sum(2, keepdim=True)
+    )
+
+
+def _rounded(x: Tensor, most: Tensor) -> Tensor:
+    """x, of which nothing is larger than `most`, to float8 and back to float32."""
+    largest = LARGEST[torch.float8_e4m3fn]
+    scale = largest / most.float().clamp(min=1e-12)
+    return (x.float() * scale).clamp(-largest, largest).to(torch.float8_e4m3fn).float() / scale
 
 
 def _ours(qkv: Tensor) -> Any:

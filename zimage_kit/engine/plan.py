@@ -73,7 +73,7 @@ class Plan:
     @property
     def facts(self) -> dict[str, Any]:
         """What traces, the status and the doctor tell of it, as JSON values."""
-        names = ("exact", "dtype", "placement", "encoder", "resident_blocks", "streamed_blocks")
+        names = ("speed", "exact", "dtype", "placement", "encoder", "resident_blocks", "streamed_blocks")
         sizes = {"peak_bytes": self.peak_bytes, "host_bytes": self.host_bytes}
         return {**{name: getattr(self, name) for name in names}, **sizes, "seconds": round(self.seconds, 2) or None}
 

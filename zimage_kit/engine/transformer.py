@@ -211,8 +211,8 @@ def advance(block: Any, states: States) -> States:
 def attention(layer: Any, x: Tensor | Eight, rotation: Tensor, planned: bool = False) -> Tensor:
     """Of [tokens, dim], all tokens to all: q and k are normed per head and turned."""
     qkv = project(x, (layer.to_q, layer.to_k, layer.to_v)).view(len(x), 3, layer.heads, -1)
-    kind = x.numbers.dtype if isinstance(x, Eight) else None
-    found = attend(qkv, rotation, layer.norm_q.weight, layer.norm_k.weight, layer.norm_q.eps, planned, kind)
+    norms = layer.norm_q.weight, layer.norm_k.weight, layer.norm_q.eps
+    found = attend(qkv, rotation, *norms, planned, eight.packed(layer.to_q))
     return project(found, (layer.to_out[0],))
 
 

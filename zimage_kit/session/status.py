@@ -168,7 +168,8 @@ def _of_worker(worker: WorkerStatus) -> str:
     if worker.model:
         took = "" if worker.load_seconds is None else f", loaded in {worker.load_seconds:.1f} s"
         peak = f" (peak {gigabytes(worker.peak_bytes)})" if worker.peak_bytes else ""
-        holds = f"{worker.model} on {worker.device} in {worker.dtype}, {worker.placement}{took}, "
+        how = f", {worker.plan['speed']}" if "speed" in worker.plan else ""
+        holds = f"{worker.model} on {worker.device} in {worker.dtype}, {worker.placement}{how}{took}, "
         holds += f"{gigabytes(worker.resident_bytes)}{peak}"
     seen = f", last seen {worker.last_seen:.0f} s ago" if worker.last_seen > 10 else ""
     return f"{worker.state}, {holds}{seen}"

@@ -66,7 +66,8 @@ def _items(status: Status, t: Texts) -> Iterator[str]:
     held = [worker for worker in status.workers if worker.model]
     yield f"<b>{html.escape(t.get(f'state.{status.state}', status.state))}</b>"
     for worker in held:
-        where = f"{worker.device}, {worker.dtype}, {worker.placement}"
+        parts = (worker.device, worker.dtype, worker.placement, worker.plan.get("speed"))
+        where = ", ".join(part for part in parts if part)
         size = f" · {gigabytes(worker.resident_bytes)}" if worker.resident_bytes else ""
         if most := worker.plan.get("peak_bytes"):
             size += f" · {html.escape(t('status.most', bytes=gigabytes(most)))}"
