@@ -34,6 +34,8 @@ _PLANNED_TOKENS = 3072
 """From so many on a plan of cuDNN's pays on Hopper and Blackwell: the steps of a picture gain what it takes."""
 _WIDTH = 128
 """Of a head, for which our kernels are."""
+_MOST_WEIGHT = 448 / 256
+"""What float8's largest number stands for, of weights of at most 1: they are multiplied with 256 before rounding."""
 
 
 def worth_a_plan(device: torch.device, tokens: int) -> bool:
@@ -83,11 +85,9 @@ def _in_eight(q: Tensor, k: Tensor, v: Tensor, q_weight: Tensor, k_weight: Tenso
     q, k = (_rounded(x, sqrt(width) * weight.abs().max()) for x, weight in ((q, q_weight), (k, k_weight)))
     logits = q @ k.transpose(1, 2) / sqrt(width)
     weights = torch.exp(logits - logits.amax(2, keepdim=True))
-    return (
-        _rounded(weights, torch.tensor(448.0 / 256))
-        @ _rounded(v, v.abs().amax((1, 2), keepdim=True))
-        / weights.sum(2, keepdim=True)
-    )
+    values = _rounded(v, v.abs().amax((1, 2), keepdim=True))
+    found: Tensor = _rounded(weights, torch.tensor(_MOST_WEIGHT)) @ values / weights.sum(2, keepdim=True)
+    return found
 
 
 def _rounded(x: Tensor, most: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ _MOST_TOKENS = 3072
 """Beyond, the card takes longer than launching does."""
 _MOST = 8
 """Graphs that are kept. They share memory for what a pass needs; each has its own for what it is given."""
-_NAME = "graphs"
+NAME = "graphs"
 
 Key = tuple[Any, ...]
 
@@ -72,7 +72,7 @@ class Graphs:
             self._launched = key
             return launched(layers, states)
         self._kept.move_to_end(key)
-        self._residency.get(_NAME)
+        self._residency.get(NAME)
         return self._kept[key].run(layers, states)
 
     def free(self) -> None:
@@ -99,12 +99,12 @@ class Graphs:
                 self._room = 0
             else:  # drawing goes on without, and says so
                 self.problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            self._residency.drop(_NAME)
+            self._residency.drop(NAME)
             self.free()
             return False
         taken = max(0, torch.cuda.memory_reserved(self._device) - before)
-        held = next((each.bytes for each in self._residency.entries if each.name == _NAME), 0)
-        self._residency.put(_NAME, "graph", self, held + taken, self.free)
+        held = next((each.bytes for each in self._residency.entries if each.name == NAME), 0)
+        self._residency.put(NAME, "graph", self, held + taken, self.free)
         return True
 
 

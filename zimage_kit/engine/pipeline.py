@@ -36,6 +36,7 @@ from .controlnet import ControlNets
 from .denoise import denoise, noise, noised, schedule, set_schedule
 from .encode import TextEncoder
 from .flat_controlnet import FlatControlNet
+from .graphs import NAME as GRAPHS
 from .graphs import Graphs
 from .load import Home, Keeping, Network, load_networks
 from .lora import Loras, adapter_name
@@ -263,6 +264,7 @@ class ResidentPipeline:
         takes = sum(block.waiting_bytes for block in there if block.copy is None)
         if not there or (waits == "host" and takes > HOST_SHARE * free_memory("cpu")):
             return False
+        self.residency.drop(GRAPHS)
         for network in self._networks.values():
             network.place((waits,) * len(network.blocks))
         return True
