@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from threading import Thread
 
 import pytest
@@ -33,3 +36,17 @@ def test_other_threads_build_as_ever() -> None:
     made.append(nn.Linear(2, 2))
     assert not any(layer.weight.is_meta for layer in made)
     assert not torch.empty(1).is_meta
+
+
+def test_torchs_threads_are_told_how_long_to_spin_before_torch_is_there() -> None:
+    """libgomp reads it when it is loaded, and says what it has read."""
+    draw = (
+        "import zimage_kit as zk; s = zk.connect('inline', device='cpu'); s.run('a cat', steps=1, width=64, height=64)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    environment["OMP_DISPLAY_ENV"] = "verbose"
+    done = subprocess.run([sys.executable, "-c", draw], env=environment, capture_output=True, text=True, check=True)
+    told = [line.split("=")[1].strip(" '") for line in done.stderr.splitlines() if "GOMP_SPINCOUNT" in line]
+    if not told and sys.platform != "linux":
+        pytest.skip("this torch has another OpenMP library")
+    assert told and set(told) == {"2000"}

@@ -88,10 +88,8 @@ class ResidentModel:
 
     def get_ready(self) -> None:
         """Import what the first picture needs. Call it only from the thread that runs jobs."""
+        self._machine = _machine()
         from . import pipeline  # noqa: F401  # for what it imports
-        from .machine import machine
-
-        self._machine = machine
 
     def drop(self) -> None:
         """Unload everything and clear the cache. Call it only from the thread that runs jobs."""
@@ -160,8 +158,7 @@ class ResidentModel:
         if self._machine is None:
             runtime.emit(Event(kind="loading", job=task.id, message=IMPORTING))
             with runtime.parts.part("import", runtime.device):
-                from .machine import machine
-            self._machine = machine
+                self._machine = _machine()
         checked = task.checked.spec if task.checked else None
         return self._replan(spec or checked, _size(task), Extras(), SPARE_BYTES)
 
@@ -260,6 +257,20 @@ class ResidentModel:
             mend="error.facts['traceback'] says where.",
             traceback=text,
         )
+
+
+def _machine() -> Callable[[str], Machine]:
+    """Import torch, whose threads are told first how long to spin when they wait for each other.
+
+    By default they do for milliseconds, so that where another program keeps one of two cores busy, each part of a
+    picture waits for the system's next turn: 28 s for one of nano's instead of 1.6 (0.1 s more where none does;
+    docs/measurements.md).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    from .machine import machine
+
+    return machine
 
 
 @lru_cache(maxsize=16)
