@@ -107,7 +107,7 @@ export default {
     /** Whether what is shown is an estimate, until Python's figures for it come. */
     function awaiting() {
       const answered = same(model.get("figures").of, settled.value) || model.get("problem");
-      root.setAttribute("aria-busy", String(!answered));
+      root.dataset.estimate = String(!answered); // not aria-busy: what is said about a drag must be heard meanwhile
     }
 
     const edit = (list, said, kind) => step(asPeople(list), list, said, kind);

@@ -1,10 +1,10 @@
-"""For which weights a graph of the layers is, and where there is none. That graphs draw the same needs a GPU:
-`interpreted_kernels.py`.
+"""For which weights a graph of the layers is, and where there is none.
+
+That a graph draws the same needs a GPU: see interpreted_kernels.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,10 +20,10 @@ from zimage_kit.engine.residency import Residency
 
 
 @pytest.fixture
-def layers() -> Iterator[Any]:
+def layers() -> Any:
     sizes = {"dim": 64, "n_layers": 2, "n_refiner_layers": 1, "n_heads": 2, "n_kv_heads": 2, "cap_feat_dim": 24}
     made = ZImageTransformer2DModel(**sizes, axes_dims=[8, 12, 12], axes_lens=[256, 64, 64]).requires_grad_(False)
-    yield made.layers
+    return made.layers
 
 
 def test_a_graph_is_for_weights_where_they_are(layers: Any) -> None:

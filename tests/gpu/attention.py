@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -31,25 +32,26 @@ TOKENS = (1120, 2336, 4128, 4096, 4160, 4224, 9280, 9344)
 
 def milliseconds(call: Callable[[], Any]) -> tuple[float, float]:
     """The first call's, by the clock, and a call's of many."""
-    torch.cuda.synchronize()
+    cuda: Any = torch.cuda  # untyped
+    cuda.synchronize()
     begin = time.perf_counter()
     call()
-    torch.cuda.synchronize()
+    cuda.synchronize()
     first, found = (time.perf_counter() - begin) * 1e3, []
     for _ in range(ROUNDS):
-        events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
-        events[0].record()  # type: ignore[no-untyped-call]
+        begun, ended = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
+        begun.record()
         for _ in range(CALLS):
             call()
-        events[1].record()  # type: ignore[no-untyped-call]
-        events[1].synchronize()  # type: ignore[no-untyped-call]
-        found.append(events[0].elapsed_time(events[1]) / CALLS)  # type: ignore[no-untyped-call]
-    return first, sorted(found)[ROUNDS // 2]
+        ended.record()
+        ended.synchronize()
+        found.append(begun.elapsed_time(ended) / CALLS)
+    return first, statistics.median(found)
 
 
-def ways(qkv: Tensor, rotations: Tensor, weights: Sequence[Tensor]) -> dict[str, Callable[[], Tensor]]:
+def ways(qkv: Tensor, rotations: Tensor, weights: Sequence[Tensor]) -> dict[str, Callable[[], Any]]:
     """Each from the same tokens; the one in float8 norms and turns queries and keys as well, in the same time."""
-    turned = qkv.clone()
+    turned, again = qkv.clone(), qkv.clone()
     kernels.turn(turned, rotations, *weights, 1e-5)
     q, k, v = turned.permute(1, 2, 0, 3).unsqueeze(1)
 
@@ -62,7 +64,7 @@ def ways(qkv: Tensor, rotations: Tensor, weights: Sequence[Tensor]) -> dict[str,
         "cuDNN": lambda: plain(SDPBackend.CUDNN_ATTENTION),
         "ours": lambda: attention_kernels.attend(turned),
         "ours in float8, with norm and turn": lambda: attention_kernels.attend_eight(qkv, rotations, *weights, 1e-5),
-        "norm and turn alone": lambda: (kernels.turn(qkv.clone(), rotations, *weights, 1e-5), qkv)[1],
+        "norm and turn alone": lambda: kernels.turn(again, rotations, *weights, 1e-5),  # in place
         "float32": lambda: (
             F.scaled_dot_product_attention(*(each.float() for each in (q, k, v)))[0].transpose(0, 1).flatten(1)
         ),

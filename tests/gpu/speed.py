@@ -68,10 +68,22 @@ def mixed(model: str, speed: str, small: bool) -> dict[str, Any]:
 
 
 CLASSES = {
-    "attention": ("sdpa", "flash", "fmha", "attention"),
+    "attention": ("sdpa", "flash", "fmha", "attention", "_attend"),
     "convolution": ("conv", "fprop", "wgrad", "nchwToNhwc", "nhwcToNchw"),
     "products": ("nvjet", "gemm", "cutlass", "cublas", "splitK", "xmma"),
-    "our kernels": ("_norm", "_add_norm", "_turn", "_silu_gate", "_moments", "_affine", "_window", "_put", "_quantise"),
+    "our kernels": (
+        "_norm",
+        "_add_norm",
+        "_turn",
+        "_silu_gate",
+        "_moments",
+        "_affine",
+        "_window",
+        "_put",
+        "_quantise",
+        "_to_eight",
+        "_transpose",
+    ),
     "copies": ("memcpy", "memset", "copy_kernel"),
 }
 

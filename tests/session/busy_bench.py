@@ -9,6 +9,7 @@ the default takes minutes.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -36,13 +37,15 @@ def pictures(count: int) -> list[float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line."""
-    if (arguments or sys.argv[1:])[:1] == ["--pictures"]:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--pictures", action="store_true", help=argparse.SUPPRESS)  # what each row's process is told
+    if parser.parse_args(arguments).pictures:
         print(json.dumps(pictures(3)))
         return 0
     print("| another program | threads spin | a picture |\n|---|---|---|")
     for busy in (False, True):
-        other = [sys.executable, "-c", "while True: pass"] if busy else ["true"]
-        with subprocess.Popen(other, start_new_session=True) as burning:
+        other = subprocess.Popen([sys.executable, "-c", f"while {busy}: pass"], start_new_session=True)
+        try:
             for name, spin in SPINS.items():
                 taken = subprocess.run(
                     [sys.executable, __file__, "--pictures"],
@@ -53,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
                 seconds = statistics.median(json.loads(taken.stdout))
                 print(f"| {'on one core' if busy else 'none'} | {name} | {seconds:.2f} s |", flush=True)
-            burning.kill()
+        finally:
+            other.kill()
+            other.wait()
     return 0
 
 

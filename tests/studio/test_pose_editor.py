@@ -57,7 +57,7 @@ def centre(nb: OpenNotebook, point: int | str, person: int = 0) -> tuple[float, 
 
 def answered(nb: OpenNotebook) -> None:
     """Wait for Python's figures: an estimate may still move, and is built anew when they come."""
-    expect(nb.page.locator(".zk-pose")).to_have_attribute("aria-busy", "false")
+    expect(nb.page.locator(".zk-pose")).to_have_attribute("data-estimate", "false")
 
 
 def drag(nb: OpenNotebook, point: int | str, to: tuple[float, float], person: int = 0, at_once: bool = False) -> None:

@@ -50,11 +50,11 @@ def _attend(
     for first in tl.range(0, whole, COLUMNS):
         k = k_tiles.load([first, K + head * D])
         v = _values(v_tiles, first, V, head, D, LARGEST)
-        most, total, found = _more(q, k, v, most, total, found, N - first, scale, COLUMNS, False, LARGEST)
+        most, total, found = _update(q, k, v, most, total, found, N - first, scale, COLUMNS, False, LARGEST)
     if whole < N:
         k = k_tiles.load([whole, K + head * D])
         v = _values(v_tiles, whole, V, head, D, LARGEST)
-        most, total, found = _more(q, k, v, most, total, found, N - whole, scale, COLUMNS, True, LARGEST)
+        most, total, found = _update(q, k, v, most, total, found, N - whole, scale, COLUMNS, True, LARGEST)
     found = found / total[:, None]
     if LARGEST > 0:
         found *= tl.load(v_largest + head) / V_LARGEST
@@ -63,13 +63,13 @@ def _attend(
 
 @triton.jit
 def _values(v_tiles, first, V: tl.constexpr, head, D: tl.constexpr, LARGEST: tl.constexpr):
-    if LARGEST > 0:  # tensor cores take 8 bits of neighbouring tokens, so these were laid down
+    if LARGEST > 0:  # tensor cores take 8 bits of neighbouring tokens, so these were transposed
         return v_tiles.load([head * D, first]).T
     return v_tiles.load([first, V + head * D])
 
 
 @triton.jit
-def _more(
+def _update(
     q, k, v, most, total, found, left, scale, COLUMNS: tl.constexpr, LAST: tl.constexpr, LARGEST: tl.constexpr
 ):  # fmt: skip
     """The greatest logit (of base 2), the weights' sum and that of weighted values, with these keys and values too."""
@@ -115,7 +115,7 @@ def _to_eight(
 
 
 @triton.jit
-def _laid_down(
+def _transpose(
     qkv, v_largest, out, N, H, width, D: tl.constexpr, T: tl.constexpr, LARGEST: tl.constexpr
 ):  # fmt: skip
     token, head, at = tl.program_id(0) * T + tl.arange(0, T), tl.program_id(1), tl.arange(0, D)
@@ -160,7 +160,7 @@ def attend_eight(qkv: Tensor, rotations: Tensor, q_weight: Tensor, k_weight: Ten
     padded = triton.cdiv(tokens, _EIGHT_COLUMNS) * _EIGHT_COLUMNS
     v = qkv.new_empty((heads * width, padded), dtype=_FLOAT8)
     given = (qkv, v_largest, v, tokens, heads, padded)
-    kernels.launch(_laid_down, (padded // _TOKENS, heads), *given, **sizes, LARGEST=_LARGEST)
+    kernels.launch(_transpose, (padded // _TOKENS, heads), *given, **sizes, LARGEST=_LARGEST)
     out = qkv.new_empty((tokens, heads * width))
     tiles = _tiles(q, _ROWS, width), _tiles(k, _EIGHT_COLUMNS, width), _tiles(v, width, _EIGHT_COLUMNS)
     places = {"Q": 0, "K": 0, "V": 0, "COLUMNS": _EIGHT_COLUMNS, "LARGEST": largest}

@@ -2,7 +2,8 @@
 
 A processor takes 25 to 40 ms to launch the layers one by one, whatever the picture's size. A Hopper card computes them
 for 512x512 in 15 to 20. A graph keeps what was launched, with the addresses of all it reads and writes; so what changes
-is copied to where the graph expects it, and a graph is used for its own weights only. Bit-equal to launching.
+is copied to where the graph expects it, and a graph is used for its own weights only. Bit-equal to launching (nano's
+layers; those of the real size were not compared).
 """
 
 from __future__ import annotations
@@ -48,8 +49,7 @@ class Graphs:
 
     def within(self, plan: Plan) -> Graphs | None:
         """These, for a picture with this plan; None where its layers are launched."""
-        everything = plan.streamed_blocks == 0 and not plan.second
-        if self._device.type != "cuda" or not everything or self.problem:
+        if self._device.type != "cuda" or plan.streamed_blocks or plan.second or self.problem:
             return None
         self._room = 1 << 62 if plan.room_bytes is None else plan.room_bytes - plan.peak_bytes
         self._weights = None
@@ -83,7 +83,8 @@ class Graphs:
     def _make(self, key: Key, layers: Sequence[Any], states: States) -> bool:
         """Keep the graph of this pass. False: there is no room for it, or it cannot be made."""
         hidden = sum(each.nbytes for each in states.hidden)
-        if round(hidden * (HIDDEN_STATES + 2)) + WORKSPACE_BYTES > self._room:
+        own = 2 * hidden  # what it is given; rotations and weights are less than hidden states
+        if round(HIDDEN_STATES * hidden) + own + WORKSPACE_BYTES > self._room:
             return False
         while len(self._kept) >= _MOST:
             self._kept.popitem(last=False)
@@ -160,6 +161,7 @@ class _Graph:
         torch.cuda.current_stream(device).wait_stream(stream)
 
     def run(self, layers: Sequence[Any], states: States) -> States:
+        """The states behind the layers, in memory that the next call overwrites."""
         assert states.modulation is not None
         pairs = zip((*self._hidden, *self._rotations), (*states.hidden, *states.rotations), strict=True)
         for kept, given in pairs:

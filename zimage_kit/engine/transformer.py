@@ -129,11 +129,12 @@ class FlatTransformer:
         states = self.joined(self.images(inputs, prompts))
         if self._graphs is not None and not samples:
             states = self._graphs.run(module.layers, states)
-        for number, block in enumerate(module.layers if self._graphs is None or samples else ()):
-            states = block(states)
-            if number in samples:
-                added = zip(states.hidden, samples[number], strict=True)
-                states = replace(states, hidden=tuple(x + sample[: len(x)].to(x.device) for x, sample in added))
+        else:
+            for number, block in enumerate(module.layers):
+                states = block(states)
+                if number in samples:
+                    added = zip(states.hidden, samples[number], strict=True)
+                    states = replace(states, hidden=tuple(x + sample[: len(x)].to(x.device) for x, sample in added))
 
         velocities, count = [], rows * columns
         assert states.modulation is not None

@@ -75,7 +75,7 @@ class EngineWorker(WorkerPlugin):
         given = {name: dask.config.get(f"zimage.{name}", None) for name in Settings.model_fields}
         given["device"] = renumbered(given["device"], card)
         self._engine = InlineEngine(Settings(**given), on_fault=self._fault)
-        self._ready = not dask.config.get("zimage.ready", True)
+        self._imports_now = bool(dask.config.get("zimage.ready", True))
         self._fingerprints: dict[str, str] = {}
         self._messages = ThreadPoolExecutor(1, "zimage-messages")
         self._saving = ThreadPoolExecutor(1, "zimage-saving")
@@ -177,8 +177,8 @@ class EngineWorker(WorkerPlugin):
         self._fingerprints = fingerprints_here()
         gpus = [{**vars(gpu), "holders": [vars(holder) for holder in gpu.holders]} for gpu in list_gpus()[0]]
         self._send(op="zimage-report", number=number, worker_status=self._status(), gpus=gpus, failed=failed)
-        if not self._ready:  # from the first report on it is known to the session
-            self._ready = True
+        if self._imports_now:  # once the session knows this worker, so that this holds up no connecting
+            self._imports_now = False
             self._engine.get_ready()
 
     def _unload(self, number: int) -> None:
