@@ -129,6 +129,15 @@ def session() -> Iterator[Session]:
         yield session
 
 
+@pytest.fixture(scope="session")
+def plain() -> Iterator[Session]:
+    """One that computes with diffusers' modules, as they are."""
+    import zimage_kit as zk
+
+    with zk.connect("inline", device="cpu", speed="stock") as session:
+        yield session
+
+
 @pytest.fixture
 def artifact() -> Artifact:
     """A picture with a recipe that no model was needed for."""

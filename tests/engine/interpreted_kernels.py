@@ -257,7 +257,7 @@ def test_all_are_built_before_the_first_picture(packed: torch.dtype | None, monk
     pipe.text_encoder.layers[-1] = encode.EndOfPass()
     encode.flatten(pipe.text_encoder)
     with torch.no_grad():
-        prompt = encode.encode(pipe.text_encoder, encode.token_ids(pipe.tokenizer, "a boat").to(DEVICE))
+        prompt = encode.encode(pipe.text_encoder, encode.token_ids(nano.DIRECTORY, "a boat").to(DEVICE))
         evaluate = transformer.FlatTransformer(pipe.transformer, torch.tensor([0.0]))
         evaluate([torch.randn(16, 1, 8, 8).bfloat16()], torch.tensor([0.0]), [prompt])
         autoencoder.SlabbedAutoencoder(pipe.vae).decode(torch.randn(1, 16, 8, 8).bfloat16())

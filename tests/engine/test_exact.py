@@ -1,4 +1,4 @@
-"""Our pipeline gives stock diffusers' pixels, bit for bit, evaluates as often as it says, and reruns its recipes."""
+"""With speed "stock" the pixels are diffusers', bit for bit; it evaluates as often as it says, and reruns recipes."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def same(one: Image.Image, other: Image.Image) -> bool:
     return np.array_equal(np.asarray(one), np.asarray(other))
 
 
-def test_one_picture_is_bit_equal_to_stock_diffusers(session: Session, stock: Stock, model: str) -> None:
-    artifact = session.run(PROMPTS[0], seed=7, model=model, fresh=True)
+def test_one_picture_is_bit_equal_to_stock_diffusers(plain: Session, stock: Stock, model: str) -> None:
+    artifact = plain.run(PROMPTS[0], seed=7, model=model, fresh=True)
     assert same(artifact.image, stock([PROMPTS[0]], [7])[0])
 
 
-def test_each_of_a_run_of_several_is_bit_equal_to_stock_diffusers(session: Session, stock: Stock, model: str) -> None:
-    artifacts = list(session.run(PROMPTS, seed=[42, 43, 44], model=model, fresh=True))
+def test_each_of_a_run_of_several_is_bit_equal_to_stock_diffusers(plain: Session, stock: Stock, model: str) -> None:
+    artifacts = list(plain.run(PROMPTS, seed=[42, 43, 44], model=model, fresh=True))
     for artifact, prompt, seed in zip(artifacts, PROMPTS, (42, 43, 44), strict=True):
         assert same(artifact.image, stock([prompt], [seed])[0]), prompt
 
@@ -67,9 +67,9 @@ def test_each_of_a_run_of_several_is_bit_equal_to_stock_diffusers(session: Sessi
     ids=["wide", "three steps", "one step", "guidance", "negative prompt"],
 )
 def test_sizes_steps_and_guidance_are_bit_equal_too(
-    session: Session, stock: Stock, model: str, fields: dict[str, Any], options: dict[str, Any]
+    plain: Session, stock: Stock, model: str, fields: dict[str, Any], options: dict[str, Any]
 ) -> None:
-    artifact = session.run(PROMPTS[2], seed=3, model=model, fresh=True, **fields)
+    artifact = plain.run(PROMPTS[2], seed=3, model=model, fresh=True, **fields)
     assert same(artifact.image, stock([PROMPTS[2]], [3], **options)[0])
 
 
@@ -81,10 +81,10 @@ def test_a_picture_does_not_depend_on_what_was_drawn_before(session: Session, mo
 
 
 @pytest.fixture
-def evaluations(session: Session, model: str) -> Iterator[list[int]]:
+def evaluations(plain: Session, model: str) -> Iterator[list[int]]:
     """Counts the transformer's forward passes."""
-    session.run("x", seed=0, model=model, steps=1)
-    pipeline = session._engine._resident.pipeline  # type: ignore[attr-defined]
+    plain.run("x", seed=0, model=model, steps=1)
+    pipeline = plain._engine._resident.pipeline  # type: ignore[attr-defined]
     count: list[int] = []
     hook = pipeline.diffusers_pipeline.transformer.register_forward_hook(lambda *_: count.append(1))
     yield count
@@ -93,10 +93,10 @@ def evaluations(session: Session, model: str) -> Iterator[list[int]]:
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 8, 9])
 def test_steps_counts_evaluations_of_the_transformer(
-    session: Session, model: str, evaluations: list[int], steps: int
+    plain: Session, model: str, evaluations: list[int], steps: int
 ) -> None:
     events: list[zk.Event] = []
-    artifact = session.run("x", seed=0, model=model, steps=steps, on_event=events.append, fresh=True)
+    artifact = plain.run("x", seed=0, model=model, steps=steps, on_event=events.append, fresh=True)
     assert len(evaluations) == steps
     assert len(artifact.trace.sigmas) == len(artifact.trace.step_milliseconds) == steps
     assert [event.step for event in events if event.kind == "step"] == list(range(1, steps + 1))

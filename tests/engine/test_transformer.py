@@ -44,9 +44,9 @@ def largest_difference(one: Artifact, other: Artifact) -> int:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures_are_those_of_diffusers_modules_up_to_rounding(session: Session, exact: Session, kind: str) -> None:
+def test_pictures_are_those_of_diffusers_modules_up_to_rounding(plain: Session, exact: Session, kind: str) -> None:
     request = Request(prompt="a girl on the grass", model="nano", **{**SIZE, **KINDS[kind]})
-    assert largest_difference(exact.run(request, fresh=True), session.run(request, fresh=True)) <= 1
+    assert largest_difference(exact.run(request, fresh=True), plain.run(request, fresh=True)) <= 1
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. An error is one l
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -131,4 +132,6 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without Chinese shows ? instead of failing
     if not sys.warnoptions and not os.environ.get("ZIMAGE_DEBUG"):
         warnings.simplefilter("ignore")  # other packages' notes to their own users
-    sys.exit(call(sys.argv[1:]))
+    status = call(sys.argv[1:])
+    gc.freeze()  # what is left goes with the process: with torch in it, looking through it takes half a second
+    sys.exit(status)

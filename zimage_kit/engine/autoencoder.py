@@ -8,11 +8,12 @@ on an H100 within 8 GB). For diffusers' AutoencoderKL (0.42), channels last.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
+import numpy
 import torch
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -135,6 +136,30 @@ def eight_bits(pixels: Tensor) -> Image.Image:
     return Image.fromarray(levels.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
+def pixels(picture: Image.Image) -> Tensor:
+    """float32 [1, 3, height, width] in -1 … 1 of an RGB picture, as diffusers' pipelines take it."""
+    levels = torch.from_numpy(numpy.asarray(picture, dtype=numpy.float32) / 255.0)
+    return 2.0 * levels.permute(2, 0, 1)[None] - 1.0
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Of a picture's latents: normal, of `mean` and log variance [1, 16, height / 8, width / 8]."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    def mode(self) -> Tensor:
+        """The likeliest latents."""
+        return self.mean
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Latents of it, drawn on the generator's device."""
+        mean, deviation = self.mean, torch.exp(0.5 * self.log_variance.clamp(-30.0, 20.0))
+        drawn = torch.randn(mean.shape, generator=generator, device=generator.device, dtype=mean.dtype)
+        return mean + deviation * drawn.to(mean.device)
+
+
 class SlabbedAutoencoder:
     """An AutoencoderKL as pipelines ask for it, computed by `encode` and `decode` above."""
 
@@ -144,7 +169,7 @@ class SlabbedAutoencoder:
 
     def encode(self, pixels: Tensor) -> Any:
         """The distribution of a picture's latents, as `latent_dist`."""
-        return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(encode(self._vae, pixels)))
+        return SimpleNamespace(latent_dist=Distribution(*encode(self._vae, pixels).chunk(2, dim=1)))
 
     def decode(self, latents: Tensor) -> Tensor:
         """The pixels of unscaled latents."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
 from PIL import Image
 from safetensors import safe_open
@@ -23,6 +22,7 @@ from ..models.controlnets import weights_file
 from ..models.directories import CONTROL_BLOCK_LISTS
 from ..models.weights import in_files
 from ..stages.stage import ControlNetInput
+from .autoencoder import pixels
 from .denoise import ControlCondition, encode
 from .fill import fill
 from .flat_controlnet import flatten
@@ -33,9 +33,9 @@ CONFIG, NAME = "config.json", "controlnet"
 
 
 class ControlNets:
-    """The ControlNet of one resident pipeline (`pipe` is diffusers'): at most one, the last one used."""
+    """The ControlNet of one resident pipeline (`pipe` gives diffusers'): at most one, the last one used."""
 
-    def __init__(self, pipe: Any, vae: Any, residency: Residency, transformer: Network) -> None:
+    def __init__(self, pipe: Callable[[], Any], vae: Any, residency: Residency, transformer: Network) -> None:
         self._pipe, self._vae, self._residency, self._transformer = pipe, vae, residency, transformer
 
     def load(self, control: ControlNetInput, steps: int, home: Home) -> tuple[Any, str]:
@@ -45,6 +45,8 @@ class ControlNets:
 
         Raises BadRequest for a file that is not a ControlNet, or is one for another model.
         """
+        import diffusers  # which takes seconds
+
         file = weights_file(control.weights)
         digest = content_digest(file)
         held = self._residency.get(NAME)
@@ -53,7 +55,7 @@ class ControlNets:
             network, about = self._load(file, home)
             held = digest, network, about
             self._residency.put(NAME, "controlnet", held, network.device_bytes, network.close)
-            diffusers.ZImageControlNetModel.from_transformer(network.module, self._pipe.transformer)
+            diffusers.ZImageControlNetModel.from_transformer(network.module, self._pipe().transformer)
         _, network, about = held
         network.place((home,) * len(network.blocks))
         acting = control.acts_on(steps)
@@ -70,9 +72,8 @@ class ControlNets:
     def _hint(self, picture: Image.Image, network: Any) -> torch.Tensor:
         """The control picture as the network's input, [1, control_in_dim, 1, height / 8, width / 8]."""
         vae = self._vae
-        pixels = self._pipe.image_processor.preprocess(picture, height=picture.height, width=picture.width)
         # in diffusers' memory layout: convolutions round differently in another one
-        hint = encode(vae, pixels.contiguous().to(vae.device, vae.dtype)).unsqueeze(2)
+        hint = encode(vae, pixels(picture).contiguous().to(vae.device, vae.dtype)).unsqueeze(2)
         missing = network.config.control_in_dim - hint.shape[1]
         if not missing:
             return hint
@@ -81,7 +82,9 @@ class ControlNets:
 
     def _load(self, file: Path, home: Home) -> tuple[Network, str]:
         """The network on the device, not yet joined to the transformer, and a sentence about its layout."""
-        transformer = self._pipe.transformer.config
+        import diffusers
+
+        transformer = self._pipe().transformer.config
         config, about = configuration(file, transformer.n_layers)
         if config["dim"] != transformer.dim or max(config["control_layers_places"]) >= transformer.n_layers:
             raise BadRequest(

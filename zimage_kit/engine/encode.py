@@ -8,6 +8,7 @@ the rounding. Equal to transformers' Qwen3 (5.24) up to the order of rounding.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..models.tokens import prompt_tokens
 from . import fused
 from .attention import unplanned
 from .eight import Eight
@@ -86,12 +88,9 @@ def flatten(encoder: Any) -> None:
             also_take(layer, Tokens, advance)
 
 
-def token_ids(tokenizer: Any, prompt: str) -> Tensor:
-    """A prompt's token ids [n] in the chat template, cut off where diffusers' pipeline does."""
-    said = [{"role": "user", "content": prompt}]
-    text = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True, enable_thinking=True)
-    found: Tensor = tokenizer(text, max_length=PROMPT_TOKENS, truncation=True, return_tensors="pt").input_ids[0]
-    return found
+def token_ids(directory: Path, prompt: str) -> Tensor:
+    """A prompt's token ids [n] in the chat template of a model, cut off where diffusers' pipeline does."""
+    return torch.tensor(prompt_tokens(prompt, directory)[:PROMPT_TOKENS])
 
 
 def encode(encoder: Any, ids: Tensor) -> Tensor:

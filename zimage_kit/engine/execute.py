@@ -27,7 +27,7 @@ from .task import Task
 if TYPE_CHECKING:
     from PIL import Image
 
-    from .pipeline import ResidentPipeline
+    from .pipeline import Drawn, ResidentPipeline
     from .plan import Plan
     from .steps import Step
 
@@ -242,7 +242,7 @@ class _Run:
                     call = stage.before(call, self.context)
         self.runtime.check_cancelled()
         pipeline = self.runtime.pipeline()  # only now: a stage may have drawn with another model
-        drawn = pipeline.draw(call, self.runtime.parts, self._on_step)
+        drawn = self._draw(pipeline, call)
         trace = Trace(
             model=pipeline.spec.name,
             fingerprint=pipeline.fingerprint,
@@ -293,9 +293,15 @@ class _Run:
         """Draw for a stage, with the recipe's model or another one. Reports steps and can be cancelled."""
         pipeline = self.runtime.pipeline(model)
         self.models[pipeline.spec.name] = pipeline.fingerprint
-        drawn = pipeline.draw(call, self.runtime.parts, self._on_step)
+        drawn = self._draw(pipeline, call)
         self.notes += drawn.notes
         return drawn.image
+
+    def _draw(self, pipeline: ResidentPipeline, call: Call) -> Drawn:
+        """Reports steps, and what takes seconds before the first one."""
+        if pipeline.imports_diffusers(call):
+            self.runtime.emit(Event(kind="loading", job=self.task.id, message="importing diffusers"))
+        return pipeline.draw(call, self.runtime.parts, self._on_step)
 
     def _on_step(self, step: Step) -> None:
         seconds = self.runtime.elapsed()

@@ -1,4 +1,4 @@
-"""Networks from a model's directory: built without weights, then filled straight from the safetensors files.
+"""Networks from a model's directory: built without weights, then filled straight from its files.
 
 Transformer and text encoder become `blocks` of one buffer each, on the device or in host memory as the plan says. Every
 tensor is read once, converted, and copied to where it stays: there is no second copy of the model, on either side.
@@ -13,9 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import diffusers
 import torch
-import transformers
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -26,6 +24,7 @@ from .crossing import Crossing
 from .encode import EndOfPass
 from .fill import READERS, fill, open_weights, opened, read_weight
 from .half import fit_block, fit_encoder, fit_layer, fit_transformer
+from .networks import build
 
 Home = Literal["device", "second", "host", "files"]
 """Where a block's weights are: on the device, on a second one, or waiting in host memory or in the model's files."""
@@ -114,6 +113,22 @@ class Network:
                 materialise(self.module, name, torch.empty(weight.shape, dtype=self.dtype, device=self.device))
         self._own = list(self.module.parameters())  # before others' modules are joined to it, or adapters added
         bring_buffers(self.module, self.device)
+        self._connect()
+
+    def adopt(self, module: nn.Module) -> None:
+        """Let another module with the same names of weights hold them, where they are and as they are."""
+        self.streamer.stream(self.name, ())
+        for hook in self._lookups:
+            hook.remove()
+        for name, weight in self.module.named_parameters():
+            owner, _, leaf = name.rpartition(".")
+            module.get_submodule(owner)._parameters[leaf] = weight
+        bring_buffers(module.eval().requires_grad_(False), self.device)
+        for name, block in zip(self._names, self.blocks, strict=True):
+            block.module = module.get_submodule(name)
+        self.module, self._embedding = module, getattr(module, "embed_tokens", None)
+        if self._lookups:
+            self._lookups = self._from_host()
         self._connect()
 
     def settle(self) -> None:
@@ -270,23 +285,29 @@ class Network:
                 materialise(module, "weight", torch.empty(weight.shape, dtype=self.dtype))
             else:
                 weight.data = weight.data.cpu()
-            self._lookups = [
-                module.register_forward_pre_hook(lambda _, inputs: (inputs[0].cpu(),)),
-                module.register_forward_hook(lambda _, __, found: found.to(self.device)),
-            ]
+            self._lookups = self._from_host()
             return
         weight.data = weight.data.to(self.device)
         for hook in self._lookups:
             hook.remove()
         self._lookups.clear()
 
+    def _from_host(self) -> list[Any]:
+        """Let the token embedding look up in host memory; returns the hooks' handles."""
+        assert self._embedding is not None
+        return [
+            self._embedding.register_forward_pre_hook(lambda _, inputs: (inputs[0].cpu(),)),
+            self._embedding.register_forward_hook(lambda _, __, found: found.to(self.device)),
+        ]
+
 
 def load_networks(
     directory: Path,
     wanted: Mapping[str, tuple[Keeping, Callable[[int], tuple[Home, ...]]]],
     progress: Callable[[str, int], None],
+    ours: bool = True,
 ) -> dict[str, Network]:
-    """Networks of a directory in diffusers' layout, by name, of the classes that its index names; read side by side.
+    """Networks of a directory in diffusers' layout, by name; read side by side. `ours`: see `without_weights`.
 
     Wanted of each: how it is kept, and a function from the number of its blocks to where each is. `progress` is told a
     name and the bytes that are in place, from several threads. Raises JobFailed for weights that are missing or of
@@ -294,7 +315,7 @@ def load_networks(
     """
     networks = {}
     for name, (keeping, homes) in wanted.items():
-        networks[name] = network = Network(name, without_weights(directory, name), keeping)
+        networks[name] = network = Network(name, without_weights(directory, name, ours), keeping)
         network.allocate(homes(len(network.blocks)))
 
     def read(name: str) -> None:
@@ -312,17 +333,25 @@ def load_networks(
     return networks
 
 
-def without_weights(directory: Path, name: str, **instead: Any) -> nn.Module:
+def without_weights(directory: Path, name: str, ours: bool = True, **instead: Any) -> nn.Module:
     """The module with meta tensors for weights; what is computed from its configuration is there.
 
-    `instead`: values of the configuration to replace.
+    `ours`: that of `networks`, where the flat code computes; else of the class that the directory's index names, which
+    imports diffusers or transformers. `instead`: values of the configuration to replace.
     """
     library, class_name = read_index(directory)[name]
     folder = directory / name
-    if library == "transformers":
+    module: Any
+    if ours:
+        module = without_memory(lambda: build(directory, name, **instead))
+    elif library == "transformers":
+        import transformers
+
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, **instead)
-        module: Any = without_memory(lambda: getattr(transformers, class_name)(config))
+        module = without_memory(lambda: getattr(transformers, class_name)(config))
     else:
+        import diffusers
+
         cls = getattr(diffusers, class_name)
         module = without_memory(lambda: cls.from_config(cls.load_config(folder, local_files_only=True), **instead))
     if name == "text_encoder":
@@ -347,8 +376,13 @@ def without_memory(make: Callable[[], Any]) -> Any:
 
 
 class _EmptyIsMeta(TorchFunctionMode):
-    """Lets what this thread makes with `torch.empty`, as most weights are made, take no memory."""
+    """Lets what this thread makes with `torch.empty`, as most weights are made, take no memory.
+
+    Nor are they given initial values, which for weights without memory would import PyTorch's compiler (2 s).
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
         return func(*args, **({**kwargs, "device": "meta"} if func is torch.empty else kwargs))

@@ -24,9 +24,9 @@ _ENDING = ".safetensors"
 
 
 class Loras:
-    """The LoRAs of one resident pipeline (`pipe` is diffusers', `spec` the model's), each kept as an adapter."""
+    """The LoRAs of one resident pipeline (`pipe` gives diffusers', `spec` the model's), each kept as an adapter."""
 
-    def __init__(self, pipe: Any, spec: ModelSpec, residency: Residency, transformer: Network) -> None:
+    def __init__(self, pipe: Callable[[], Any], spec: ModelSpec, residency: Residency, transformer: Network) -> None:
         self._pipe, self._spec, self._residency, self._transformer = pipe, spec, residency, transformer
 
     def apply(self, loras: Sequence[Lora], free: Callable[[], int]) -> list[str]:
@@ -38,7 +38,7 @@ class Loras:
         """
         if not loras:
             if self._names():
-                self._pipe.disable_lora()
+                self._pipe().disable_lora()
             return []
         files = [lora_file(lora, self._spec) for lora in loras]
         names = [adapter_name(file) for file in files]
@@ -52,14 +52,14 @@ class Loras:
                 notes += [f"{each} was unloaded to make room" for each in gone]
                 held = self._load(file, name)
                 size = file.stat().st_size
-                self._residency.put(name, "lora", held, size, partial(self._pipe.delete_adapters, name))
+                self._residency.put(name, "lora", held, size, partial(self._pipe().delete_adapters, name))
             fitting, left, others = held
             note = f"lora {file.name}: weight {lora.weight:g}, {fitting} of its {fitting + left} layers applied"
             notes.append("; ".join((note, *others)))
         if "second" in self._transformer.homes:  # blocks may have moved since they were loaded
             self._place()
-        self._pipe.enable_lora()
-        self._pipe.set_adapters(names, [lora.weight for lora in loras])
+        self._pipe().enable_lora()
+        self._pipe().set_adapters(names, [lora.weight for lora in loras])
         return notes
 
     def _names(self) -> list[str]:
@@ -67,9 +67,10 @@ class Loras:
 
     def _load(self, path: Path, name: str) -> tuple[int, int, list[str]]:
         """Load a file. Returns how many of its layers act, how many do not, and what is said of those."""
+        pipe = self._pipe()
         try:
             tensors, metadata = read(path)
-            found = convert(tensors, linear_layers(self._pipe.transformer), metadata)
+            found = convert(tensors, linear_layers(pipe.transformer), metadata)
         except Exception as error:  # a damaged file can raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise BadRequest(f"lora {path} cannot be read ({reason})", mend="Download it again.") from None
@@ -86,23 +87,23 @@ class Loras:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are intended
             try:
-                self._pipe.load_lora_weights(found.state, adapter_name=name)
+                pipe.load_lora_weights(found.state, adapter_name=name)
             except RuntimeError as error:  # shapes that differ
-                self._pipe.delete_adapters(name)
+                pipe.delete_adapters(name)
                 reason = " ".join(str(error).split())[:300]
                 raise BadRequest(
                     f"lora {path} fits no layer of this model ({reason})", mend="It was made for another model."
                 ) from None
         self._place()
         factors = self._transformer.factors()
-        for parameter, weight in self._pipe.transformer.named_parameters():
+        for parameter, weight in pipe.transformer.named_parameters():
             if f".{name}." in parameter and _LAST.search(parameter):
                 weight.data *= factors.get(_PARTS.split(parameter)[0], 1.0)  # as the layer's own output is scaled
         return len(found.fitting), len(found.strange) + len(found.unusable), others
 
     def _place(self) -> None:
         """Bring adapters to where their layers compute; peft puts them beside weights that may wait in host memory."""
-        for parameter, weight in self._pipe.transformer.named_parameters():
+        for parameter, weight in self._pipe().transformer.named_parameters():
             if ".lora_" in parameter or ".lokr_" in parameter:
                 weight.data = weight.data.to(self._transformer.home_of(_PARTS.split(parameter)[0]))
 

@@ -1,40 +1,36 @@
 """The resident pipeline: one model, loaded once, drawing one picture at a time.
 
-The networks are diffusers' own modules, computed as they are (speed "stock", bit-equal to stock diffusers) or as flat
-code from the same weights; the loop around them is in `denoise`. Added are events, cancelling, measuring and checks.
+The networks are computed by flat code, or as diffusers' own modules (speed "stock", bit-equal to stock diffusers); the
+loop around them is in `denoise`. Added are events, cancelling, measuring and checks.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import diffusers
 import torch
-import transformers
 from PIL import Image
 
 from ..errors import BadRequest, JobFailed, NotFinite, OutOfMemory
 from ..models.controlnets import weights_file
-from ..models.directories import ComponentSize, component_size, component_sizes, fingerprint, read_index
+from ..models.directories import ComponentSize, component_size, component_sizes, fingerprint
 from ..models.loras import lora_file
 from ..models.spec import ModelSpec
 from ..stages.stage import Call
 from . import encode as text_encoder
-from . import fused
-from .autoencoder import SlabbedAutoencoder, eight_bits
+from . import fused, networks
+from .autoencoder import SlabbedAutoencoder, eight_bits, pixels
 from .blocks import spread
 from .controlnet import NAME as CONTROLNET
 from .controlnet import ControlNets
 from .denoise import denoise, noise, noised, schedule, set_schedule
-from .encode import TextEncoder
 from .flat_controlnet import FlatControlNet
 from .graphs import NAME as GRAPHS
 from .graphs import Graphs
@@ -46,6 +42,7 @@ from .plan import HOST_SHARE, SPARE_BYTES, Plan
 from .prepare import preparing
 from .preview import Preview
 from .residency import Residency
+from .schedule import Scheduler
 from .steps import Step, StepWatch
 from .transformer import FlatTransformer, flatten
 
@@ -67,7 +64,7 @@ class Drawn:
 
 
 class ResidentPipeline:
-    """A model on its device. Use from one thread at a time: diffusers keeps state of a run on the object."""
+    """A model on its device. Use from one thread at a time."""
 
     def __init__(
         self,
@@ -90,17 +87,21 @@ class ResidentPipeline:
         self.device, self.dtype = plan.device, plan.dtype
         self.fingerprint = fingerprint(directory)
         self._replan, self._spare = replan, SPARE_BYTES
+        self._flat, self._ours = plan.speed != "stock", networks.usable(directory, plan)
         with preparing(directory, plan, size):
-            self._networks = _load(spec, directory, plan, progress)
-        self._pipe: Any = _assemble(directory, self._networks)
-        self._vae: Any = self._pipe.vae if plan.speed == "stock" else SlabbedAutoencoder(self._pipe.vae)
-        self._flat = plan.speed != "stock"
-        if self._flat:
-            flatten(self._pipe.transformer)
-            text_encoder.flatten(self._networks["text_encoder"].module)
-        self._loras = Loras(self._pipe, spec, residency, self._networks["transformer"])
+            self._networks = _load(spec, directory, plan, progress, self._ours)
+        self._pipe: Any = None
+        if self._ours:
+            self._scheduler: Any = Scheduler(networks.configuration(directory, "scheduler"))
+            self._flatten()
+        else:
+            self._scheduler = self._stock().scheduler
+        vae = self._networks["vae"].module
+        self._vae: Any = SlabbedAutoencoder(vae) if self._flat else vae
+        transformer = self._networks["transformer"]
+        self._loras = Loras(self._stock, spec, residency, transformer)
         self._graphs = Graphs(self.device, residency)
-        self._controls = ControlNets(self._pipe, self._vae, residency, self._networks["transformer"])
+        self._controls = ControlNets(self._stock, self._vae, residency, transformer)
         self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
         self._embeddings: OrderedDict[str, list[torch.Tensor]] = OrderedDict()
         residency.put(MODEL, "model", self, self.weight_bytes, self._free)
@@ -124,7 +125,29 @@ class ResidentPipeline:
         """
         if self.plan.speed == "fast":
             raise JobFailed("speed='fast' has no weights for diffusers' modules", mend="Use speed='exact' or 'stock'.")
+        return self._stock()
+
+    def imports_diffusers(self, call: Call) -> bool:
+        """Whether drawing this will import diffusers and put its modules in place of ours."""
+        return self._pipe is None and (bool(call.loras) or call.control is not None)
+
+    @property
+    def _transformer(self) -> Any:
+        return self._networks["transformer"].module
+
+    def _stock(self) -> Any:
+        """The networks as diffusers' pipeline, made when something first needs it."""
+        if self._pipe is None:
+            from .stock import pipeline_of
+
+            self._pipe = pipeline_of(self.directory, self._networks, self._ours)
+            self._flatten()
         return self._pipe
+
+    def _flatten(self) -> None:
+        if self._flat:
+            flatten(self._transformer)
+            text_encoder.flatten(self._networks["text_encoder"].module)
 
     @torch.no_grad()
     def draw(self, call: Call, parts: Profiler, on_step: Callable[[Step], None]) -> Drawn:
@@ -138,7 +161,7 @@ class ResidentPipeline:
                 raise BadRequest(
                     f"{name}={side} after the stages", expected="a multiple of 16 within the model's limit"
                 )
-        if self._pipe is None:
+        if not self._networks:
             raise JobFailed(f"{self.spec.name} was unloaded", mend="Ask ctx.pipeline() for it again.")
         try:
             return self._draw(call, parts, on_step, self._spare)
@@ -178,21 +201,21 @@ class ResidentPipeline:
             prompt = self._embed(call.prompt)
             negative = self._embed(call.negative_prompt) if call.guidance > 0 else None
             begin = self._first_latents(call, schedule(call.steps, call.strength))
-            pipe = self._pipe
-            times = (1000 - pipe.scheduler.timesteps) / 1000
-            graphs = self._graphs.within(self.plan)
-            transformer = FlatTransformer(pipe.transformer, times, graphs) if self._flat else pipe.transformer
+            scheduler, transformer = self._scheduler, self._transformer
+            if self._flat:
+                times = (1000 - scheduler.timesteps) / 1000
+                transformer = FlatTransformer(transformer, times, self._graphs.within(self.plan))
             if call.control is not None:
                 network = FlatControlNet(network, transformer) if self._flat else network
                 conditions.append(self._controls.condition(call.control, call.steps, network))
-        watch = StepWatch(pipe.scheduler, call.steps, begin, self._preview, on_step, self.not_finite)
+        watch = StepWatch(scheduler, call.steps, begin, self._preview, on_step, self.not_finite)
         with parts.part("denoise", lambda: self.device):
-            latents = denoise(transformer, pipe.scheduler, begin, prompt, negative, call.guidance, watch, conditions)
+            latents = denoise(transformer, scheduler, begin, prompt, negative, call.guidance, watch, conditions)
             watch.finish()
         with parts.part("decode", lambda: self.device):
             self._networks["transformer"].streamer.free()
             image = self.decode(latents)
-        sigmas = tuple(round(float(sigma), 6) for sigma in self._pipe.scheduler.sigmas[:-1])
+        sigmas = tuple(round(float(sigma), 6) for sigma in scheduler.sigmas[:-1])
         if self._graphs.problem:
             notes.append(f"the layers were launched one by one ({self._graphs.problem})")
         if fused.plain_because:
@@ -204,12 +227,12 @@ class ResidentPipeline:
         """Decode the scheduler's latents [1, 16, height / 8, width / 8] to a picture."""
         vae = self._vae
         unscaled = latents.to(vae.device, vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
-        pixels = vae.decode(unscaled, return_dict=False)[0] if vae is self._pipe.vae else vae.decode(unscaled)
-        if not bool(torch.isfinite(pixels).all()):
+        found = vae.decode(unscaled) if self._flat else vae.decode(unscaled, return_dict=False)[0]
+        if not bool(torch.isfinite(found).all()):
             raise self.not_finite(0)
-        if self.plan.speed != "stock":
-            return eight_bits(pixels)
-        image: Image.Image = self._pipe.image_processor.postprocess(pixels, output_type="pil")[0]
+        if self._flat:
+            return eight_bits(found)
+        image: Image.Image = self._stock().image_processor.postprocess(found, output_type="pil")[0]
         return image
 
     def not_finite(self, step: int) -> NotFinite:
@@ -257,7 +280,7 @@ class ResidentPipeline:
 
     def park(self) -> bool:
         """Move every block to host memory, for whatever needs the device. False: none was there, or RAM is short."""
-        if self._pipe is None or self.plan.room_bytes is None:
+        if not self._networks or self.plan.room_bytes is None:
             return False
         waits: Home = "files" if self.plan.mapped else "host"
         there = [block for each in self._networks.values() for block in each.blocks if block not in each.waiting]
@@ -288,10 +311,12 @@ class ResidentPipeline:
         else:
             encoder = self._networks["text_encoder"]
             if self._flat and self.dtype != "float16":
-                ids = text_encoder.token_ids(self._pipe.tokenizer, prompt)
+                ids = text_encoder.token_ids(self.directory, prompt)
                 embeds = [text_encoder.encode(encoder.module, ids.to(encoder.device))]
             else:  # a new list, since diffusers overwrites it; its padding to 512 tokens is kept, to be bit-equal
-                embeds, _ = self._pipe.encode_prompt([prompt], device=encoder.device, do_classifier_free_guidance=False)
+                embeds, _ = self._stock().encode_prompt(
+                    [prompt], device=encoder.device, do_classifier_free_guidance=False
+                )
             encoder.streamer.free()
             self._embeddings[prompt] = [tensor.clone().to(self.device) for tensor in embeds]
             if len(self._embeddings) > _PROMPTS_KEPT:
@@ -300,18 +325,18 @@ class ResidentPipeline:
 
     def _first_latents(self, call: Call, levels: list[float]) -> torch.Tensor:
         """Noise, or the latents of the call's picture with noise at the first level."""
-        pipe, device = self._pipe, torch.device(self.device)
-        set_schedule(pipe.scheduler, levels, (call.height // 16) * (call.width // 16), device)
+        scheduler, device = self._scheduler, torch.device(self.device)
+        set_schedule(scheduler, levels, (call.height // 16) * (call.width // 16), device)
         if call.image is None:
-            return noise(call.seed, call.height, call.width, pipe.transformer.config.in_channels, device)
+            return noise(call.seed, call.height, call.width, self._transformer.config.in_channels, device)
         if call.image.mode != "RGB" or call.image.size != (call.width, call.height):
             raise BadRequest("the picture to draw over", expected=f"RGB, {call.width}x{call.height}")
-        pixels = pipe.image_processor.preprocess(call.image).to(self._vae.device, self._vae.dtype)
-        return noised(pipe.scheduler, self._vae, pixels, call.seed, device)
+        given = pixels(call.image).to(self._vae.device, self._vae.dtype)
+        return noised(scheduler, self._vae, given, call.seed, device)
 
 
 def _load(
-    spec: ModelSpec, directory: Path, plan: Plan, progress: Callable[[str, int, int], None]
+    spec: ModelSpec, directory: Path, plan: Plan, progress: Callable[[str, int, int], None], ours: bool
 ) -> dict[str, Network]:
     """Load the components side by side, each tensor straight to where the plan keeps it."""
     sizes = {name: size.total * keeping(plan, name).dtype.itemsize for name, size in component_sizes(directory).items()}
@@ -328,18 +353,17 @@ def _load(
                 progress(next((each for each in sizes if loaded[each] < sizes[each]), ""), done, total)
 
     try:
-        with _quiet():
-            report(next(iter(sizes)), 0)
-            wanted = {name: (keeping(plan, name), partial(homes, plan, name)) for name in sizes}
-            networks = load_networks(directory, wanted, report)
-            progress("", total, total)
+        report(next(iter(sizes)), 0)
+        wanted = {name: (keeping(plan, name), partial(homes, plan, name)) for name in sizes}
+        found = load_networks(directory, wanted, report, ours)
+        progress("", total, total)
     except Exception as error:
         memory = out_of_memory(error, plan.device, f"loading {spec.name}")
         raise memory or JobFailed(
             f"the model in {directory} does not load ({type(error).__name__}: {error})",
             mend=f"Check its files: zimage models verify {spec.name}" if spec.checksums else "Check its files.",
         ) from None
-    return networks
+    return found
 
 
 def keeping(plan: Plan, component: str) -> Keeping:
@@ -368,33 +392,3 @@ def homes(plan: Plan, component: str, count: int) -> tuple[Home, ...]:
         return tuple("second" if i >= first else "device" if i in resident else waits for i in range(count))
     streamed = {"text_encoder": plan.encoder, CONTROLNET: plan.controlnet}.get(component) == "streamed"
     return tuple(waits if streamed else "device" for _ in range(count))
-
-
-def _assemble(directory: Path, networks: dict[str, Network]) -> Any:
-    """The ZImagePipeline of these networks."""
-    index = read_index(directory)
-    modules: dict[str, Any] = {name: network.module for name, network in networks.items()}
-    modules["text_encoder"] = TextEncoder(modules["text_encoder"])
-    with _quiet():
-        for name in ("scheduler", "tokenizer"):
-            library, class_name = index[name]
-            cls = getattr(transformers if library == "transformers" else diffusers, class_name)
-            modules[name] = cls.from_pretrained(str(directory / name), local_files_only=True)
-    pipe = diffusers.ZImagePipeline(**modules)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Turn the libraries' progress bars off while loading, and restore them afterwards."""
-    libraries = (diffusers.utils.logging, transformers.utils.logging)
-    were_on = [library.is_progress_bar_enabled() for library in libraries]
-    for library in libraries:
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library, was_on in zip(libraries, were_on, strict=True):
-            if was_on:
-                library.enable_progress_bar()

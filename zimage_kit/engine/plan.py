@@ -42,7 +42,7 @@ class Plan:
     device: str
     dtype: str
     device_class: str = ""
-    speed: str = "stock"
+    speed: str = "exact"
     precision: str = ""
     second: str = ""
     encoder: str = "resident"
@@ -89,14 +89,14 @@ def plan(
 ) -> Plan:
     """The plan for a model (None: for no model) and a picture of `size` pixels: as much resident as fits.
 
-    float32 on a CPU (bit-equal to stock diffusers), bfloat16 on a GPU that has it, else float16, scaled so that nothing
+    float32 on a CPU, bfloat16 on a GPU that has it, else float16, scaled so that nothing
     overflows. `spare` bytes of a card stay free.
     Raises BadRequest for a device that is not there, and OutOfMemory where not even the smallest plan fits.
     """
     settings, extras = settings or Settings(), extras or Extras()
     device, second = _devices(machine, settings.device)
     kind = device.partition(":")[0]
-    speed = settings.speed if settings.speed != AUTO else "stock" if kind == "cpu" else "exact"
+    speed = settings.speed if settings.speed != AUTO else "exact"
     precision: str = settings.precision if settings.precision != AUTO else ""
     dtype, notes = _dtype(machine, settings, device)
     if speed == "fast":

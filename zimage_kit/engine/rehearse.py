@@ -19,6 +19,7 @@ from . import encode as text_encoder
 from .autoencoder import SlabbedAutoencoder, eight_bits
 from .blocks import Block, bring_buffers, materialise
 from .load import without_weights
+from .networks import usable
 from .plan import Plan
 from .transformer import FlatTransformer, flatten
 
@@ -55,14 +56,15 @@ def _memory_apart(device: torch.device) -> Iterator[None]:
 def _draw(directory: Path, plan: Plan, size: tuple[int, int], device: torch.device) -> None:
     dtype = getattr(torch, plan.dtype)
     wide = torch.float32 if dtype == torch.float16 else dtype  # as `pipeline.keeping`
+    ours = usable(directory, plan)
     layers = {"num_hidden_layers": 2, "layer_types": ["full_attention"] * 2}  # the last one is not computed
-    encoder: Any = without_weights(directory, "text_encoder", **layers, vocab_size=_PROMPT_TOKENS)
+    encoder: Any = without_weights(directory, "text_encoder", ours, **layers, vocab_size=_PROMPT_TOKENS)
     _fill(encoder, [Block(encoder.layers[0], dtype)], dtype, device)
     text_encoder.flatten(encoder)
     prompt = text_encoder.encode(encoder, torch.arange(_PROMPT_TOKENS, device=device))
     del encoder
 
-    transformer: Any = without_weights(directory, "transformer", n_layers=1, n_refiner_layers=1)
+    transformer: Any = without_weights(directory, "transformer", ours, n_layers=1, n_refiner_layers=1)
     (layer,), (refiner,) = transformer.layers, transformer.context_refiner
     transformer.noise_refiner[0] = layer
     refiner.attention, refiner.feed_forward = layer.attention, layer.feed_forward
@@ -77,7 +79,7 @@ def _draw(directory: Path, plan: Plan, size: tuple[int, int], device: torch.devi
         )
     del transformer, evaluate
 
-    vae = without_weights(directory, "vae")
+    vae = without_weights(directory, "vae", ours)
     _fill(vae, [], wide, device)
     eight_bits(SlabbedAutoencoder(vae).decode(latents))
 

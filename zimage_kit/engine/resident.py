@@ -1,6 +1,6 @@
 """The model that a process holds: its plan, its loaded pipeline, and the cache of pictures between stages.
 
-torch and diffusers are imported with the first job that needs them. One thread runs jobs; any may ask for the status.
+torch is imported with the first job that needs it. One thread runs jobs; any may ask for the status.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .pipeline import ResidentPipeline
 
 
-IMPORTING = "importing torch and diffusers"
+IMPORTING = "importing torch"
 
 
 class ResidentModel:
@@ -154,7 +154,7 @@ class ResidentModel:
             return execute(task, runtime)
 
     def _plan_for(self, task: Task, runtime: Runtime, spec: ModelSpec | None = None) -> Plan:
-        """Choose where models go. The first call imports torch and diffusers, which takes seconds, and says so."""
+        """Choose where models go. The first call imports torch, which takes seconds, and says so."""
         if self._machine is None:
             runtime.emit(Event(kind="loading", job=task.id, message=IMPORTING))
             with runtime.parts.part("import", runtime.device):

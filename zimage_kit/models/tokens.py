@@ -1,6 +1,6 @@
-"""Counts a prompt's tokens without torch.
+"""A prompt's tokens, without torch.
 
-It uses the model's own tokenizer.json and chat template, so the number is exactly what the text encoder gets.
+It uses the model's own tokenizer.json and chat template, so they are exactly what the text encoder gets.
 """
 
 from __future__ import annotations
@@ -16,13 +16,19 @@ from ..errors import ModelMissing
 
 def count_tokens(prompt: str, directory: Path) -> int:
     """The number of tokens of `prompt` for the model in `directory`, including its chat template's."""
+    return len(prompt_tokens(prompt, directory))
+
+
+def prompt_tokens(prompt: str, directory: Path) -> list[int]:
+    """The ids of those tokens."""
     folder = directory / "tokenizer"
     stamp = (folder / "tokenizer.json").stat().st_mtime_ns
     tokenizer, template = _load(folder, stamp)
     text = template.render(
         messages=[{"role": "user", "content": prompt}], add_generation_prompt=True, enable_thinking=True, tools=None
     )
-    return len(tokenizer.encode(text).ids)
+    found: list[int] = tokenizer.encode(text).ids
+    return found
 
 
 @lru_cache(maxsize=4)

@@ -157,7 +157,7 @@ class InlineEngine:
         return self._resident.status(self._state, running.task.id if running else None)
 
     def get_ready(self) -> None:
-        """Let what takes seconds at a first job, importing torch and diffusers, begin now. Returns at once.
+        """Let what takes seconds at a first job, importing torch, begin now. Returns at once.
 
         If it fails, the first job meets the same error and tells it.
         """

@@ -293,10 +293,10 @@ def stock_picture(session: Session, request: Request, picture: Image.Image, scal
     return image
 
 
-def test_the_pixels_are_those_of_stock_diffusers(session: Session, girl: Request) -> None:
+def test_the_pixels_are_those_of_stock_diffusers(plain: Session, girl: Request) -> None:
     stage = Pose(preset="waving", body="small", scale=0.9)
-    ours = session.run(girl.then(stage)).image
-    assert difference(ours, stock_picture(session, girl, stage.skeleton(256, 256), 0.9)) == 0
+    ours = plain.run(girl.then(stage)).image
+    assert difference(ours, stock_picture(plain, girl, stage.skeleton(256, 256), 0.9)) == 0
 
 
 def test_start_and_end_choose_the_steps(session: Session, girl: Request) -> None:

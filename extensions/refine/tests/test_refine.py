@@ -25,13 +25,13 @@ def difference(one: Image.Image, other: Image.Image) -> int:
 
 @pytest.mark.parametrize(("strength", "steps"), [(0.5, 4), (0.25, 2), (1.0, 8)])
 def test_the_pixels_are_those_of_diffusers_img2img(
-    session: Session, draft: Artifact, strength: float, steps: int
+    plain: Session, draft: Artifact, strength: float, steps: int
 ) -> None:
     from diffusers import ZImageImg2ImgPipeline
 
-    made = draft.then(zk.stages.refine(strength=strength))
+    made = plain.apply(draft, zk.stages.refine(strength=strength))
     assert made.request.stages[0].steps == steps
-    engine = session._engine
+    engine = plain._engine
     stock = ZImageImg2ImgPipeline(**engine._resident.pipeline.diffusers_pipeline.components)  # type: ignore[attr-defined]
     stock.set_progress_bar_config(disable=True)
     picture = stock(

@@ -1,0 +1,48 @@
+"""diffusers' pipeline of loaded networks, with its own modules around their weights. Importing this takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import transformers
+
+from ..models.directories import read_index
+from .encode import TextEncoder
+from .load import Network, without_weights
+
+
+def pipeline_of(directory: Path, networks: Mapping[str, Network], ours: bool) -> Any:
+    """The ZImagePipeline of these networks, whose weights stay where they are. `ours`: in modules of our own so far."""
+    if ours:
+        for name, network in networks.items():
+            network.adopt(without_weights(directory, name, ours=False))
+    index = read_index(directory)
+    modules: dict[str, Any] = {name: network.module for name, network in networks.items()}
+    modules["text_encoder"] = TextEncoder(modules["text_encoder"])
+    with _quiet():
+        for name in ("scheduler", "tokenizer"):
+            library, class_name = index[name]
+            cls = getattr(transformers if library == "transformers" else diffusers, class_name)
+            modules[name] = cls.from_pretrained(str(directory / name), local_files_only=True)
+    pipe = diffusers.ZImagePipeline(**modules)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Turn the libraries' progress bars off while loading, and restore them afterwards."""
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    were_on = [library.is_progress_bar_enabled() for library in libraries]
+    for library in libraries:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, was_on in zip(libraries, were_on, strict=True):
+            if was_on:
+                library.enable_progress_bar()
