@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--folder", type=Path, help="where the files are kept; a temporary folder otherwise")
+    parser.add_argument("--kinds", nargs="+", choices=("comfyui", "gguf"), default=("comfyui", "gguf"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder, small = options.folder or Path(temporary), options.tiny
@@ -61,9 +62,13 @@ def main() -> None:
         own = measure(model, small, (0,), (), (), (), (128,) if small else (1024,), 1)["runs"]
         files = {name: [folder / f"{name}-{part}" for part in ("t", "e", "v")] for name in ("comfyui", "gguf")}
         for path, component in zip(files["comfyui"], ("transformer", "text_encoder", "vae"), strict=True):
+            if "comfyui" not in options.kinds and component != "vae":
+                continue
             save_file(comfyui(component, model), path.with_suffix(".safetensors"))
         unpacked: dict[str, torch.Tensor] = {}
         for path, component in zip(files["gguf"], ("transformer", "text_encoder"), strict=False):
+            if "gguf" not in options.kinds:
+                break
             whole = write_gguf(component, path.with_suffix(".gguf"), ["Q4_K"], model)
             unpacked |= {name: value for name, value in whole.items() if name.startswith(f"{BLOCK}.attention.qkv")}
             unpacked |= {name: value for name, value in whole.items() if name.startswith(f"{BLOCK}.feed_forward.w2")}
@@ -71,7 +76,8 @@ def main() -> None:
         print(f"wrote the files in {time.perf_counter() - begin:.0f} s", flush=True)
         found: dict[str, Any] = {"own": own}
         vae = files["comfyui"][2].with_suffix(".safetensors")
-        for name, (transformer, encoder, _) in files.items():
+        for name in options.kinds:
+            transformer, encoder, _ = files[name]
             ending = ".gguf" if name == "gguf" else ".safetensors"
             given = [transformer.with_suffix(ending), encoder.with_suffix(ending), vae]
             directory = add(name, given, like, model / "tokenizer").directory
@@ -86,16 +92,17 @@ def main() -> None:
             print(name, table(measured), sep="\n", flush=True)
         pictures = {
             name: {next(iter(run["pictures"].values()))["sha256"] for run in runs}
-            for name, runs in [("own", own), *((name, found[name]["runs"]) for name in files)]
+            for name, runs in [("own", own), *((name, found[name]["runs"]) for name in options.kinds)]
         }
-        found["equal"] = {
-            "ComfyUI's files as the model's own": len(pictures["own"] | pictures["comfyui"]) == 1,
-            "GGUF on 8 GiB as on the whole card": len(pictures["gguf"]) == 1,
-            "GGUF unpacked as by the gguf package": unpacked_alike(folder / "home" / "gguf", unpacked),
-        }
-        print(json.dumps(found["equal"]))
+        equal = found["equal"] = {}
+        if "comfyui" in options.kinds:
+            equal["ComfyUI's files as the model's own"] = len(pictures["own"] | pictures["comfyui"]) == 1
+        if "gguf" in options.kinds:
+            equal["GGUF on 8 GiB as on the whole card"] = len(pictures["gguf"]) == 1
+            equal["GGUF unpacked as by the gguf package"] = unpacked_alike(folder / "home" / "gguf", unpacked)
+        print(json.dumps(equal))
         options.output.write_text(json.dumps(found, indent=1))
-        assert all(found["equal"].values())
+        assert all(equal.values())
 
 
 if __name__ == "__main__":

@@ -86,7 +86,9 @@ def _in_eight(q: Tensor, k: Tensor, v: Tensor, q_weight: Tensor, k_weight: Tenso
     logits = q @ k.transpose(1, 2) / sqrt(width)
     weights = torch.exp(logits - logits.amax(2, keepdim=True))
     values = _rounded(v, v.abs().amax((1, 2), keepdim=True))
-    found: Tensor = _rounded(weights, torch.tensor(_MOST_WEIGHT, device=q.device)) @ values / weights.sum(2, keepdim=True)
+    found: Tensor = (
+        _rounded(weights, torch.tensor(_MOST_WEIGHT, device=q.device)) @ values / weights.sum(2, keepdim=True)
+    )
     return found
 
 

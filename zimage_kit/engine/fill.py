@@ -18,10 +18,14 @@ from torch import Tensor
 
 from ..errors import JobFailed
 from ..models.weights import READABLE, Weight, gguf_tensors
+from .unpack import CODES, unpack
 
 if TYPE_CHECKING:
     from .load import Network
 
+HOST = torch.device("cpu")
+_MOST_ON_DEVICE = 50_000_000
+"""Bytes of codes that a GPU unpacks, all but a token embedding: it could not be sure to have the memory for that."""
 READERS = 4
 """Threads: reading from the page cache and copying to the device overlap."""
 
@@ -37,7 +41,7 @@ def fill(weights: Mapping[str, Weight], network: Network, progress: Callable[[in
     def place(names: list[str]) -> None:
         nonlocal done
         file = weights[names[0]].file
-        with opened(file) as tensors:
+        with opened(file, network.device) as tensors:
             for name in names:
                 target, weight = targets[name], weights[name]
                 if weight.shape != target.shape:
@@ -62,18 +66,21 @@ def fill(weights: Mapping[str, Weight], network: Network, progress: Callable[[in
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Any]:
+def opened(file: Path, device: torch.device = HOST) -> Iterator[Any]:
     """A file of weights, mapped; see `open_weights`. Raises JobFailed for a broken one."""
     try:
-        with open_weights(file) as tensors:
+        with open_weights(file, device) as tensors:
             yield tensors
     except (SafetensorError, GgufError) as error:
         raise JobFailed(f"{file} cannot be read ({error})", mend="Download it again.") from None
 
 
-def open_weights(file: Path) -> Any:
-    """A file of weights, mapped: its bytes are read when they are used. Has safetensors' get_tensor and get_slice."""
-    return GgufFile(file) if file.suffix == ".gguf" else safe_open(file, framework="pt")
+def open_weights(file: Path, device: torch.device = HOST) -> Any:
+    """A file of weights, mapped: its bytes are read when they are used. Has safetensors' get_tensor and get_slice.
+
+    On a GPU `device`, it unpacks what is packed.
+    """
+    return GgufFile(file, device) if file.suffix == ".gguf" else safe_open(file, framework="pt")
 
 
 class GgufError(ValueError):
@@ -83,7 +90,8 @@ class GgufError(ValueError):
 class GgufFile:
     """A GGUF file as safetensors shows its own; what is packed is unpacked to float32."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, device: torch.device = HOST) -> None:
+        self._device = device
         try:
             self._tensors = gguf_tensors(file)
         except ValueError as error:
@@ -107,8 +115,11 @@ class GgufFile:
         from gguf.quants import dequantize
 
         found = self._tensors[name]
-        numbers = np.array(dequantize(found.data[rows], found.tensor_type))  # the file is mapped read-only
-        return torch.from_numpy(numbers)
+        kind, codes = found.tensor_type.name, found.data[rows]
+        if self._device.type == "cuda" and kind in CODES and codes.nbytes <= _MOST_ON_DEVICE:
+            return unpack(torch.from_numpy(np.array(codes)), kind, self._device)
+        numbers = dequantize(codes, found.tensor_type)
+        return torch.from_numpy(np.require(numbers, requirements="W"))  # the file is mapped read-only
 
 
 @dataclass(frozen=True)

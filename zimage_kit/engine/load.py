@@ -197,7 +197,7 @@ class Network:
     def read(self, weight: Weight) -> Tensor:
         """A weight of a file, mapped: its bytes are read when they are used."""
         if weight.file not in self._files:
-            self._files[weight.file] = open_weights(weight.file)
+            self._files[weight.file] = open_weights(weight.file, self.device)
         return read_weight(self._files[weight.file], weight)
 
     def factors(self) -> dict[str, float]:
