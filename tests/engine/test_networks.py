@@ -263,7 +263,8 @@ def test_the_scheduler_is_diffusers(values: dict[str, Any]) -> None:
 
 def test_pictures_and_prompts_are_read_as_the_libraries_do() -> None:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 32, 3), dtype=np.uint8))
-    assert torch.equal(pixels(picture), VaeImageProcessor(vae_scale_factor=16).preprocess(picture))
+    theirs = VaeImageProcessor(vae_scale_factor=16).preprocess(picture)
+    assert torch.equal(pixels(picture), theirs) and pixels(picture).stride() == theirs.stride()
     tokenizer = AutoTokenizer.from_pretrained(nano.DIRECTORY / "tokenizer")
     for prompt in ("a boat 星空下的红色灯笼", "a" * 3000 + " and more", ""):
         said = [{"role": "user", "content": prompt}]

@@ -139,7 +139,7 @@ def eight_bits(pixels: Tensor) -> Image.Image:
 def pixels(picture: Image.Image) -> Tensor:
     """float32 [1, 3, height, width] in -1 … 1 of an RGB picture, as diffusers' pipelines take it."""
     levels = torch.from_numpy(numpy.asarray(picture, dtype=numpy.float32) / 255.0)
-    return 2.0 * levels.permute(2, 0, 1)[None] - 1.0
+    return 2.0 * levels[None].permute(0, 3, 1, 2) - 1.0  # in their memory layout: convolutions round by it
 
 
 @dataclass(frozen=True)
