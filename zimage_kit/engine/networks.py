@@ -130,7 +130,7 @@ class Transformer(_Weights):
         **_: Any,
     ) -> None:
         super().__init__()
-        self.config = SimpleNamespace(in_channels=in_channels, dim=dim, n_layers=n_layers)
+        self.config = SimpleNamespace(in_channels=in_channels)
         self.t_scale = t_scale
 
         def blocks(count: int, modulation: bool = True) -> nn.ModuleList:
@@ -310,43 +310,13 @@ class Autoencoder(_Weights):
         **_: Any,
     ) -> None:
         super().__init__()
-        self.config = SimpleNamespace(
-            scaling_factor=scaling_factor, shift_factor=shift_factor, block_out_channels=block_out_channels
-        )
+        self.config = SimpleNamespace(scaling_factor=scaling_factor, shift_factor=shift_factor)
         widths, groups, latents = block_out_channels, norm_num_groups, latent_channels
-
-        def half(first: int, last: int, sides: Mapping[str, nn.Module], inner: int, outer: int) -> nn.Module:
-            """The encoder or decoder."""
-            module = _Weights()
-            module.conv_in = _convolution(first, inner)
-            for name, blocks in sides.items():
-                module.add_module(name, blocks)
-            module.mid_block = _Weights()
-            middle = widths[-1]
-            module.mid_block.resnets = nn.ModuleList([Resnet(middle, middle, groups) for _ in range(2)])
-            attention = PixelAttention(middle, groups) if mid_block_add_attention else None
-            module.mid_block.attentions = nn.ModuleList([attention])  # type: ignore[list-item]
-            module.conv_norm_out = nn.GroupNorm(groups, outer, eps=1e-6)
-            module.conv_out = _convolution(outer, last)
-            return module
-
-        def blocks(widths: Sequence[int], resnets: int, name: str) -> nn.ModuleList:
-            made = nn.ModuleList()
-            for number, width in enumerate(widths):
-                block, last = _Weights(), number == len(widths) - 1
-                before = widths[max(number - 1, 0)]
-                block.resnets = nn.ModuleList([Resnet(width if i else before, width, groups) for i in range(resnets)])
-                moved = _Weights()
-                if not last:
-                    moved.conv = _convolution(width, width, padding=0 if name == "downsamplers" else 1)
-                setattr(block, name, None if last else nn.ModuleList([moved]))
-                made.append(block)
-            return made
-
-        down = blocks(widths, layers_per_block, "downsamplers")
-        up = blocks(widths[::-1], layers_per_block + 1, "upsamplers")
-        self.encoder = half(in_channels, 2 * latents, {"down_blocks": down}, widths[0], widths[-1])
-        self.decoder = half(latents, out_channels, {"up_blocks": up}, widths[-1], widths[0])
+        middle = widths[-1], groups, mid_block_add_attention
+        self.encoder = Coder((in_channels, widths[0]), (widths[-1], 2 * latents), *middle)
+        self.encoder.down_blocks = _sides(widths, layers_per_block, groups, "downsamplers")
+        self.decoder = Coder((latents, widths[-1]), (widths[0], out_channels), *middle)
+        self.decoder.up_blocks = _sides(widths[::-1], layers_per_block + 1, groups, "upsamplers")
         self.quant_conv = nn.Conv2d(2 * latents, 2 * latents, 1) if use_quant_conv else None
         self.post_quant_conv = nn.Conv2d(latents, latents, 1) if use_post_quant_conv else None
 
@@ -359,6 +329,35 @@ class Autoencoder(_Weights):
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.parameters()).device
+
+
+class Coder(_Weights):
+    """An encoder or decoder but for its blocks; `given` and `made`: channels in and out of the first and last layer."""
+
+    def __init__(
+        self, given: tuple[int, int], made: tuple[int, int], middle: int, groups: int, attention: bool
+    ) -> None:
+        super().__init__()
+        self.conv_in = _convolution(*given)
+        self.mid_block = _Weights()
+        self.mid_block.resnets = nn.ModuleList([Resnet(middle, middle, groups) for _ in range(2)])
+        attentions: list[Any] = [PixelAttention(middle, groups) if attention else None]
+        self.mid_block.attentions = nn.ModuleList(attentions)
+        self.conv_norm_out = nn.GroupNorm(groups, made[0], eps=1e-6)
+        self.conv_out = _convolution(*made)
+
+
+def _sides(widths: Sequence[int], resnets: int, groups: int, moves: str) -> nn.ModuleList:
+    """Blocks of these widths, all but the last with a layer that halves or doubles the picture, named `moves`."""
+    blocks = nn.ModuleList()
+    for number, (before, width) in enumerate(zip([widths[0], *widths], widths, strict=False)):
+        block = _Weights()
+        block.resnets = nn.ModuleList([Resnet(width if i else before, width, groups) for i in range(resnets)])
+        move = _Weights()
+        move.conv = _convolution(width, width)
+        setattr(block, moves, nn.ModuleList([move]) if number < len(widths) - 1 else None)
+        blocks.append(block)
+    return blocks
 
 
 class Resnet(_Weights):
@@ -381,8 +380,8 @@ class PixelAttention(_Weights):
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
 
-def _convolution(before: int, after: int, padding: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(before, after, 3, padding=padding)
+def _convolution(before: int, after: int) -> nn.Conv2d:
+    return nn.Conv2d(before, after, 3, padding=1)
 
 
 def _linear(**shapes: tuple[int, int]) -> nn.Module:
