@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from zimage_kit import Artifact, Request, Session, nano
 from zimage_kit.engine import resident
 from zimage_kit.engine.needs import Machine
 from zimage_kit.engine.packing import Packing, Place
+from zimage_kit.engine.plan import plan
 from zimage_kit.engine.settings import Settings
+from zimage_kit.errors import BadRequest
 from zimage_kit.session.inline import InlineEngine
 
 REQUEST = Request(prompt="a girl on the grass", model="nano", width=128, height=128, steps=3, seed=1)
@@ -130,6 +133,41 @@ def test_where_ram_is_short_blocks_are_read_from_the_files(
         assert pipeline.plan.mapped and pipeline.host_bytes == 0
         assert any("read from the model's files" in note for note in made.trace.notes)
         assert np.array_equal(pixels(made), pixels(whole))
+
+
+def test_half_sums_products_in_float16_while_it_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU sums in float32 all the same, so that the pixels are those of float16 here."""
+    matmul, seen, real = torch.backends.cuda.matmul, list[bool](), resident.plan
+    for speed in ("half", "exact"):
+        monkeypatch.setattr(resident, "plan", lambda *given, speed=speed: replace(real(*given), speed=speed))
+        with alone(dtype="float16") as session:
+            session.run(REQUEST.but(steps=1))
+            engine: Any = session._engine
+            pipeline = engine._resident.pipeline
+            decode = pipeline.decode
+
+            def noting(latents: torch.Tensor, decode: Any = decode) -> Any:
+                seen.append(matmul.allow_fp16_accumulation)
+                return decode(latents)
+
+            pipeline.decode = noting
+            made = session.run(REQUEST, fresh=True)
+            assert made.trace.identity["speed"] == speed and not matmul.allow_fp16_accumulation
+        if speed == "half":
+            first = pixels(made)
+    assert seen == [True, False] and np.array_equal(first, pixels(made))
+
+
+def test_half_is_float16_on_an_nvidia_card() -> None:
+    card = Machine(cuda_devices=1, free_bytes=24 << 30, cuda_bfloat16=True, cuda_capability="8.6")
+    found = plan(card, None, settings=Settings(speed="half"))
+    assert (found.dtype, found.speed, found.precision, found.exact) == ("float16", "half", "", True)
+    for machine, settings, where in (
+        (card, Settings(speed="half", dtype="bfloat16"), "in bfloat16"),
+        (card, Settings(speed="half", device="cpu"), "on cpu"),
+    ):
+        with pytest.raises(BadRequest, match=f"speed='half' {where}; expected float16 on an NVIDIA card"):
+            plan(machine, None, settings=settings)
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp8"])

@@ -55,7 +55,7 @@ Precision = Annotated[
 Speed = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="exact, fast (8 bits, other pixels) or stock (plain diffusers) [default: exact]."
+        metavar="NAME", help="exact, half (summed in float16), fast (8 bits) or stock (diffusers) [default: exact]."
     ),
 ]
 Device = Annotated[

@@ -34,6 +34,7 @@ from .denoise import denoise, noise, noised, schedule, set_schedule
 from .flat_controlnet import FlatControlNet
 from .graphs import NAME as GRAPHS
 from .graphs import Graphs
+from .half import summed_in_half
 from .load import Home, Keeping, Network, load_networks
 from .lora import Loras, adapter_name
 from .memory import Profiler, free_memory, limit_memory, means_out_of_memory, out_of_memory, release
@@ -181,6 +182,10 @@ class ResidentPipeline:
         return self._replan is not None and self.plan.room_bytes is not None and self.plan.resident_blocks > 0
 
     def _draw(self, call: Call, parts: Profiler, on_step: Callable[[Step], None], spare: int) -> Drawn:
+        with summed_in_half(self.plan.speed == "half"):
+            return self._denoised(call, parts, on_step, spare)
+
+    def _denoised(self, call: Call, parts: Profiler, on_step: Callable[[Step], None], spare: int) -> Drawn:
         for each in self._networks.values():
             each.streamer.free()  # of a picture that was cancelled
         fitted = self._fit(call, spare)

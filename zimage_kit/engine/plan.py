@@ -99,6 +99,8 @@ def plan(
     speed = settings.speed if settings.speed != AUTO else "exact"
     precision: str = settings.precision if settings.precision != AUTO else ""
     dtype, notes = _dtype(machine, settings, device)
+    if speed == "half":
+        dtype, notes = _half(settings, kind), ()
     if speed == "fast":
         precision = _multiplied(machine, kind, dtype, precision)
     base = Plan(
@@ -253,6 +255,14 @@ def _dtype(machine: Machine, settings: Settings, device: str) -> tuple[str, tupl
     if kind == "cuda" and not machine.cuda_bfloat16:
         return "float16", (f"{device} has no bfloat16: float16 is used, scaled so that nothing overflows",)
     return "bfloat16", ()
+
+
+def _half(settings: Settings, kind: str) -> str:
+    """The type of speed "half". Raises BadRequest where float16 is not asked for, or products are not so summed."""
+    if kind != "cuda" or settings.dtype not in (AUTO, "float16"):
+        where = f"on {kind}" if kind != "cuda" else f"in {settings.dtype}"
+        raise BadRequest(f"speed='half' {where}", expected="float16 on an NVIDIA card", mend="Leave speed out.")
+    return "float16"
 
 
 def _multiplied(machine: Machine, kind: str, dtype: str, wanted: str) -> str:

@@ -39,7 +39,8 @@ def connect(
     Settings that are left out are "auto": `device` is "cpu", "cuda:0", "mps" or "cuda:0,cuda:1" (two cards for one
     picture), `dtype` "float32", "bfloat16" or "float16", `memory` the most that the model may take on the device, such
     as "8GB", `precision` "int8" or "fp8" to keep weights in 8 bits until they compute, and `speed` "fast" for products
-    in 8 bits, which change pixels, or "stock" for diffusers' plain modules. On native Windows `where` None means
+    in 8 bits, which change pixels, "half" for float16 that is summed in float16, which suits GeForce cards, or "stock"
+    for diffusers' plain modules. On native Windows `where` None means
     "inline", with a warning. Attach only to a session that you trust: the person who runs it sees the requests and
     makes the pictures. Raises BadRequest, and SessionDied for a session that cannot be reached.
     """

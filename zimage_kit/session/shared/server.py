@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--dtype", help="float32, bfloat16 or float16")
     parser.add_argument("--memory", help="the most that a model may take on a device, such as 8GB")
     parser.add_argument("--precision", help="int8 or fp8: how weights wait")
-    parser.add_argument("--speed", help="exact, fast or stock")
+    parser.add_argument("--speed", help="exact, half, fast or stock")
     parser.add_argument("--idle-unload", type=float, help="seconds without a job, then unload")
     options = parser.parse_args()
     settings = {
