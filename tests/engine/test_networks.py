@@ -158,6 +158,13 @@ def test_models_of_another_form_are_left_to_the_libraries(directory: Path, name:
     assert not networks.known(directory) and not networks.usable(directory, EXACT)
 
 
+def test_a_broken_configuration_is_left_to_whoever_loads_it(directory: Path) -> None:
+    (directory / "vae" / "config.json").write_text("{")
+    assert not networks.known(directory)
+    (directory / "vae" / "config.json").unlink()
+    assert not networks.known(directory)
+
+
 def test_other_classes_are_left_to_the_libraries(directory: Path) -> None:
     index = json.loads((directory / "model_index.json").read_bytes())
     index["scheduler"] = ["diffusers", "FlowMatchHeunDiscreteScheduler"]

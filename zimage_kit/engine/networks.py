@@ -58,11 +58,14 @@ def usable(directory: Path, plan: Plan) -> bool:
 
 
 def known(directory: Path) -> bool:
-    """Whether the model in a directory in diffusers' layout has the form that is built here."""
+    """Whether the model in a directory in diffusers' layout has the form that is built here; False for a broken one."""
     index = read_index(directory)
     if any(index.get(name, ("", ""))[1] != kind for name, kind in _CLASSES.items()):
         return False
-    found = {name: configuration(directory, name) for name in _CLASSES}
+    try:
+        found = {name: configuration(directory, name) for name in _CLASSES}
+    except (OSError, ValueError):  # whoever loads it tells what is wrong
+        return False
     plain = all(found[name].get(key) in allowed for name, keys in _FIXED.items() for key, allowed in keys.items())
     said = all(key in found[name] for name, keys in _CHECKED.items() for key in keys)
     blocks = {*found["vae"].get("down_block_types", ()), *found["vae"].get("up_block_types", ())}

@@ -17,17 +17,18 @@ from .load import Network, without_weights
 
 def pipeline_of(directory: Path, networks: Mapping[str, Network], ours: bool) -> Any:
     """The ZImagePipeline of these networks, whose weights stay where they are. `ours`: in modules of our own so far."""
-    if ours:
-        for name, network in networks.items():
-            network.adopt(without_weights(directory, name, ours=False))
-    index = read_index(directory)
-    modules: dict[str, Any] = {name: network.module for name, network in networks.items()}
-    modules["text_encoder"] = TextEncoder(modules["text_encoder"])
+    index, modules = read_index(directory), dict[str, Any]()
     with _quiet():
         for name in ("scheduler", "tokenizer"):
             library, class_name = index[name]
             cls = getattr(transformers if library == "transformers" else diffusers, class_name)
             modules[name] = cls.from_pretrained(str(directory / name), local_files_only=True)
+    for name, network in networks.items():
+        modules[name] = without_weights(directory, name, ours=False) if ours else network.module
+    if ours:  # all that can fail is done
+        for name, network in networks.items():
+            network.adopt(modules[name])
+    modules["text_encoder"] = TextEncoder(modules["text_encoder"])
     pipe = diffusers.ZImagePipeline(**modules)
     pipe.set_progress_bar_config(disable=True)
     return pipe
