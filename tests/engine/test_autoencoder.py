@@ -57,7 +57,7 @@ def test_latents_of_pixels_are_those_of_the_whole(vae: Any, height: int, width: 
     whole = vae.encode(pixels).latent_dist
     found = autoencoder.SlabbedAutoencoder(vae).encode(pixels).latent_dist
     torch.testing.assert_close(found.mean, whole.mean, rtol=0, atol=1e-4)
-    torch.testing.assert_close(found.log_variance.clamp(-30, 20), whole.logvar, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.logvar, whole.logvar, rtol=0, atol=1e-4)
 
 
 def test_what_is_given_stays_as_it_was(vae: Any) -> None:

@@ -174,17 +174,22 @@ def test_what_does_not_fit_even_streamed_is_refused_with_the_numbers() -> None:
         on(24, memory="2GB")
 
 
-def test_a_cpu_never_takes_more_than_the_ram_there_is() -> None:
-    cpu = Machine(host_bytes=64 * GIB)
-    whole = plan(cpu, TURBO_SIZES, (1024, 1024))
+@pytest.mark.parametrize(
+    ("speed", "sizes", "whole_from", "least"), [("exact", (40, 28, 24, 20), 30, 3), ("stock", (44, 32, 24, 20), 32, 4)]
+)
+def test_a_cpu_never_takes_more_than_the_ram_there_is(
+    speed: str, sizes: tuple[int, ...], whole_from: int, least: int
+) -> None:
+    cpu, settings = Machine(host_bytes=64 * GIB), Settings(speed=speed)
+    whole = plan(cpu, TURBO_SIZES, (1024, 1024), settings)
     assert (whole.streamed_blocks, whole.room_bytes) == (0, None), "there is nothing to move blocks to"
-    for gib in (40, 28, 24, 20):
-        found = plan(replace(cpu, host_bytes=gib * GIB), TURBO_SIZES, (1024, 1024))
-        assert found.mapped and (found.streamed_blocks > 0) == (gib < 30), gib
+    for gib in sizes:
+        found = plan(replace(cpu, host_bytes=gib * GIB), TURBO_SIZES, (1024, 1024), settings)
+        assert found.mapped and (found.streamed_blocks > 0) == (gib < whole_from), gib
         assert found.peak_bytes + found.host_bytes <= gib * GIB
-    with pytest.raises(OutOfMemory, match="on cpu even with every block streamed, but 2.9 GB are free"):
-        plan(replace(cpu, host_bytes=3 * GIB), TURBO_SIZES, (1024, 1024))
-    capped = plan(cpu, TURBO_SIZES, (1024, 1024), Settings(memory="12GB"))
+    with pytest.raises(OutOfMemory, match=f"on cpu even with every block streamed, but {least - 1}.9 GB are free"):
+        plan(replace(cpu, host_bytes=least * GIB), TURBO_SIZES, (1024, 1024), settings)
+    capped = plan(cpu, TURBO_SIZES, (1024, 1024), Settings(memory="12GB", speed=speed))
     assert capped.streamed_blocks > 0 and not capped.mapped, "what is not on the device waits in RAM"
     assert capped.host_bytes + capped.peak_bytes <= 64 * GIB
 

@@ -29,6 +29,7 @@ from zimage_kit.engine.load import Keeping, load_networks
 from zimage_kit.models.assembled import add
 
 BLOCK = "layers.3"
+NETWORKS = ("transformer", "text_encoder", "vae")
 
 
 def unpacked_alike(directory: Path, whole: dict[str, torch.Tensor]) -> bool:
@@ -61,7 +62,7 @@ def main() -> None:
             write(model, tiny() if small else full_size(), "15MB" if small else "5GB")
         own = measure(model, small, (0,), (), (), (), (128,) if small else (1024,), 1)["runs"]
         files = {name: [folder / f"{name}-{part}" for part in ("t", "e", "v")] for name in ("comfyui", "gguf")}
-        for path, component in zip(files["comfyui"], ("transformer", "text_encoder", "vae"), strict=True):
+        for path, component in zip(files["comfyui"], NETWORKS, strict=True):
             if "comfyui" not in options.kinds and component != "vae":
                 continue
             save_file(comfyui(component, model), path.with_suffix(".safetensors"))
@@ -81,11 +82,7 @@ def main() -> None:
             ending = ".gguf" if name == "gguf" else ".safetensors"
             given = [transformer.with_suffix(ending), encoder.with_suffix(ending), vae]
             directory = add(name, given, like, model / "tokenizer").directory
-            for component in (
-                "transformer",
-                "text_encoder",
-                "vae",
-            ):  # random networks' configurations are not published
+            for component in NETWORKS:  # random networks are not configured as the published ones
                 shutil.copy(model / component / "config.json", directory / component)
             measured = measure(directory, small, (0, 0.11 if small else 8), (), (), (), (128,) if small else (1024,), 1)
             found[name] = {"bytes": [path.stat().st_size for path in given], **measured}

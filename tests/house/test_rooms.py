@@ -196,7 +196,7 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         "pipeline",
         "prepare",
         "rehearse",
-        "schedule",
+        "scheduler",
         "unpack",
     )
     assert found == {f"engine/{name}.py" for name in (*names, "preview", "steps", "transformer")}

@@ -144,10 +144,19 @@ def pixels(picture: Image.Image) -> Tensor:
 
 @dataclass(frozen=True)
 class Distribution:
-    """Of a picture's latents: normal, of `mean` and log variance [1, 16, height / 8, width / 8]."""
+    """Of a picture's latents: normal, from their means and log variances [1, 32, height / 8, width / 8]."""
 
-    mean: Tensor
-    log_variance: Tensor
+    parameters: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """[1, 16, height / 8, width / 8]."""
+        return self.parameters.chunk(2, dim=1)[0]
+
+    @property
+    def logvar(self) -> Tensor:
+        """The logarithms of the variances, within diffusers' bounds."""
+        return self.parameters.chunk(2, dim=1)[1].clamp(-30.0, 20.0)
 
     def mode(self) -> Tensor:
         """The likeliest latents."""
@@ -155,7 +164,7 @@ class Distribution:
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Latents of it, drawn on the generator's device."""
-        mean, deviation = self.mean, torch.exp(0.5 * self.log_variance.clamp(-30.0, 20.0))
+        mean, deviation = self.mean, torch.exp(0.5 * self.logvar)
         drawn = torch.randn(mean.shape, generator=generator, device=generator.device, dtype=mean.dtype)
         return mean + deviation * drawn.to(mean.device)
 
@@ -169,7 +178,7 @@ class SlabbedAutoencoder:
 
     def encode(self, pixels: Tensor) -> Any:
         """The distribution of a picture's latents, as `latent_dist`."""
-        return SimpleNamespace(latent_dist=Distribution(*encode(self._vae, pixels).chunk(2, dim=1)))
+        return SimpleNamespace(latent_dist=Distribution(encode(self._vae, pixels)))
 
     def decode(self, latents: Tensor) -> Tensor:
         """The pixels of unscaled latents."""

@@ -45,8 +45,6 @@ class ControlNets:
 
         Raises BadRequest for a file that is not a ControlNet, or is one for another model.
         """
-        import diffusers  # which takes seconds
-
         file = weights_file(control.weights)
         digest = content_digest(file)
         held = self._residency.get(NAME)
@@ -55,7 +53,6 @@ class ControlNets:
             network, about = self._load(file, home)
             held = digest, network, about
             self._residency.put(NAME, "controlnet", held, network.device_bytes, network.close)
-            diffusers.ZImageControlNetModel.from_transformer(network.module, self._pipe().transformer)
         _, network, about = held
         network.place((home,) * len(network.blocks))
         acting = control.acts_on(steps)
@@ -81,10 +78,11 @@ class ControlNets:
         return torch.cat([hint, zeros], dim=1)
 
     def _load(self, file: Path, home: Home) -> tuple[Network, str]:
-        """The network on the device, not yet joined to the transformer, and a sentence about its layout."""
-        import diffusers
+        """The network on the device, joined to the transformer, and a sentence about its layout."""
+        import diffusers  # which takes seconds
 
-        transformer = self._pipe().transformer.config
+        joined_to = self._pipe().transformer
+        transformer = joined_to.config
         config, about = configuration(file, transformer.n_layers)
         if config["dim"] != transformer.dim or max(config["control_layers_places"]) >= transformer.n_layers:
             raise BadRequest(
@@ -113,6 +111,7 @@ class ControlNets:
         network.settle()
         module.eval().requires_grad_(False)
         flatten(module)
+        diffusers.ZImageControlNetModel.from_transformer(module, joined_to)
         return network, about
 
 

@@ -1,9 +1,8 @@
 """The three networks as trees of weights under their published names, for the flat code, which does the computing.
 
-Of what they compute themselves there is only what that code calls. diffusers' and transformers' modules do the same (up
-to rounding; the parts here bit by bit, with diffusers 0.42 and transformers 5.24), but importing them takes a laptop
-longer than a picture: they are for models of another form (`known` says which), float16, LoRAs, ControlNets, and
-whoever asks for diffusers' pipeline; `stock` puts them in place of these.
+They compute only what that code calls (embedders, rotations, a final layer), bit-equal to diffusers 0.42 and
+transformers 5.24. Importing those takes longer than a picture, so their modules are for models of another form (see
+`known`), float16, LoRAs, ControlNets, and whoever asks for diffusers' pipeline; `stock` puts them in place of these.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.directories import read_index
-from . import schedule
+from . import scheduler
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -48,12 +47,12 @@ _FIXED: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "vae": {"act_fn": ("silu",)},
 }
 """The values of a configuration that are built here; None: it does not say."""
-_CHECKED = {"text_encoder": ("head_dim", "num_key_value_heads"), "vae": ("block_out_channels", "norm_num_groups")}
+_REQUIRED = {"text_encoder": ("head_dim", "num_key_value_heads"), "vae": ("block_out_channels", "norm_num_groups")}
 """What a configuration has to say, since libraries differ in what they take for granted."""
 
 
 def usable(directory: Path, plan: Plan) -> bool:
-    """Whether the networks of the model in a directory in diffusers' layout are built here, to be used by a plan."""
+    """Whether a plan computes with the networks that are built here, for the model in a directory."""
     return plan.speed != "stock" and plan.dtype != "float16" and known(directory)
 
 
@@ -67,7 +66,7 @@ def known(directory: Path) -> bool:
     except (OSError, ValueError):  # whoever loads it tells what is wrong
         return False
     plain = all(found[name].get(key) in allowed for name, keys in _FIXED.items() for key, allowed in keys.items())
-    said = all(key in found[name] for name, keys in _CHECKED.items() for key in keys)
+    said = all(key in found[name] for name, keys in _REQUIRED.items() for key in keys)
     blocks = {*found["vae"].get("down_block_types", ()), *found["vae"].get("up_block_types", ())}
     return (
         plain
@@ -75,7 +74,7 @@ def known(directory: Path) -> bool:
         and blocks <= {"DownEncoderBlock2D", "UpDecoderBlock2D"}
         and set(found["text_encoder"].get("layer_types") or ()) <= {"full_attention"}
         and _rope(found["text_encoder"]).get("rope_type", "default") == "default"
-        and schedule.known(found["scheduler"])
+        and scheduler.known(found["scheduler"])
     )
 
 
@@ -87,8 +86,8 @@ def configuration(directory: Path, name: str) -> dict[str, Any]:
 
 
 def build(directory: Path, name: str, **instead: Any) -> nn.Module:
-    """The text encoder, transformer or autoencoder, with weights that PyTorch makes up. `instead`: other values."""
-    make: Callable[..., nn.Module] = {"text_encoder": TextEncoder, "transformer": Transformer, "vae": Autoencoder}[name]
+    """The text encoder, transformer or autoencoder, with any values for weights. `instead`: of the configuration."""
+    make: Callable[..., nn.Module] = {"text_encoder": Qwen3, "transformer": Transformer, "vae": Autoencoder}[name]
     return make(**{**configuration(directory, name), **instead})
 
 
@@ -112,6 +111,16 @@ class _Weights(nn.Module):
     def forward(self, given: Any) -> Any:
         """Only by way of the flat code."""
         raise TypeError(f"{type(self).__name__} was given {type(given).__name__}; `flatten` its network first")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
 
 
 class Transformer(_Weights):
@@ -149,11 +158,6 @@ class Transformer(_Weights):
         self.cap_pad_token = nn.Parameter(torch.empty(1, dim))
         self.layers = blocks(n_layers)
         self.rope_embedder = Rotations(rope_theta, axes_dims, axes_lens)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of its weights."""
-        return self.x_pad_token.dtype
 
 
 class TransformerBlock(_Weights):
@@ -234,8 +238,8 @@ class Rotations:
         return torch.polar(torch.ones_like(angles), angles)
 
 
-class TextEncoder(_Weights):
-    """Qwen3."""
+class Qwen3(_Weights):
+    """The text encoder."""
 
     def __init__(
         self,
@@ -252,10 +256,10 @@ class TextEncoder(_Weights):
         super().__init__()
         self.embed_tokens = nn.Embedding(vocab_size, hidden_size)
         heads = num_attention_heads, num_key_value_heads, head_dim
-        layers = [TextLayer(hidden_size, intermediate_size, *heads, rms_norm_eps) for _ in range(num_hidden_layers)]
+        layers = [Qwen3Layer(hidden_size, intermediate_size, *heads, rms_norm_eps) for _ in range(num_hidden_layers)]
         self.layers = nn.ModuleList(layers)
         self.norm: nn.Module = RMSNorm(hidden_size, rms_norm_eps)
-        self.rotary_emb = TextRotations(head_dim, _rope(more)["rope_theta"])
+        self.rotary_emb = Qwen3Rotations(head_dim, _rope(more)["rope_theta"])
 
 
 def _rope(configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,7 +268,7 @@ def _rope(configuration: Mapping[str, Any]) -> dict[str, Any]:
     return older | (configuration.get("rope_parameters") or {})
 
 
-class TextLayer(_Weights):
+class Qwen3Layer(_Weights):
     """Of the text encoder."""
 
     def __init__(self, width: int, between: int, q_heads: int, k_heads: int, size: int, eps: float) -> None:
@@ -277,7 +281,7 @@ class TextLayer(_Weights):
         self.input_layernorm, self.post_attention_layernorm = RMSNorm(width, eps), RMSNorm(width, eps)
 
 
-class TextRotations(nn.Module):
+class Qwen3Rotations(nn.Module):
     """Cosines and sines of tokens' positions."""
 
     inv_freq: Tensor
@@ -322,16 +326,6 @@ class Autoencoder(_Weights):
         self.decoder.up_blocks = _sides(widths[::-1], layers_per_block + 1, groups, "upsamplers")
         self.quant_conv = nn.Conv2d(2 * latents, 2 * latents, 1) if use_quant_conv else None
         self.post_quant_conv = nn.Conv2d(latents, latents, 1) if use_post_quant_conv else None
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of its weights."""
-        return next(self.parameters()).dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return next(self.parameters()).device
 
 
 class Coder(_Weights):

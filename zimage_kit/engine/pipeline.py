@@ -43,7 +43,7 @@ from .plan import HOST_SHARE, SPARE_BYTES, Plan
 from .prepare import preparing
 from .preview import Preview
 from .residency import Residency
-from .schedule import Scheduler
+from .scheduler import Scheduler
 from .steps import Step, StepWatch
 from .transformer import FlatTransformer, flatten
 

@@ -6,7 +6,6 @@ The libraries for products, attention and convolutions load their own on first u
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from . import attention, fused
 from .memory import means_out_of_memory
+from .networks import configuration
 from .plan import Plan
 from .rehearse import rehearse
 
@@ -77,11 +77,7 @@ def calls(
     def zeros(*shape: int, kind: torch.dtype = dtype) -> Tensor:
         return torch.zeros(shape, dtype=kind, device=device)
 
-    def configuration(name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((directory / name / "config.json").read_bytes())
-        return found
-
-    transformer, encoder, vae = map(configuration, ("transformer", "text_encoder", "vae"))
+    transformer, encoder, vae = (configuration(directory, name) for name in ("transformer", "text_encoder", "vae"))
     dim, heads, text = transformer["dim"], transformer["n_heads"], encoder["hidden_size"]
     head, size = dim // heads, encoder["head_dim"]
     states, weight, tokens, gain = zeros(_ROWS, dim), zeros(dim, kind=torch.float32), zeros(_ROWS, text), zeros(text)

@@ -33,7 +33,7 @@ class Settings(BaseModel):
     )
     speed: Literal["auto", "exact", "half", "fast", "stock"] = Field(
         "auto",
-        description="exact; half: float16, whose products are summed in float16, at twice the rate of GeForce cards; "
+        description="exact; half: float16 products summed in float16, which GeForce cards do at twice the rate; "
         "fast: products in 8 bits, other pixels; stock: diffusers' plain modules, for comparison",
     )
 

@@ -29,7 +29,10 @@ def known(configuration: Mapping[str, Any]) -> bool:
 
 
 class Scheduler:
-    """Of one picture at a time. `sigmas`: its noise levels and a 0 behind them; `timesteps`: the levels times 1000."""
+    """For one picture at a time; called like diffusers' own.
+
+    `sigmas`: the picture's noise levels and a 0 behind them; `timesteps`: the levels times 1000.
+    """
 
     def __init__(self, configuration: Mapping[str, Any]) -> None:
         self.config = {**_DEFAULTS, **configuration}
