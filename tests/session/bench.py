@@ -71,10 +71,15 @@ FIRST = """
 import time
 import zimage_kit as zk
 session = zk.connect()
+connected = time.monotonic()
 print("connected", flush=True)
 while not session.status().workers:
     time.sleep(0.01)
 print("worker", flush=True)
+time.sleep(max(0.0, connected + 5 - time.monotonic()))  # the user types
+print("asked", flush=True)
+session.run("a cat", seed=1)
+print("picture", flush=True)
 """
 ATTACH = "import zimage_kit as zk; zk.connect()"
 
@@ -152,7 +157,7 @@ def surroundings() -> Iterator[Path]:
 
 def first_connects(rounds: int) -> Iterator[Row]:
     """Whole processes that find no session, from their start to what they print."""
-    taken: dict[str, list[float]] = {"connected": [], "worker": []}
+    taken: dict[str, list[float]] = {"connected": [], "worker": [], "asked": [], "picture": []}
     for _ in range(rounds):
         begin = time.perf_counter()
         with subprocess.Popen([sys.executable, "-c", FIRST], stdout=subprocess.PIPE, text=True) as process:
@@ -163,6 +168,8 @@ def first_connects(rounds: int) -> Iterator[Row]:
         end_session()
     yield Row("first connect, from a process's start until `zk.connect()` returns", "s", taken["connected"], None, 4)
     yield Row("the same, until a worker is there to load a model", "s", taken["worker"], None, 4)
+    first = [after - before for before, after in zip(taken["asked"], taken["picture"], strict=True)]
+    yield Row("the first picture (nano), asked for five seconds after connecting", "s", first, None, 2)
 
 
 def attaches(rounds: int) -> Iterator[Row]:

@@ -19,11 +19,13 @@ from ..errors import JobCancelled, JobFailed, OutOfMemory, ZImageError, printabl
 from ..models.directories import ComponentSize, component_sizes, content_fingerprint, fingerprint
 from ..models.spec import ModelSpec, models_here, require, resolve
 from ..recipe.artifact import Artifact
+from ..recipe.request import Request
 from .events import Event, Listen
 from .execute import PictureCache, Runtime, execute
 from .memory import allocated, device_fault, held_by_others, out_of_memory, release
 from .needs import Extras
 from .plan import SPARE_BYTES, Plan, plan
+from .preflight import check
 from .residency import Residency
 from .settings import Settings
 from .task import Task
@@ -91,6 +93,27 @@ class ResidentModel:
         self._machine = _machine()
         from . import pipeline  # noqa: F401  # for what it imports
 
+    def load(self, name: str, emit: Listen, stopped: Callable[[], bool]) -> None:
+        """Load a model that nobody has asked for yet; `emit` gets the events, of no job.
+
+        `stopped` is asked while it is read: True ends it with JobCancelled. Raises what loading raises, and leaves
+        nothing behind then. Call it only from the thread that runs jobs.
+        """
+
+        def watched(event: Event) -> None:
+            if stopped():
+                raise JobCancelled(f"loading {name} was stopped")
+            emit(event)
+
+        checked = check(Request(prompt="a picture", model=name))
+        task = Task("", checked.request, checked)
+        try:
+            self._runtime(task, watched, stopped, time.perf_counter()).pipeline()
+        except BaseException:
+            self.residency.clear()
+            release(self._device())
+            raise
+
     def drop(self) -> None:
         """Unload everything and clear the cache. Call it only from the thread that runs jobs."""
         self._cache.clear()
@@ -129,6 +152,12 @@ class ResidentModel:
         return self._plan.device if self._plan else "cpu"
 
     def _execute(self, task: Task, emit: Listen, stopped: Callable[[], bool], begin: float) -> Artifact:
+        runtime = self._runtime(task, emit, stopped, begin)
+        runtime.check_cancelled()
+        with task.as_its_client():
+            return execute(task, runtime)
+
+    def _runtime(self, task: Task, emit: Listen, stopped: Callable[[], bool], begin: float) -> Runtime:
         def check_cancelled() -> None:
             if stopped():
                 raise JobCancelled(f"job {task.id} was cancelled")
@@ -149,9 +178,7 @@ class ResidentModel:
             elapsed=lambda: time.perf_counter() - begin,
             settings=self.settings.given(),
         )
-        check_cancelled()
-        with task.as_its_client():
-            return execute(task, runtime)
+        return runtime
 
     def _plan_for(self, task: Task, runtime: Runtime, spec: ModelSpec | None = None) -> Plan:
         """Choose where models go. The first call imports torch, which takes seconds, and says so."""

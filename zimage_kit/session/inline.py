@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..engine.events import Event, Listen
@@ -21,6 +21,7 @@ from ..engine.settings import Settings
 from ..engine.task import Task
 from ..engine.worker_status import WorkerStatus
 from ..errors import BadRequest, JobCancelled, SessionDied, ZImageError
+from ..models.spec import default_model
 from ..recipe.artifact import Artifact
 from ..recipe.request import Request
 from .engine import Finish, Status
@@ -156,10 +157,11 @@ class InlineEngine:
         running = self._running
         return self._resident.status(self._state, running.task.id if running else None)
 
-    def get_ready(self) -> None:
-        """Let what takes seconds at a first job, importing torch, begin now. Returns at once.
+    def get_ready(self, then: Callable[[], None] = lambda: None) -> None:
+        """Let what takes seconds at a first job begin now: importing torch, and loading the default model.
 
-        If it fails, the first job meets the same error and tells it.
+        Returns at once; `then` is called at its end. Jobs that come meanwhile are told how far it is. What comes first
+        in the queue and needs no such model stops the loading. If it fails, the first job meets the same error.
         """
 
         def action() -> None:
@@ -168,6 +170,22 @@ class InlineEngine:
                 self._resident.get_ready()
             finally:
                 self._importing = False
+            name = default_model()
+
+            def unwanted() -> bool:
+                first = next(iter(tuple(self._queue)), None)
+                return self._closed or not (first is None or _draws_with(first, name))
+
+            def tell(event: Event) -> None:
+                for entry in tuple(self._queue):
+                    if isinstance(entry, _Job):
+                        entry.listen(replace(event, job=entry.task.id))
+
+            try:
+                if not unwanted():
+                    self._resident.load(name, tell, unwanted)
+            finally:
+                then()
 
         self._order(action)
 
@@ -212,9 +230,9 @@ class InlineEngine:
     def _state(self) -> Literal["idle", "loading", "running", "closed"]:
         if self._closed:
             return "closed"
-        if self._running is None:
-            return "idle"
-        return "loading" if self._resident.loading else "running"
+        if self._resident.loading:
+            return "loading"
+        return "idle" if self._running is None else "running"
 
     def _check_open(self) -> None:
         if self._closed:
@@ -284,6 +302,11 @@ class InlineEngine:
                 entry.finish(error, last_event(entry.task.id, error))
         if self._on_fault is not None:
             self._on_fault(reason)
+
+
+def _draws_with(entry: _Job | _Command, model: str) -> bool:
+    checked = entry.task.checked if isinstance(entry, _Job) else None
+    return checked is not None and checked.spec.name == model
 
 
 def _is_batch(entry: _Job | _Command) -> bool:

@@ -219,7 +219,7 @@ def worker_status(slot: WorkerSlot, answered: bool, last_seen: float) -> WorkerS
     if not answered:
         state = "not answering"
     elif slot.queued is None:
-        state = "idle"
+        state = "loading" if state == "loading" else "idle"  # a worker that gets ready, or one whose job has ended
     elif state == "idle":
         state = "running"
     running = None if slot.queued is None else slot.queued.id

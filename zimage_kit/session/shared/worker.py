@@ -2,8 +2,8 @@
 
 A Dask preload (`dask worker … --preload zimage_kit.session.shared.worker`), so any Dask deployment can start one. Its
 settings come from Dask's configuration: `zimage.device`, `zimage.dtype` and so on. Our own sessions also set
-`zimage.umask`, for the pictures that a worker saves, and `zimage.private`: no HTTP port. With `zimage.ready` false it
-imports torch with its first job only, instead of as soon as it is there.
+`zimage.umask`, for the pictures that a worker saves, and `zimage.private`: no HTTP port. As soon as it is there it
+imports torch and loads the default model; with `zimage.ready` false, with its first job only.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class EngineWorker(WorkerPlugin):
         given = {name: dask.config.get(f"zimage.{name}", None) for name in Settings.model_fields}
         given["device"] = renumbered(given["device"], card)
         self._engine = InlineEngine(Settings(**given), on_fault=self._fault)
-        self._imports_now = bool(dask.config.get("zimage.ready", True))
+        self._gets_ready = bool(dask.config.get("zimage.ready", True))
         self._fingerprints: dict[str, str] = {}
         self._messages = ThreadPoolExecutor(1, "zimage-messages")
         self._saving = ThreadPoolExecutor(1, "zimage-saving")
@@ -177,9 +177,9 @@ class EngineWorker(WorkerPlugin):
         self._fingerprints = fingerprints_here()
         gpus = [{**vars(gpu), "holders": [vars(holder) for holder in gpu.holders]} for gpu in list_gpus()[0]]
         self._send(op="zimage-report", number=number, worker_status=self._status(), gpus=gpus, failed=failed)
-        if self._imports_now:  # once the session knows this worker, so that this holds up no connecting
-            self._imports_now = False
-            self._engine.get_ready()
+        if self._gets_ready:  # once the session knows this worker, so that this holds up no connecting
+            self._gets_ready = False
+            self._engine.get_ready(lambda: self._messages.submit(self._report, 0))
 
     def _unload(self, number: int) -> None:
         """Free the memory once the running job has ended, and report."""
