@@ -68,7 +68,8 @@ def convolve(x: Tensor, layer: Any, norm: Any = None, enlarged: bool = False, ad
         shape = (1, layer.out_channels, height, width)
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     for top, bottom in fused.slabs(height, width):
-        made = F.conv2d(fused.window(x, top, bottom, affine, enlarged), layer.weight)
+        rows, padding, skipped = fused.window_to_pad(x, top, bottom, affine, enlarged)
+        made = F.conv2d(rows, layer.weight, padding=padding)[:, :, skipped : skipped + bottom - top]
         fused.put(out[:, :, top:bottom], made, layer.bias, add=add_to is not None)
     return out
 

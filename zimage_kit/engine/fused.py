@@ -144,16 +144,35 @@ def window(x: Tensor, top: int, bottom: int, affine: tuple[Tensor, Tensor] | Non
     found = _kernels(x)
     if found:
         return found.window(x, top, bottom, affine, enlarged)  # type: ignore[no-any-return]
+    rows, above = _rows(x, top, bottom, affine, enlarged)
+    below = rows.shape[2] - above - (bottom - top)  # of rows that the slab's own convolution sees, those that are there
+    rows = rows[:, :, max(0, above - 1) : rows.shape[2] - max(0, below - 1)]
+    return F.pad(rows, (1, 1, int(not above), int(not below)))
+
+
+def window_to_pad(
+    x: Tensor, top: int, bottom: int, affine: tuple[Tensor, Tensor] | None, enlarged: bool
+) -> tuple[Tensor, int, int]:
+    """What gives a 3x3 convolution's rows `top` to `bottom`, the padding that it needs, and the first of them in it.
+
+    As `window`, which on a CPU costs a third of the convolution: there the convolution pads, faster.
+    """
+    if _kernels(x):
+        return window(x, top, bottom, affine, enlarged), 0, 0
+    rows, above = _rows(x, top, bottom, affine, enlarged)
+    return rows, 1, above
+
+
+def _rows(x: Tensor, top: int, bottom: int, affine: tuple[Tensor, Tensor] | None, enlarged: bool) -> tuple[Tensor, int]:
+    """The rows of a layer's input that its output's rows `top` to `bottom` depend on, and how many are above `top`."""
     scale = 2 if enlarged else 1
     first, last = max(0, (top - 1) // scale), min(x.shape[2], (bottom + scale) // scale)
-    slab = x[:, :, first:last]
+    rows = x[:, :, first:last]
     if affine is not None:
-        slab = F.silu(normal(slab, affine))
+        rows = F.silu(normal(rows, affine), inplace=True)
     if enlarged:
-        slab = F.interpolate(slab, scale_factor=2.0, mode="nearest")
-    above, below = top - 1 - first * scale, bottom + 1 - last * scale  # rows too many (above 0), or missing
-    slab = slab[:, :, max(0, above) : slab.shape[2] - max(0, -below)]
-    return F.pad(slab, (1, 1, max(0, -above), max(0, below)))
+        rows = F.interpolate(rows, scale_factor=2.0, mode="nearest")
+    return rows, top - first * scale
 
 
 def normal(x: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:
@@ -168,7 +187,7 @@ def put(out: Tensor, made: Tensor, bias: Tensor, add: bool) -> None:
     if found:
         found.put(out, made, bias, add)
         return
-    made = made + bias.view(1, -1, 1, 1)
+    made += bias.view(1, -1, 1, 1)
     if add:
         out += made
     else:
