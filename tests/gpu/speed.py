@@ -91,16 +91,14 @@ CLASSES = {
 def accuracy(model: str, speeds: Sequence[str], small: bool) -> dict[str, Any]:
     """How far the last latents are from stock's in float32: the root of the mean square over theirs.
 
-    A speed may come with a type other than bfloat16, and "half", which sums products in float16: exact/float16/half.
+    A speed may come with a type other than the one that the plan chooses: exact/float16.
     """
     latents: dict[str, list[torch.Tensor]] = {}
     side = 128 if small else 1024
-    for each in ("stock/float32", *(speed if "/" in speed else f"{speed}/bfloat16" for speed in speeds)):
-        name, dtype, *half = each.split("/")
-        torch.backends.cuda.matmul.allow_fp16_accumulation = bool(half)
-        with Session(
-            InlineEngine(Settings(device="cpu" if small else "cuda", speed=name, dtype=dtype)), name
-        ) as session:
+    for each in ("stock/float32", *speeds):
+        name, _, dtype = each.partition("/")
+        settings = Settings(device="cpu" if small else "cuda", speed=name, dtype=dtype or "auto")
+        with Session(InlineEngine(settings), name) as session:
             request = Request(prompt=WORDS[:70], model=model, width=side, height=side, steps=8, seed=1)
             session.run(request.but(steps=1), on_event=lambda event: None)
             pipeline = session._engine._resident.pipeline  # type: ignore[attr-defined]
@@ -112,7 +110,6 @@ def accuracy(model: str, speeds: Sequence[str], small: bool) -> dict[str, Any]:
                 session.run(request.but(seed=seed), on_event=lambda event: None, fresh=True)
         gc.collect()
         torch.cuda.empty_cache()
-    torch.backends.cuda.matmul.allow_fp16_accumulation = False
     wanted = latents.pop("stock/float32")
     return {
         name: [round(float((one - other).norm() / other.norm()), 5) for one, other in zip(found, wanted, strict=True)]
@@ -209,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="pictures of each kind")
     parser.add_argument("--mixed", nargs="*", default=[], help="speeds for which sizes and prompts are mixed")
     parser.add_argument(
-        "--accuracy", nargs="*", default=[], help="speeds that are compared with float32; exact/float16/half"
+        "--accuracy", nargs="*", default=[], help="speeds that are compared with float32, as exact or exact/float16"
     )
     parser.add_argument("--staged", nargs="*", default=[], help="speeds that draw with a LoRA and with a pose")
     parser.add_argument("--cells", nargs="*", default=[], help="speeds in which 24 pictures are a grid's cells, too")
