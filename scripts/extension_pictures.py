@@ -1,11 +1,12 @@
-"""Make the pictures in the READMEs of pose, refine and upscale again; nano draws them.
+"""Make the pictures in the READMEs of control, pose, refine and upscale again; nano draws them.
 
-python scripts/extension_pictures.py [pose] [refine] [upscale]
+python scripts/extension_pictures.py [control] [pose] [refine] [upscale]
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +38,18 @@ def save(picture: Image.Image, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     picture.save(path, quality=82, method=6)
     print(f"{path.relative_to(FOLDER)}: {picture.width}x{picture.height}, {path.stat().st_size / 1e3:.0f} kB")
+
+
+def control(session: zk.Session) -> None:
+    """A picture, and the control pictures that are made of it."""
+    drawn = session.run(zk.Request(prompt="a cat on the grass", model="nano", seed=3).then(zk.stages.upscale())).image
+    with tempfile.TemporaryDirectory() as folder:
+        drawn.save(Path(folder) / "cat.png")
+        stages = [
+            zk.stages.control(picture=Path(folder) / "cat.png", type=each) for each in ("canny", "scribble", "gray")
+        ]
+        made = [stage.control_picture(*drawn.size) for stage in stages]
+    save(row([drawn, *made], 200), FOLDER / "control" / "images" / "maps.webp")
 
 
 def pose(session: zk.Session) -> None:
@@ -92,10 +105,10 @@ def upscale(session: zk.Session) -> None:
 
 def main() -> None:
     """Those that are named, or all."""
-    wanted = sys.argv[1:] or ["pose", "refine", "upscale"]
+    wanted = sys.argv[1:] or ["control", "pose", "refine", "upscale"]
     with zk.connect("inline", device="cpu") as session:
         for name in wanted:
-            {"pose": pose, "refine": refine, "upscale": upscale}[name](session)
+            {"control": control, "pose": pose, "refine": refine, "upscale": upscale}[name](session)
 
 
 if __name__ == "__main__":

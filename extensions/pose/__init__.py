@@ -15,8 +15,8 @@ from pydantic import field_validator, model_validator
 from zimage_kit import Call, Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest, closest
 from zimage_kit.files import content_digest
-from zimage_kit.models.controlnets import weights_file
-from zimage_kit.models.spec import ModelSpec, controlnet_file, resolve
+from zimage_kit.models import controlnets
+from zimage_kit.models.spec import ModelSpec, resolve
 from zimage_kit.stages.stage import ControlNetInput
 
 from . import openpose, photo, presets, skeleton
@@ -115,17 +115,14 @@ class Pose(Stage):
             if problem := photo.missing():
                 raise BadRequest(problem)
             photo.weights_folder()
-        own = _spec(request).controlnet
-        if own is not None and self.controlnet is None and not own.scales[0] <= self.scale <= own.scales[1]:
-            low, high = own.scales
-            return (f"pose.scale={self.scale:g} is outside of {low:g} to {high:g}, which this ControlNet was made for",)
-        return ()
+        return controlnets.warnings(_spec(request), self.controlnet, "pose", self.scale, "pose.scale")
 
     def depends(self, request: Request) -> dict[str, str]:
         """The ControlNet, the model's own too; with a photograph, that and the detector that reads it."""
         if not self.scale:
             return {}
-        found = {**super().depends(request), "controlnet": content_digest(weights_file(self._weights(request)))}
+        weights = controlnets.weights_file(self._weights(request))
+        found = {**super().depends(request), "controlnet": content_digest(weights)}
         if self.photo is not None:
             found["detector"] = photo.identity(photo.weights_folder())
         return found
@@ -138,7 +135,7 @@ class Pose(Stage):
         picture = drawn(figures, call.width, call.height)
         weights = self._weights(ctx.request)
         ctx.progress(f"pose: {len(figures)} {'person' if len(figures) == 1 else 'people'}, {weights.name}")
-        return call.but(control=ControlNetInput(picture, weights, self.scale, self.start, self.end))
+        return call.but(controls=(*call.controls, ControlNetInput(picture, weights, self.scale, self.start, self.end)))
 
     def figures(self, width: int, height: int, ctx: Context | None = None) -> tuple[Figure, ...]:
         """The people as fractions of a picture of this size, laid out and mirrored. A photograph is read here."""
@@ -175,12 +172,7 @@ class Pose(Stage):
         return PoseEditor()
 
     def _weights(self, request: Request) -> Path:
-        if self.controlnet is None:
-            return controlnet_file(_spec(request))
-        path = self.controlnet.expanduser().absolute()
-        if not path.exists():
-            raise BadRequest(f"pose.controlnet={self.controlnet} does not exist", expected="a .safetensors file")
-        return path
+        return controlnets.chosen(_spec(request), self.controlnet, "pose.controlnet")
 
 
 def drawn(figures: tuple[Figure, ...], width: int, height: int) -> Image.Image:

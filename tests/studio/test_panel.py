@@ -41,10 +41,12 @@ from zimage_kit.studio.translations import LANGUAGES, Language, Texts, catalogue
 
 EN = Texts("en")
 FOLDER = Path(widgets.__file__).parent
-SHIPPED = ("pose", "refine", "text_overlay", "upscale")
+SHIPPED = ("control", "pose", "refine", "text_overlay", "upscale")
 FIELDS = [(kind, name) for kind in SHIPPED for name in extensions.stage_class(kind).model_fields]  # type: ignore[union-attr]
 PERSON = {"pose_keypoints_2d": [0.5, 0.3, 1.0, *([0.4, 0.5, 1.0] * 17)]}
 STAGES = (
+    {"kind": "control", "picture": "/photos/house.jpg", "type": "depth", "scale": 0.7, "start": 0.1, "end": 0.8,
+     "source": "map", "fit": "pad", "low": 50, "high": 150, "controlnet": "/models/control.safetensors"},
     {"kind": "pose", "people": [PERSON], "canvas": [512, 768], "scale": 0.7, "start": 0.1, "end": 0.8, "mirror": True,
      "fit": "frame", "size": 0.6, "body": "small", "controlnet": "/models/control.safetensors"},
     {"kind": "refine", "strength": 0.55, "steps": 5, "scale": 1.5, "model": "nano", "prompt": "two\nlines 海",

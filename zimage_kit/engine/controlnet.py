@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from safetensors import safe_open
 from ..errors import BadRequest, JobFailed
 from ..files import content_digest
 from ..models.controlnets import weights_file
-from ..models.directories import CONTROL_BLOCK_LISTS
+from ..models.directories import CONTROL_BLOCK_LISTS, ComponentSize, component_size
 from ..models.weights import in_files
 from ..stages.stage import ControlNetInput
 from .autoencoder import pixels
@@ -32,28 +32,46 @@ from .residency import Residency
 CONFIG, NAME = "config.json", "controlnet"
 
 
+def kept_as(control: ControlNetInput) -> str:
+    """The name of its network in the residency, from the file's content."""
+    return f"{NAME} {content_digest(weights_file(control.weights))}"
+
+
+def extent(controls: Sequence[ControlNetInput]) -> tuple[ComponentSize, int]:
+    """What their networks hold together, and how many results are kept while those of another one are made."""
+    sizes = [component_size([file]) for file in {weights_file(control.weights): None for control in controls}]
+    blocks = tuple(block for size in sizes for block in size.blocks)
+    together = ComponentSize(blocks, sum(size.rest for size in sizes), max((size.width for size in sizes), default=0))
+    return together, max((len(size.blocks) for size in sizes), default=0) if len(controls) > 1 else 0
+
+
 class ControlNets:
-    """The ControlNet of one resident pipeline (`pipe` gives diffusers'): at most one, the last one used."""
+    """The ControlNets of one resident pipeline (`pipe` gives diffusers'): those that the last picture used."""
 
     def __init__(self, pipe: Callable[[], Any], vae: Any, residency: Residency, transformer: Network) -> None:
         self._pipe, self._vae, self._residency, self._transformer = pipe, vae, residency, transformer
 
-    def load(self, control: ControlNetInput, steps: int, home: Home) -> tuple[Any, str]:
-        """Return the control's network and a sentence about it for the trace. Unloads another one first.
+    def load(self, controls: Sequence[ControlNetInput], steps: int, home: Home) -> tuple[list[Any], list[str]]:
+        """Return each control's network and a sentence about it for the trace. Unloads first what none of them uses.
 
-        `home`: where all of its blocks are.
+        `home`: where all of its blocks are. Controls with the same file share a network.
 
         Raises BadRequest for a file that is not a ControlNet, or is one for another model.
         """
-        file = weights_file(control.weights)
-        digest = content_digest(file)
-        held = self._residency.get(NAME)
-        if held is None or held[0] != digest:
-            self._residency.drop(NAME)
-            network, about = self._load(file, home)
-            held = digest, network, about
-            self._residency.put(NAME, "controlnet", held, network.device_bytes, network.close)
-        _, network, about = held
+        wanted = {kept_as(control) for control in controls}
+        for each in self._residency.entries:
+            if each.kind == "controlnet" and each.name not in wanted:
+                self._residency.drop(each.name)
+        found = [self._loaded(control, steps, home) for control in controls]
+        return [network for network, _ in found], [about for _, about in found]
+
+    def _loaded(self, control: ControlNetInput, steps: int, home: Home) -> tuple[Any, str]:
+        file, name = weights_file(control.weights), kept_as(control)
+        held = self._residency.get(name)
+        if held is None:
+            held = self._load(file, home)
+            self._residency.put(name, "controlnet", held, held[0].device_bytes, held[0].close)
+        network, about = held
         network.place((home,) * len(network.blocks))
         acting = control.acts_on(steps)
         when = f"steps {acting.start + 1} to {acting.stop} of {steps}" if acting else "no step"

@@ -6,7 +6,7 @@ scheduler's, float32 [1, 16, height / 8, width / 8]; a sigma is a noise level: 1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +116,7 @@ def denoise(
     for step, timestep in enumerate(scheduler.timesteps):
         time = ((1000 - timestep.expand(1)) / 1000).repeat(copies)  # 0 noise, 1 picture
         inputs = list(latents.to(transformer.dtype).repeat(copies, 1, 1, 1).unsqueeze(2).unbind(0))  # c 1 h w each
-        control = add([condition.samples(step, inputs, time, embeddings) for condition in conditions])
+        control = add(condition.samples(step, inputs, time, embeddings) for condition in conditions)
         outputs = transformer(inputs, time, embeddings, controlnet_block_samples=control, return_dict=False)[0]
         velocity = outputs[0].float()
         if copies == 2:
@@ -126,7 +126,7 @@ def denoise(
     return latents
 
 
-def add(samples: Sequence[Samples | None]) -> Samples | None:
+def add(samples: Iterable[Samples | None]) -> Samples | None:
     """The sum of what several ControlNets add; None if none acts."""
     total: dict[int, Tensor] = {}
     for each in samples:

@@ -55,9 +55,13 @@ class Machine:
 
 @dataclass(frozen=True)
 class Extras:
-    """What else needs the device for this picture: a ControlNet, and bytes of LoRAs and of stages' networks."""
+    """What else needs the device for this picture: ControlNets, and bytes of LoRAs and of stages' networks.
+
+    `results`: how many hidden states of one ControlNet are kept while another one's are made.
+    """
 
     controlnet: ComponentSize = field(default_factory=ComponentSize)
+    results: int = 0
     loras: int = 0
     stages: int = 0
 
@@ -123,7 +127,8 @@ class Needs:
         known = ("transformer", "text_encoder")
         control = extras.controlnet
         block = PACKED_SHARE * 2 if speed == "fast" else width
-        states = HIDDEN_STATES + CONTROL_STATES * len(control.blocks) + (LORA_STATES if extras.loras else 0)
+        states = HIDDEN_STATES + CONTROL_STATES * len(control.blocks) + extras.results
+        states += LORA_STATES if extras.loras else 0
         return cls(
             blocks=tuple(round(block * each) for each in transformer.blocks),
             rest=width * transformer.rest,

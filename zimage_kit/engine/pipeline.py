@@ -19,8 +19,7 @@ import torch
 from PIL import Image
 
 from ..errors import BadRequest, JobFailed, NotFinite, OutOfMemory
-from ..models.controlnets import weights_file
-from ..models.directories import ComponentSize, component_size, component_sizes, fingerprint
+from ..models.directories import component_size, component_sizes, fingerprint
 from ..models.loras import lora_file
 from ..models.spec import ModelSpec
 from ..stages.stage import Call
@@ -29,7 +28,7 @@ from . import fused, networks
 from .autoencoder import SlabbedAutoencoder, eight_bits, pixels
 from .blocks import spread
 from .controlnet import NAME as CONTROLNET
-from .controlnet import ControlNets
+from .controlnet import ControlNets, extent, kept_as
 from .denoise import denoise, noise, noised, schedule, set_schedule
 from .flat_controlnet import FlatControlNet
 from .graphs import NAME as GRAPHS
@@ -130,7 +129,7 @@ class ResidentPipeline:
 
     def imports_diffusers(self, call: Call) -> bool:
         """Whether drawing this will import diffusers and put its modules in place of ours."""
-        return self._pipe is None and (bool(call.loras) or call.control is not None)
+        return self._pipe is None and bool(call.loras or call.controls)
 
     @property
     def _transformer(self) -> Any:
@@ -190,18 +189,17 @@ class ResidentPipeline:
             each.streamer.free()  # of a picture that was cancelled
         fitted = self._fit(call, spare)
         notes = fitted + self._loras.apply(call.loras, lambda: free_memory(self.device))
-        keep = frozenset({CONTROLNET} if call.control is not None else ())
+        keep = frozenset(map(kept_as, call.controls))
         keep |= frozenset(adapter_name(lora_file(lora, self.spec)) for lora in call.loras)
         needed = decode_bytes((call.width, call.height), self.plan.speed, self.dtype)
         gone = self.residency.make_room(needed, lambda: free_memory(self.device), keep)
         notes += [f"{each} was unloaded to make room" for each in gone]
-        network = None
-        if call.control is not None:
+        controlnets: list[Any] = []
+        if call.controls:
             with parts.part("control", lambda: self.device):
                 (home,) = homes(self.plan, CONTROLNET, 1)
-                network, note = self._controls.load(call.control, call.steps, home)
-            notes.append(note)
-        conditions = []
+                controlnets, told = self._controls.load(call.controls, call.steps, home)
+            notes += told
         with parts.part("encode", lambda: self.device):
             prompt = self._embed(call.prompt)
             negative = self._embed(call.negative_prompt) if call.guidance > 0 else None
@@ -210,9 +208,11 @@ class ResidentPipeline:
             if self._flat:
                 times = (1000 - scheduler.timesteps) / 1000
                 transformer = FlatTransformer(transformer, times, self._graphs.within(self.plan))
-            if call.control is not None:
-                network = FlatControlNet(network, transformer) if self._flat else network
-                conditions.append(self._controls.condition(call.control, call.steps, network))
+                controlnets = [FlatControlNet(network, transformer) for network in controlnets]
+            conditions = [
+                self._controls.condition(control, call.steps, network)
+                for control, network in zip(call.controls, controlnets, strict=True)
+            ]
         watch = StepWatch(scheduler, call.steps, begin, self._preview, on_step, self.not_finite)
         with parts.part("denoise", lambda: self.device):
             latents = denoise(transformer, scheduler, begin, prompt, negative, call.guidance, watch, conditions)
@@ -258,8 +258,8 @@ class ResidentPipeline:
             return []
         loras = [lora_file(lora, self.spec) for lora in call.loras]
         stages = sum(each.bytes for each in self.residency.entries if each.kind == "stage")
-        control = ComponentSize() if call.control is None else component_size([weights_file(call.control.weights)])
-        extras = Extras(control, component_size(loras).total * (4 if self.dtype == "float32" else 2), stages)
+        adapters = component_size(loras).total * (4 if self.dtype == "float32" else 2)
+        extras = Extras(*extent(call.controls), adapters, stages)
         size = (call.width, call.height)
         try:
             self.plan = self._replan(size, extras, spare)
@@ -267,7 +267,7 @@ class ResidentPipeline:
             if spare != self._spare or spare == SPARE_BYTES:
                 raise
             self.plan = self._replan(size, extras, SPARE_BYTES)  # what an earlier picture needed is more than there is
-        keep = frozenset({CONTROLNET} if call.control is not None else ()) | frozenset(map(adapter_name, loras))
+        keep = frozenset(map(kept_as, call.controls)) | frozenset(map(adapter_name, loras))
         others = [each for each in self.residency.entries if each.kind in ("lora", "controlnet", "graph")]
         unneeded = sum(each.bytes for each in others if each.name not in keep)
         gone = []

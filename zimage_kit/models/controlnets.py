@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import BadRequest
+from .spec import ModelSpec, controlnet_file
 
 
 def weights_file(weights: Path) -> Path:
@@ -16,3 +17,32 @@ def weights_file(weights: Path) -> Path:
             expected="a .safetensors file, or a folder in diffusers' layout with one",
         )
     return files[0]
+
+
+def chosen(spec: ModelSpec, given: Path | None, field: str) -> Path:
+    """The ControlNet that a stage uses: the given file or folder, else the model's own. `field`: the stage's.
+
+    Raises BadRequest if it does not exist or the model has none, and ModelMissing if its own is not on this disk.
+    """
+    if given is None:
+        return controlnet_file(spec)
+    path = given.expanduser().absolute()
+    if not path.exists():
+        raise BadRequest(f"{field}={given} does not exist", expected="a .safetensors file")
+    return path
+
+
+def warnings(spec: ModelSpec, given: Path | None, kind: str, scale: float, field: str) -> tuple[str, ...]:
+    """Sentences on a use of the model's own ControlNet that it was not made for; none about a given file.
+
+    `kind`: of control picture. `scale`: the strength that the stage's `field` has.
+    """
+    own, found = spec.controlnet, []
+    if own is None or given is not None:
+        return ()
+    low, high = own.scales
+    if not low <= scale <= high:
+        found.append(f"{field}={scale:g} is outside of {low:g} to {high:g}, which this ControlNet was made for")
+    if kind not in own.kinds:
+        found.append(f"{spec.name}'s ControlNet was trained with {', '.join(own.kinds)}, so {kind} may guide it little")
+    return tuple(found)

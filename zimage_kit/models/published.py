@@ -95,3 +95,6 @@ TURBO_MD5 = {
     "vae/diffusion_pytorch_model.safetensors": "6f83de55cb720c7fae051b14528577bf",
 }
 """Relative path to MD5, from the model authors' manifest."""
+
+UNION_KINDS = ("pose", "canny", "scribble", "depth", "hed", "mlsd", "gray")
+"""Control pictures that Z-Image-Turbo-Fun-Controlnet-Union 2.1 takes, by its model card."""

@@ -35,7 +35,7 @@ from .directories import (
     scheduler_config,
 )
 from .extras import EXTRAS
-from .published import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5
+from .published import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5, UNION_KINDS
 
 __all__ = [
     "SPECS", "ModelList", "ModelSpec", "ModelState", "controlnet_file", "default_model", "default_notice",
@@ -52,6 +52,7 @@ class ControlNetSpec(BaseModel):
     extra: str = ""
     path: Path | None = None
     scales: tuple[float, float] = Field(description="lowest and highest strength that its authors recommend")
+    kinds: tuple[str, ...] = Field(("pose",), description="control pictures that it was trained with")
 
 
 class ModelSpec(BaseModel):
@@ -127,7 +128,7 @@ TURBO = ModelSpec(
     download_bytes=33_000_000_000,  # the published transformer is float32
     latent_rgb=FLUX_LATENT_RGB,
     checksums=TURBO_MD5,
-    controlnet=ControlNetSpec(extra="turbo-control", scales=(0.65, 1.0)),
+    controlnet=ControlNetSpec(extra="turbo-control", scales=(0.65, 1.0), kinds=UNION_KINDS),
 )
 
 BASE = TURBO.model_copy(

@@ -157,7 +157,7 @@ class InlineEngine:
         running = self._running
         return self._resident.status(self._state, running.task.id if running else None)
 
-    def get_ready(self, then: Callable[[], None] = lambda: None) -> None:
+    def get_ready(self, then: Callable[[], object] = lambda: None) -> None:
         """Let what takes seconds at a first job begin now: importing torch, and loading the default model.
 
         Returns at once; `then` is called at its end. Jobs that come meanwhile are told how far it is. What comes first

@@ -61,7 +61,7 @@ class Call:
     guidance: float
     seed: int
     loras: tuple[Lora, ...] = ()
-    control: ControlNetInput | None = None
+    controls: tuple[ControlNetInput, ...] = ()
     image: Image.Image | None = None
     strength: float = 1.0
 
