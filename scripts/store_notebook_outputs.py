@@ -20,7 +20,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 LARGE = 15_000
-"""Characters of a picture in base64 beyond which it is stored more coarsely."""
+"""Characters of a picture in base64 beyond which it is stored more coarsely still."""
 WIDE = 760
 """Pixels: about as wide as a page shows a notebook's outputs."""
 
@@ -29,12 +29,12 @@ def shrink(data: dict[str, str]) -> None:
     """Keep one picture of an output, as a JPEG that a reader on the web loads quickly."""
     if "image/jpeg" in data:
         data.pop("image/png", None)
-        if len(data["image/jpeg"]) > LARGE:
-            coarse = io.BytesIO()
-            with Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))) as picture:
-                picture.thumbnail((WIDE, 10 * WIDE))
-                picture.save(coarse, "JPEG", quality=62, optimize=True, progressive=True)
-            data["image/jpeg"] = base64.b64encode(coarse.getvalue()).decode()
+        coarse = io.BytesIO()
+        with Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))) as picture:
+            picture.thumbnail((WIDE, 10 * WIDE))
+            quality = 62 if len(data["image/jpeg"]) > LARGE else 72
+            picture.save(coarse, "JPEG", quality=quality, optimize=True, progressive=True)
+        data["image/jpeg"] = base64.b64encode(coarse.getvalue()).decode()
 
 
 def run_and_store(path: Path) -> None:
