@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from extensions_full_size import controlnet_file, x2plus_file
 from full_size import DISK_BYTES, full_size, tiny, write
+from PIL import Image
 from safetensors.torch import save_file
 
 import zimage_kit as zk
@@ -105,10 +106,14 @@ def kinds(model: Path, small: bool) -> dict[str, dict[str, Any]]:
     """What a picture can ask for beside its prompt."""
     folder = model.parent
     pose = {"kind": "pose", "preset": ["waving"], "controlnet": str(folder / "union.safetensors")}
+    Image.linear_gradient("L").save(folder / "depth.png")
+    depth = {**pose, "kind": "control", "picture": str(folder / "depth.png"), "type": "depth", "scale": 0.5}
+    del depth["preset"]
     return {
         "text": {},
         "lora": {"loras": [(str(folder / "lora.safetensors"), 0.8)]},
         "pose": {"stages": [pose]},
+        "pose and depth": {"stages": [pose, depth]},
         "pose and lora": {"stages": [pose], "loras": [(str(folder / "lora.safetensors"), 0.8)]},
         "refine": {"stages": [{"kind": "refine", "strength": 0.5}]},
         "upscale": {"stages": [{"kind": "upscale", "weights": str(folder / "x2plus.pth")}]},
