@@ -22,6 +22,8 @@ from .stages.stage import Call, Context, Stage, stage
 if TYPE_CHECKING:
     from .engine.events import Event
     from .grid import Grid
+    from .library.library import Library
+    from .library.library import Library as library
     from .models.spec import ModelSpec, register_model
     from .recipe.artifact import Artifact, Trace, Verdict
     from .recipe.artifact import read as open
@@ -40,6 +42,7 @@ __all__ = [
     "Field",
     "Grid",
     "Job",
+    "Library",
     "Lora",
     "ModelSpec",
     "Request",
@@ -50,6 +53,7 @@ __all__ = [
     "ZImageError",
     "connect",
     "contract",
+    "library",
     "open",
     "register_model",
     "stage",
@@ -61,11 +65,13 @@ _LAZY = {
     "Event": ("engine.events", "Event"),
     "Grid": ("grid", "Grid"),
     "Job": ("session.job", "Job"),
+    "Library": ("library.library", "Library"),
     "ModelSpec": ("models.spec", "ModelSpec"),
     "Session": ("session.session", "Session"),
     "Trace": ("recipe.artifact", "Trace"),
     "Verdict": ("recipe.artifact", "Verdict"),
     "contract": ("stages.contract", ""),
+    "library": ("library", ""),
     "connect": ("session.connect", "connect"),
     "register_model": ("models.spec", "register_model"),
     "open": ("recipe.artifact", "read"),

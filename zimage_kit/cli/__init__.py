@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import bench, console, extensions, grid, machine, models, recipe, run, session
+from . import bench, console, extensions, grid, library, machine, models, recipe, run, session
 
 if TYPE_CHECKING:
     from ..errors import ZImageError
@@ -58,6 +58,7 @@ app.command("run", short_help="Make a picture from a prompt.")(run.run)
 app.command("grid", short_help="Make pictures side by side.")(grid.grid)
 app.add_typer(models.app, name="models")
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(library.app, name="library")
 app.add_typer(extensions.app, name="extensions")
 app.add_typer(session.app, name="session")
 app.command("worker", short_help="Let this machine work for a session elsewhere.")(session.worker)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..recipe.request import explain
+from ..text.units import bytes_of
 
 AUTO = "auto"
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(gb|gib|mb|mib)?", re.IGNORECASE)
-_UNITS = {"gb": 10**9, "mb": 10**6, "gib": 1 << 30, "mib": 1 << 20}
 
 
 class Settings(BaseModel):
@@ -47,14 +45,14 @@ class Settings(BaseModel):
     @field_validator("memory")
     @classmethod
     def _readable(cls, text: str) -> str:
-        if text != AUTO and not _bytes_of(text):
+        if text != AUTO and not bytes_of(text):
             raise ValueError('a size, or "auto"|For example 8GB.')
         return text
 
     @property
     def memory_bytes(self) -> int | None:
         """The limit on device memory in bytes; None: no limit."""
-        return None if self.memory == AUTO else _bytes_of(self.memory)
+        return None if self.memory == AUTO else bytes_of(self.memory)
 
     def given(self) -> dict[str, str]:
         """The fields that are not "auto"."""
@@ -62,9 +60,3 @@ class Settings(BaseModel):
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.given().items()) or AUTO
-
-
-def _bytes_of(text: str) -> int:
-    """Bytes of "8GB", "8 GiB", "8000MB"; a bare number is in GB; 0 for anything else."""
-    found = _MEMORY.fullmatch(text.strip())
-    return int(float(found[1]) * _UNITS[(found[2] or "gb").lower()]) if found else 0

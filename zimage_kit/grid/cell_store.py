@@ -1,23 +1,23 @@
 """The cell store: pictures on disk, keyed by everything that they depend on, so that none is made twice.
 
 A cell is `grids/cells/ab/abcd….png` in the outputs folder, a picture with its recipe like any other; beside it are a
-JPEG thumbnail and a JSON file with the rating. Nothing else is kept: a deleted file is made again.
+JPEG thumbnail, and its marks as beside every picture of the library. Nothing else is kept: a deleted file is made
+again.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ..engine.preflight import Checked
 from ..errors import BadRequest, CannotWrite, ModelMissing, NoRecipe
 from ..files import content_digest, write_whole
+from ..library import marks
 from ..library.store import outputs_dir
 from ..models.directories import fingerprint
 from ..models.loras import lora_file
@@ -28,7 +28,7 @@ from ..stages.extensions import build_stages
 from ..stages.stage import Stage
 from .jpeg import small_jpeg
 
-LARGEST_RATING = 5
+LARGEST_RATING = marks.MOST_STARS
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 Fingerprints = Mapping[str, str]
@@ -157,20 +157,12 @@ class CellStore:
 
     def mark(self, key: str) -> Mark:
         """A picture's rating and winner flag."""
-        try:
-            data: dict[str, Any] = json.loads(self.path(key).with_suffix(".json").read_bytes())
-            return Mark(int(data["rating"]), bool(data["winner"]))
-        except FileNotFoundError:
-            return Mark()
-        except (OSError, ValueError, KeyError, TypeError):
-            return Mark()  # a damaged file is replaced by the next rating
+        found = marks.read(self.path(key))
+        return Mark(found.stars, found.winner)
 
     def set_mark(self, key: str, mark: Mark) -> None:
         """Set a picture's rating and winner flag. Raises BadRequest and CannotWrite."""
         if not isinstance(mark.rating, int) or not 0 <= mark.rating <= LARGEST_RATING:
             raise BadRequest(f"rating={mark.rating!r}", expected=f"1 to {LARGEST_RATING}, or 0 for none")
-        path = self.path(key).with_suffix(".json")
-        if mark == Mark():
-            path.unlink(missing_ok=True)
-        else:
-            write_whole(path, json.dumps(vars(mark)).encode())
+        path = self.path(key)
+        marks.write(path, replace(marks.read(path), stars=mark.rating, winner=mark.winner))

@@ -350,7 +350,7 @@ def read_recipe(path: Path) -> tuple[Request, Trace, tuple[int, int]]:
         raise NoRecipe(f"{path} cannot be read ({error})") from None
     if not isinstance(text, str):
         raise NoRecipe(f"{path} carries no zimage_kit recipe")
-    request, trace = _parse(path, text)
+    request, trace = recipe_in(path, text)
     return request, trace, size
 
 
@@ -360,10 +360,11 @@ def _marked(comment: object) -> bool:
 
 
 def _from_recipe(path: Path, image: Image.Image, text: str) -> Artifact:
-    return Artifact(image, *_parse(path, text))
+    return Artifact(image, *recipe_in(path, text))
 
 
-def _parse(path: Path, text: str) -> tuple[Request, Trace]:
+def recipe_in(path: Path, text: str) -> tuple[Request, Trace]:
+    """Request and trace of the text that a file of ours carries. Raises NoRecipe."""
     try:
         data = json.loads(text)
         return Request(**data["request"]), Trace(**data["trace"])

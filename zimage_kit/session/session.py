@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args, overload
 from weakref import WeakValueDictionary
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from ..grid import Grid
     from ..grid.plan import Labels
+    from ..library.library import Library
     from ..studio.panel.studio import Studio
 
 __all__ = ["Job", "Session"]
@@ -198,6 +200,13 @@ class Session:
     def cancel(self, job: Job | str) -> bool:
         """Cancel a job, given itself or its id, whichever program submitted it. False: it is already over."""
         return self._engine.cancel(job.id if isinstance(job, Job) else job)
+
+    @cached_property
+    def library(self) -> Library:
+        """The library of the outputs folder on this machine: every picture that was saved, found again."""
+        from ..library.library import Library
+
+        return Library()
 
     def studio(self, **options: Any) -> Studio:
         """Return the panel of widgets for this session; a cell shows it as its last value.
