@@ -23,7 +23,7 @@ from PIL import Image
 from zimage_kit import Artifact, Request, Trace
 from zimage_kit.library.library import Library
 
-WORDS = "red boat balloon cat dog 红色的船 海上 星空 灯笼 lantern girl mountain snow castle river 竹林 at night".split()
+WORDS = "red boat balloon cat dog 红色的船 海上 星空 灯笼 lantern girl mountain snow castle river 竹林 at night".split()  # noqa: SIM905
 PROMISED = {"open": 500, "search": 50, "add": 5, "rebuild": 1000 / 500}
 
 
