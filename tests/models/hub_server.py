@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,6 +38,15 @@ class HubServer:
     """path -> stop after so many bytes until `release` is set"""
     wrong: dict[str, int] = field(default_factory=dict)
     """path -> how many times to serve the file with its last byte changed"""
+    prefix: str = ""
+    """the path before everything, as some mirrors have one"""
+    license: str = ""
+    listed_too: list[str] = field(default_factory=list)
+    """names that the listing has beside the files that are there"""
+    pages: tuple[str, ...] = ()
+    """what is asked for by a URL with one of these gets a web page, as from a network's login"""
+    certificate: tuple[Path, Path] | None = None
+    """certificate and key: the hub speaks TLS"""
     asked: list[Asked] = field(default_factory=list)
     held: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
@@ -57,7 +67,12 @@ class HubServer:
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._http.server_port}"
+        if self.certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(*self.certificate)
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
+        self.address = f"127.0.0.1:{self._http.server_port}{self.prefix}"
+        self.endpoint = f"http{'s' if self.certificate else ''}://{self.address}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         return self
@@ -85,12 +100,16 @@ class HubServer:
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         url = urlsplit(request.path)
         query = parse_qs(url.query)
-        parts = unquote(url.path)
+        if not url.path.startswith(self.prefix) or any(page in request.path for page in self.pages):
+            _page(request)
+            return
+        parts = unquote(url.path.removeprefix(self.prefix))
         files = self.files()
+        listing = {**files, **dict.fromkeys(self.listed_too, b"abc")}
         if parts == f"/api/v1/models/{self.repository}/repo/files":
             listed = [
                 {"Path": p, "Name": Path(p).name, "Type": "blob", "Size": len(b), "Sha256": _sha256(b)}
-                for p, b in files.items()
+                for p, b in listing.items()
             ]
             _json(request, {"Code": 200, "Success": True, "Data": {"Files": listed}})
         elif parts == f"/api/v1/models/{self.repository}/repo":
@@ -99,14 +118,18 @@ class HubServer:
             _json(request, {"Code": 200, "Success": True, "Data": {}})
         elif parts.startswith(f"/api/models/{self.repository}/tree/"):
             entries = []
-            for path, content in files.items():
+            for path, content in listing.items():
                 entry = {"type": "file", "path": path, "size": len(content), "oid": _git_blob(content)}
                 if path.endswith(".safetensors"):
                     entry["lfs"] = {"oid": _sha256(content), "size": len(content), "pointerSize": 130}
                 entries.append(entry)
             _json(request, entries)
         elif parts.startswith(f"/api/models/{self.repository}"):
-            _json(request, {"id": self.repository, "sha": COMMIT, "siblings": [], "tags": [], "private": False})
+            card = {"license": self.license} if self.license else {}
+            known = {"id": self.repository, "sha": COMMIT, "siblings": [], "tags": [], "private": False}
+            _json(request, {**known, "cardData": card})
+        elif parts == f"/openapi/v1/models/{self.repository}":
+            _json(request, {"success": True, "data": {"id": self.repository, "license": self.license}})
         elif found := re.fullmatch(rf"/{re.escape(self.repository)}/resolve/[^/]+/(.+)", parts):
             path = found[1]
             content = files.get(path, b"")
@@ -158,6 +181,16 @@ class HubServer:
             asked.sent = len(body)
         except OSError:
             request.close_connection = True  # the client went away, as some tests want it to
+
+
+def _page(request: BaseHTTPRequestHandler) -> None:
+    body = b"<!DOCTYPE html><title>Log in</title>"
+    request.send_response(200)
+    request.send_header("Content-Type", "text/html")
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    if request.command != "HEAD":
+        request.wfile.write(body)
 
 
 def _json(request: BaseHTTPRequestHandler, content: object, status: int = 200) -> None:

@@ -20,6 +20,7 @@ class Extra(BaseModel):
     hub_ids: dict[str, str] = Field(description="modelscope and huggingface to repository ids")
     files: tuple[str, ...] = Field(description="paths in the repository, and in the folder")
     download_bytes: int
+    license: str = Field("", description="as far as known: an SPDX identifier, or words")
 
     def directory(self) -> Path | None:
         """The folder on this disk that holds all of its files, or None."""
@@ -67,6 +68,7 @@ EXTRAS: dict[str, Extra] = {
             hub_ids={"modelscope": "Tongyi-MAI/Z-Image-Turbo", "huggingface": "Tongyi-MAI/Z-Image-Turbo"},
             files=("tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"),
             download_bytes=11_400_000,
+            license="apache-2.0",
         ),
         Extra(
             name="openpose",
@@ -74,6 +76,7 @@ EXTRAS: dict[str, Extra] = {
             hub_ids={"huggingface": "lllyasviel/Annotators"},
             files=("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth"),
             download_bytes=511_000_000,
+            license="non-commercial use only",
         ),
     )
 }

@@ -1,33 +1,38 @@
 """Downloads models: fetches or resumes files, checks every one, and fetches broken ones again.
 
-ModelScope and Hugging Face are reached through their own clients (`hub_sources.py`). Before a download it checks that
-the hub can be reached and that the disk has room; afterwards, that every file is the one that the authors published.
+ModelScope and Hugging Face are reached through their own clients (`hub_sources.py`); `hub_network.py` knows the way
+there, `hub_files.py` what may be written and where. Here it is decided what is fetched: nothing that is whole already.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BadRequest, DownloadFailed
 from ..files import write_whole
+from . import hub_files as on_disk
 from . import spec as models
-from .directories import ORIGIN, conversion, float32_bytes, origin
-from .extras import EXTRAS
-from .hub_sources import SOURCES, RemoteFile, Source, reachable
+from .directories import ORIGIN, candidates, conversion, kept_origin, missing_files, origin
+from .extras import EXTRAS, Extra
+from .hub_files import RemoteFile, digest
+from .hub_plan import AGAIN, WHOLE, OnNotice, Plan, Quote, failed, reason, survey
+from .hub_sources import SOURCES, Source
+from .hub_verify import PARTS, FileCheck, verify
+
+__all__ = [
+    "PARTS", "Download", "FileCheck", "Meter", "OnProgress", "Progress", "Quote", "Repair", "digest", "download",
+    "fetch", "quote", "repair", "target", "verify",
+]  # fmt: skip
 
 SPARE_BYTES = 1 << 30  # left free on the disk after a download
 REPORTS_PER_SECOND = 5
-PARTS = ("model_index.json", "scheduler/", "text_encoder/", "tokenizer/", "transformer/", "vae/")
-"""What the pipeline reads. The hub repositories also hold pictures for their web pages."""
 
 
 @dataclass(frozen=True)
@@ -41,32 +46,24 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+OnQuote = Callable[[Quote], None]
 
 
 @dataclass(frozen=True)
 class Download:
-    """A finished download: the folder, its bytes, and the files that arrived broken and were fetched again.
+    """A finished download: the folder, its bytes, and the files that were broken and have been fetched again.
 
     `newer` names files that match the hub's checksums but not the authors' manifest in this version of zimage_kit: the
-    hub has a newer revision.
+    hub has a newer revision. `fetched`: what was missing. `aside`: the new names of what stood where a file or
+    folder belongs.
     """
 
     directory: Path
     bytes: int
     repaired: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class FileCheck:
-    """One file of a model on the disk.
-
-    `state` is ok, converted (what `convert` left), missing, broken or unknown (there is no checksum for it).
-    """
-
-    path: str
-    state: str
-    bytes: int = 0
+    fetched: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
 
 
 @dataclass
@@ -112,32 +109,31 @@ def download(
     source: str = "modelscope",
     directory: Path | str | None = None,
     on_progress: OnProgress | None = None,
+    *,
+    on_quote: OnQuote | None = None,
+    on_notice: OnNotice | None = None,
 ) -> Download:
-    """Download a known model or extra, or the files of it that are missing.
+    """Download a known model or extra, or the files of it that are missing or broken.
 
     It goes to `directory`; else to `ZIMAGE_MODELS`/name; else into the cache that `MODELSCOPE_CACHE` (or `HF_HOME` for
-    Hugging Face) names; else to ~/zimage/models/name. Complete files are not fetched again; partial ones are resumed.
-    `on_progress` is called from the client's threads.
+    Hugging Face) names; else to ~/zimage/models/name. Complete files are not fetched again; partial ones are resumed; a
+    broken one is replaced once its replacement has arrived (in a hub's own cache its client may delete it before).
+    `on_progress` is called from the client's threads; `on_quote` before anything is fetched, and what it raises stops
+    the download; `on_notice` with a sentence if the hub is slow to answer.
 
     Raises DownloadFailed (the hub does not answer, too little room, a file stays broken), UnknownModel, BadRequest
-    (unknown source, a model that is not on a hub).
+    (unknown source, a model that is not on a hub, an environment variable that is no address).
     """
-    if source not in SOURCES:
-        raise BadRequest(f"source={source!r}", expected=" or ".join(SOURCES))
-    hub = SOURCES[source]()
-    if (extra := EXTRAS.get(name)) is not None:
-        if source not in extra.hub_ids:
-            raise BadRequest(f"{name} is not on {hub.title}", mend=f"Use --source {next(iter(extra.hub_ids))}.")
-        place = Path(directory).expanduser().resolve() if directory else models.models_dir() / name
-        return fetch(extra.hub_ids[source], hub, place, {}, on_progress, extra.files)
-    spec = models.resolve(name)
-    repository = spec.hub_id(source)
-    if repository is None:
-        raise BadRequest(f"{spec.name} is not on {hub.title}: it comes with zimage_kit")
-    folder = target(spec.name, hub, directory)
-    if folder is None and (here := spec.directory()) is not None and conversion(here).before:
-        folder = here  # converted in a hub's cache, which does not know these files any more
-    return fetch(repository, hub, folder, spec.checksums, on_progress)
+    plan = _plan(name, source, directory, on_notice)
+    return _carry_out(plan, on_progress, on_quote)
+
+
+def quote(name: str, source: str = "modelscope", directory: Path | str | None = None) -> Quote:
+    """What `download` with these arguments would fetch. Asks the hub and reads what is on the disk; fetches nothing.
+
+    Raises as `download`, but not for too little room.
+    """
+    return _plan(name, source, directory).quote
 
 
 def target(name: str, hub: Source, directory: Path | str | None = None) -> Path | None:
@@ -156,186 +152,204 @@ def fetch(
     checksums: Mapping[str, str],
     on_progress: OnProgress | None = None,
     files: tuple[str, ...] = (),
+    *,
+    license: str = "",
+    checked: Sequence[FileCheck] = (),
+    on_quote: OnQuote | None = None,
+    on_notice: OnNotice | None = None,
 ) -> Download:
     """Download the pipeline's files of a hub repository, or just `files`, into `folder` and check them.
 
     `folder` None: into the hub's own cache. `checksums`: relative path to MD5. Files that `convert` left are kept.
-    Raises DownloadFailed.
+    `checked`: what `verify` found just now. `license`: what is known, for when the hub names none. Callbacks as in
+    `download`. Raises DownloadFailed.
     """
-    again = "Run the same command again: what has arrived is kept."
-    if reason := reachable(hub.endpoint):
-        other = next(key for key in SOURCES if key != hub.name)
-        raise DownloadFailed(
-            f"{hub.title} cannot be reached: {reason}",
-            mend=f"Check the network and proxy settings, or try --source {other}.",
-            repository=repository,
-        )
-    try:
-        listed = hub.listing(repository)
-    except Exception as error:
-        raise DownloadFailed(f"{hub.title} could not list {repository}: {_reason(error)}", mend=again) from error
-    wanted = [f for f in listed if (f.path in files if files else f.path.startswith(PARTS))]
-    if (outside := next((f.path for f in wanted if not _inside(f.path)), None)) is not None:
-        raise DownloadFailed(
-            f"{repository} on {hub.title} lists {outside!r}, which is outside its own folder",
-            mend="Do not use this repository.",
-        )
-    if absent := sorted(set(files) - {f.path for f in wanted}):
-        raise DownloadFailed(f"{repository} on {hub.title} has no {', '.join(absent)}", mend="Update zimage_kit.")
-    if not files and not any(f.path == "model_index.json" for f in wanted):
-        raise DownloadFailed(
-            f"{repository} on {hub.title} has no model_index.json, so it is not a model for this pipeline",
-            mend="Check the name; `zimage models list` shows the known ones.",
-        )
+    plan = survey(repository, hub, folder, checksums, files, PARTS, license, checked, on_notice)
+    return _carry_out(plan, on_progress, on_quote)
 
-    kept = {} if folder is None else _converted(folder)
-    wanted = [f for f in wanted if f.path not in kept]
-    here = _sizes(folder, wanted)
-    total = sum(f.size for f in wanted)
-    _check_room(folder or hub.cache or Path.home(), total - sum(here.values()), hub)
-    meter = Meter(total, on_progress, waiting=dict(here), done=sum(here.values()))
 
-    repaired: tuple[str, ...] = ()
-    for attempt in (1, 2):
+@dataclass(frozen=True)
+class Repair:
+    """What `repair` found (`checks`, before it began) and did; `download` None: there was nothing to do."""
+
+    directory: Path
+    checks: tuple[FileCheck, ...]
+    download: Download | None
+
+
+def repair(
+    name: str,
+    source: str | None = None,
+    on_progress: OnProgress | None = None,
+    *,
+    on_file: Callable[[FileCheck], None] | None = None,
+    on_quote: OnQuote | None = None,
+    on_notice: OnNotice | None = None,
+) -> Repair:
+    """Check every file of a model or extra where it lies, and fetch again those that are missing or broken.
+
+    `source` None: the hub that it came from, as far as that is noted. Files without a published checksum are held
+    against the hub's. A broken file stays until its replacement has arrived. Callbacks as in `verify` and `download`.
+
+    Raises BadRequest (no hub is known for it), ModelMissing (nothing of it is here), DownloadFailed, UnknownModel.
+    """
+    _known_source(source)
+    known, place = _where(name)
+    noted = origin(place).get("hub")
+    source = source or (noted if noted in known.hub_ids else next(iter(known.hub_ids)))
+    hub = SOURCES[source]()
+    if source not in known.hub_ids:
+        raise BadRequest(f"{name} is not on {hub.title}", mend=f"Use --source {next(iter(known.hub_ids))}.")
+    checksums, files = ({}, known.files) if isinstance(known, Extra) else (known.checksums, ())
+    checks = tuple(verify(place, checksums, on_file, files))
+    if all(check.state in ("ok", "converted") for check in checks) and (files or not missing_files(place)):
+        return Repair(place, checks, None)
+    done = fetch(
+        known.hub_ids[source],
+        hub,
+        place,
+        checksums,
+        on_progress,
+        files,
+        license=known.license,
+        checked=checks,
+        on_quote=on_quote,
+        on_notice=on_notice,
+    )
+    return Repair(place, checks, done)
+
+
+def _where(name: str) -> tuple[Extra | models.ModelSpec, Path]:
+    """What is known of a model or extra on a hub, and its folder, which need not be complete."""
+    if (extra := EXTRAS.get(name)) is not None:
+        place = models.models_dir() / name
+        return extra, place if place.is_dir() else extra.require()
+    spec = models.resolve(name)
+    if spec.path is not None:
+        came_from = kept_origin(spec.path)
+        known = next((each for each in models.SPECS.values() if came_from in each.hub_ids.values()), None)
+        if spec.name == models.NANO.name:
+            raise BadRequest("nano comes with zimage_kit, not from a hub", mend="Install zimage_kit again.")
+        if known is None:
+            raise BadRequest(
+                f"{spec.name} at {spec.path} was not downloaded from a hub that zimage_kit knows it by",
+                mend="Put its files right by hand; `zimage models verify` names the broken ones.",
+            )
+        return known, spec.path
+    places = candidates(spec.name, spec.hub_id("modelscope"), spec.hub_id("huggingface"))
+    begun = (each for each in places if any((each / part).exists() for part in PARTS))
+    return spec, spec.directory() or next(begun, None) or models.require(name)
+
+
+def _known_source(source: str | None) -> None:
+    if source is not None and source not in SOURCES:
+        raise BadRequest(f"source={source!r}", expected=" or ".join(SOURCES))
+
+
+def _plan(name: str, source: str, directory: Path | str | None, on_notice: OnNotice | None = None) -> Plan:
+    _known_source(source)
+    hub = SOURCES[source]()
+    if (extra := EXTRAS.get(name)) is not None:
+        if source not in extra.hub_ids:
+            raise BadRequest(f"{name} is not on {hub.title}", mend=f"Use --source {next(iter(extra.hub_ids))}.")
+        place = Path(directory).expanduser().resolve() if directory else models.models_dir() / name
+        return survey(extra.hub_ids[source], hub, place, {}, extra.files, PARTS, extra.license, (), on_notice)
+    spec = models.resolve(name)
+    repository = spec.hub_id(source)
+    if repository is None:
+        where = "it comes with zimage_kit" if spec.name in models.SPECS else "its files are on this disk only"
+        raise BadRequest(f"{spec.name} is not on {hub.title}: {where}")
+    folder = target(spec.name, hub, directory)
+    if folder is None and (here := spec.directory()) is not None and conversion(here).before:
+        folder = here  # converted in a hub's cache, which does not know these files any more
+    return survey(repository, hub, folder, spec.checksums, (), PARTS, spec.license, (), on_notice)
+
+
+def _carry_out(plan: Plan, on_progress: OnProgress | None, on_quote: OnQuote | None) -> Download:
+    """Fetch what is missing or broken, check it, and put it in its place. Raises DownloadFailed."""
+    _check_room(plan.quote, plan.hub)
+    if on_quote is not None:
+        on_quote(plan.quote)
+    there = sum(f.size for f in plan.of(*WHOLE)) + sum(plan.waiting.values())
+    total = sum(f.size for f in plan.wanted)
+    meter = Meter(total, on_progress, waiting=dict(plan.waiting), done=there)
+    missing, broken = plan.of("missing"), plan.of("broken")
+    newer = [f.path for f in plan.of("newer")]
+    aside: list[str] = []
+
+    def fetched(files: Sequence[RemoteFile], place: Path | None, again: bool = False) -> Path:
         try:
-            place = hub.fetch(repository, wanted, folder, meter.received)
+            return plan.hub.fetch(plan.repository, files, place, meter.received, again)
         except Exception as error:
+            doing = f"the download of {plan.repository} from {plan.hub.title} failed"
+            raise failed(doing, error, plan.hub, done=meter.done, total=total) from error
+
+    def replaced(files: Sequence[RemoteFile], place: Path) -> list[RemoteFile]:
+        """Fetch these beside the model and move those that are right to their place; the others are returned."""
+        staging = on_disk.staging(place)
+        before = on_disk.judge(staging, files, plan.checksums)
+        if rest := [f for f in files if before[f.path] not in WHOLE]:
+            fetched(rest, staging, again=True)
+        verdicts = on_disk.judge(staging, files, plan.checksums)
+        for file in files:
+            if verdicts[file.path] in WHOLE:
+                aside.extend(on_disk.put_in_place(staging / file.path, place, file))
+        newer.extend(path for path, verdict in verdicts.items() if verdict == "newer")
+        return [f for f in files if verdicts[f.path] not in WHOLE]
+
+    try:
+        if plan.folder is None:
+            place = fetched(plan.wanted, None)
+            verdicts = on_disk.judge(place, plan.wanted, plan.checksums)
+            newer = [path for path, verdict in verdicts.items() if verdict == "newer"]
+            arrived_broken = [f for f in plan.wanted if verdicts[f.path] not in WHOLE]
+        else:
+            place = plan.folder
+            direct = [f for f in missing if on_disk.can_arrive(place, f.path)]
+            if direct:
+                fetched(direct, place)
+            verdicts = on_disk.judge(place, direct, plan.checksums)
+            newer += [path for path, verdict in verdicts.items() if verdict == "newer"]
+            arrived_broken = [f for f in direct if verdicts[f.path] not in WHOLE]
+            for file in arrived_broken:
+                (place / file.path).unlink(missing_ok=True)
+            beside = [f for f in (*missing, *broken) if f not in direct]
+            arrived_broken += replaced(beside, place) if beside else []
+        still = replaced(arrived_broken, place) if arrived_broken else []
+        staging = place / on_disk.STAGING
+        if staging.is_dir() and not staging.is_symlink():
+            shutil.rmtree(staging)
+        if still:
             raise DownloadFailed(
-                f"the download of {repository} from {hub.title} failed: {_reason(error)}",
-                mend=again,
-                done=meter.done,
-                total=total,
-            ) from error
-        broken, newer = _compare(place, wanted, checksums)
-        if not broken:
-            meter.finished()
-            if folder is not None and not files:  # in a hub's own cache the folder names say it
-                noted = {**origin(folder), "hub_id": repository, "hub": hub.name}
-                write_whole(folder / ORIGIN, json.dumps(noted).encode())
-            return Download(place, total + sum(kept.values()), repaired, newer)
-        if attempt == 1:
-            repaired = tuple(broken)
-            for path in broken:
-                _remove(place / path)
-    raise DownloadFailed(
-        f"{', '.join(broken)} arrived broken twice from {hub.title}",
-        mend="A proxy may be changing the bytes, or the disk is failing. Try the other --source.",
-        files=list(broken),
+                f"{', '.join(f.path for f in still)} arrived broken twice from {plan.hub.title}",
+                mend="A proxy may be changing the bytes, or the disk is failing. Try the other --source.",
+                files=[f.path for f in still],
+            )
+        if not (plan.folder is None or plan.files or on_disk.hub_cache(place)):  # a cache's folder names say it
+            noted = {**origin(place), "hub_id": plan.repository, "hub": plan.hub.name}
+            write_whole(place / ORIGIN, json.dumps(noted).encode())
+    except OSError as error:
+        place = plan.quote.directory
+        raise DownloadFailed(f"{place} cannot be written: {reason(error)}", mend=AGAIN) from error
+    meter.finished()
+    again = {f.path for f in (*broken, *arrived_broken)}
+    return Download(
+        place,
+        total + plan.kept_bytes,
+        repaired=tuple(f.path for f in plan.wanted if f.path in again),
+        newer=tuple(newer),
+        fetched=tuple(f.path for f in missing if f.path not in again),
+        aside=tuple(aside),
     )
 
 
-def _inside(path: str) -> bool:
-    """Whether a path that a hub lists stays inside its folder, on every operating system."""
-    parts = re.split(r"[/\\]", path)
-    return bool(path) and ".." not in parts and "" not in parts and ":" not in parts[0]
-
-
-def verify(
-    directory: Path, checksums: Mapping[str, str], on_file: Callable[[FileCheck], None] | None = None
-) -> list[FileCheck]:
-    """Check every file of a model folder against the authors' MD5 sums, a converted one against the sum that was noted.
-
-    `on_file` is called with each result. A file without a sum is `unknown`. Reads everything: a minute or two for 33 GB
-    on a fast SSD.
-    """
-    present = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file()}
-    inside = {p for p in present if p.startswith(PARTS) and not p.endswith((".incomplete", ".part"))}
-    noted = conversion(directory).files
-
-    def check(path: str) -> FileCheck:
-        if path not in present:
-            return FileCheck(path, "missing")
-        size = (directory / path).stat().st_size
-        expected = checksums.get(path)
-        if path in noted and digest(directory / path, "sha256") == noted[path]:
-            return FileCheck(path, "converted", size)
-        if expected is None:
-            lost = path in noted and not float32_bytes(directory / path)  # float32: its conversion was interrupted
-            return FileCheck(path, "broken" if lost else "unknown", size)
-        return FileCheck(path, "ok" if digest(directory / path, "md5") == expected else "broken", size)
-
-    checks = []
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:  # hashlib releases the GIL
-        for done in pool.map(check, sorted(inside | set(checksums))):
-            checks.append(done)
-            if on_file is not None:
-                on_file(done)
-    return checks
-
-
-def _converted(directory: Path) -> dict[str, int]:
-    """Relative path -> bytes of each file that is just as `convert` left it. Reads these files whole."""
-    sums = conversion(directory).files
-    files = {path: directory / path for path in sums if (directory / path).is_file()}
-    return {path: file.stat().st_size for path, file in files.items() if digest(file, "sha256") == sums[path]}
-
-
-def digest(path: Path, algorithm: str) -> str:
-    """The hexadecimal digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-
-
-def _compare(
-    place: Path, wanted: Sequence[RemoteFile], checksums: Mapping[str, str]
-) -> tuple[list[str], tuple[str, ...]]:
-    """Names of broken files, and of complete ones that differ from the manifest."""
-
-    def judge(file: RemoteFile) -> str:
-        path = place / file.path
-        if not path.is_file() or path.stat().st_size != file.size:
-            return "broken"
-        expected = checksums.get(file.path)
-        if expected is not None and digest(path, "md5") == expected:
-            return "ok"
-        if file.sha256 is not None:
-            whole = digest(path, "sha256") == file.sha256
-            return ("newer" if expected is not None else "ok") if whole else "broken"
-        return "broken" if expected is not None else "ok"
-
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        verdicts = dict(zip((f.path for f in wanted), pool.map(judge, wanted), strict=True))
-    return (
-        [path for path, verdict in verdicts.items() if verdict == "broken"],
-        tuple(path for path, verdict in verdicts.items() if verdict == "newer"),
-    )
-
-
-def _sizes(folder: Path | None, wanted: Sequence[RemoteFile]) -> dict[str, int]:
-    """Bytes of each wanted file that are on the disk already, partial ones included."""
-    if folder is None or not folder.is_dir():
-        return {}
-    here = {}
-    for file in wanted:
-        for path in (folder / file.path, folder / f"{file.path}.incomplete"):
-            if path.is_file():
-                here[file.path] = min(path.stat().st_size, file.size)
-                break
-    return here
-
-
-def _check_room(folder: Path, missing: int, hub: Source) -> None:
-    """Raise DownloadFailed unless `missing` bytes and a reserve fit on the disk of `folder`."""
-    free = models.free_bytes(folder)
-    if free < missing + SPARE_BYTES:
+def _check_room(offer: Quote, hub: Source) -> None:
+    """Raise DownloadFailed unless what is fetched and a reserve fit on the disk."""
+    if offer.free_bytes < offer.fetch_bytes + SPARE_BYTES:
         raise DownloadFailed(
-            f"{missing / 1e9:.1f} GB are to be fetched from {hub.title}, but the disk of {folder} has only "
-            f"{free / 1e9:.1f} GB free",
+            f"{offer.fetch_bytes / 1e9:.1f} GB are to be fetched from {hub.title}, but the disk of {offer.directory} "
+            f"has only {offer.free_bytes / 1e9:.1f} GB free",
             mend="Free some space, or choose another disk with --directory or ZIMAGE_MODELS.",
-            missing=missing,
-            free=free,
+            missing=offer.fetch_bytes,
+            free=offer.free_bytes,
         )
-
-
-def _remove(path: Path) -> None:
-    """Delete a broken file. In a hub's cache it is a link; the file it points to is deleted too."""
-    path.resolve().unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
-
-
-def _reason(error: Exception) -> str:
-    """A client's error in one line, with the files it names."""
-    failed = getattr(error, "failed_files", None)
-    if failed:
-        return "; ".join(f"{path}: {_reason(cause)}" for path, cause in list(failed.items())[:3])
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -11,43 +11,54 @@ import functools
 import importlib
 import logging
 import os
-import socket
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
-REACH_SECONDS = 4.0  # how long to wait for a hub to answer before calling the machine offline
+from . import hub_network as network
+from .hub_files import RemoteFile
+from .hub_network import REACH_SECONDS, Endpoint
 
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file of a hub repository: its path there, size in bytes, and SHA-256 where the hub gives it."""
-
-    path: str
-    size: int
-    sha256: str | None = None
-
+__all__ = ["SOURCES", "HuggingFace", "ModelScope", "Received", "RemoteFile", "Source"]
 
 Received = Callable[[str | None, int], None]
 """Called from download threads with (path, or None if the client does not give it; number of new bytes)."""
 
 
 class Source(Protocol):
-    """A hub. `endpoint` is its address, `cache` the folder of its own cache if the user has named one."""
+    """A hub. `at` is its address, `cache` the folder of its own cache if the user has named one.
+
+    `socks_package`: what its client needs for a SOCKS proxy, as (module, name on PyPI).
+    """
 
     name: str
     title: str
-    endpoint: str
+    socks_package: tuple[str, str]
+    at: Endpoint
     cache: Path | None
+
+    def contact(self) -> None:
+        """Ask the hub for its first page, once, the way that the client goes. Raises what that raises."""
+
+    def license(self, repository: str) -> str:
+        """The licence that the hub names for the repository, "" if none. Raises what the client raises."""
 
     def listing(self, repository: str) -> list[RemoteFile]:
         """List every file of the repository. Raises what the client raises."""
 
-    def fetch(self, repository: str, files: Sequence[RemoteFile], directory: Path | None, received: Received) -> Path:
-        """Download `files` into `directory` (None: the hub's own cache) and return the folder that holds them."""
+    def fetch(
+        self,
+        repository: str,
+        files: Sequence[RemoteFile],
+        directory: Path | None,
+        received: Received,
+        again: bool = False,
+    ) -> Path:
+        """Download `files` into `directory` (None: the hub's own cache) and return the folder that holds them.
+
+        `again`: from the hub, even where its own cache has them.
+        """
 
 
 class ModelScope:
@@ -59,18 +70,28 @@ class ModelScope:
 
     name = "modelscope"
     title = "ModelScope"
+    socks_package = "socks", "pysocks"
 
     def __init__(self) -> None:
-        self.endpoint = os.environ.get("MODELSCOPE_ENDPOINT") or "https://modelscope.cn"
-        if "//" not in self.endpoint:
-            self.endpoint = f"https://{self.endpoint}"
+        self.at = network.modelscope()
         cache = os.environ.get("MODELSCOPE_CACHE")
         self.cache = Path(cache).expanduser() if cache else None
 
     def _client(self) -> Any:
         from modelscope_hub import HubApi
 
-        return HubApi(endpoint=self.endpoint)
+        return HubApi(endpoint=self.at.url)
+
+    def contact(self) -> None:
+        """Ask through requests, which the client uses."""
+        import requests
+
+        requests.head(self.at.url, timeout=REACH_SECONDS, allow_redirects=False)
+
+    def license(self, repository: str) -> str:
+        """The licence in the repository's metadata."""
+        with _quiet("modelscope_hub"):
+            return str(self._client().get_repo(repository, "model").license or "")
 
     def listing(self, repository: str) -> list[RemoteFile]:
         """List every file of the repository, each with its SHA-256."""
@@ -78,7 +99,14 @@ class ModelScope:
             found = self._client().list_repo_files(repository, "model")
         return [RemoteFile(f.path, f.size or 0, f.sha256) for f in found if f.type != "tree"]
 
-    def fetch(self, repository: str, files: Sequence[RemoteFile], directory: Path | None, received: Received) -> Path:
+    def fetch(
+        self,
+        repository: str,
+        files: Sequence[RemoteFile],
+        directory: Path | None,
+        received: Received,
+        again: bool = False,
+    ) -> Path:
         """Download `files`, except those that are there with the right SHA-256."""
         from modelscope_hub import _download as client
 
@@ -108,22 +136,51 @@ class HuggingFace:
 
     name = "huggingface"
     title = "Hugging Face"
+    socks_package = "socksio", "socksio"
 
     def __init__(self) -> None:
-        self.endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+        self.at = network.hugging_face()
         home, hub = os.environ.get("HF_HOME"), os.environ.get("HF_HUB_CACHE")
         self.cache = Path(hub).expanduser() if hub else Path(home).expanduser() / "hub" if home else None
 
+    def contact(self) -> None:
+        """Ask through the client's own session, made anew: an older one keeps the proxies of its time."""
+        from huggingface_hub import close_session, get_session
+
+        close_session()
+        get_session().head(self.at.url, timeout=REACH_SECONDS, follow_redirects=False)
+
+    def license(self, repository: str) -> str:
+        """The licence in the model card's metadata."""
+        from huggingface_hub import HfApi
+
+        with _quiet("huggingface_hub"):
+            info = HfApi(endpoint=self.at.url).model_info(repository, timeout=REACH_SECONDS)
+        named = info.card_data.get("license") if info.card_data else None
+        tagged = (tag.removeprefix("license:") for tag in info.tags or () if tag.startswith("license:"))
+        return str(named or next(tagged, ""))
+
     def listing(self, repository: str) -> list[RemoteFile]:
-        """List every file of the repository; those in large-file storage (LFS) have their SHA-256."""
+        """List every file of the repository: those in large-file storage (LFS) with SHA-256, others with Git's sum."""
         from huggingface_hub import HfApi
         from huggingface_hub.hf_api import RepoFile
 
-        tree = HfApi(endpoint=self.endpoint).list_repo_tree(repository, recursive=True)
-        files = [entry for entry in tree if isinstance(entry, RepoFile)]
-        return [RemoteFile(f.path, f.size, f.lfs.sha256 if f.lfs else None) for f in files]
+        with _quiet("huggingface_hub"):
+            tree = HfApi(endpoint=self.at.url).list_repo_tree(repository, recursive=True)
+            files = [entry for entry in tree if isinstance(entry, RepoFile)]
+        return [
+            RemoteFile(f.path, f.size, f.lfs.sha256) if f.lfs else RemoteFile(f.path, f.size, blob=f.blob_id)
+            for f in files
+        ]
 
-    def fetch(self, repository: str, files: Sequence[RemoteFile], directory: Path | None, received: Received) -> Path:
+    def fetch(
+        self,
+        repository: str,
+        files: Sequence[RemoteFile],
+        directory: Path | None,
+        received: Received,
+        again: bool = False,
+    ) -> Path:
         """Download `files`, except those that are there in the wanted revision."""
         from huggingface_hub import snapshot_download
         from tqdm.std import tqdm
@@ -144,10 +201,11 @@ class HuggingFace:
         with _quiet("huggingface_hub"):
             folder = snapshot_download(
                 repository,
-                endpoint=self.endpoint,
+                endpoint=self.at.url,
                 local_dir=directory,
                 cache_dir=None if directory else self.cache,
-                allow_patterns=[f.path for f in files],
+                allow_patterns=[escape(f.path) for f in files],
+                force_download=again,
                 max_workers=4,
                 tqdm_class=Count,
             )
@@ -155,23 +213,6 @@ class HuggingFace:
 
 
 SOURCES: dict[str, Callable[[], Source]] = {"modelscope": ModelScope, "huggingface": HuggingFace}
-
-
-def reachable(endpoint: str, seconds: float = REACH_SECONDS) -> str | None:
-    """Try to connect to a hub, or to the proxy before it. Returns None if it works, else the reason.
-
-    The clients retry for 15 seconds or longer; a machine without a network should say so at once.
-    """
-    address = urlsplit(endpoint)
-    proxy = urllib.request.getproxies().get(address.scheme)
-    if proxy and not urllib.request.proxy_bypass(address.hostname or ""):
-        address = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
-    port = address.port or (443 if address.scheme == "https" else 80)
-    try:
-        with socket.create_connection((address.hostname or "", port), timeout=seconds):
-            return None
-    except OSError as error:
-        return f"{address.hostname}:{port} does not answer ({error.strerror or error})"
 
 
 @contextlib.contextmanager

@@ -73,6 +73,7 @@ class ModelSpec(BaseModel):
     steps: int
     guidance: float
     negative_prompt: bool = Field(description="whether it was trained for negative prompts")
+    license: str = Field("", description="its weights' licence as far as known: an SPDX identifier, or words")
     component_bytes: dict[str, int] = Field(description="in memory: transformer, text_encoder, vae")
     download_bytes: int = Field(0, description="0: nothing to download")
     latent_rgb: tuple[tuple[float, float, float], ...] | None = Field(None, description="16 rows; see latent_to_rgb")
@@ -116,6 +117,7 @@ TURBO = ModelSpec(
     family="turbo",
     summary="Z-Image-Turbo, 6 B parameters, distilled for 8 steps without guidance; English and Chinese",
     hub_ids={"modelscope": "Tongyi-MAI/Z-Image-Turbo", "huggingface": "Tongyi-MAI/Z-Image-Turbo"},
+    license="apache-2.0",
     native=(1024, 1024),
     sizes=MEGAPIXEL_SIZES,
     largest_side=2048,
@@ -141,6 +143,7 @@ BASE = TURBO.model_copy(
         "guidance": 4.0,
         "negative_prompt": True,
         "controlnet": None,  # turbo's is for turbo only
+        "license": "",  # as the hub says
         "checksums": {},  # none are published; download_bytes is turbo's, an upper bound, since the parts are the same
     }
 )
@@ -168,7 +171,7 @@ SPECS: dict[str, ModelSpec] = {spec.name: spec for spec in (NANO, TURBO, BASE)}
 """The models known by name, in the order of display."""
 
 _OURS = frozenset(SPECS)
-_LOCAL: dict[str, object] = {"hub_ids": {}, "checksums": {}, "download_bytes": 0}  # for a folder on this disk only
+_LOCAL: dict[str, object] = {"hub_ids": {}, "checksums": {}, "download_bytes": 0, "license": ""}  # a local folder
 _BASE_SHIFT = 4.5  # between turbo's 3.0 and the base model's 6.0
 _LARGE_DIM = 1024  # a transformer at least this wide is a full-size Z-Image, a narrower one a miniature
 
