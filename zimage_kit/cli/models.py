@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..text.units import duration, gigabytes
-from . import console
+from ..text.units import gigabytes
+from . import console, fetching
 
 if TYPE_CHECKING:
-    from ..models.hub import FileCheck, Progress
+    from ..models.hub import FileCheck
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The models: list, download, add, convert …")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="nano, turbo or base.")]
+Checked = Annotated[str, typer.Argument(metavar="NAME", help="A model's name or folder, or an extra's name.")]
 Fetched = Annotated[
     str,
     typer.Argument(metavar="NAME", help="turbo, base, turbo-control, turbo-tokenizer or openpose."),
 ]
 WORTH_BYTES = 100_000_000
 """What a conversion must free to be mentioned."""
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 
 
@@ -95,17 +97,6 @@ def _advise_to_convert(name: str, freed: int) -> None:
     if freed >= WORTH_BYTES and computes_in_bfloat16():
         gain = f"`zimage models convert {name}` frees {gigabytes(freed)} and changes no picture"
         console.say(f"{name} is stored in float32 and computed in bfloat16: {gain}")
-
-
-def _shown(bar: console.Bar) -> Callable[[Progress], None]:
-    """Shows bytes, rate and time left in a bar."""
-
-    def show(now: Progress) -> None:
-        left = f", {duration(now.seconds_left)} left" if now.seconds_left is not None else ""
-        rate = f" at {now.rate / 1e6:.1f} MB/s" if now.rate else ""
-        bar.update(now.done, now.total, f"{gigabytes(now.done)} of {gigabytes(now.total)}{rate}{left}")
-
-    return show
 
 
 @app.command(short_help="Print a model's folder.")
@@ -189,11 +180,14 @@ def download(
             metavar="FOLDER", help="Where to; else ZIMAGE_MODELS, MODELSCOPE_CACHE or HF_HOME, ~/zimage/models."
         ),
     ] = None,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Fetch a model, or what is missing of it; checks every file and fetches broken ones again.
 
-    What has arrived is kept, so a download that broke off goes on when the command is called again.
+    First it shows the repository, its licence, the size, the folder and its free space; on a terminal it asks before it
+    fetches 3 GB and more. What has arrived is kept, so a download that broke off goes on when the command is called
+    again. HF_ENDPOINT and MODELSCOPE_ENDPOINT name a mirror; HTTPS_PROXY, ALL_PROXY and NO_PROXY are respected.
 
     \b
     Examples:
@@ -204,47 +198,65 @@ def download(
     from ..models import hub
     from ..models.directories import savings
 
-    with console.progress(f"{name} from {source}", quiet=as_json, line_seconds=10) as bar:
-        done = hub.download(name, source, directory, _shown(bar))
+    with fetching.asked(f"{name} from {source}", yes, as_json) as (on_quote, on_progress):
+        notice = None if as_json else console.say
+        done = hub.download(name, source, directory, on_progress, on_quote=on_quote, on_notice=notice)
     if as_json:
         console.result_json(asdict(done))
         return
-    for file in done.repaired:
-        console.say(f"{file} was broken and has been fetched again")
-    for file in done.newer:
-        console.say(
-            f"{file}: newer on the hub than when this version of zimage_kit was made; its own checksum is right"
-        )
+    fetching.tell(done)
     console.result(f"{name} is at {done.directory} ({gigabytes(done.bytes)}, every file checked)")
     _advise_to_convert(name, savings(done.directory))
 
 
 @app.command(short_help="Check every file of a model.")
-def verify(name: Name, as_json: AsJson = False) -> None:
+def verify(
+    name: Checked,
+    repair: Annotated[bool, typer.Option("--repair", help="Fetch again what is missing or broken.")] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="HUB", help="With --repair: modelscope or huggingface; else where it came from."),
+    ] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
     """Hold every file of a model against the checksums that its authors published.
 
-    One that was converted is held against the checksum that was noted then.
+    One that was converted is held against the checksum that was noted then. With --repair, files that have no published
+    checksum are held against the hub's, and what is missing or broken is fetched again, wherever the model lies; a
+    broken file is replaced once the new one has arrived and is right.
 
-    Exit status 1 if a file is missing or broken; `zimage models download` then fetches just that one.
+    Exit status 1 if a file is missing or broken, or stays so.
 
     \b
-    Example:
+    Examples:
       zimage models verify turbo
+      zimage models verify turbo --repair
     """
+    if repair:
+        if fetching.repair(name, source, yes, as_json):
+            return
+        raise typer.Exit(console.FAILED)
+    from ..errors import BadRequest
     from ..models import hub
     from ..models import spec as models
+    from ..models.extras import EXTRAS
 
-    spec = models.resolve(name)
-    directory = models.require(name)
+    if source is not None:
+        raise BadRequest("--source is for --repair", mend="Add --repair, or leave --source out.")
+    if (extra := EXTRAS.get(name)) is not None:
+        directory, checksums, files = extra.require(), {}, extra.files
+    else:
+        directory, checksums, files = models.require(name), models.resolve(name).checksums, ()
     with console.progress(f"checking {name}", quiet=as_json) as bar:
         seen = 0
 
         def show(file: FileCheck) -> None:
             nonlocal seen
             seen += 1
-            bar.update(seen, max(seen, len(spec.checksums)), f"{file.state:8} {file.path}")
+            bar.update(seen, max(seen, len(checksums)), f"{file.state:8} {file.path}")
 
-        checks = hub.verify(directory, spec.checksums, show)
+        checks = hub.verify(directory, checksums, show, files)
     converted = sum(check.state == "converted" for check in checks)
     others = len(checks) - converted
     bad = [check for check in checks if check.state in ("missing", "broken")]
@@ -252,7 +264,10 @@ def verify(name: Name, as_json: AsJson = False) -> None:
         console.result_json({"directory": str(directory), "ok": not bad, "files": [asdict(c) for c in checks]})
     elif bad:
         names = ", ".join(f"{check.path} ({check.state})" for check in bad)
-        console.result(f"{name} at {directory}: {names}. To mend it: zimage models download {name}")
+        console.result(
+            f"{name} at {directory}: {names}. To mend it: "
+            f"zimage models verify {name} --repair, or zimage models download {name}"
+        )
     else:
         rounded = f"{converted} files are as their conversion to bfloat16 left them, " if converted else ""
         if not any(check.state == "ok" for check in checks):
@@ -271,7 +286,7 @@ def convert(
         Path | None,
         typer.Option("--to", metavar="FOLDER", help="Make a converted copy there; the original stays as it is."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Round a model's float32 weights to bfloat16 on disk, once: 24.6 GB of turbo become 12.3 GB.
@@ -312,7 +327,7 @@ def convert(
         raise typer.Exit(console.FAILED)
     try:
         with console.progress(f"converting {name}", quiet=as_json, line_seconds=10) as bar:
-            conversion.convert(directory, to, spec.checksums, _shown(bar))
+            conversion.convert(directory, to, spec.checksums, fetching.shown(bar))
     except KeyboardInterrupt:
         console.say("every file is whole, converted or not; the same command goes on from here")
         raise
