@@ -58,8 +58,9 @@ def everything() -> set[str]:
     return found
 
 
-BROUGHT_BY = {"triton": "torch"}
-"""Imported only where it is there: torch's builds for GPUs require the very version that they were built for."""
+BROUGHT_BY = {"triton": "torch", "requests": "modelscope"}
+"""triton where it is there: torch's builds for GPUs require the very version that they were built for. requests is what
+ModelScope's client speaks through, and the first contact with that hub goes the same way."""
 
 
 def test_the_version_is_the_same_everywhere() -> None:

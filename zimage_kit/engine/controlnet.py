@@ -20,6 +20,7 @@ from ..errors import BadRequest, JobFailed
 from ..files import content_digest
 from ..models.controlnets import weights_file
 from ..models.directories import CONTROL_BLOCK_LISTS, ComponentSize, component_size
+from ..models.hub_network import hugging_face
 from ..models.weights import in_files
 from ..stages.stage import ControlNetInput
 from .autoencoder import pixels
@@ -97,6 +98,7 @@ class ControlNets:
 
     def _load(self, file: Path, home: Home) -> tuple[Network, str]:
         """The network on the device, joined to the transformer, and a sentence about its layout."""
+        hugging_face()  # before what cannot be imported where HF_ENDPOINT ends in a blank
         import diffusers  # which takes seconds
 
         joined_to = self._pipe().transformer

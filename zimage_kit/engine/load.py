@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..models.directories import BLOCK_LISTS, read_index
+from ..models.hub_network import hugging_face
 from ..models.weights import Weight, component_files, component_weights
 from .blocks import Block, Streamer, bring_buffers, lock, materialise, unlock
 from .crossing import Crossing
@@ -342,6 +343,8 @@ def without_weights(directory: Path, name: str, ours: bool = True, **instead: An
     library, class_name = read_index(directory)[name]
     folder = directory / name
     module: Any
+    if not ours:
+        hugging_face()  # before what cannot be imported where HF_ENDPOINT ends in a blank
     if ours:
         module = without_memory(lambda: build(directory, name, **instead))
     elif library == "transformers":

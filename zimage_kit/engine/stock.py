@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import diffusers
-import transformers
-
 from ..models.directories import read_index
+from ..models.hub_network import hugging_face
 from .encode import TextEncoder
 from .load import Network, without_weights
+
+hugging_face()  # first, since these cannot be imported where HF_ENDPOINT ends in a blank
+import diffusers  # noqa: E402
+import transformers  # noqa: E402
 
 
 def pipeline_of(directory: Path, networks: Mapping[str, Network], ours: bool) -> Any:

@@ -141,7 +141,8 @@ def leads_out(folder: Path, paths: Iterable[str]) -> Path | None:
 
 def hub_cache(folder: Path) -> Path | None:
     """The hub's own cache that this model's folder belongs to, if it does."""
-    return folder.parents[2] if folder.parent.name == "snapshots" else None
+    inside = folder.parent.name == "snapshots" and "--" in folder.parents[1].name
+    return folder.parents[2] if inside else None
 
 
 def can_arrive(folder: Path, path: str) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from urllib.parse import SplitResult, urlsplit
+from urllib.request import proxy_bypass
 
 from ..errors import BadRequest
 
@@ -116,8 +117,11 @@ def explained(error: BaseException, title: str, at: Endpoint, socks_package: tup
                 f"{title}'s client cannot use the proxy {variable}={_shown(value)}",
                 f"Write {variable}=http://host:port, or unset it.",
             )
-        write = "" if scheme.lower() in ("socks5://", "socks5h://") else f"Write {variable}=socks5h://{host}"
+        known = ("socks5://", "socks5h://", *(("socks4://", "socks4a://") if module == "socks" else ()))
+        write = "" if scheme.lower() in known else f"Write {variable}=socks5h://{host}"
         install = "" if _importable(module) else f"pip install {package}"
+        if not (write or install):
+            return None  # it can use this one
         reason = f"SOCKS needs the package {package}" if install else f"it does not know {scheme}"
         steps = " and run: ".join(filter(None, (write, install)))
         return (
@@ -176,10 +180,8 @@ def _variables(kind: str) -> Iterator[tuple[str, str]]:
 
 
 def _proxy(url: str) -> tuple[str, str] | None:
-    """The variable and the proxy that the way to `url` leads through, as requests sees it."""
-    from requests.utils import should_bypass_proxies
-
-    if should_bypass_proxies(url, no_proxy=None):
+    """The variable and the proxy that the way to `url` leads through, as urllib and requests see it."""
+    if proxy_bypass(urlsplit(url).netloc.rpartition("@")[2]):
         return None
     return next((found for kind in (urlsplit(url).scheme, "all") for found in _variables(kind)), None)
 
