@@ -132,6 +132,12 @@ def test_a_proxy_that_alone_knows_the_hub_is_used_however_it_is_named(way: Way, 
     assert {place.partition(":")[0] for place in proxy.asked} == {"hub.invalid"}
 
 
+def test_a_CR_behind_a_token_is_not_sent(way: Way) -> None:
+    way.set("MODELSCOPE_API_TOKEN", "secret\r")
+    way.set("HF_TOKEN", "secret\r")
+    way.fetch()
+
+
 def test_what_NO_PROXY_names_is_reached_without_the_proxy(way: Way) -> None:
     way.set("NO_PROXY", "127.0.0.1,localhost\r")
     with HttpProxy() as proxy:
@@ -204,7 +210,7 @@ def test_a_proxy_that_the_client_cannot_use_is_named_with_what_to_install(
 
 def test_a_login_page_in_place_of_the_listing_is_told(way: Way) -> None:
     way.server.pages = ("/",)
-    with pytest.raises(DownloadFailed, match=rf"perhaps a web page.*login page.*{way.variable}"):
+    with pytest.raises(DownloadFailed, match=rf"perhaps with a web page.*login page.*{way.variable}"):
         way.fetch()
 
 

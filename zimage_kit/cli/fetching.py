@@ -52,12 +52,16 @@ def _agree(offer: Quote, yes: bool, quiet: bool) -> None:
     license = f"{offer.license} (says {offer.license_from})" if offer.license else "not named by the hub"
     console.say(f"{offer.repository} on {offer.hub}, licence: {license}")
     console.say(
-        f"{gigabytes(offer.fetch_bytes)} to fetch ({offer.files} files; {gigabytes(offer.total_bytes)} in all) "
+        f"{gigabytes(offer.fetch_bytes)} to fetch ({_files(offer.files)}; {gigabytes(offer.total_bytes)} in all) "
         f"to {offer.directory}, where {gigabytes(offer.free_bytes)} are free"
     )
     if ask and not console.ask("Fetch it?"):
         console.say("nothing was fetched")
         raise typer.Exit(console.FAILED)
+
+
+def _files(number: int) -> str:
+    return f"{number} file{'' if number == 1 else 's'}"
 
 
 def tell(done: Download) -> None:
@@ -99,6 +103,6 @@ def repair(name: str, source: str | None, yes: bool, as_json: bool) -> bool:
         tell(done)
         for file in done.fetched:
             console.say(f"{file} was missing and has been fetched")
-        number = len(done.fetched) + len(done.repaired)
-        console.result(f"{name} at {work.directory} is repaired: {number} files fetched, every file is whole now")
+        number = _files(len(done.fetched) + len(done.repaired))
+        console.result(f"{name} at {work.directory} is repaired: {number} fetched, every file is whole now")
     return not left

@@ -22,7 +22,7 @@ from . import spec as models
 from .directories import ORIGIN, candidates, conversion, kept_origin, missing_files, origin
 from .extras import EXTRAS, Extra
 from .hub_files import RemoteFile, digest
-from .hub_plan import AGAIN, WHOLE, OnNotice, Plan, Quote, failed, reason, survey
+from .hub_plan import AGAIN, WHOLE, OnNotice, Plan, Quote, failed, reason, refuse_links, survey
 from .hub_sources import SOURCES, Source
 from .hub_verify import PARTS, FileCheck, verify
 
@@ -232,7 +232,7 @@ def _where(name: str) -> tuple[Extra | models.ModelSpec, Path]:
             raise BadRequest("nano comes with zimage_kit, not from a hub", mend="Install zimage_kit again.")
         if known is None:
             raise BadRequest(
-                f"{spec.name} at {spec.path} was not downloaded from a hub that zimage_kit knows it by",
+                f"the files in {spec.path} were not downloaded from a hub that zimage_kit knows",
                 mend="Put its files right by hand; `zimage models verify` names the broken ones.",
             )
         return known, spec.path
@@ -286,6 +286,7 @@ def _carry_out(plan: Plan, on_progress: OnProgress | None, on_quote: OnQuote | N
 
     def replaced(files: Sequence[RemoteFile], place: Path) -> list[RemoteFile]:
         """Fetch these beside the model and move those that are right to their place; the others are returned."""
+        refuse_links(place, files)
         staging = on_disk.staging(place)
         before = on_disk.judge(staging, files, plan.checksums)
         if rest := [f for f in files if before[f.path] not in WHOLE]:

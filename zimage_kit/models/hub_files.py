@@ -148,11 +148,12 @@ def hub_cache(folder: Path) -> Path | None:
 def can_arrive(folder: Path, path: str) -> bool:
     """Whether a client may write this file in its place: nothing is there yet, and no link or file is in the way."""
     place = folder / path
-    above = [folder / each for each in (*PurePosixPath(path).parents, ".cache", ".cache/huggingface")]
+    notes = folder / ".cache" / "huggingface"  # where Hugging Face's client keeps some
+    above = [notes.parent, notes, *(folder / each for each in PurePosixPath(path).parents)]
     in_the_way = any(os.path.lexists(each) and not each.is_dir() for each in above)
     odd_parts = any(each.is_symlink() or not each.is_file() for each in partial(place))
     return hub_cache(folder) is None and not (
-        os.path.lexists(place) or in_the_way or odd_parts or any(_links(folder / ".cache"))
+        os.path.lexists(place) or in_the_way or odd_parts or any(_links(notes.parent))
     )
 
 

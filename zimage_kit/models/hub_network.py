@@ -22,6 +22,7 @@ from ..errors import BadRequest
 
 REACH_SECONDS = 4.0  # how long the first contact may take before the user is told
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+TOKEN = "modelscope_api_token"  # Hugging Face's client tidies its own
 _AROUND = " \t\r\n\v\f\0\xa0\u200b\ufeff\"'"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _UNREACHABLE = {errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
@@ -62,7 +63,7 @@ def hugging_face() -> Endpoint:
     With a blank at its end neither that client nor transformers and diffusers, which import it, can be imported.
     Raises BadRequest where HF_ENDPOINT is no address.
     """
-    tidy_proxies()
+    tidy_environment()
     at = endpoint("https://huggingface.co", "HF_ENDPOINT")
     if os.environ.get("HF_ENDPOINT", at.url) != at.url:
         os.environ["HF_ENDPOINT"] = at.url
@@ -71,14 +72,14 @@ def hugging_face() -> Endpoint:
 
 def modelscope() -> Endpoint:
     """ModelScope's address; MODELSCOPE_DOMAIN is what its older clients read. Raises BadRequest as `endpoint`."""
-    tidy_proxies()
+    tidy_environment()
     return endpoint("https://modelscope.cn", "MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN")
 
 
-def tidy_proxies() -> None:
-    """Take blanks, CR and quotes off the ends of the proxy variables, which no client would understand."""
+def tidy_environment() -> None:
+    """Take blanks, CR and quotes off the ends of variables that the clients read and would not understand so."""
     for name, value in list(os.environ.items()):
-        if name.lower() in PROXIES and value != value.strip(_AROUND):
+        if name.lower() in (*PROXIES, TOKEN) and value != value.strip(_AROUND):
             os.environ[name] = value.strip(_AROUND)
 
 
@@ -101,10 +102,10 @@ def explained(error: BaseException, title: str, at: Endpoint, socks_package: tup
     `socks_package`: what the client needs for a SOCKS proxy, as (module, name on PyPI).
     """
     chain = list(_chain(error))
-    if any(isinstance(each, json.JSONDecodeError) for each in chain):
+    if any(isinstance(each, json.JSONDecodeError | TypeError | KeyError | AttributeError) for each in chain):
         where = f", and whether {at.variable} is right" if at.variable else ""
         return (
-            f"{_shown(at.url)} answered with something other than data, perhaps a web page",
+            f"{_shown(at.url)} did not answer as a hub does, perhaps with a web page",
             f"Look whether a login page of the network, or of a proxy, stands in between{where}.",
         )
     if any(isinstance(each, ImportError | ValueError) for each in chain) and (found := _unusable_proxy(at.url)):

@@ -108,11 +108,8 @@ def survey(
         places = (folder, folder / on_disk.STAGING)
         waiting = {f.path: max(_arrived(place, f) for place in places) for f in wanted if found[f.path] not in WHOLE}
     to_fetch = [f for f in wanted if found[f.path] not in WHOLE]
-    if folder is not None and (out := on_disk.leads_out(folder, [f.path for f in to_fetch])):
-        raise DownloadFailed(
-            f"{out} is a link to {out.resolve()}, outside of the model's folder, and files are to be written there",
-            mend="Make it a real folder, or give another --directory.",
-        )
+    if folder is not None:
+        refuse_links(folder, to_fetch)
     place = folder or hub.cache or Path.home()
     license, license_from = _license(hub, repository, known_license) if to_fetch else (known_license, "zimage_kit")
     offer = Quote(
@@ -127,6 +124,15 @@ def survey(
         free_bytes=free_bytes(place),
     )
     return Plan(repository, hub, folder, checksums, files, tuple(wanted), found, sum(kept.values()), waiting, offer)
+
+
+def refuse_links(folder: Path, files: Sequence[RemoteFile]) -> None:
+    """Raise DownloadFailed if a folder that these files would be written to is a link out of the model's."""
+    if out := on_disk.leads_out(folder, [f.path for f in files]):
+        raise DownloadFailed(
+            f"{out} is a link to {out.resolve()}, outside of the model's folder, and files are to be written there",
+            mend="Make it a real folder, or give another --directory.",
+        )
 
 
 def _arrived(folder: Path, file: RemoteFile) -> int:
@@ -174,7 +180,9 @@ def _license(hub: Source, repository: str, known: str) -> tuple[str, str]:
 
 def failed(doing: str, error: Exception, hub: Source, **facts: Any) -> DownloadFailed:
     """The error of ours for a client's."""
-    why, mend = explained(error, hub.title, hub.at, hub.socks_package) or (reason(error), AGAIN)
+    local = isinstance(error, FileExistsError | NotADirectoryError | PermissionError)
+    usual = "Check that the folder can be written, or give another --directory." if local else AGAIN
+    why, mend = explained(error, hub.title, hub.at, hub.socks_package) or (reason(error), usual)
     return DownloadFailed(f"{doing}: {why}", mend=mend, **facts)
 
 
