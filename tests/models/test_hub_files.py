@@ -146,12 +146,14 @@ def test_a_name_that_could_lead_out_or_clash_on_any_system_is_refused(told: str,
     assert wrong.endswith(told) and bool(wrong) == bool(told)
 
 
-@pytest.mark.parametrize("name", ["vae/../../up.json", "vae/..\\..\\up.json", "vae/aux.json", "vae/Config.json"])
+@pytest.mark.parametrize(
+    "name", ["vae/../../up.json", "transformer/../../up.json", "vae/..\\..\\up.json", "vae/aux.json", "vae/Config.json"]
+)
 def test_a_hub_that_lists_such_a_name_is_refused_before_anything_is_written(
     source: str, name: str, server: HubServer, tmp_path: Path
 ) -> None:
     server.listed_too = [name]
-    with pytest.raises(DownloadFailed, match="lists 'vae.*Do not use this repository"):
+    with pytest.raises(DownloadFailed, match="lists .*Do not use this repository"):
         fetch(server, source, tmp_path / "model")
     assert not (tmp_path / "model").exists() and not list(tmp_path.rglob("up.json"))
 
