@@ -102,7 +102,8 @@ def explained(error: BaseException, title: str, at: Endpoint, socks_package: tup
     `socks_package`: what the client needs for a SOCKS proxy, as (module, name on PyPI).
     """
     chain = list(_chain(error))
-    if any(isinstance(each, json.JSONDecodeError | TypeError | KeyError | AttributeError) for each in chain):
+    odd = isinstance(error, TypeError | KeyError | AttributeError)  # data, but not what the client expects
+    if odd or any(isinstance(each, json.JSONDecodeError) for each in chain):
         where = f", and whether {at.variable} is right" if at.variable else ""
         return (
             f"{_shown(at.url)} did not answer as a hub does, perhaps with a web page",

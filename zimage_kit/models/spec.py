@@ -187,8 +187,7 @@ def register_model(name: str, path: str | os.PathLike[str], *, like: str = "turb
     """
     if name in _OURS:
         raise BadRequest(f"a model named {name!r} comes with zimage_kit", mend="Give yours another name.")
-    unknown = next((field for field in changes if field not in ModelSpec.model_fields), None)
-    if unknown is not None:
+    if unknown := next((field for field in changes if field not in ModelSpec.model_fields), ""):
         raise BadRequest(f"unknown field {unknown}", mend=closest(unknown, ModelSpec.model_fields), field=unknown)
     folder = resolve(os.fspath(path))
     values = {**resolve(like).model_dump(), **_LOCAL, "name": name, "path": folder.path, "summary": f"like {like}"}
