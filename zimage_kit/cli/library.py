@@ -22,6 +22,9 @@ app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Your pictures: list, search, star, tag, export, clean."
 )
 
+_WORTH_SHOWING = 500
+"""Pictures, of which fewer are read or copied in no time."""
+
 Folder = Annotated[
     Path | None, typer.Option("--folder", metavar="DIR", help="A folder of pictures [default: the outputs folder].")
 ]
@@ -230,7 +233,7 @@ def trash(
     """List what was removed, the latest first."""
     with _opened(folder, as_json) as library:
         if empty:
-            console.say(f"{library.empty_trash()} removals deleted")
+            console.say(f"{counted(library.empty_trash(), 'removal')} deleted")
         found = library.trash()
     if as_json:
         console.result_json([{**vars(each), "when": each.when, "until": each.until} for each in found])
@@ -279,6 +282,8 @@ def _progress(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], N
 
         def count(done: int, total: int) -> None:
             nonlocal bar
+            if total < _WORTH_SHOWING:
+                return
             bar = bar or shown.enter_context(console.progress(what, quiet=quiet))
             bar.update(done, total, f"{done} of {total}")
 

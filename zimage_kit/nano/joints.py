@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zimage_kit.nano import eight
 from zimage_kit.nano.judge import Residual
 
 PEOPLE, POINTS = 2, 18
@@ -84,9 +84,9 @@ def points_of(maps: Tensor) -> Tensor:
 
 
 def load(path: Path) -> Joints:
-    """Return the network whose weights lie at `path` (safetensors, half precision), in float32 on the CPU."""
+    """Return the network whose weights lie at `path` (safetensors, as `eight` writes them), in float32 on the CPU."""
     joints = Joints()
-    joints.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    joints.load_state_dict(eight.load(path))
     return joints.eval()
 
 

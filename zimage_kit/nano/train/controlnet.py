@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zimage_kit.nano import architecture, data, posed
+from zimage_kit.nano import architecture, data, eight, posed
 from zimage_kit.nano.batched import Controlled
 from zimage_kit.nano.train.common import SEED, Average, Clock, Pair, Setup
 from zimage_kit.nano.train.denoiser import LENGTHS, SAVE_EVERY, Latents, Network
@@ -185,14 +185,11 @@ def trained(setup: Setup) -> Any:
 
 
 def export(setup: Setup, target: Path) -> None:
-    """Write the ControlNet's own weights, and the network that finds joints, to `target` in half precision."""
-    from safetensors.torch import save_file
-
+    """Write the ControlNet's own weights in half precision, and the network that finds joints, to `target`."""
     trained(setup).half().save_pretrained(target)
     joints = setup.load("joints")
     if joints is not None:
-        halves = {name: value.half().contiguous() for name, value in joints["average"].items()}
-        save_file(halves, target / "joints.safetensors")
+        eight.save(joints["average"], target / "joints.safetensors")
     sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir()) if path.is_file()}
     for name in sizes:
         (target / name).chmod(0o644)
