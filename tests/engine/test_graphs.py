@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 from diffusers import ZImageTransformer2DModel
-from peft import LoHaConfig, LoraConfig, inject_adapter_in_model
 from torch import nn
 
+from zimage_kit.engine.adapters import Dense, Gain, LinearAdapter, LowRank, attach
 from zimage_kit.engine.graphs import Graphs, addresses
 from zimage_kit.engine.plan import Plan
 from zimage_kit.engine.residency import Residency
@@ -27,29 +27,32 @@ def layers() -> Any:
 
 
 def test_a_graph_is_for_weights_where_they_are(layers: Any) -> None:
-    first = addresses(layers, torch.float32)
-    assert first and addresses(layers, torch.float32) == first
+    first = addresses(layers)
+    assert first and addresses(layers) == first
     layers[1].feed_forward.w2.weight = nn.Parameter(layers[1].feed_forward.w2.weight.clone())
-    assert addresses(layers, torch.float32) != first
+    assert addresses(layers) != first
 
 
 def test_a_graph_is_for_loras_with_their_weights(layers: Any) -> None:
-    first = addresses(layers, torch.float32)
-    inject_adapter_in_model(LoraConfig(r=4, target_modules=["to_q", "w1"]), layers, "one")
-    with_one = addresses(layers, torch.float32)
-    assert len(with_one) == len(first) + 2 * len(layers)
-    layers[0].attention.to_q.scaling["one"] = 0.25
-    weaker = addresses(layers, torch.float32)
-    assert weaker != with_one
-    for layer in layers:
-        layer.attention.to_q.enable_adapters(False)
-        layer.feed_forward.w1.enable_adapters(False)
-    assert addresses(layers, torch.float32) == first
+    first = addresses(layers)
+    one = LinearAdapter(LowRank(torch.zeros(64, 4), torch.zeros(4, 64)))
+    adapted = [layer.attention.to_q for layer in layers]
+    for module in adapted:
+        attach(module, [(one, 1.0)])
+    with_one = addresses(layers)
+    assert len(with_one) == len(first) + len(adapted)
+    attach(adapted[0], [(one, 0.25)])
+    assert addresses(layers) != with_one
+    for module in adapted:
+        attach(module, [])
+    assert addresses(layers) == first
 
 
-def test_there_is_none_where_peft_computes(layers: Any) -> None:
-    inject_adapter_in_model(LoHaConfig(r=4, target_modules=["to_q"]), layers, "one")
-    assert addresses(layers, torch.float32) == ()
+@pytest.mark.parametrize("where", ["to_q", "norm_k"])
+def test_there_is_none_with_loras_of_other_kinds(layers: Any, where: str) -> None:
+    adapter = LinearAdapter(Dense(torch.zeros(64, 64))) if where == "to_q" else Gain(torch.zeros(32))
+    attach(layers[0].attention.get_submodule(where), [(adapter, 1.0)])
+    assert addresses(layers) == ()
 
 
 @pytest.mark.parametrize("short", [{"streamed_blocks": 4}, {"second": "cuda:1"}, {"device": "cpu"}], ids=str)

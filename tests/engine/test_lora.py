@@ -75,9 +75,11 @@ def test_two_loras_act_together_and_one_alone_again_alone(
 
 
 def test_layers_that_fit_nothing_are_counted(own: Session, request_: Request, tmp_path: Path, width: int) -> None:
-    path = write(tmp_path / "part.safetensors", [*LAYERS, "layers.99.attention.to_q"], width)
+    path = write(
+        tmp_path / "part.safetensors", [*LAYERS, "layers.98.attention.to_q", "layers.99.attention.to_q"], width
+    )
     artifact = own.run(request_, loras=[Lora(path=path)])
-    note = "lora part.safetensors: weight 1, 2 of its 3 layers applied; this model has no layers.99.attention.to_q"
+    note = "lora part.safetensors: weight 1, 2 of its 4 layers applied; this model has no layers.98-99.attention.to_q"
     assert note in artifact.trace.notes
 
 
@@ -180,18 +182,28 @@ def test_nanos_own_lora_is_small_and_visibly_makes_a_paper_cut(own: Session) -> 
 
 
 def test_a_lora_is_loaded_once_and_then_only_weighted(
-    own: Session, request_: Request, tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch
+    own: Session, request_: Request, tmp_path: Path, width: int
 ) -> None:
     path = write(tmp_path / "style.safetensors", LAYERS, width)
     first = own.run(request_, loras=[(path, 0.5)]).image.tobytes()
-    pipe = own._engine._resident.pipeline.diffusers_pipeline  # type: ignore[attr-defined]
-    loads: list[str] = []
-    monkeypatch.setattr(pipe, "load_lora_weights", lambda *_, **__: loads.append("again"))
-    monkeypatch.setattr(pipe, "fuse_lora", lambda *_, **__: loads.append("fused"))
+    held = own._engine._resident.pipeline.residency.entries[-1]  # type: ignore[attr-defined]
+    assert held.kind == "lora"
     assert own.run(request_, loras=[(path, 1.0)]).image.tobytes() != first
     own.run(request_)
     assert own.run(request_, loras=[(path, 0.5)], fresh=True).image.tobytes() == first
-    assert loads == []
+    assert held in own._engine._resident.pipeline.residency.entries  # type: ignore[attr-defined]
+
+
+def test_a_lora_acts_too_where_diffusers_modules_take_over(
+    own: Session, request_: Request, tmp_path: Path, width: int
+) -> None:
+    path = write(tmp_path / "style.safetensors", LAYERS, width)
+    posed = request_.then(zk.stages.pose(preset="waving"))
+    with zk.connect("inline", dtype="float32", memory="300MB") as fresh:
+        first = fresh.run(posed, loras=[path])
+    own.run(posed)
+    again = own.run(posed, loras=[path], fresh=True)
+    assert first.image.tobytes() == again.image.tobytes() != own.run(posed).image.tobytes()
 
 
 def test_a_lora_of_other_sizes_is_told_and_leaves_the_model_as_it_was(

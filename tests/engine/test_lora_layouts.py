@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from zimage_kit import Request, Session
-from zimage_kit.engine.lora_layouts import Converted, convert, linear_layers
+from zimage_kit import Artifact, Request, Session
+from zimage_kit.engine.lora_layouts import Converted, Module, convert, modules_of
 from zimage_kit.engine.settings import Settings
+from zimage_kit.engine.transformer import project
 from zimage_kit.session.inline import InlineEngine
 
 BLOCK = ("attention.to_q", "attention.to_k", "attention.to_v", "attention.to_out.0", "feed_forward.w1")
-MODULES = [f"layers.{i}.{name}" for i in range(3) for name in (*BLOCK, "adaLN_modulation.0")] + [
+NAMES = [f"layers.{i}.{name}" for i in range(3) for name in (*BLOCK, "adaLN_modulation.0")] + [
     "all_x_embedder.2-1",
     "all_final_layer.2-1.linear",
     "cap_embedder.1",
 ]
 WIDTH = 8
+MODULES = {name: Module(WIDTH, WIDTH, "adaLN" in name) for name in NAMES} | {
+    "layers.0.attention.norm_q": Module(0, WIDTH)
+}
 Layers = dict[str, tuple[Tensor, Tensor]]
 
 
-def adapter(names: list[str] = MODULES, rank: int = 2) -> Layers:
+def adapter(names: list[str] = NAMES, rank: int = 2) -> Layers:
     generator = torch.Generator().manual_seed(0)
     return {
         name: (torch.randn(rank, WIDTH, generator=generator), torch.randn(WIDTH, rank, generator=generator))
@@ -35,13 +42,13 @@ def adapter(names: list[str] = MODULES, rank: int = 2) -> Layers:
 
 
 def products(found: Converted) -> dict[str, Tensor]:
-    ends = ".lora_A.weight"
-    names = [key.removesuffix(ends) for key in found.state if key.endswith(ends)]
-    return {
-        name.removeprefix("transformer."): found.state[f"{name}.lora_B.weight"].float()
-        @ found.state[f"{name}.lora_A.weight"].float()
-        for name in names
-    }
+    """Each module's difference."""
+    made = {}
+    for change in found.changes:
+        if change.delta is not None:
+            whole = change.delta.each(Tensor.float).weight(0, change.delta.shape[0])
+            made |= dict(zip(change.targets, whole.chunk(len(change.targets)), strict=True))
+    return made
 
 
 def with_names(rename: Callable[[str], str], down: str, up: str, alpha: float | None = None) -> dict[str, Tensor]:
@@ -87,12 +94,11 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_one_adapter_in_every_layout_is_the_same(layout: str) -> None:
     found = convert(LAYOUTS[layout], MODULES, {})
-    assert len(found.fitting) == len(MODULES) and not found.strange and not found.unusable
+    assert len(found.fitting) == len(NAMES) and not found.strange and not found.unusable
     made = products(found)
-    assert set(made) == set(MODULES)
+    assert set(made) == set(NAMES)
     for name, (a, b) in adapter().items():
         assert torch.allclose(made[name], b @ a, atol=1e-5), name
-    assert ".lora_A." in next(iter(found.state))
 
 
 @pytest.mark.parametrize("name", ["qkv", "to_qkv"])
@@ -125,20 +131,22 @@ def test_alphas_in_metadata_count_also_by_layer_and_with_rslora() -> None:
 
 def test_eight_bits_are_widened_and_ranks_may_differ() -> None:
     state = {}
-    for rank, name in ((2, MODULES[0]), (5, MODULES[1])):
+    for rank, name in ((2, NAMES[0]), (5, NAMES[1])):
         (a, b) = adapter([name], rank)[name]
         state |= {
             f"{name}.lora_A.weight": a.to(torch.float8_e4m3fn),
             f"{name}.lora_B.weight": b.to(torch.float8_e4m3fn),
         }
     found = convert(state, MODULES, {})
-    assert {tensor.dtype for tensor in found.state.values()} == {torch.float32}
-    assert len(products(found)) == 2
+    for (name, made), rank in zip(products(found).items(), (2, 5), strict=True):
+        a, b = (each.to(torch.float8_e4m3fn).float() for each in adapter([name], rank)[name])
+        assert torch.allclose(made, b @ a)
 
 
 def test_what_cannot_be_used_is_named_with_its_reason() -> None:
-    a, b = torch.randn(2, WIDTH), torch.randn(WIDTH, 2)
+    a, b, square = torch.randn(2, WIDTH), torch.randn(WIDTH, 2), torch.randn(2, 4)
     name = "diffusion_model.layers.{}.attention.to_q"
+    w1 = "diffusion_model.layers.0.feed_forward.w1"
     state = {
         f"{name.format(0)}.hada_w1_a": a,
         f"{name.format(1)}.diff": a,
@@ -148,106 +156,350 @@ def test_what_cannot_be_used_is_named_with_its_reason() -> None:
         "text_model.something": a,
         "layers.0.attention.to_k.lora_A.weight": a,
         "layers.0.attention.to_k.lora_B.weight": b,
+        "layers_0_attention_to_k.lora_up.weight": b,
+        "layers.1.attention.to_k.lora_A.weight": a,
+        "layers.1.attention.to_k.lora_B.weight": torch.randn(WIDTH, 3),
+        "layers.2.attention.to_k.lokr_w1": square,
+        "layers.1.attention.to_v.lokr_w1": square,
+        "layers.1.attention.to_v.lokr_w2": square,
+        "layers.1.attention.to_v.lokr_t2": square,
+        "layers.2.attention.to_v.alpha": torch.tensor(1.0),
+        "layers.0.attention.to_v.lora_A.weight": a,
+        "layers.0.attention.to_v.lora_B.weight": b,
+        "layers.0.attention.to_v.dora_scale": torch.randn(3),
+        f"{w1}.diff_b": torch.randn(WIDTH),
+        "layers.1.feed_forward.w1.diff": torch.randn(WIDTH, WIDTH),
+        "layers.1.feed_forward.w1.hada_w1_a": a,
+        "layers.2.feed_forward.w1.lora_A.weight": torch.randn(2),
+        "layers.2.feed_forward.w1.lora_B.weight": b,
+        "layers.0.attention.norm_q.lora_A.weight": a,
+        "cap_embedder.1.lora_A.weight": a,
+        "cap_embedder.1.lora_B.weight": b,
+        "cap_embedder.1.alpha": torch.randn(2),
     }
     found = convert(state, MODULES, {})
     assert found.fitting == ["layers.0.attention.to_k"]
     assert found.strange == ["text_model.something", "layers.9.attention.to_q"]
+    assert "one element" in found.unusable.pop("cap_embedder.1")
     assert found.unusable == {
-        "layers.0.attention.to_q": "LoHa",
-        "layers.1.attention.to_q": "a full difference",
+        "layers.0.attention.to_q": "one of its four matrices is missing",
+        "layers.1.attention.to_q": "2 x 8 in the file, 8 x 8 in this model",
         "layers.2.attention.to_q": "one of its two matrices is missing",
+        "layers_0_attention_to_k": "given twice",
+        "layers.1.attention.to_k": "matrices of rank 3 and 2",
+        "layers.2.attention.to_k": "a factor is missing",
+        "layers.1.attention.to_v": "LoKr of a convolution",
+        "layers.2.attention.to_v": "its matrices are missing",
+        "layers.0.attention.to_v": "a magnitude of 3 numbers for 8 rows and 8 columns",
+        "layers.0.feed_forward.w1": "a difference of a bias, which this layer has not",
+        "layers.1.feed_forward.w1": "LoHa and a difference at once",
+        "layers.2.feed_forward.w1": "a tensor that is no matrix",
+        "layers.0.attention.norm_q": "of a norm only differences of its weight are read",
     }
 
 
-def test_nothing_is_told_as_applied_that_peft_would_drop() -> None:
-    a, b, square = torch.randn(2, WIDTH), torch.randn(WIDTH, 2), torch.randn(2, 4)
-    name = "layers.{}.attention.to_q"
-    state = {
-        f"{name.format(0)}.lokr_w1": square,
-        f"{name.format(0)}.lokr_w2": torch.randn(4, 2),
-        f"{name.format(1)}.lora_A.weight": a,
-        f"{name.format(1)}.lora_B.weight": b,
-        f"{name.format(2)}.lokr_w1": square,
-        "layers.0.attention.to_k.lokr_w1": square,
-        "layers.0.attention.to_k.lokr_w2": square,
-        "layers.0.attention.to_k.dora_scale": b,
-        "layers.0.attention.qkv.lokr_w1": square,
-    }
-    found = convert(state, MODULES, {})
-    assert found.fitting == [name.format(0)]
-    assert found.unusable == {
-        name.format(1): "LoRA in a file of LoKr",
-        name.format(2): "a factor is missing",
-        "layers.0.attention.to_k": "LoKr with a magnitude, or of a convolution",
-        "layers.0.attention.qkv": "LoKr of a layer that is several here",
-    }
-    with_bias = {f"{name.format(1)}.lora_A.weight": a, f"{name.format(1)}.lora_B.weight": b}
-    with_bias[f"{name.format(1)}.lora_B.bias"] = torch.randn(WIDTH)
-    found = convert(with_bias, MODULES, {})
-    assert torch.equal(products(found)[name.format(1)], b @ a) and found.strange == [f"{name.format(1)}.lora_B.bias"]
+def test_the_bias_of_a_second_matrix_is_scaled_as_it_is() -> None:
+    a, b, bias = torch.randn(2, WIDTH), torch.randn(WIDTH, 2), torch.randn(WIDTH)
+    name = "layers.0.attention.to_q"
+    state = {f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b, f"{name}.lora_B.bias": bias}
+    (change,) = convert({**state, f"{name}.alpha": torch.tensor(1.0)}, MODULES, {}).changes
+    assert change.bias is not None and torch.equal(change.bias, bias / 2)
 
 
-def test_linear_layers_are_found_with_and_without_adapters() -> None:
-    class Wrapped(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.base_layer, self.lora_A = nn.Linear(2, 2), nn.ModuleDict({"x": nn.Linear(2, 2)})
-
-    assert linear_layers(nn.ModuleDict({"a": nn.Linear(2, 2), "b": Wrapped()})) == ["a", "b"]
+def test_modules_are_linear_layers_and_norms() -> None:
+    model = nn.ModuleDict({"a": nn.Linear(2, 3), "b": nn.RMSNorm(2), "c": nn.LayerNorm(2, elementwise_affine=False)})
+    assert modules_of(model) == {"a": Module(3, 2, True), "b": Module(0, 2)}
 
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[Session]:
-    """One of its own, since adapters stay in it."""
+    """One of its own, since its weights are changed for a while."""
     with Session(InlineEngine(Settings(device="cpu")), "layouts") as session:
         yield session
 
 
-def difference(weight: Tensor, a: Tensor, b: Tensor, magnitude: Tensor) -> Tensor:
-    """DoRA's: each row of the new weight has its magnitude."""
-    turned = weight + b @ a
-    return magnitude[:, None] * turned / turned.norm(dim=1, keepdim=True) - weight
+REQUEST = Request(prompt="a boat", model="nano", width=64, height=64, steps=2, seed=1)
+Weights = Callable[[str], Tensor]
+Written = tuple[dict[str, Tensor], dict[str, Tensor]]
+"""A file's tensors, and what they add to each parameter of the model."""
 
 
-def kron(state: dict[str, Tensor]) -> Tensor:
-    return torch.kron(state["lokr_w1"], state["lokr_w2"])
+def network_of(session: Session) -> Any:
+    session.run(REQUEST)
+    return session._engine._resident.pipeline._networks["transformer"]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("spelling", ["dora_scale", "lora_magnitude_vector", "lora_magnitude_vector.weight", "LoKr"])
-def test_dora_and_lokr_draw_as_the_plain_difference_does(session: Session, tmp_path: Path, spelling: str) -> None:
-    request = Request(prompt="a boat", model="nano", width=64, height=64, steps=2, seed=1)
-    plain = session.run(request)
-    layer = "layers.2.attention.to_q"
-    pipe = session._engine._resident.pipeline.diffusers_pipeline  # type: ignore[attr-defined]
-    module = pipe.transformer.get_submodule(layer)
-    weight = getattr(module, "base_layer", module).weight.detach().float()
-    generator = torch.Generator().manual_seed(4)
-    if spelling == "LoKr":
-        parts = {
-            "lokr_w1": torch.randn(4, 4, generator=generator) * 0.3,
-            "lokr_w2": torch.randn(len(weight) // 4, weight.shape[1] // 4, generator=generator) * 0.05,
-        }
-        wanted = kron(parts)
-        written = {f"lycoris_{layer.replace('.', '_')}.{name}": tensor for name, tensor in parts.items()}
-        written[f"lycoris_{layer.replace('.', '_')}.alpha"] = torch.tensor(1.0)
-    else:
-        a = torch.randn(4, weight.shape[1], generator=generator) * 0.1
-        b = torch.randn(len(weight), 4, generator=generator) * 0.1
-        magnitude = weight.norm(dim=1) * (1 + torch.rand(len(weight), generator=generator))
-        wanted = difference(weight, a, b, magnitude)
-        names = (f"diffusion_model.{layer}.lora_A.weight", f"diffusion_model.{layer}.lora_B.weight")
-        written = {names[0]: a, names[1]: b}
-        written[f"diffusion_model.{layer}.{spelling}"] = magnitude[:, None] if spelling == "dora_scale" else magnitude
-    save_file({key: value.contiguous() for key, value in written.items()}, tmp_path / "theirs.safetensors")
-    whole = {
-        f"transformer.{layer}.lora_A.weight": torch.eye(weight.shape[1]),
-        f"transformer.{layer}.lora_B.weight": wanted,
+def random(*shape: int, scale: float = 0.1, seed: int = 4) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed + sum(shape))) * scale
+
+
+def turned(weight: Tensor, delta: Tensor, magnitude: Tensor) -> Tensor:
+    """DoRA's difference: rows (or columns) of the new weight have their magnitude."""
+    norm = (weight + delta).norm(dim=0 if len(magnitude) == 1 and len(weight) > 1 else 1, keepdim=True)
+    return magnitude * (weight + delta) / norm - weight
+
+
+def fused(weights: Weights, block: str, delta: Tensor) -> dict[str, Tensor]:
+    return {f"{block}.to_{part}.weight": rows for part, rows in zip("qkv", delta.chunk(3), strict=True)}
+
+
+def lora(weights: Weights, layer: str) -> tuple[dict[str, Tensor], Tensor]:
+    rows, width = weights(layer).shape
+    down, up = random(4, width), random(rows, 4)
+    return {f"diffusion_model.{layer}.lora_A.weight": down, f"diffusion_model.{layer}.lora_B.weight": up}, up @ down
+
+
+def dora(spelling: str, columns: bool, weights: Weights) -> Written:
+    layer = "layers.0.attention.to_q"
+    file, delta = lora(weights, layer)
+    weight = weights(layer)
+    axis = 0 if columns else 1
+    more = 1 + torch.rand(weight.shape[1 - axis], generator=torch.Generator().manual_seed(5))
+    magnitude = weight.norm(dim=axis, keepdim=True) * (more[None] if columns else more[:, None])
+    shown = magnitude if spelling == "dora_scale" else magnitude.flatten()
+    return {**file, f"diffusion_model.{layer}.{spelling}": shown}, {f"{layer}.weight": turned(weight, delta, magnitude)}
+
+
+def loha(weights: Weights, layer: str = "layers.1.feed_forward.w2", rows: int = 0) -> tuple[dict[str, Tensor], Tensor]:
+    width = weights(layer).shape[1]
+    rows = rows or len(weights(layer))
+    parts = [random(rows, 3, scale=0.4), random(3, width, scale=0.4), random(rows, 3, seed=6), random(3, width, seed=7)]
+    name = f"lycoris_{layer.replace('.', '_')}"
+    file = {f"{name}.hada_w{i}_{ab}": parts[2 * i - 2 + (ab == "b")] for i in (1, 2) for ab in "ab"}
+    file[f"{name}.alpha"] = torch.tensor(6.0)
+    return file, 2 * (parts[0] @ parts[1]) * (parts[2] @ parts[3])
+
+
+def lokr(weights: Weights, rows: int, width: int, name: str, low: bool) -> tuple[dict[str, Tensor], Tensor]:
+    first, second, inner = random(4, 4, scale=0.6), random(rows // 4, 3, scale=0.2), random(3, width // 4)
+    if low:
+        file = {"lokr_w1": first, "lokr_w2_a": second, "lokr_w2_b": inner, "alpha": torch.tensor(1.5)}
+        return {f"{name}.{key}": value for key, value in file.items()}, torch.kron(first, second @ inner) / 2
+    whole = random(rows // 4, width // 4, scale=0.05)
+    file = {"lokr_w1": first, "lokr_w2": whole, "alpha": torch.tensor(1.0)}
+    return {f"{name}.{key}": value for key, value in file.items()}, torch.kron(first, whole)
+
+
+def of_lokr(low: bool, weights: Weights, layer: str = "layers.2.attention.to_q") -> Written:
+    file, delta = lokr(weights, *weights(layer).shape, f"lycoris_{layer.replace('.', '_')}", low)
+    return file, {f"{layer}.weight": delta}
+
+
+def of_fused_lokr(low: bool, weights: Weights) -> Written:
+    rows, width = weights("layers.2.attention.to_q").shape
+    file, delta = lokr(weights, 3 * rows, width, "diffusion_model.layers.2.attention.qkv", low)
+    return file, fused(weights, "layers.2.attention", delta)
+
+
+def of_fused_dora(columns: bool, weights: Weights) -> Written:
+    block = "layers.1.attention"
+    base = torch.cat([weights(f"{block}.to_{part}") for part in "qkv"])
+    down, up = random(4, base.shape[1]), random(len(base), 4)
+    magnitude = 1.5 * base.norm(dim=0 if columns else 1, keepdim=True)
+    parts = {"lora_down.weight": down, "lora_up.weight": up, "dora_scale": magnitude}
+    file = {f"lora_unet_layers_1_attention_qkv.{key}": value for key, value in parts.items()}
+    return file, fused(weights, block, turned(base, up @ down, magnitude))
+
+
+def of_loha(weights: Weights) -> Written:
+    file, delta = loha(weights)
+    return file, {"layers.1.feed_forward.w2.weight": delta}
+
+
+def of_fused_loha(weights: Weights) -> Written:
+    file, delta = loha(weights, "layers.1.attention.to_q", 3 * len(weights("layers.1.attention.to_q")))
+    file = {key.replace("to_q", "qkv"): value for key, value in file.items()}
+    return file, fused(weights, "layers.1.attention", delta)
+
+
+def of_turned_loha(weights: Weights) -> Written:
+    layer = "layers.1.feed_forward.w2"
+    file, delta = loha(weights, layer)
+    magnitude = weights(layer).norm(dim=1, keepdim=True) * 1.5
+    file["lycoris_layers_1_feed_forward_w2.dora_scale"] = magnitude
+    return file, {f"{layer}.weight": turned(weights(layer), delta, magnitude)}
+
+
+def of_differences(weights: Weights) -> Written:
+    """As ComfyUI extracts them, norms and biases too."""
+    theirs = {
+        "layers.2.attention.to_out.0.weight": "layers.2.attention.out.diff",
+        "layers.1.feed_forward.w3.weight": "layers.1.feed_forward.w3.diff",
+        "layers.1.adaLN_modulation.0.weight": "layers.1.adaLN_modulation.0.diff",
+        "layers.1.adaLN_modulation.0.bias": "layers.1.adaLN_modulation.0.diff_b",
+        "layers.2.attention_norm1.weight": "layers.2.attention_norm1.diff",
+        "layers.2.ffn_norm2.weight": "layers.2.ffn_norm2.w_norm",
+        "layers.2.attention.norm_k.weight": "layers.2.attention.k_norm.diff",
+        "context_refiner.0.ffn_norm1.weight": "context_refiner.0.ffn_norm1.diff",
+        "cap_embedder.0.weight": "cap_embedder.0.diff",
+        "all_final_layer.2-1.linear.bias": "final_layer.linear.diff_b",
     }
-    save_file({key: value.contiguous() for key, value in whole.items()}, tmp_path / "plain.safetensors")
-    theirs = session.run(request, loras=[tmp_path / "theirs.safetensors"])
-    same = session.run(request, loras=[tmp_path / "plain.safetensors"])
-    assert "1 of its 1 layers applied" in theirs.trace.notes[-1]
-    apart = theirs.diff(same).pixels
-    moved = theirs.diff(plain).pixels
-    assert apart is not None and moved is not None
-    assert apart.largest <= 1 and moved.largest > 10
+    wanted = {name: random(*weights(name).shape, scale=0.08 if "norm" in name else 0.02) for name in theirs}
+    return {f"diffusion_model.{theirs[name]}": delta for name, delta in wanted.items()}, wanted
+
+
+def of_all_at_once(weights: Weights, dora: bool = True) -> Written:
+    """LoRA, DoRA, LoKr, LoHa and differences in one file."""
+    file, delta = lora(weights, "layers.0.attention.to_v")
+    wanted = {"layers.0.attention.to_v.weight": delta}
+    for kind in ("DoRA, dora_scale", "LoKr of fused layers", "DoRA by columns, fused", "LoHa", "differences"):
+        if "DoRA" in kind and not dora:
+            continue
+        more, its = KINDS[kind](weights)
+        assert not {*wanted} & {*its}
+        file, wanted = {**file, **more}, {**wanted, **its}
+    return file, wanted
+
+
+KINDS: dict[str, Callable[[Weights], Written]] = {
+    "DoRA, dora_scale": partial(dora, "dora_scale", False),
+    "DoRA, lora_magnitude_vector": partial(dora, "lora_magnitude_vector", False),
+    "DoRA, lora_magnitude_vector.weight": partial(dora, "lora_magnitude_vector.weight", False),
+    "DoRA by columns": partial(dora, "dora_scale", True),
+    "DoRA, fused": partial(of_fused_dora, False),
+    "DoRA by columns, fused": partial(of_fused_dora, True),
+    "LoKr": partial(of_lokr, False),
+    "LoKr of low rank": partial(of_lokr, True),
+    "LoKr of fused layers": partial(of_fused_lokr, False),
+    "LoKr of fused layers of low rank": partial(of_fused_lokr, True),
+    "LoHa": of_loha,
+    "LoHa of fused layers": of_fused_loha,
+    "LoHa with magnitudes": of_turned_loha,
+    "differences": of_differences,
+}
+
+
+def weights_of(session: Session) -> Weights:
+    network = network_of(session)
+
+    def weight(name: str) -> Tensor:
+        if name.endswith(".bias"):
+            return torch.zeros_like(network.module.get_parameter(name).data.float())
+        found: Tensor = network.weight(name.removesuffix(".weight")).float().clone()
+        return found
+
+    return weight
+
+
+@contextmanager
+def changed(session: Session, differences: Mapping[str, Tensor], factor: float = 1.0) -> Iterator[None]:
+    """Context manager: inside, the model's own weights are others."""
+    module = network_of(session).module
+    before = {name: module.get_parameter(name).detach().clone() for name in differences}
+    try:
+        for name, difference in differences.items():
+            module.get_parameter(name).data.add_(difference, alpha=factor)
+        yield
+    finally:
+        for name, weight in before.items():
+            module.get_parameter(name).data.copy_(weight)
+
+
+def saved(path: Path, tensors: Mapping[str, Tensor]) -> Path:
+    save_file({key: value.contiguous() for key, value in tensors.items()}, path)
+    return path
+
+
+def apart(one: Artifact, other: Artifact) -> float:
+    pixels = one.diff(other).pixels
+    assert pixels is not None
+    return pixels.largest
+
+
+def mean(one: Artifact, other: Artifact) -> float:
+    pixels = one.diff(other).pixels
+    assert pixels is not None
+    return pixels.mean
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "all at once"])
+def test_every_kind_draws_as_the_changed_model_does(session: Session, tmp_path: Path, kind: str) -> None:
+    file, wanted = KINDS.get(kind, of_all_at_once)(weights_of(session))
+    path = saved(tmp_path / "theirs.safetensors", file)
+    plain = session.run(REQUEST, fresh=True)
+    for weight in (1.0, 0.5):
+        theirs = session.run(REQUEST, loras=[(path, weight)], fresh=True)
+        with changed(session, wanted, weight):
+            same = session.run(REQUEST, fresh=True)
+        left = theirs.trace.notes[-1].partition(" applied")[2]
+        assert not left and apart(theirs, same) <= 1 and apart(theirs, plain) > 3
+    assert session.run(REQUEST, fresh=True).image.tobytes() == plain.image.tobytes()
+
+
+def test_several_kinds_on_one_layer_are_added(session: Session, tmp_path: Path) -> None:
+    weights = weights_of(session)
+    layer, kinds = "layers.0.attention.to_q", ("DoRA, dora_scale", "DoRA by columns", "LoKr")
+    made = [KINDS[kind](weights) for kind in kinds]
+    made[2] = of_lokr(False, weights, layer)
+    name = f"{layer}.weight"
+    total = {name: torch.stack([wanted[name] for _, wanted in made]).sum(0)}
+    loras = [(saved(tmp_path / f"{i}.safetensors", file), 1.0) for i, (file, _) in enumerate(made)]
+    theirs = session.run(REQUEST, loras=loras, fresh=True)
+    with changed(session, total):
+        assert apart(theirs, session.run(REQUEST, fresh=True)) <= 1
+
+
+SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
+    "streamed": ({"memory": "66MB"}, 0.01),
+    "stock": ({"speed": "stock"}, 0.01),
+    "fast": ({"speed": "fast"}, 0.01),
+    "float16": ({"dtype": "float16"}, 0.5),
+    "bfloat16": ({"dtype": "bfloat16"}, 3.0),
+}
+"""And how far pictures may be apart, since deltas of other forms are rounded otherwise."""
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_all_kinds_act_however_the_model_is_kept(tmp_path: Path, setting: str) -> None:
+    settings, most = SETTINGS[setting]
+    with Session(InlineEngine(Settings(device="cpu", **settings)), setting) as own:
+        file, wanted = of_all_at_once(weights_of(own), dora=setting != "fast")
+        whole = {name.replace(".weight", ".diff").replace(".bias", ".diff_b"): each for name, each in wanted.items()}
+        before = own.run(REQUEST)
+        made, same = (
+            own.run(REQUEST, loras=[saved(tmp_path / f"{i}.safetensors", each)]) for i, each in enumerate((file, whole))
+        )
+        after = own.run(REQUEST, fresh=True)
+    assert after.image.tobytes() == before.image.tobytes()
+    assert mean(made, same) <= most and mean(made, before) > 20
+    assert bool(made.trace.plan["streamed_blocks"]) is (setting == "streamed")
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_dora_stretches_what_is_multiplied_in_eight_bits(tmp_path: Path, columns: bool) -> None:
+    """Layer by layer, since pictures in 8 bits are too far apart."""
+    with Session(InlineEngine(Settings(device="cpu", speed="fast")), "fast") as own:
+        weights, layer = weights_of(own), "layers.0.attention.to_q"
+        file, wanted = dora("dora_scale", columns, weights)
+        weight = weights(layer)
+        own.run(REQUEST, loras=[saved(tmp_path / "dora.safetensors", file)])
+        module = own._engine._resident.pipeline._transformer.get_submodule(layer)  # type: ignore[attr-defined]
+        x = random(5, weight.shape[1])
+        made = project(x, (module,))
+        expected = x @ (weight + wanted[f"{layer}.weight"]).t()
+    assert (made - expected).norm() / expected.norm() < 0.04
+
+
+def test_what_is_loaded_is_counted_and_evicted(session: Session, tmp_path: Path) -> None:
+    file, _ = of_loha(weights_of(session))
+    file = {key: value.to(torch.float8_e4m3fn) if value.dim() else value for key, value in file.items()}
+    loras = [(saved(tmp_path / "loha.safetensors", file), 1.0)]
+    theirs = session.run(REQUEST, loras=loras, fresh=True)
+    residency = session._engine._resident.pipeline.residency  # type: ignore[attr-defined]
+    held = residency.entries[-1]
+    assert held.kind == "lora" and held.bytes == 4 * sum(each.numel() for each in file.values() if each.dim())
+    residency.drop(held.name)
+    assert session.run(REQUEST, loras=loras, fresh=True).image.tobytes() == theirs.image.tobytes()
+
+
+def test_diffusers_draws_the_same_with_a_lora_in_stock(tmp_path: Path) -> None:
+    """Bit-equal, by way of peft; also where its modules take over from ours with the LoRA on them."""
+    with Session(InlineEngine(Settings(device="cpu", speed="stock")), "stock") as own:
+        file, _ = lora(weights_of(own), "layers.2.attention.to_q")
+        path = saved(tmp_path / "lora.safetensors", file)
+        made = own.run(REQUEST, loras=[(path, 0.7)])
+        own.run(REQUEST, fresh=True)
+        pipe = own._engine._resident.pipeline.diffusers_pipeline  # type: ignore[attr-defined]
+        pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name="theirs", local_files_only=True)
+        pipe.set_adapters(["theirs"], [0.7])
+        assert own.run(REQUEST, fresh=True).image.tobytes() == made.image.tobytes()

@@ -27,7 +27,6 @@ from zimage_kit.engine.encode import EndOfPass, token_ids
 from zimage_kit.engine.load import without_weights
 from zimage_kit.engine.plan import Plan
 from zimage_kit.engine.scheduler import Scheduler
-from zimage_kit.models.spec import NANO
 
 EXACT = Plan("cpu", "float32", speed="exact")
 REQUEST = {"prompt": "a girl on the grass", "model": "nano", "width": 128, "height": 128, "steps": 3, "seed": 1}
@@ -179,7 +178,7 @@ def test_stock_and_float16_compute_with_the_libraries_modules(plan: Plan) -> Non
 
 @pytest.mark.parametrize("memory", ["400MB", "112MB"], ids=["resident", "streamed"])
 def test_the_libraries_modules_in_place_of_ours_change_no_pixel(memory: Any) -> None:
-    """As LoRAs and ControlNets need them: they take the weights over where they are."""
+    """As ControlNets need them: they take the weights over where they are."""
     with zk.connect("inline", device="cpu", memory=memory) as session:
         before = session.run(zk.Request(**REQUEST), fresh=True)
         pipeline = session._engine._resident.pipeline  # type: ignore[attr-defined]
@@ -219,7 +218,7 @@ def test_a_streamed_prompt_is_encoded_alike_before_and_after() -> None:
 def test_drawing_imports_neither_library_nor_torchs_compiler() -> None:
     draw = (
         "import sys, zimage_kit as zk; s = zk.connect('inline', device='cpu');"
-        "a = s.run('a cat', steps=1, width=64, height=64, seed=1, model='nano');"
+        "a = s.run('a cat', steps=1, width=64, height=64, seed=1, model='nano', loras=['papercut']);"
         "b = s.apply(a, zk.stages.refine(strength=0.5), zk.stages.text_overlay(text='a'));"
         "print([m for m in ('diffusers', 'transformers', 'peft', 'accelerate', 'torch._dynamo') if m in sys.modules])"
     )
@@ -227,14 +226,13 @@ def test_drawing_imports_neither_library_nor_torchs_compiler() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_what_is_imported_for_a_lora_is_told() -> None:
+def test_what_is_imported_for_a_controlnet_is_told() -> None:
     with zk.connect("inline", device="cpu", memory="500MB") as own:
         own.run(zk.Request(**{**REQUEST, "steps": 1}))
         told: list[str] = []
-        file = next(iter(sorted(NANO.loras.glob("*.safetensors"))))  # type: ignore[union-attr]
         for _ in range(2):
             own.run(
-                zk.Request(**{**REQUEST, "steps": 1}, loras=[(str(file), 1.0)]),
+                zk.Request(**{**REQUEST, "steps": 1}).then(zk.stages.pose(preset="waving")),
                 fresh=True,
                 on_event=lambda event: told.append(event.message or ""),
             )

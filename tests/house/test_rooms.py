@@ -173,6 +173,7 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         if module.split(".")[0] == "torch" and top
     }
     names = (
+        "adapters",
         "attention",
         "attention_kernels",
         "autoencoder",
@@ -189,6 +190,7 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         "fill",
         "kernels",
         "load",
+        "lora",
         "lora_layouts",
         "machine",
         "networks",

@@ -6,7 +6,7 @@ import importlib
 import json
 import time
 
-MODULES = ("torch", "torchvision", "diffusers", "transformers", "peft")
+MODULES = ("torch", "torchvision", "diffusers", "transformers")
 
 
 def probe() -> dict[str, object]:

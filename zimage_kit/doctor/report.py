@@ -35,7 +35,7 @@ from ..stages import extensions
 from ..text import fonts
 
 PACKAGES = (
-    "torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "safetensors", "modelscope",
+    "torch", "torchvision", "diffusers", "transformers", "accelerate", "safetensors", "modelscope",
     "huggingface_hub", "pydantic", "pillow", "numpy", "distributed",
 )  # fmt: skip
 OPTIONAL = {

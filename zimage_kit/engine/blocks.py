@@ -161,6 +161,13 @@ class Block:
             self.read(buffer := torch.empty(self.elements, dtype=self.dtype))
         return {name: place.view(buffer) for name, place in self.places.items()}
 
+    def weight(self, name: str) -> Tensor:
+        """One of those."""
+        if not self.packed or self.packing is None or self.buffer is None:
+            return self.whole()[name]
+        numbers, scales = self.packing.views(name, self.buffer)
+        return numbers if scales is None else (numbers.float() * scales).to(self.dtype)
+
     def read(self, out: Tensor) -> None:
         """The weights, from wherever they wait, into a buffer of `elements` on the same device or on any."""
         if self.packed:

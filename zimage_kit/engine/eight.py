@@ -40,15 +40,15 @@ def of(weights: Sequence[Any]) -> list[Eight]:
 
 def kind(*layers: Any) -> torch.dtype | None:
     """The 8 bits in which linear layers take what they are given; None where they, or their LoRAs, take it as it is."""
+    return None if any(hasattr(layer, "adapters") for layer in layers) else packed(*layers)
+
+
+def packed(*layers: Any) -> torch.dtype | None:
+    """The 8 bits in which linear layers' weights are, whether LoRAs act on them or not; None where one's are not."""
     if any(type(layer) is not nn.Linear or not hasattr(layer.weight, "eight") for layer in layers):
         return None
-    return packed(layers[0])
-
-
-def packed(layer: Any) -> torch.dtype | None:
-    """The 8 bits in which a linear layer's weights are, whether LoRAs are around it or not; None where they are not."""
-    weight = getattr(layer, "base_layer", layer).weight
-    return weight.eight.numbers.dtype if hasattr(weight, "eight") else None
+    found: torch.dtype = layers[0].weight.eight.numbers.dtype
+    return found
 
 
 def product(x: Eight, weights: Sequence[Eight], dtype: torch.dtype) -> Tensor:

@@ -15,13 +15,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
 
+from .adapters import adapters_of, low_rank
 from .memory import means_out_of_memory
 from .needs import HIDDEN_STATES, WORKSPACE_BYTES
 from .plan import Plan
 from .residency import Residency
-from .transformer import Modulation, States, adapters
+from .transformer import Modulation, States
 
 _MOST_TOKENS = 3072
 """Beyond, the card takes longer than launching does."""
@@ -64,7 +64,7 @@ class Graphs:
         if sum(tokens) >= _MOST_TOKENS or self.problem:
             return launched(layers, states)
         if self._weights is None:  # they stay where they are while a picture is drawn
-            self._weights = addresses(layers, dtype)
+            self._weights = addresses(layers)
         if not self._weights:
             return launched(layers, states)
         key = (*tokens, dtype, *self._weights)
@@ -116,18 +116,19 @@ def launched(layers: Sequence[Any], states: States) -> States:
     return states
 
 
-def addresses(layers: Sequence[Any], dtype: torch.dtype) -> Key:
-    """Where everything lies that the layers compute with, and LoRAs' factors; nothing where peft computes."""
+def addresses(layers: Sequence[Any]) -> Key:
+    """Where everything lies that the layers compute with, and LoRAs' factors; nothing with LoRAs of other kinds."""
     found: list[Any] = []
     for block in layers:
         heads, wide = block.attention, block.feed_forward
+        norms = (heads.norm_q, heads.norm_k)  # the others' weights are given to a graph
+        if any(adapters_of(norm) for norm in norms):
+            return ()
         found.append(heads.norm_q.weight.data_ptr())
         for layer in (heads.to_q, heads.to_k, heads.to_v, heads.to_out[0], wide.w1, wide.w2, wide.w3):
-            base = getattr(layer, "base_layer", layer)
-            added = adapters(layer, dtype)
-            if added is None or type(base) is not nn.Linear:
+            added, weight = low_rank(layer), layer.weight
+            if added is None:
                 return ()
-            weight = base.weight
             found.append(weight.eight.numbers.data_ptr() if hasattr(weight, "eight") else weight.data_ptr())
             found += ((down.data_ptr(), up.data_ptr(), len(down), factor) for down, up, factor in added)
     return tuple(found)

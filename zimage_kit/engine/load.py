@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from ..models.directories import BLOCK_LISTS, read_index
 from ..models.hub_network import hugging_face
 from ..models.weights import Weight, component_files, component_weights
+from .adapters import carry
 from .blocks import Block, Streamer, bring_buffers, lock, materialise, unlock
 from .crossing import Crossing
 from .encode import EndOfPass
@@ -124,7 +125,8 @@ class Network:
         for name, weight in self.module.named_parameters():
             owner, _, leaf = name.rpartition(".")
             module.get_submodule(owner)._parameters[leaf] = weight
-        bring_buffers(module.eval().requires_grad_(False), self.device)
+        carry(self.module, module.eval().requires_grad_(False))
+        bring_buffers(module, self.device)
         for name, block in zip(self._names, self.blocks, strict=True):
             block.module = module.get_submodule(name)
         self.module, self._embedding = module, getattr(module, "embed_tokens", None)
@@ -208,6 +210,13 @@ class Network:
             for part, block in zip(self._names, self.blocks, strict=True)
             for name, factor in block.factors.items()
         }
+
+    def weight(self, layer: str) -> Tensor:
+        """A layer's weight as it computes, read for this where it is not there."""
+        part = next((part for part in self._names if layer.startswith(f"{part}.")), None)
+        if part is None:
+            return self.module.get_parameter(f"{layer}.weight").data
+        return self.blocks[self._names.index(part)].weight(f"{layer.removeprefix(f'{part}.')}.weight")
 
     def home_of(self, layer: str) -> torch.device:
         """The device on which a layer computes, by its name."""

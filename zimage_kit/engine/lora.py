@@ -3,109 +3,155 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from ..errors import BadRequest
 from ..files import content_digest
 from ..models.loras import lora_file
 from ..models.spec import ModelSpec
 from ..recipe.request import Lora
+from .adapters import Gain, LinearAdapter, attach
 from .load import Network
-from .lora_layouts import convert, linear_layers, read
+from .lora_layouts import Change, convert, modules_of, read
 from .residency import Residency
 
-_PARTS = re.compile(r"\.(?:lora|lokr)_")
-_LAST = re.compile(r"\.(?:lora_B|lora_magnitude_vector|lokr_w1|lokr_w1_b)\.")
-_ENDING = ".safetensors"
+_NUMBERED = re.compile(r"(.*?[._])(\d+)([._].*)", re.DOTALL)
+_MOST_NAMES = 20
+_ROWS = 1024
+"""Of a weight that are made at a time, for DoRA's norms."""
+
+
+@dataclass
+class _Held:
+    """A LoRA in memory: an adapter for each module that it changes, and what is said of the file."""
+
+    adapters: dict[str, Any]
+    fitting: int
+    left: int
+    others: tuple[str, ...]
 
 
 class Loras:
-    """The LoRAs of one resident pipeline (`pipe` gives diffusers', `spec` the model's), each kept as an adapter."""
+    """The LoRAs of one resident transformer, each kept as adapters beside the base weights.
 
-    def __init__(self, pipe: Callable[[], Any], spec: ModelSpec, residency: Residency, transformer: Network) -> None:
-        self._pipe, self._spec, self._residency, self._transformer = pipe, spec, residency, transformer
+    So without LoRAs the model is exactly the base model; fusing and unfusing would leave rounding errors.
+    """
+
+    def __init__(self, spec: ModelSpec, residency: Residency, transformer: Network) -> None:
+        self._spec, self._residency, self._transformer = spec, residency, transformer
+        self._active: tuple[str, ...] = ()
 
     def apply(self, loras: Sequence[Lora], free: Callable[[], int]) -> list[str]:
         """Make exactly these LoRAs act on the transformer; return a sentence about each for the trace.
 
-        They stay adapters beside the base weights, so that without LoRAs the model is exactly the base model; fusing
-        and unfusing would leave rounding errors. If `free()` bytes are too few for another one, the least recently used
-        are unloaded. Raises BadRequest for a file of which no layer fits.
+        If `free()` bytes are too few for another one, the least recently used are unloaded. Raises BadRequest for a
+        file of which no layer fits.
         """
-        if not loras:
-            if self._names():
-                self._pipe().disable_lora()
-            return []
         files = [lora_file(lora, self._spec) for lora in loras]
         names = [adapter_name(file) for file in files]
         if len(set(names)) < len(names):
             raise BadRequest("the same LoRA is given twice", mend="Give it once, with the sum of the weights.")
-        notes = []
+        self._detach()
+        notes, acting = [], dict[str, list[tuple[Any, float]]]()
         for lora, file, name in zip(loras, files, names, strict=True):
             held = self._residency.get(name)
             if held is None:
                 gone = self._residency.make_room(2 * file.stat().st_size, free, frozenset(names))
                 notes += [f"{each} was unloaded to make room" for each in gone]
-                held = self._load(file, name)
-                size = file.stat().st_size
-                self._residency.put(name, "lora", held, size, partial(self._pipe().delete_adapters, name))
-            fitting, left, others = held
-            note = f"lora {file.name}: weight {lora.weight:g}, {fitting} of its {fitting + left} layers applied"
-            notes.append("; ".join((note, *others)))
-        if "second" in self._transformer.homes:  # blocks may have moved since they were loaded
-            self._place()
-        self._pipe().enable_lora()
-        self._pipe().set_adapters(names, [lora.weight for lora in loras])
+                held = self._load(file)
+                size = sum(each.bytes for each in held.adapters.values())
+                self._residency.put(name, "lora", held, size, partial(self._free, name))
+            for target in held.adapters:  # blocks may have moved since
+                held.adapters[target] = self._placed(target, held.adapters[target])
+                acting.setdefault(target, []).append((held.adapters[target], lora.weight))
+            note = f"lora {file.name}: weight {lora.weight:g}, {held.fitting} of its {held.fitting + held.left} layers"
+            notes.append("; ".join((f"{note} applied", *held.others)))
+        for target, adapters in acting.items():
+            attach(self._transformer.module.get_submodule(target), adapters)
+        self._active = tuple(names)
         return notes
 
-    def _names(self) -> list[str]:
-        return [each.name for each in self._residency.entries if each.kind == "lora"]
+    def _detach(self) -> None:
+        for module in self._transformer.module.modules():
+            attach(module, ())
+        self._active = ()
 
-    def _load(self, path: Path, name: str) -> tuple[int, int, list[str]]:
-        """Load a file. Returns how many of its layers act, how many do not, and what is said of those."""
-        pipe = self._pipe()
+    def _free(self, name: str) -> None:
+        if name in self._active:
+            self._detach()
+
+    def _load(self, path: Path) -> _Held:
+        """Read a file, and make its adapters."""
         try:
             tensors, metadata = read(path)
-            found = convert(tensors, linear_layers(pipe.transformer), metadata)
         except Exception as error:  # a damaged file can raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise BadRequest(f"lora {path} cannot be read ({reason})", mend="Download it again.") from None
-        others = [f"this model has no {_some(found.strange)}"] if found.strange else []
+        found = convert(tensors, modules_of(self._transformer.module), metadata)
+        others = [f"this model has no {_named(found.strange)}"] if found.strange else []
         if found.unusable:
-            others.append(f"{_some([*found.unusable])} cannot be used ({next(iter(found.unusable.values()))})")
+            by_reason: dict[str, list[str]] = {}
+            for layer, reason in found.unusable.items():
+                by_reason.setdefault(reason, []).append(layer)
+            others += [f"{_named(layers)} cannot be used ({reason})" for reason, layers in by_reason.items()]
+        left = len(found.strange) + len(found.unusable)
         if not found.fitting:
-            count = len(found.strange) + len(found.unusable)
             raise BadRequest(
-                f"lora {path} fits no layer of this model ({count} layers in the file: {'; '.join(others) or 'none'})",
+                f"lora {path} fits no layer of this model ({left} layers in the file: {'; '.join(others) or 'none'})",
                 mend="It was made for another model, or in a form that is not read yet.",
                 path=str(path),
             )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are intended
-            try:
-                pipe.load_lora_weights(found.state, adapter_name=name)
-            except RuntimeError as error:  # shapes that differ
-                pipe.delete_adapters(name)
-                reason = " ".join(str(error).split())[:300]
-                raise BadRequest(
-                    f"lora {path} fits no layer of this model ({reason})", mend="It was made for another model."
-                ) from None
-        self._place()
-        factors = self._transformer.factors()
-        for parameter, weight in pipe.transformer.named_parameters():
-            if f".{name}." in parameter and _LAST.search(parameter):
-                weight.data *= factors.get(_PARTS.split(parameter)[0], 1.0)  # as the layer's own output is scaled
-        return len(found.fitting), len(found.strange) + len(found.unusable), others
+        made = {target: adapter for change in found.changes for target, adapter in self._adapters(change)}
+        return _Held(made, len(found.fitting), left, tuple(others))
 
-    def _place(self) -> None:
-        """Bring adapters to where their layers compute; peft puts them beside weights that may wait in host memory."""
-        for parameter, weight in self._pipe().transformer.named_parameters():
-            if ".lora_" in parameter or ".lokr_" in parameter:
-                weight.data = weight.data.to(self._transformer.home_of(_PARTS.split(parameter)[0]))
+    def _adapters(self, change: Change) -> Iterator[tuple[str, Any]]:
+        """The adapter of each module that a change is of, where the module computes and in the type in which it does.
+
+        Scaled as the module's own result is; see `half`. Tensors get memory of their own, since products of numbers
+        that lie at another alignment are rounded otherwise.
+        """
+        if change.gain is not None:
+            yield change.targets[0], self._placed(change.targets[0], Gain(change.gain), copy=True)
+            return
+        rows, columns = self._scales(change)
+        factors, begin = self._transformer.factors(), 0
+        for target in change.targets:
+            module: Any = self._transformer.module.get_submodule(target)
+            end, factor = begin + module.out_features, factors.get(target, 1.0)
+            delta = None if change.delta is None else change.delta.part(begin, end).scaled(factor)
+            bias = None if change.bias is None else change.bias[begin:end].float() * factor
+            made = LinearAdapter(delta, bias, None if rows is None else rows[begin:end], columns)
+            yield target, self._placed(target, made, copy=True)
+            begin = end
+
+    def _scales(self, change: Change) -> tuple[Tensor | None, Tensor | None]:
+        """DoRA's scales minus 1, of rows or of columns: magnitudes over the norms of base and delta together."""
+        if change.magnitude is None or change.delta is None:
+            return None, None
+        by_rows = change.magnitude.shape[1] == 1
+        factors, squares, begin = self._transformer.factors(), list[Tensor](), 0
+        for target in change.targets:
+            weight = self._transformer.weight(target)
+            wide = partial(_wide, self._transformer.home_of(target))
+            delta = change.delta.part(begin, begin + len(weight)).each(wide)
+            for i in range(0, len(weight), _ROWS):
+                some = wide(weight[i : i + _ROWS]) / factors.get(target, 1.0)
+                squares.append((some + delta.weight(i, i + len(some))).square().sum(int(by_rows)).cpu())
+            begin += len(weight)
+        if by_rows:
+            return change.magnitude[:, 0].float() / torch.cat(squares).sqrt() - 1, None
+        return None, change.magnitude[0].float() / torch.stack(squares).sum(0).sqrt() - 1
+
+    def _placed(self, target: str, adapter: Any, copy: bool = False) -> Any:
+        device, dtype = self._transformer.home_of(target), self._transformer.dtype
+        return adapter.each(lambda each: each.to(device, dtype, copy=copy))
 
 
 def adapter_name(file: Path) -> str:
@@ -113,6 +159,27 @@ def adapter_name(file: Path) -> str:
     return f"lora_{content_digest(file)}"
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return ", ".join(names[:2]) + more
+def _wide(device: torch.device, tensor: Tensor) -> Tensor:
+    return tensor.to(device, torch.float32)
+
+
+def _named(layers: Sequence[str]) -> str:
+    """Every layer; those of the same name in several blocks together: layers.0-2,5.attention.to_q."""
+    together: dict[tuple[str, str], list[int]] = {}
+    for layer in layers:
+        match = _NUMBERED.fullmatch(layer)
+        before, number, after = match.groups() if match else (layer, "", "")
+        together.setdefault((before, after), []).extend([int(number)] if number else [])
+    names = [f"{before}{_ranges(sorted({*numbers}))}{after}" for (before, after), numbers in together.items()]
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES} more" if names[_MOST_NAMES:] else "")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """0, 1, 2, 5 as 0-2,5."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in found)

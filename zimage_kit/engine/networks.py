@@ -2,7 +2,7 @@
 
 They compute only what that code calls (embedders, rotations, a final layer), bit-equal to diffusers 0.42 and
 transformers 5.24. Importing those takes longer than a picture, so their modules are for models of another form (see
-`known`), float16, LoRAs, ControlNets, and whoever asks for diffusers' pipeline; `stock` puts them in place of these.
+`known`), float16, ControlNets, and whoever asks for diffusers' pipeline; `stock` puts them in place of these.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class ResidentPipeline:
         vae = self._networks["vae"].module
         self._vae: Any = SlabbedAutoencoder(vae) if self._flat else vae
         transformer = self._networks["transformer"]
-        self._loras = Loras(self._stock, spec, residency, transformer)
+        self._loras = Loras(spec, residency, transformer)
         self._graphs = Graphs(self.device, residency)
         self._controls = ControlNets(self._stock, self._vae, residency, transformer)
         self._preview = Preview.of(spec.latent_to_rgb(directory), self.device)
@@ -129,7 +129,7 @@ class ResidentPipeline:
 
     def imports_diffusers(self, call: Call) -> bool:
         """Whether drawing this will import diffusers and put its modules in place of ours."""
-        return self._pipe is None and bool(call.loras or call.controls)
+        return self._pipe is None and bool(call.controls)
 
     @property
     def _transformer(self) -> Any:

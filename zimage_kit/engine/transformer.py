@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import eight, fused
+from .adapters import add, norm_weight
 from .attention import attend, worth_a_plan
 from .eight import Eight
 
@@ -212,7 +213,7 @@ def advance(block: Any, states: States) -> States:
 def attention(layer: Any, x: Tensor | Eight, rotation: Tensor, planned: bool = False) -> Tensor:
     """Of [tokens, dim], all tokens to all: q and k are normed per head and turned."""
     qkv = project(x, (layer.to_q, layer.to_k, layer.to_v)).view(len(x), 3, layer.heads, -1)
-    norms = layer.norm_q.weight, layer.norm_k.weight, layer.norm_q.eps
+    norms = norm_weight(layer.norm_q), norm_weight(layer.norm_k), layer.norm_q.eps
     found = attend(qkv, rotation, *norms, planned, eight.packed(layer.to_q))
     return project(found, (layer.to_out[0],))
 
@@ -227,30 +228,23 @@ def project(x: Tensor | Eight, layers: Sequence[nn.Module]) -> Tensor:
 
     x [tokens, width] may be in 8 bits where all of them take it so (`eight.kind`).
 
-    What LoRAs add is added in place, in one product for each that also sums.
+    What LoRAs add is added in place; see `adapters`.
     """
     if isinstance(x, Eight):
         return _in_eight(x, layers)
     bases: Sequence[Any] = layers
-    added = None
-    if any(type(layer) is not nn.Linear for layer in layers):
-        bases = [getattr(layer, "base_layer", layer) for layer in layers]
-        added = [adapters(layer, x.dtype) for layer in layers]
-        if None in added or any(type(base) is not nn.Linear for base in bases):
-            return torch.cat([layer(x) for layer in layers], dim=-1)
     weights = [base.weight for base in bases]
     biased = any(base.bias is not None for base in bases)
-    if (kind := eight.kind(*bases)) is not None:
+    if (kind := eight.packed(*bases)) is not None:
         out = _in_eight(fused.quantise(x, kind), bases)
     elif not biased and (whole := eight.joined(weights)) is not None:
         out = F.linear(x, whole)
     else:
         out = torch.cat([F.linear(x, base.weight, base.bias) for base in bases], dim=-1)
     begin = 0
-    for weight, found in zip(weights, added or (), strict=False):
-        for down, up, factor in found or ():
-            out[:, begin : begin + len(weight)].addmm_(F.linear(x, down), up.t(), alpha=factor)
-        begin += len(weight)
+    for base in bases:
+        add(out[:, begin : begin + len(base.weight)], x, base)
+        begin += len(base.weight)
     return out
 
 
@@ -263,29 +257,13 @@ def _in_eight(x: Eight, layers: Sequence[Any]) -> Tensor:
     return out
 
 
-def adapters(layer: Any, dtype: torch.dtype) -> list[tuple[Tensor, Tensor, float]] | None:
-    """The LoRAs that act on a layer: A [rank, in], B [out, rank] and a factor each. None: peft has to compute it."""
-    if not hasattr(layer, "base_layer") or getattr(layer, "disable_adapters", False):
-        return []
-    if not hasattr(layer, "lora_A") or layer.merged or layer.lora_variant:  # LoKr, DoRA
-        return None
-    found = []
-    for name in layer.active_adapters:
-        if name in layer.lora_A:
-            down, up = layer.lora_A[name], layer.lora_B[name]
-            if up.bias is not None or down.weight.dtype != dtype:
-                return None
-            found.append((down.weight, up.weight, float(layer.scaling[name])))
-    return found
-
-
 def _norms(block: Any) -> tuple[Any, ...]:
     return block.attention_norm1, block.attention_norm2, block.ffn_norm1, block.ffn_norm2
 
 
 def _weights(block: Any) -> Tensor:
     """Of a block's four norms, float32 [4, dim]."""
-    return torch.stack([norm.weight for norm in _norms(block)]).float()
+    return torch.stack([norm_weight(norm) for norm in _norms(block)]).float()
 
 
 def patches(latents: Tensor) -> Tensor:
