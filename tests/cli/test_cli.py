@@ -18,6 +18,7 @@ import pytest
 import typer
 from hub_server import HubServer
 from PIL import Image
+from safetensors.numpy import save_file
 
 import zimage_kit as zk
 from zimage_kit import cli
@@ -350,6 +351,18 @@ def test_verify_names_what_is_broken_and_fails(
     (tmp_path / "turbo").symlink_to(model_directory, target_is_directory=True)
     assert cli.call(["models", "verify", "turbo"]) == 1
     assert re.search(r"model_index\.json \(broken\).*zimage models download turbo", capsys.readouterr().out)
+
+
+def test_models_loras_tells_their_trigger_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZIMAGE_LORAS", str(tmp_path))
+    save_file({}, tmp_path / "ink.safetensors", {"modelspec.trigger_phrase": "ink wash", "ss_network_dim": "8"})
+    assert cli.call(["models", "loras"]) == 0
+    assert re.search(r"ink\s+rank 8\s+ink wash\n.*papercut", capsys.readouterr().out, re.DOTALL)
+    assert cli.call(["models", "loras", "--model", "nano", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["ink"]
+    assert told["triggers"] == ["ink wash"] and told["file"] == str(tmp_path / "ink.safetensors")
 
 
 def test_models_lists_where_each_lies(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 import zimage_kit as zk
 from zimage_kit import Artifact, Context, Event, Field, Request, Session, Stage, errors
@@ -196,10 +197,34 @@ def test_a_negative_prompt_stays_in_sight_in_another_language(form: Form, sessio
 
 def test_a_lora_row_without_a_name_stays_without_one_in_another_language(form: Form, session: Session) -> None:
     form.loras.add("papercut")
-    form.loras._rows[0].children[0].value = ""
+    form.loras.rows[0].path.value = ""
     other = Form(Texts("zh"), session.models(), lambda: None)
     other.restore(form.state())
     assert other.request().loras == form.request().loras == ()
+
+
+def test_what_a_lora_says_is_shown_and_its_words_are_put_in_once(form: Form, tmp_path: Path) -> None:
+    file = tmp_path / "ink.safetensors"
+    said = {"modelspec.trigger_phrase": "ink wash, 水墨", "ss_network_dim": "8", "modelspec.author": "<img src=x>&"}
+    save_file({}, file, said)
+    form.prompt.value = "pink wash,"
+    form.loras.add(str(file))
+    (row,) = form.loras.rows
+    title, *words = row.words.children
+    assert title.value == "Trigger words:" and [word.description for word in words] == ["ink wash", "水墨"]
+    assert row.about.value == "<p>by &amp; · rank 8</p>"
+    for word in (*words, *words):
+        word.click()
+    assert form.request().prompt == form.prompt.value == "pink wash, ink wash, 水墨"
+    for name in ("papercut", "nothing", "", "a\0b", str(tmp_path)):
+        row.path.value = name
+        assert not row.words.children or name == str(tmp_path)
+    said["modelspec.trigger_phrase"] = ""
+    save_file({}, file, {**said, "ss_tag_frequency": '{"a": {"boat": 3}}'})
+    row.path.value = str(file)
+    assert [each.value if hasattr(each, "value") else each.description for each in row.words.children] == [
+        "Often in its captions:", "boat",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))

@@ -18,6 +18,7 @@ from lab import Lab
 from opened import OpenNotebook, OpenOne
 from PIL import Image
 from playwright.sync_api import Browser, Locator, expect
+from safetensors.numpy import save_file
 
 import zimage_kit as zk
 from zimage_kit import nano
@@ -356,6 +357,29 @@ def test_what_can_be_done_with_a_result(panel: Panel, tmp_path: Path) -> None:
     assert zk.Request(**json.loads(panel.page.evaluate("navigator.clipboard.readText()"))).to_json() == recipe
     panel.button("Remove").click()
     expect(panel.thumbs).to_have_count(2)
+
+
+def test_a_loras_trigger_words_go_into_the_prompt(panel: Panel, tmp_path: Path) -> None:
+    said = {"modelspec.trigger_phrase": "inkwash, <b>bold</b>", "modelspec.title": "Ink <i>wash</i>",
+            "modelspec.description": "<script>alert(1)</script>Brush and ink &amp; water", "ss_network_dim": "16",
+            "modelspec.author": '"><img src=x onerror=alert(1)>Li', "ss_base_model_version": "zimage"}  # fmt: skip
+    lora = tmp_path / "ink.safetensors"
+    save_file({"layers.0.attention.to_q.diff": np.zeros((1, 1), np.float32)}, lora, said)
+    panel.fill(prompt="a boat")
+    panel.button("Add a LoRA").click()
+    panel.field("LoRA").fill(str(lora))
+    for word in ("inkwash", "bold", "inkwash"):
+        panel.button(word).click()
+    expect(panel.prompt).to_have_value("a boat, inkwash, bold")
+    panel.notebook.wait("studio.request.prompt == 'a boat, inkwash, bold'")
+    about = panel.root.locator(".zk-lora-about")
+    expect(about).to_contain_text('Ink wash · by "> Li · for zimage · rank 16')
+    assert about.locator("img, script, b").count() == 0
+    panel.notebook.shot("lora_words", panel.root.locator(".zk-rest"))
+    panel.python("setattr(studio, 'language', 'zh')")
+    expect(panel.root.locator(".zk-words")).to_contain_text("触发词")
+    panel.notebook.shot("lora_words_zh", panel.root)
+    panel.python("setattr(studio, 'language', 'en')")
 
 
 def test_two_results_are_compared_and_put_side_by_side(panel: Panel) -> None:

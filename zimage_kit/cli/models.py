@@ -90,6 +90,35 @@ def list_models(as_json: AsJson = False) -> None:
         _advise_to_convert(name, freed[name])
 
 
+@app.command("loras", short_help="The LoRAs in the LoRA folders, with their trigger words.")
+def list_loras(
+    model: Annotated[str, typer.Option(metavar="NAME", help="Whose LoRAs. [default: the model that draws]")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the LoRAs that are found by name, with what their files say: trigger words, title, rank.
+
+    \b
+    Example:
+      zimage models loras
+    """
+    from ..models import spec as models
+    from ..models.lora_info import lora_info
+    from ..models.loras import lora_files, lora_folders
+
+    spec = models.resolve(model or models.default_model())
+    files = lora_files(spec)
+    told = {name: lora_info(file) for name, file in files.items()}
+    if as_json:
+        console.result_json({name: {"file": str(files[name]), **asdict(info)} for name, info in told.items()})
+        return
+    rows = []
+    for name, info in told.items():
+        rank = f"rank {info.rank:g}" if info.rank else ""
+        rows.append((name, rank, ", ".join(info.triggers), info.title if info.title != name else ""))
+    console.result(console.table(rows) if rows else "none")
+    console.say("Folders: " + ", ".join(map(str, lora_folders(spec))))
+
+
 def _advise_to_convert(name: str, freed: int) -> None:
     """Say what converting would free, where that is worth it and changes no picture."""
     from ..engine.gpus import computes_in_bfloat16

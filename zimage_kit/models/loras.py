@@ -26,7 +26,13 @@ def lora_folders(spec: ModelSpec) -> tuple[Path, ...]:
 
 def lora_names(spec: ModelSpec) -> list[str]:
     """The names of this model's LoRAs in those folders, sorted."""
-    return sorted({file.stem for folder in lora_folders(spec) for file in folder.glob(f"*{_ENDING}")})
+    return [*lora_files(spec)]
+
+
+def lora_files(spec: ModelSpec) -> dict[str, Path]:
+    """The files of this model's LoRAs in those folders, by name: of several with one name the one that it means."""
+    files = [file for folder in reversed(lora_folders(spec)) for file in folder.glob(f"*{_ENDING}")]
+    return dict(sorted({file.stem: file for file in files}.items()))
 
 
 _known: ContextVar[Mapping[str, Path]] = ContextVar("known_loras", default=MappingProxyType({}))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
 
 from ...errors import BadRequest
-from ...models.loras import lora_names
+from ...models.lora_info import LoraInfo, lora_info
+from ...models.loras import lora_file, lora_names
 from ...models.spec import ModelList, ModelSpec, resolve
 from ...models.tokens import count_tokens
 from ...recipe.request import LARGEST_SEED, SIDE_MULTIPLE, Lora, Request, random_seed
 from ..translations import Texts
+from .lora_list import LoraList, with_word
 from .stage_list import CatchErrors, StageList, without_catching
 
 RATIOS = ((1, 1), (3, 4), (4, 3), (9, 16), (16, 9))
@@ -63,7 +66,7 @@ class Form:
         self.dice = w.Button(description=t("form.dice"), tooltip=t("form.dice_help"))
         self.last = w.Button(description=t("form.last_seed"), tooltip=t("form.last_seed_help"), disabled=True)
         self.count = w.BoundedIntText(description=t("form.count"), min=1, max=MOST_PICTURES, value=1)
-        self.loras = LoraList(texts, self._changed)
+        self.loras = LoraList(texts, self._changed, self._about_lora, self._use_word)
         self.stages = StageList(texts, self._changed, catch_errors)
         self.dice.on_click(lambda _: setattr(self.seed, "value", random_seed()))
         self.last.on_click(catch_errors(self._use_last_seed))
@@ -176,6 +179,16 @@ class Form:
         if self.last_seed is not None:
             self.seed.value, self.lock.value = self.last_seed, True
 
+    def _about_lora(self, name: str) -> LoraInfo:
+        """What a LoRA's file says; nothing of one that is not on this disk."""
+        try:
+            return lora_info(lora_file(Lora(path=Path(name)), self.spec)) if name.strip() else LoraInfo()
+        except (BadRequest, OSError, ValueError):
+            return LoraInfo()
+
+    def _use_word(self, word: str) -> None:
+        self.prompt.value = with_word(self.prompt.value, word)
+
     def _changed(self) -> None:
         if not self._quiet:
             self._changed_hook()
@@ -272,70 +285,6 @@ class Form:
 
 
 _KEPT = ("model", "prompt", "negative", "width", "height", "steps", "guidance", "seed", "lock", "count")
-
-
-class LoraList:
-    """LoRAs with their weights, by name from the LoRA folders or as files."""
-
-    def __init__(self, texts: Texts, changed: Callable[[], None]) -> None:
-        self._texts, self._changed, self._names = texts, changed, [""]
-        self._rows: list[Any] = []
-        self._list = w.VBox()
-        self.add_button = w.Button(description=texts("form.add_lora")).add_class("zk-link")
-        self.add_button.on_click(lambda _: self.add())
-        self.box = w.VBox([self._list, self.add_button])
-
-    def know(self, names: Sequence[str]) -> None:
-        """Set the names to offer: those in the model's LoRA folders."""
-        self._names = list(names)
-        for row in self._rows:
-            row.children[0].options = self._names
-
-    def add(self, name: str | None = None, weight: float = 1.0) -> None:
-        """Add a row. Without a name it takes the only known LoRA, if there is just one."""
-        t = self._texts
-        if name is None:
-            name = self._names[0] if len(self._names) == 1 else ""
-        path = w.Combobox(
-            value=name, options=self._names,
-            description=t("form.lora"), placeholder=t("form.lora_hint"), ensure_option=False,
-        )  # fmt: skip
-        strength = w.BoundedFloatText(value=weight, min=-4.0, max=4.0, step=0.05, description=t("form.weight"))
-        remove = w.Button(description="✕", tooltip=t("form.remove_lora")).add_class("zk-symbol")
-        row = w.HBox([path, strength, remove]).add_class("zk-lora")
-        remove.on_click(lambda _: self._set([other for other in self._rows if other is not row]))
-        for control in (path, strength):
-            control.observe(lambda _: self._changed(), "value")
-        self._set([*self._rows, row])
-
-    def _set(self, rows: list[Any]) -> None:
-        self._rows = rows
-        self._list.children = rows
-        self._changed()
-
-    @property
-    def value(self) -> tuple[Lora, ...]:
-        """The rows that have a name."""
-        return tuple(Lora(path=path, weight=weight) for path, weight in self.state() if path.strip())
-
-    @value.setter
-    def value(self, loras: Sequence[Lora]) -> None:
-        self.restore([(str(lora.path), lora.weight) for lora in loras])
-
-    def state(self) -> list[tuple[str, float]]:
-        """(name or file, weight) of each row."""
-        return [(row.children[0].value, row.children[1].value) for row in self._rows]
-
-    def restore(self, state: Sequence[tuple[str, float]]) -> None:
-        """Show what `state` told."""
-        self._rows = []
-        for name, weight in state:
-            self.add(name, weight)
-        self._set(self._rows)
-
-    def inputs(self) -> list[Any]:
-        """The controls whose values count."""
-        return [control for row in self._rows for control in row.children[:2]]
 
 
 def _shown(control: Any, shown: bool) -> None:
