@@ -351,6 +351,20 @@ def test_what_can_be_done_with_a_result(panel: Panel, tmp_path: Path) -> None:
     file = tmp_path / download.value.suggested_filename
     download.value.save_as(file)
     assert file.suffix == ".png" and zk.open(file).request.to_json() == recipe
+    for chosen, ending in (("WebP", ".webp"), ("JPEG", ".jpg")):
+        panel.field("Format of the download").select_option(chosen)
+        with panel.page.expect_download() as download:
+            panel.button("Download").click()
+        smaller = tmp_path / download.value.suggested_filename
+        download.value.save_as(smaller)
+        assert smaller.suffix == ending and smaller.stem == file.stem
+        with Image.open(smaller) as image:
+            assert image.format == chosen.upper()
+        assert zk.open(smaller).request.to_json() == recipe
+    panel.python("setattr(studio, 'language', 'zh')")
+    expect(panel.field("下载格式")).to_have_value("jpg")
+    panel.python("setattr(studio, 'language', 'en')")
+    panel.field("Format of the download").select_option("PNG")
     panel.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     panel.button("Copy recipe").click()
     expect(panel.button("Copied")).to_be_visible()

@@ -16,6 +16,8 @@ from ...recipe.request import Request
 from ...text.units import duration
 from ..translations import Texts
 
+TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
+"""What a picture can be downloaded as, and the MIME types."""
 THUMB, MOST = 168, 64
 """Pixels of a small picture's shorter side, and results kept in the strip: as many as can be asked for at once."""
 
@@ -40,6 +42,12 @@ class Result:
         prompt = request.prompt if len(request.prompt) <= 40 else request.prompt[:39] + "…"
         seed = "" if request.seed is None else f", {request.seed}"
         return f"{self.number}: {prompt}{seed}"
+
+    def file(self, format: str) -> tuple[str, bytes]:
+        """The picture as a file of one of `TYPES`, with its recipe: a name, and the bytes."""
+        path = self.artifact.path
+        name = path.stem if path is not None else self.label().partition(": ")[2][:40] or "picture"
+        return f"{name}.{format}", self.artifact.encoded(f".{format}")
 
     def caption(self, texts: Texts) -> str:
         """Under the picture: seed, size, time, where it was saved."""

@@ -28,7 +28,7 @@ from .form import Form
 from .job_progress import progress_of
 from .jobs import JobCallbacks, Jobs
 from .plain_output import PlainOutput
-from .results import Result, Results
+from .results import TYPES, Result, Results
 from .status_line import StatusLine
 from .viewer import Viewer
 from .widget_tree import close_tree
@@ -220,7 +220,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             case "grid":
                 self.tray.add(result)
             case "download":
-                self._in_background(lambda: self._download(result, message.get("view", "")))
+                self._in_background(lambda: self._download(result, message.get("view", ""), message.get("format")))
             case "forget":
                 self._forget(result)
 
@@ -332,10 +332,10 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         result.artifact.save()
         self._update_about(result)
 
-    def _download(self, result: Result, view: str) -> None:
-        path = result.artifact.path
-        name = path.name if path is not None else f"{result.label().partition(': ')[2][:40] or 'picture'}.png"
-        self.viewer.send({"file": name, "view": view}, [result.artifact.png_bytes()])
+    def _download(self, result: Result, view: str, format: Any) -> None:
+        format = format if format in TYPES else "png"
+        name, content = result.file(format)
+        self.viewer.send({"file": name, "type": TYPES[format], "view": view}, [content])
 
     def _update_about(self, result: Result) -> None:
         with self._lock:

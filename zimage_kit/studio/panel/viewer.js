@@ -1,6 +1,8 @@
 // The picture, its preview while it is made, the strip of results, and the commands for the selected one.
 
 const ACTIONS = ["use", "vary", "upscale", "compare", "grid", "copy", "download", "zoom", "forget"];
+const FORMATS = { png: "PNG", jpg: "JPEG", webp: "WebP" };
+const CHOSEN = "zimage_kit.format"; // remembered by the browser
 const [LEAST_ZOOM, MOST_ZOOM] = [0.1, 8];
 
 /** The scale after enlarging by `factor`. */
@@ -45,6 +47,12 @@ export default {
       return [name, button];
     }));
 
+    const format = make("select", "zk-format");
+    format.append(...Object.entries(FORMATS).map(([value, label]) => new Option(label, value)));
+    format.value = remembered() in FORMATS ? remembered() : "png";
+    format.addEventListener("change", () => remember(format.value), { signal });
+    buttons.download.after(format);
+
     // sent through the bar, which keeps all requests of the panel in order
     const tell = (message) => el.dispatchEvent(new CustomEvent("zk-do", { detail: message, bubbles: true }));
     const own = Math.random().toString(36).slice(2); // names this view; there may be several
@@ -59,7 +67,7 @@ export default {
     function act(name) {
       if (name === "zoom") return zoom.open(url, model.get("about").alt);
       if (name === "copy") return copy();
-      tell({ do: name, id: model.get("selected"), view: own });
+      tell({ do: name, id: model.get("selected"), view: own, format: format.value });
     }
 
     async function copy() {
@@ -99,6 +107,7 @@ export default {
         const can = model.get("about").can ?? [];
         button.disabled = !model.get("selected") || isPreview || !(can.includes(name) || ["copy", "zoom"].includes(name));
       }
+      format.disabled = buttons.download.disabled;
     }
 
     function showProgress() {
@@ -171,6 +180,8 @@ export default {
         button.textContent = text(name);
         button.title = text(`${name}_help`);
       }
+      format.setAttribute("aria-label", text("format"));
+      format.title = text("format_help");
     }
 
     strip.addEventListener("keydown", (event) => {
@@ -186,7 +197,7 @@ export default {
     model.on("msg:custom", (message, buffers) => {
       if (!message.file || message.view !== own) return;
       const link = make("a");
-      link.href = URL.createObjectURL(new Blob([buffers[0]], { type: "image/png" }));
+      link.href = URL.createObjectURL(new Blob([buffers[0]], { type: message.type }));
       link.download = message.file;
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser may still be reading it
@@ -219,6 +230,22 @@ function make(tag, className = "") {
   const made = document.createElement(tag);
   if (className) made.className = className;
   return made;
+}
+
+function remembered() {
+  try {
+    return localStorage.getItem(CHOSEN) ?? "";
+  } catch {
+    return ""; // the browser keeps nothing for this page
+  }
+}
+
+function remember(format) {
+  try {
+    localStorage.setItem(CHOSEN, format);
+  } catch {
+    // it is chosen until the page is closed
+  }
 }
 
 function flash(button, line) {
