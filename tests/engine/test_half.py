@@ -75,6 +75,37 @@ def test_a_lora_adds_to_scaled_layers_what_it_adds_to_others(loud: Path) -> None
     assert np.abs(pixels(wide) - pixels(half)).mean() < 0.5
 
 
+def test_so_do_other_kinds(loud: Path, tmp_path: Path) -> None:
+    """Of the layers that are scaled: DoRA by rows and by columns, a LoHa, a difference."""
+    weights = {}
+    for file in loud.glob("transformer/*.safetensors"):
+        weights |= load_file(file)
+    generator, state = torch.Generator().manual_seed(1), {}
+    for number, kind in enumerate(("rows", "columns", "LoHa", "difference")):
+        for part in ("attention.to_v", "feed_forward.w3"):
+            name = f"layers.{number}.{part}"
+            weight = weights[f"{name}.weight"]
+            up, down = (torch.randn(size, generator=generator) for size in ((len(weight), 2), (2, weight.shape[1])))
+            up *= weight.std()
+            if kind == "LoHa":
+                state |= {f"{name}.hada_w1_a": up, f"{name}.hada_w1_b": down}
+                state |= {f"{name}.hada_w2_a": up / weight.std(), f"{name}.hada_w2_b": down / 2}
+            elif kind == "difference":
+                state[f"{name}.diff"] = up @ down / 2
+            else:
+                magnitude = 1.4 * weight.norm(dim=int(kind == "rows"), keepdim=True)
+                state |= {
+                    f"{name}.lora_A.weight": down,
+                    f"{name}.lora_B.weight": up / 2,
+                    f"{name}.dora_scale": magnitude,
+                }
+    save_file({name: each.clone() for name, each in state.items()}, tmp_path / "kinds.safetensors")
+    request = REQUEST.but(model=str(loud), loras=[(str(tmp_path / "kinds.safetensors"), 1.0)])
+    wide, half, bare = draw(request), draw(request, dtype="float16"), draw(request.but(loras=[]))
+    assert "8 of its 8 layers" in half.trace.notes[-1]
+    assert np.abs(pixels(wide) - pixels(half)).mean() < 0.5 < np.abs(pixels(wide) - pixels(bare)).mean() / 20
+
+
 HALF = {"dtype": "float16", "memory": "100MB"}
 PACKED = {"precision": "int8", "memory": "110MB"}
 SETTINGS = (HALF, PACKED, {**PACKED, "precision": "fp8"}, {**HALF, "precision": "int8"})

@@ -191,7 +191,7 @@ def test_what_cannot_be_used_is_named_with_its_reason() -> None:
         "layers.1.attention.to_v": "LoKr of a convolution",
         "layers.2.attention.to_v": "its matrices are missing",
         "layers.0.attention.to_v": "a magnitude of 3 numbers for 8 rows and 8 columns",
-        "layers.0.feed_forward.w1": "a difference of a bias, which this layer has not",
+        "layers.0.feed_forward.w1": "a difference of a bias that this layer does not have",
         "layers.1.feed_forward.w1": "LoHa and a difference at once",
         "layers.2.feed_forward.w1": "a tensor that is no matrix",
         "layers.0.attention.norm_q": "of a norm only differences of its weight are read",

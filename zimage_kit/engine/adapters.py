@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from . import eight, fused
 
 _ROWS = 1024
-"""Of a weight that are made at a time, where it is not kept whole."""
+"""Of a weight that are made at a time, where it is not kept whole, and of inputs that are multiplied together."""
 
 
 class _Tensors:
@@ -274,12 +274,13 @@ def low_rank(module: Any) -> list[tuple[Tensor, Tensor, float]] | None:
 def add(out: Tensor, x: Tensor, module: Any) -> None:
     """Add to a linear layer's own result of x, [tokens, out], what its adapters add, in place."""
     plain = low_rank(module)
-    if plain is None:
-        own = out.clone()
-        for adapter, factor in adapters_of(module):
-            out.add_(adapter(x, module, own), alpha=factor)
     for down, up, factor in plain or ():
         out.addmm_(F.linear(x, down), up.t(), alpha=factor)
+    if plain is None:
+        for some, given in zip(out.split(_ROWS), x.split(_ROWS), strict=True):
+            own = some.clone()
+            for adapter, factor in adapters_of(module):
+                some.add_(adapter(given, module, own), alpha=factor)
 
 
 def norm_weight(norm: Any) -> Tensor:

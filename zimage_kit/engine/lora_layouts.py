@@ -177,7 +177,7 @@ def _change(
         bias = parts["bias"].float() * scale
     if bias is not None:
         if "diff_b" in parts and not all(module.bias for module in modules):
-            raise _Unusable("a difference of a bias, which this layer has not")
+            raise _Unusable("a difference of a bias that this layer does not have")
         _check_shape(bias.shape, (rows,))
     magnitude = _magnitude(parts, rows, width)
     if delta is None and (bias is None or magnitude is not None):
