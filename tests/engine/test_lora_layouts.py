@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -219,9 +218,82 @@ def session() -> Iterator[Session]:
 
 
 REQUEST = Request(prompt="a boat", model="nano", width=64, height=64, steps=2, seed=1)
+Tensors = dict[str, Tensor]
 Weights = Callable[[str], Tensor]
-Written = tuple[dict[str, Tensor], dict[str, Tensor]]
-"""A file's tensors, and what they add to each parameter of the model."""
+KINDS = ("LoRA", "LoKr", "LoKr of low rank", "LoHa", "difference")
+LAYERS = (
+    "layers.2.attention.to_out.0",
+    "layers.1.feed_forward.w2",
+    "layers.2.attention.qkv",
+    "layers.0.adaLN_modulation.0",
+)
+MAGNITUDES = ("", "rows", "columns")
+
+
+def random(*shape: int, scale: float = 0.1, seed: int = 4) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed + sum(shape))) * scale
+
+
+def of(kind: str, rows: int, width: int) -> tuple[Tensors, Tensor]:
+    """The tensors of a layer, and the difference that they mean."""
+    up, down, first = random(rows, 4), random(4, width), random(2, 2, scale=0.6)
+    if kind == "LoRA":
+        return {"lora_A.weight": down, "lora_B.weight": up, "alpha": torch.tensor(2.0)}, up @ down / 2
+    if kind == "LoHa":
+        parts = {"hada_w1_a": 4 * up, "hada_w1_b": 4 * down, "hada_w2_a": random(rows, 4, seed=6)}
+        parts["hada_w2_b"] = random(4, width, seed=7)
+        delta = (16 * up @ down) * (parts["hada_w2_a"] @ parts["hada_w2_b"])
+        return {**parts, "alpha": torch.tensor(8.0)}, 2 * delta
+    if kind == "difference":
+        return {"diff": (delta := random(rows, width, scale=0.02))}, delta
+    up, down, second = random(rows // 2, 3, scale=0.3), random(3, width // 2), random(rows // 2, width // 2, scale=0.05)
+    if kind == "LoKr":
+        return {"lokr_w1": first, "lokr_w2": second, "alpha": torch.tensor(1.0)}, torch.kron(first, second)
+    parts = {"lokr_w1": first, "lokr_w2_a": up, "lokr_w2_b": down, "alpha": torch.tensor(1.5)}
+    return parts, torch.kron(first, up @ down) / 2
+
+
+def written(kind: str, layer: str, magnitude: str, weights: Weights) -> tuple[Tensors, Tensors]:
+    """A file's tensors, and what they add to each parameter of the model."""
+    names = [layer.replace("qkv", f"to_{part}") + ".weight" for part in ("qkv" if "qkv" in layer else "q")]
+    weight = torch.cat([weights(name) for name in names])
+    parts, delta = of(kind, *weight.shape)
+    if magnitude:
+        axis = int(magnitude == "rows")
+        wanted = weight.norm(dim=axis, keepdim=True)
+        wanted = wanted * (1.2 + 0.5 * torch.rand(wanted.shape, generator=torch.Generator().manual_seed(5)))
+        parts["dora_scale"] = wanted
+        delta = wanted * (weight + delta) / (weight + delta).norm(dim=axis, keepdim=True) - weight
+    file = {f"lycoris_{layer.replace('.', '_')}.{name}": each for name, each in parts.items()}
+    return file, dict(zip(names, delta.chunk(len(names)), strict=True))
+
+
+EXTRACTED = {
+    "layers.2.attention_norm1.weight": "layers.2.attention_norm1.diff",
+    "layers.2.ffn_norm2.weight": "layers.2.ffn_norm2.w_norm",
+    "layers.2.attention.norm_k.weight": "layers.2.attention.k_norm.diff",
+    "context_refiner.0.ffn_norm1.weight": "context_refiner.0.ffn_norm1.diff",
+    "cap_embedder.0.weight": "cap_embedder.0.diff",
+    "layers.1.adaLN_modulation.0.bias": "layers.1.adaLN_modulation.0.diff_b",
+    "all_final_layer.2-1.linear.bias": "final_layer.linear.diff_b",
+}
+"""Of norms and biases, as ComfyUI and LyCORIS write them."""
+TOGETHER = (
+    ("LoRA", "layers.0.attention.to_v", ""), ("LoRA", "layers.0.attention.to_q", "rows"),
+    ("LoRA", "layers.1.attention.qkv", "columns"), ("LoKr", "layers.2.attention.qkv", ""),
+    ("LoHa", "layers.1.feed_forward.w2", ""), ("difference", "layers.1.feed_forward.w3", ""),
+)  # fmt: skip
+
+
+def all_at_once(weights: Weights, dora: bool = True) -> tuple[Tensors, Tensors]:
+    """All kinds in one file."""
+    wanted = {name: random(*weights(name).shape, scale=0.08 if "norm" in name else 0.02) for name in EXTRACTED}
+    file = {f"diffusion_model.{EXTRACTED[name]}": each for name, each in wanted.items()}
+    for kind, layer, magnitude in TOGETHER:
+        if dora or not magnitude:
+            more, its = written(kind, layer, magnitude, weights)
+            file, wanted = file | more, wanted | its
+    return file, wanted
 
 
 def network_of(session: Session) -> Any:
@@ -229,152 +301,13 @@ def network_of(session: Session) -> Any:
     return session._engine._resident.pipeline._networks["transformer"]  # type: ignore[attr-defined]
 
 
-def random(*shape: int, scale: float = 0.1, seed: int = 4) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed + sum(shape))) * scale
-
-
-def turned(weight: Tensor, delta: Tensor, magnitude: Tensor) -> Tensor:
-    """DoRA's difference: rows (or columns) of the new weight have their magnitude."""
-    norm = (weight + delta).norm(dim=0 if len(magnitude) == 1 and len(weight) > 1 else 1, keepdim=True)
-    return magnitude * (weight + delta) / norm - weight
-
-
-def fused(weights: Weights, block: str, delta: Tensor) -> dict[str, Tensor]:
-    return {f"{block}.to_{part}.weight": rows for part, rows in zip("qkv", delta.chunk(3), strict=True)}
-
-
-def lora(weights: Weights, layer: str) -> tuple[dict[str, Tensor], Tensor]:
-    rows, width = weights(layer).shape
-    down, up = random(4, width), random(rows, 4)
-    return {f"diffusion_model.{layer}.lora_A.weight": down, f"diffusion_model.{layer}.lora_B.weight": up}, up @ down
-
-
-def dora(spelling: str, columns: bool, weights: Weights) -> Written:
-    layer = "layers.0.attention.to_q"
-    file, delta = lora(weights, layer)
-    weight = weights(layer)
-    axis = 0 if columns else 1
-    more = 1 + torch.rand(weight.shape[1 - axis], generator=torch.Generator().manual_seed(5))
-    magnitude = weight.norm(dim=axis, keepdim=True) * (more[None] if columns else more[:, None])
-    shown = magnitude if spelling == "dora_scale" else magnitude.flatten()
-    return {**file, f"diffusion_model.{layer}.{spelling}": shown}, {f"{layer}.weight": turned(weight, delta, magnitude)}
-
-
-def loha(weights: Weights, layer: str = "layers.1.feed_forward.w2", rows: int = 0) -> tuple[dict[str, Tensor], Tensor]:
-    width = weights(layer).shape[1]
-    rows = rows or len(weights(layer))
-    parts = [random(rows, 3, scale=0.4), random(3, width, scale=0.4), random(rows, 3, seed=6), random(3, width, seed=7)]
-    name = f"lycoris_{layer.replace('.', '_')}"
-    file = {f"{name}.hada_w{i}_{ab}": parts[2 * i - 2 + (ab == "b")] for i in (1, 2) for ab in "ab"}
-    file[f"{name}.alpha"] = torch.tensor(6.0)
-    return file, 2 * (parts[0] @ parts[1]) * (parts[2] @ parts[3])
-
-
-def lokr(weights: Weights, rows: int, width: int, name: str, low: bool) -> tuple[dict[str, Tensor], Tensor]:
-    first, second, inner = random(4, 4, scale=0.6), random(rows // 4, 3, scale=0.2), random(3, width // 4)
-    if low:
-        file = {"lokr_w1": first, "lokr_w2_a": second, "lokr_w2_b": inner, "alpha": torch.tensor(1.5)}
-        return {f"{name}.{key}": value for key, value in file.items()}, torch.kron(first, second @ inner) / 2
-    whole = random(rows // 4, width // 4, scale=0.05)
-    file = {"lokr_w1": first, "lokr_w2": whole, "alpha": torch.tensor(1.0)}
-    return {f"{name}.{key}": value for key, value in file.items()}, torch.kron(first, whole)
-
-
-def of_lokr(low: bool, weights: Weights, layer: str = "layers.2.attention.to_q") -> Written:
-    file, delta = lokr(weights, *weights(layer).shape, f"lycoris_{layer.replace('.', '_')}", low)
-    return file, {f"{layer}.weight": delta}
-
-
-def of_fused_lokr(low: bool, weights: Weights) -> Written:
-    rows, width = weights("layers.2.attention.to_q").shape
-    file, delta = lokr(weights, 3 * rows, width, "diffusion_model.layers.2.attention.qkv", low)
-    return file, fused(weights, "layers.2.attention", delta)
-
-
-def of_fused_dora(columns: bool, weights: Weights) -> Written:
-    block = "layers.1.attention"
-    base = torch.cat([weights(f"{block}.to_{part}") for part in "qkv"])
-    down, up = random(4, base.shape[1]), random(len(base), 4)
-    magnitude = 1.5 * base.norm(dim=0 if columns else 1, keepdim=True)
-    parts = {"lora_down.weight": down, "lora_up.weight": up, "dora_scale": magnitude}
-    file = {f"lora_unet_layers_1_attention_qkv.{key}": value for key, value in parts.items()}
-    return file, fused(weights, block, turned(base, up @ down, magnitude))
-
-
-def of_loha(weights: Weights) -> Written:
-    file, delta = loha(weights)
-    return file, {"layers.1.feed_forward.w2.weight": delta}
-
-
-def of_fused_loha(weights: Weights) -> Written:
-    file, delta = loha(weights, "layers.1.attention.to_q", 3 * len(weights("layers.1.attention.to_q")))
-    file = {key.replace("to_q", "qkv"): value for key, value in file.items()}
-    return file, fused(weights, "layers.1.attention", delta)
-
-
-def of_turned_loha(weights: Weights) -> Written:
-    layer = "layers.1.feed_forward.w2"
-    file, delta = loha(weights, layer)
-    magnitude = weights(layer).norm(dim=1, keepdim=True) * 1.5
-    file["lycoris_layers_1_feed_forward_w2.dora_scale"] = magnitude
-    return file, {f"{layer}.weight": turned(weights(layer), delta, magnitude)}
-
-
-def of_differences(weights: Weights) -> Written:
-    """As ComfyUI extracts them, norms and biases too."""
-    theirs = {
-        "layers.2.attention.to_out.0.weight": "layers.2.attention.out.diff",
-        "layers.1.feed_forward.w3.weight": "layers.1.feed_forward.w3.diff",
-        "layers.1.adaLN_modulation.0.weight": "layers.1.adaLN_modulation.0.diff",
-        "layers.1.adaLN_modulation.0.bias": "layers.1.adaLN_modulation.0.diff_b",
-        "layers.2.attention_norm1.weight": "layers.2.attention_norm1.diff",
-        "layers.2.ffn_norm2.weight": "layers.2.ffn_norm2.w_norm",
-        "layers.2.attention.norm_k.weight": "layers.2.attention.k_norm.diff",
-        "context_refiner.0.ffn_norm1.weight": "context_refiner.0.ffn_norm1.diff",
-        "cap_embedder.0.weight": "cap_embedder.0.diff",
-        "all_final_layer.2-1.linear.bias": "final_layer.linear.diff_b",
-    }
-    wanted = {name: random(*weights(name).shape, scale=0.08 if "norm" in name else 0.02) for name in theirs}
-    return {f"diffusion_model.{theirs[name]}": delta for name, delta in wanted.items()}, wanted
-
-
-def of_all_at_once(weights: Weights, dora: bool = True) -> Written:
-    """LoRA, DoRA, LoKr, LoHa and differences in one file."""
-    file, delta = lora(weights, "layers.0.attention.to_v")
-    wanted = {"layers.0.attention.to_v.weight": delta}
-    for kind in ("DoRA, dora_scale", "LoKr of fused layers", "DoRA by columns, fused", "LoHa", "differences"):
-        if "DoRA" in kind and not dora:
-            continue
-        more, its = KINDS[kind](weights)
-        assert not {*wanted} & {*its}
-        file, wanted = {**file, **more}, {**wanted, **its}
-    return file, wanted
-
-
-KINDS: dict[str, Callable[[Weights], Written]] = {
-    "DoRA, dora_scale": partial(dora, "dora_scale", False),
-    "DoRA, lora_magnitude_vector": partial(dora, "lora_magnitude_vector", False),
-    "DoRA, lora_magnitude_vector.weight": partial(dora, "lora_magnitude_vector.weight", False),
-    "DoRA by columns": partial(dora, "dora_scale", True),
-    "DoRA, fused": partial(of_fused_dora, False),
-    "DoRA by columns, fused": partial(of_fused_dora, True),
-    "LoKr": partial(of_lokr, False),
-    "LoKr of low rank": partial(of_lokr, True),
-    "LoKr of fused layers": partial(of_fused_lokr, False),
-    "LoKr of fused layers of low rank": partial(of_fused_lokr, True),
-    "LoHa": of_loha,
-    "LoHa of fused layers": of_fused_loha,
-    "LoHa with magnitudes": of_turned_loha,
-    "differences": of_differences,
-}
-
-
 def weights_of(session: Session) -> Weights:
+    """The weights as they compute; of biases only the shape."""
     network = network_of(session)
 
     def weight(name: str) -> Tensor:
         if name.endswith(".bias"):
-            return torch.zeros_like(network.module.get_parameter(name).data.float())
+            return torch.zeros_like(network.module.get_parameter(name))
         found: Tensor = network.weight(name.removesuffix(".weight")).float().clone()
         return found
 
@@ -412,27 +345,43 @@ def mean(one: Artifact, other: Artifact) -> float:
     return pixels.mean
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "all at once"])
-def test_every_kind_draws_as_the_changed_model_does(session: Session, tmp_path: Path, kind: str) -> None:
-    file, wanted = KINDS.get(kind, of_all_at_once)(weights_of(session))
-    path = saved(tmp_path / "theirs.safetensors", file)
-    plain = session.run(REQUEST, fresh=True)
+@pytest.mark.parametrize("magnitude", MAGNITUDES)
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_draws_as_the_changed_model_does(
+    session: Session, tmp_path: Path, kind: str, layer: str, magnitude: str
+) -> None:
+    same_as_changed(session, tmp_path, *written(kind, layer, magnitude, weights_of(session)))
+
+
+def test_all_kinds_of_one_file_do(session: Session, tmp_path: Path) -> None:
+    same_as_changed(session, tmp_path, *all_at_once(weights_of(session)))
+
+
+def same_as_changed(session: Session, folder: Path, file: Tensors, wanted: Tensors) -> None:
+    path, plain = saved(folder / "theirs.safetensors", file), session.run(REQUEST, fresh=True)
     for weight in (1.0, 0.5):
         theirs = session.run(REQUEST, loras=[(path, weight)], fresh=True)
         with changed(session, wanted, weight):
             same = session.run(REQUEST, fresh=True)
-        left = theirs.trace.notes[-1].partition(" applied")[2]
-        assert not left and apart(theirs, same) <= 1 and apart(theirs, plain) > 3
+        assert theirs.trace.notes[-1].endswith(" applied")
+        assert apart(theirs, same) <= 1 < apart(theirs, plain)
     assert session.run(REQUEST, fresh=True).image.tobytes() == plain.image.tobytes()
 
 
+@pytest.mark.parametrize("spelling", ["lora_magnitude_vector", "lora_magnitude_vector.weight"])
+def test_other_spellings_of_magnitudes(spelling: str) -> None:
+    name, (parts, _) = "layers.0.attention.to_q", of("LoRA", WIDTH, WIDTH)
+    file = {f"{name}.{key}": each for key, each in parts.items()} | {f"{name}.{spelling}": torch.arange(8.0)}
+    (change,) = convert(file, MODULES, {}).changes
+    assert change.magnitude is not None and torch.equal(change.magnitude, torch.arange(8.0)[:, None])
+
+
 def test_several_kinds_on_one_layer_are_added(session: Session, tmp_path: Path) -> None:
-    weights = weights_of(session)
-    layer, kinds = "layers.0.attention.to_q", ("DoRA, dora_scale", "DoRA by columns", "LoKr")
-    made = [KINDS[kind](weights) for kind in kinds]
-    made[2] = of_lokr(False, weights, layer)
-    name = f"{layer}.weight"
-    total = {name: torch.stack([wanted[name] for _, wanted in made]).sum(0)}
+    layer, weights = "layers.0.attention.to_q", weights_of(session)
+    kinds = (("LoRA", "rows"), ("LoHa", "columns"), ("LoKr", ""), ("LoRA", ""))
+    made = [written(kind, layer, magnitude, weights) for kind, magnitude in kinds]
+    total = {f"{layer}.weight": torch.stack([wanted[f"{layer}.weight"] for _, wanted in made]).sum(0)}
     loras = [(saved(tmp_path / f"{i}.safetensors", file), 1.0) for i, (file, _) in enumerate(made)]
     theirs = session.run(REQUEST, loras=loras, fresh=True)
     with changed(session, total):
@@ -453,7 +402,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
 def test_all_kinds_act_however_the_model_is_kept(tmp_path: Path, setting: str) -> None:
     settings, most = SETTINGS[setting]
     with Session(InlineEngine(Settings(device="cpu", **settings)), setting) as own:
-        file, wanted = of_all_at_once(weights_of(own), dora=setting != "fast")
+        file, wanted = all_at_once(weights_of(own), dora=setting != "fast")
         whole = {name.replace(".weight", ".diff").replace(".bias", ".diff_b"): each for name, each in wanted.items()}
         before = own.run(REQUEST)
         made, same = (
@@ -461,7 +410,7 @@ def test_all_kinds_act_however_the_model_is_kept(tmp_path: Path, setting: str) -
         )
         after = own.run(REQUEST, fresh=True)
     assert after.image.tobytes() == before.image.tobytes()
-    assert mean(made, same) <= most and mean(made, before) > 20
+    assert mean(made, same) <= most and mean(made, before) > 10
     assert bool(made.trace.plan["streamed_blocks"]) is (setting == "streamed")
 
 
@@ -470,7 +419,7 @@ def test_dora_stretches_what_is_multiplied_in_eight_bits(tmp_path: Path, columns
     """Layer by layer, since pictures in 8 bits are too far apart."""
     with Session(InlineEngine(Settings(device="cpu", speed="fast")), "fast") as own:
         weights, layer = weights_of(own), "layers.0.attention.to_q"
-        file, wanted = dora("dora_scale", columns, weights)
+        file, wanted = written("LoRA", layer, "columns" if columns else "rows", weights)
         weight = weights(layer)
         own.run(REQUEST, loras=[saved(tmp_path / "dora.safetensors", file)])
         module = own._engine._resident.pipeline._transformer.get_submodule(layer)  # type: ignore[attr-defined]
@@ -481,7 +430,7 @@ def test_dora_stretches_what_is_multiplied_in_eight_bits(tmp_path: Path, columns
 
 
 def test_what_is_loaded_is_counted_and_evicted(session: Session, tmp_path: Path) -> None:
-    file, _ = of_loha(weights_of(session))
+    file, _ = written("LoHa", LAYERS[0], "", weights_of(session))
     file = {key: value.to(torch.float8_e4m3fn) if value.dim() else value for key, value in file.items()}
     loras = [(saved(tmp_path / "loha.safetensors", file), 1.0)]
     theirs = session.run(REQUEST, loras=loras, fresh=True)
@@ -495,7 +444,10 @@ def test_what_is_loaded_is_counted_and_evicted(session: Session, tmp_path: Path)
 def test_diffusers_draws_the_same_with_a_lora_in_stock(tmp_path: Path) -> None:
     """Bit-equal, by way of peft; also where its modules take over from ours with the LoRA on them."""
     with Session(InlineEngine(Settings(device="cpu", speed="stock")), "stock") as own:
-        file, _ = lora(weights_of(own), "layers.2.attention.to_q")
+        layer = "layers.2.attention.to_q"
+        parts, _ = of("LoRA", *weights_of(own)(layer).shape)
+        del parts["alpha"]
+        file = {f"transformer.{layer}.{name}": each for name, each in parts.items()}
         path = saved(tmp_path / "lora.safetensors", file)
         made = own.run(REQUEST, loras=[(path, 0.7)])
         own.run(REQUEST, fresh=True)

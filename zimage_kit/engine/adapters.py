@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -187,18 +187,6 @@ class Dense(Delta):
         return F.linear(x, self.matrix)
 
 
-class Adapter(Protocol):
-    """What a LoRA adds to one module's result."""
-
-    bytes: int
-
-    def __call__(self, x: Tensor, module: Any, own: Tensor) -> Tensor:
-        """Of the module's input x and its `own` result."""
-
-    def each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """The same with every tensor changed."""
-
-
 @dataclass(frozen=True)
 class LinearAdapter(_Tensors):
     """Of a linear layer with the weight W: a delta D, a bias; and DoRA's scales minus 1, of rows [out] or columns [in].
@@ -213,7 +201,7 @@ class LinearAdapter(_Tensors):
     columns: Tensor | None = None
 
     def __call__(self, x: Tensor, module: Any, own: Tensor) -> Tensor:
-        """[..., out] of x [..., in]."""
+        """What is added to the module's `own` result [..., out] of x [..., in]."""
         if self.delta is None:
             found = torch.zeros_like(own)
         elif self.columns is not None:
@@ -233,7 +221,7 @@ class Gain(_Tensors):
     weight: Tensor
 
     def __call__(self, x: Tensor, module: Any, own: Tensor) -> Tensor:
-        """[..., width] of x [..., width]."""
+        """What is added to the module's own result of x [..., width]."""
         return F.rms_norm(x, self.weight.shape, self.weight, module.eps)
 
 
@@ -264,8 +252,8 @@ def low_rank(module: Any) -> list[tuple[Tensor, Tensor, float]] | None:
     """What acts on a linear layer as down [rank, in], up [out, rank] and a factor each; None: something else does."""
     found = []
     for adapter, factor in adapters_of(module):
-        delta = adapter.delta
-        if not isinstance(delta, LowRank) or (adapter.bias, adapter.rows, adapter.columns) != (None, None, None):
+        delta, others = adapter.delta, (adapter.bias, adapter.rows, adapter.columns)
+        if not isinstance(delta, LowRank) or any(each is not None for each in others):
             return None
         found.append((delta.down, delta.up, factor))
     return found
@@ -277,7 +265,8 @@ def add(out: Tensor, x: Tensor, module: Any) -> None:
     for down, up, factor in plain or ():
         out.addmm_(F.linear(x, down), up.t(), alpha=factor)
     if plain is None:
-        for some, given in zip(out.split(_ROWS), x.split(_ROWS), strict=True):
+        for begin in range(0, len(x), _ROWS):
+            some, given = out[begin : begin + _ROWS], x[begin : begin + _ROWS]
             own = some.clone()
             for adapter, factor in adapters_of(module):
                 some.add_(adapter(given, module, own), alpha=factor)

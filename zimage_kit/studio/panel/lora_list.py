@@ -28,10 +28,13 @@ class LoraRow:
         self.about = w.HTML().add_class("zk-lora-about")
         chosen = w.HBox([self.path, self.weight, self.remove]).add_class("zk-lora")
         self.box = w.VBox([chosen, self.words, self.about])
-        self._texts = texts
+        self._texts, self._told = texts, LoraInfo()
 
     def tell(self, info: LoraInfo, use: Callable[[str], None]) -> None:
         """Show what a LoRA's file says; a click on a word calls `use` with it."""
+        if info == self._told:  # while a name is typed
+            return
+        self._told, before = info, self.words.children
         groups = (("form.triggers", info.triggers), ("form.tags", () if info.triggers else info.tags))
         parts = []
         for key, words in groups:
@@ -39,6 +42,8 @@ class LoraRow:
                 parts.append(w.HTML(html.escape(self._texts(key))))
                 parts += [self._word(word, use) for word in words]
         self.words.children = parts
+        for part in before:
+            part.close()
         self.about.value = about(info, self._texts)
 
     def _word(self, word: str, use: Callable[[str], None]) -> Any:
