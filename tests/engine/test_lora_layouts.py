@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zimage_kit import Artifact, Request, Session
+from zimage_kit.engine import adapters
 from zimage_kit.engine.lora_layouts import Converted, Module, convert, modules_of
 from zimage_kit.engine.settings import Settings
 from zimage_kit.engine.transformer import project
@@ -367,6 +368,22 @@ def same_as_changed(session: Session, folder: Path, file: Tensors, wanted: Tenso
         assert theirs.trace.notes[-1].endswith(" applied")
         assert apart(theirs, same) <= 1 < apart(theirs, plain)
     assert session.run(REQUEST, fresh=True).image.tobytes() == plain.image.tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_called_multiplied_and_multiplied_in_parts_are_the_same(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, (parts, _) = "layers.0.attention.to_q", of(kind, WIDTH, WIDTH)
+    (change,) = convert({f"{name}.{key}": each for key, each in parts.items()}, MODULES, {}).changes
+    layer, x = nn.Linear(WIDTH, WIDTH).requires_grad_(False), random(20, WIDTH)
+    plain, found = layer(x), []
+    adapters.attach(layer, [(adapters.LinearAdapter(change.delta, random(WIDTH), rows=random(WIDTH)), 0.5)])
+    for rows in (1024, 3):
+        monkeypatch.setattr(adapters, "_ROWS", rows)
+        adapters.add(out := plain.clone(), x, layer)
+        found.append(out)
+    assert torch.allclose(layer(x), found[0], atol=1e-6) and torch.allclose(*found, atol=1e-6)
+    adapters.attach(layer, [])
+    assert torch.equal(layer(x), plain) and not torch.allclose(found[0], plain, atol=1e-3)
 
 
 @pytest.mark.parametrize("spelling", ["lora_magnitude_vector", "lora_magnitude_vector.weight"])
