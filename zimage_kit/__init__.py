@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .models.spec import ModelSpec, register_model
     from .recipe.artifact import Artifact, Trace, Verdict
     from .recipe.artifact import read as open
+    from .recipe.presets import preset, presets, save_preset
     from .session.connect import connect
     from .session.job import Job
     from .session.session import Session
@@ -55,7 +56,10 @@ __all__ = [
     "contract",
     "library",
     "open",
+    "preset",
+    "presets",
     "register_model",
+    "save_preset",
     "stage",
     "stages",
 ]
@@ -75,6 +79,9 @@ _LAZY = {
     "connect": ("session.connect", "connect"),
     "register_model": ("models.spec", "register_model"),
     "open": ("recipe.artifact", "read"),
+    "preset": ("recipe.presets", "preset"),
+    "presets": ("recipe.presets", "presets"),
+    "save_preset": ("recipe.presets", "save_preset"),
 }
 
 

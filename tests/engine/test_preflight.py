@@ -125,7 +125,7 @@ def test_what_stages_need_is_looked_for_where_the_model_is() -> None:
     with pytest.raises(ModelMissing):
         check(request)
     finished = check(request.but(stages=()), there).request.then(refine)
-    resolved, notes = check_applied(finished, 0, there)
+    resolved, notes, _ = check_applied(finished, 0, there)
     assert (resolved.stages[0].steps, notes) == (12, [])
     with pytest.raises(ModelMissing):
         check_applied(finished, 0)

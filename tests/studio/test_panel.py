@@ -612,6 +612,11 @@ def used_texts() -> set[str]:
     assert listed is not None
     actions = re.findall(r'"(\w+)"', listed[1])
     used |= {f"viewer.{name}{ending}" for name in actions for ending in ("", "_help")}
+    viewer = (FOLDER / "panel" / "viewer.js").read_text("utf-8")
+    for name, values in re.findall(r'^  (\w+): \{ beside: "\w+", values: \[(.*?)\]', viewer, re.MULTILINE):
+        used |= {f"viewer.{name}", f"viewer.{name}_help"} | {
+            f"viewer.{name}_{each}" for each in re.findall(r"\w+", values)
+        }
     script = (FOLDER / "panes" / "compare" / "slider.js").read_text("utf-8")
     used |= {f"compare.{key}" for key in ("label", "position") if f"texts.{key}" in script}
     used |= {f"compare.{side}" for side in ("before", "after")}  # its two pictures, by their names
@@ -1040,6 +1045,22 @@ def test_a_picture_that_cannot_be_saved_is_shown_all_the_same(
     studio.close()
 
 
+def test_what_stands_at_the_models_defaults_follows_another_model(studio: Studio) -> None:
+    studio.form.model.value = "nano"
+    studio.form.prompt.value, studio.form.steps.value, studio.form.width.value = "a girl", 1, 128
+    studio.form.stages.add("pose", {"preset": ["waving"]})
+    studio.generate()
+    finish()
+    (made,) = studio.artifacts
+    assert {"guidance", "stages.0.body"} <= set(made.trace.derived) and not {"steps", "width"} & set(made.trace.derived)
+    used = made.reopened()
+    assert (used.steps, used.width, used.guidance) == (1, 128, None) and "body" not in used.stages[0].fields()
+    studio.bar._handle_custom_msg({"do": "use", "id": "r1", "how": "exactly"}, [])
+    assert studio.request.stages[0].fields()["body"] == "small"
+    studio.bar._handle_custom_msg({"do": "use", "id": "r1"}, [])
+    assert studio.request.stages[0].fields()["body"] is None, "it follows the model again"
+
+
 def test_a_picture_is_used_varied_enlarged_and_sent_to_the_grid(studio: Studio, small: Request, model: str) -> None:
     studio.request = small
     studio.generate()
@@ -1053,6 +1074,10 @@ def test_a_picture_is_used_varied_enlarged_and_sent_to_the_grid(studio: Studio, 
     studio.form.prompt.value = "something else"
     ask("use")
     assert studio.request == studio.artifacts[0].request
+    for how, seed, locked in (("seed", 7, True), ("exactly", 7, True), ("open", 7, False)):
+        studio.bar._handle_custom_msg({"do": "use", "id": "r1", "how": how}, [])
+        assert (studio.form.seed.value, studio.form.lock.value) == (seed, locked), how
+    studio.form.lock.value = True
     ask("vary")
     assert studio.artifacts[1].request.but(seed=7) == studio.artifacts[0].request
     ask("upscale")

@@ -12,7 +12,9 @@ from ..text.units import duration
 from . import console
 from .run import AsJson, Device, Dtype, Inline, Memory, Precision, Speed
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The recipe inside a picture: show, rerun, diff.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="The recipe inside a picture: show, rerun, diff, presets."
+)
 
 Picture = Annotated[Path, typer.Argument(metavar="FILE", help="A picture made by zimage_kit, or by A1111.")]
 
@@ -99,6 +101,48 @@ def rerun(
         return
     again = make(session, artifact.request, quiet=as_json)
     finish([(again, again.save(output))], as_json)
+
+
+@app.command(short_help="Keep it as a preset.")
+def save(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the preset is called.")],
+    file: Picture,
+    exactly: Annotated[
+        bool, typer.Option("--exactly", help="With what followed from the model and stages, and the seed.")
+    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a preset of this name.")] = False,
+) -> None:
+    """Keep a picture's recipe under a name: what was asked for, without the seed; what was derived stays open.
+
+    \b
+    Examples:
+      zimage recipe save poster balloon.png
+      zimage run "a red boat" --preset poster
+    """
+    from ..recipe.artifact import read
+    from ..recipe.presets import save_preset
+
+    artifact = read(file)
+    request = artifact.request if exactly else artifact.reopened(seed=False)
+    console.result(str(save_preset(name, request, replace=replace)))
+
+
+@app.command(short_help="The presets that are kept.")
+def presets(
+    forget: Annotated[str | None, typer.Option("--forget", metavar="NAME", help="Delete one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List presets, with what each one says."""
+    from ..recipe import presets as kept
+
+    if forget is not None:
+        kept.forget_preset(forget)
+        console.say(f"forgot {forget}")
+    found = {name: kept.preset(name).model_dump(mode="json", exclude_defaults=True) for name in kept.presets()}
+    if as_json:
+        console.result_json(found)
+    elif found:
+        console.result(console.table([(name, _fields(fields)) for name, fields in found.items()]))
 
 
 @app.command(short_help="How two pictures differ.")

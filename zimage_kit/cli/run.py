@@ -68,8 +68,9 @@ FIRST_PROMPT = "a red hot-air balloon over the sea"
 
 def run(
     prompt: Annotated[
-        str, typer.Argument(metavar="PROMPT", help="What to draw, in English or Chinese.")
-    ] = FIRST_PROMPT,
+        str | None,
+        typer.Argument(metavar="PROMPT", help="What to draw, in English or Chinese.", show_default=FIRST_PROMPT),
+    ] = None,
     model: Model = None,
     size: Size = None,
     steps: Steps = None,
@@ -81,6 +82,10 @@ def run(
     count: Annotated[int, typer.Option(metavar="N", min=1, help="How many pictures; their seeds count up.")] = 1,
     lora: Loras = None,
     stage: Stages = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Begin from this preset, see `zimage recipe presets`; the rest goes on top."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -110,21 +115,22 @@ def run(
       zimage run "a red boat" --stage text_overlay:text="Sea and moon",place=bottom
     """
     from .. import files
+    from ..recipe import presets
     from ..recipe.request import Request, parse_size, random_seed
 
+    base = Request(prompt=FIRST_PROMPT) if preset is None else presets.preset(preset)
     width, height = parse_size(size) if size else (None, None)
-    request = Request(
-        prompt=prompt,
-        negative_prompt=negative,
-        model=model,
-        width=width,
-        height=height,
-        steps=steps,
-        guidance=guidance,
-        seed=random_seed() if seed is None else seed,
-        loras=[parse_lora(text) for text in lora or ()],
-        stages=[parse_stage(text) for text in stage or ()],
+    fields = {
+        "prompt": prompt, "negative_prompt": negative or None, "model": model, "width": width, "height": height,
+        "steps": steps, "guidance": guidance, "seed": seed,
+    }  # fmt: skip
+    request = base.but(
+        **{name: value for name, value in fields.items() if value is not None},
+        loras=(*base.loras, *map(parse_lora, lora or ())),
+        stages=(*base.stages, *map(parse_stage, stage or ())),
     )
+    if count > 1 and request.seed is None:
+        request = request.but(seed=random_seed())
     paths = numbered(output, count)
     for path in paths:
         if path is not None:
@@ -132,8 +138,8 @@ def run(
     session = open_session(inline, device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     saved = []
     for number, path in enumerate(paths):
-        first = request.seed or 0
-        artifact = make(session, request.but(seed=first + number), quiet=as_json)
+        numbered_seed = request if request.seed is None else request.but(seed=request.seed + number)
+        artifact = make(session, numbered_seed, quiet=as_json)
         saved.append((artifact, artifact.save(path)))
         if not as_json:
             finish(saved[-1:], as_json)

@@ -108,6 +108,7 @@ def execute(task: Task, runtime: Runtime) -> Artifact:
             "peak_bytes": {**trace.peak_bytes, **runtime.parts.peak_bytes},
             "stage_versions": {stage.kind: stage.version for stage in run.stages},
             "settings": runtime.settings,
+            "derived": task.checked.derived if task.checked is not None else task.trace.derived,
             "notes": tuple(dict.fromkeys((*chosen, *trace.notes, *run.notes, *runtime.notes))),
         }
     )

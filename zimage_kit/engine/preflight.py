@@ -14,7 +14,7 @@ from ..files import content_digest
 from ..models.loras import lora_file
 from ..models.spec import ModelSpec, default_model, models_here, require, resolve
 from ..models.tokens import count_tokens
-from ..recipe.request import SIDE_MULTIPLE, Lora, Request, random_seed
+from ..recipe.request import OPEN, SIDE_MULTIPLE, Lora, Request, random_seed
 from ..stages.extensions import build_stages, stage_class
 from ..stages.stage import Stage
 
@@ -24,7 +24,7 @@ class Checked:
     """A request that can run: resolved, with the model's directory and notes on what was chosen for the user.
 
     Directory and token count are None when the model is on another machine, where the request is checked again.
-    `warnings` are the notes that come from stages.
+    `warnings`: the notes that come from stages. `derived`: the fields that were filled in: steps, stages.0.body.
     """
 
     request: Request
@@ -33,6 +33,7 @@ class Checked:
     prompt_tokens: int | None
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    derived: tuple[str, ...] = ()
 
 
 def check(request: Request, models: frozenset[str] | None = None) -> Checked:
@@ -50,16 +51,18 @@ def check(request: Request, models: frozenset[str] | None = None) -> Checked:
         )
     stages = build_stages(request.stages)
     spec = resolve(request.model or default_model(models or None))
+    asked = request
     request, notes = _filled(request, spec, stages)
+    derived = (*(name for name in OPEN if getattr(asked, name) is None), *_derived(stages, request, 0))
     notes += _check_sizes(request, spec)
     notes += _check_texts(request, spec)
     warnings = [] if _elsewhere(models) else stage_notes(request)
     notes += warnings
     if models and spec.name in models and spec.directory() is None:
-        return Checked(request, spec, None, None, tuple(notes), tuple(warnings))
+        return Checked(request, spec, None, None, tuple(notes), tuple(warnings), derived)
     directory = require(spec.name)
     tokens = _check_length(request, spec, directory)
-    return Checked(request, spec, directory, tokens, tuple(notes), tuple(warnings))
+    return Checked(request, spec, directory, tokens, tuple(notes), tuple(warnings), derived)
 
 
 def _filled(request: Request, spec: ModelSpec, stages: Sequence[Stage]) -> tuple[Request, list[str]]:
@@ -84,6 +87,16 @@ def _filled(request: Request, spec: ModelSpec, stages: Sequence[Stage]) -> tuple
         loras=tuple(_found(lora, spec) for lora in request.loras),
     )
     return resolved.but(stages=[absolute(stage.resolved(resolved)).data() for stage in stages]), notes
+
+
+def _derived(stages: Sequence[Stage], request: Request, first: int) -> list[str]:
+    """The fields of stages, of which the first is number `first` of the resolved request, that were filled in."""
+    found = []
+    for number, stage in enumerate(stages, first):
+        given = absolute(stage).data().fields()
+        filled = request.stages[number].fields()
+        found += [f"stages.{number}.{name}" for name, value in filled.items() if value != given.get(name)]
+    return found
 
 
 def absolute(stage: Stage) -> Stage:
@@ -189,11 +202,13 @@ def _elsewhere(models: frozenset[str] | None) -> bool:
     return models is not None and not models <= models_here()
 
 
-def check_applied(request: Request, done: int, models: frozenset[str] | None = None) -> tuple[Request, list[str]]:
-    """Resolve the stages after the first `done`, which will run on a finished picture. Returns the request and notes.
+def check_applied(
+    request: Request, done: int, models: frozenset[str] | None = None
+) -> tuple[Request, list[str], list[str]]:
+    """Resolve the stages after the first `done`, which will run on a finished picture.
 
-    `models` are those of a session's workers, as for `check`. Raises BadRequest for a stage that can only condition a
-    generation, and what stages raise.
+    Returns the request, notes, and the names of the fields that were filled in. `models` are those of a session's
+    workers, as for `check`. Raises BadRequest for a stage that can only condition a generation, and what stages raise.
     """
     built = build_stages(request.stages[done:])
     if not built:
@@ -207,4 +222,4 @@ def check_applied(request: Request, done: int, models: frozenset[str] | None = N
     request = request.but(
         stages=[*request.stages[:done], *(absolute(stage.resolved(request)).data() for stage in built)]
     )
-    return request, [] if _elsewhere(models) else stage_notes(request, done)
+    return request, [] if _elsewhere(models) else stage_notes(request, done), _derived(built, request, done)

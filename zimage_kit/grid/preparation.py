@@ -39,7 +39,7 @@ class SessionJobs:
 
     def extend(self, base: Artifact, checked: Checked) -> Job:
         """The same from a picture that has the request's first stages already."""
-        return self._session.extend(base, checked.request, checked.notes, "batch")
+        return self._session.extend(base, checked.request, checked.notes, checked.derived, "batch")
 
     def worker_count(self) -> int:
         """Number of the session's workers."""

@@ -75,6 +75,9 @@ class Trace(BaseModel):
     )
     models: dict[str, str] = Field(default_factory=dict, description="fingerprints of the models used by stages")
     cached: bool = Field(False, description="the picture before the last stages came from the cache")
+    derived: tuple[str, ...] = Field(
+        (), description="fields of the recipe that nobody gave: steps, or stages.0.body; see Artifact.reopened"
+    )
     notes: tuple[str, ...] = Field((), description="what the program chose for the user")
     versions: dict[str, str] = Field(default_factory=library_versions)
     settings: dict[str, str] = Field(
@@ -236,6 +239,14 @@ class Artifact:
 
             return connect()
         return self._session
+
+    def reopened(self, *, seed: bool = True) -> Request:
+        """The recipe as it was asked for: what nobody gave is open again, and follows another model or another stage.
+
+        `seed`: whether the seed stays, a random one too. `request` is the recipe with everything as it was.
+        """
+        found = self.request.opened(name for name in self.trace.derived if name != "seed")
+        return found if seed else found.but(seed=None)
 
     def diff(self, other: Artifact) -> Difference:
         """Compare two artifacts: fields of the recipe, and pixels if the sizes are equal."""

@@ -82,6 +82,8 @@ def _check_whole(text: str) -> None:
         raise ValueError(f"whole characters|Remove {broken!a}, half of a surrogate pair.")
 
 
+OPEN = ("model", "width", "height", "steps", "guidance", "seed")
+"""The fields of a request that may be left open."""
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
 """Pixels; a model may draw less."""
 
@@ -160,7 +162,7 @@ class Request(BaseModel):
     @property
     def resolved(self) -> bool:
         """True once model, sides, steps, guidance and seed are set: then this is a recipe."""
-        return None not in (self.model, self.width, self.height, self.steps, self.guidance, self.seed)
+        return all(getattr(self, name) is not None for name in OPEN)
 
     def _repr_html_(self) -> str:
         """In a notebook: a table of the fields that are set, and of the stages' fields that are not empty."""
@@ -178,6 +180,17 @@ class Request(BaseModel):
     def then(self, *stages: Any) -> Request:
         """Return a new request with these stages added at the end."""
         return self.but(stages=(*self.stages, *stages))
+
+    def opened(self, fields: Iterable[str]) -> Request:
+        """Return a new request in which these fields are open; a stage's, such as stages.0.body, have defaults."""
+        open_fields = set(fields)
+        stages = []
+        for number, stage in enumerate(self.stages):
+            kept = {
+                name: value for name, value in stage.fields().items() if f"stages.{number}.{name}" not in open_fields
+            }
+            stages.append(StageData(kind=stage.kind, **kept))
+        return self.but(**{name: None for name in OPEN if name in open_fields}, stages=stages)
 
 
 def _fields_line(stage: StageData) -> str:

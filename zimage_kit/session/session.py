@@ -136,10 +136,11 @@ class Session:
         """
         artifact = _as_artifact(picture)
         done = len(artifact.request.stages)
-        request, notes = check_applied(artifact.request.then(*stages), done, self._engine.models())
+        request, notes, derived = check_applied(artifact.request.then(*stages), done, self._engine.models())
         self.warn(notes)
         with closing(watcher()) as watch:
-            made = self._wait(self.extend(artifact, request, notes), on_event or watch.hear)
+            job = self.extend(artifact, request, notes, (*artifact.trace.derived, *derived))
+            made = self._wait(job, on_event or watch.hear)
         made._applied_to = artifact
         return made
 
@@ -282,9 +283,20 @@ class Session:
         task = Task(job.id, checked.request, checked, fresh=fresh, keep=keep, priority=priority, folder=folder)
         return self._queue(job, task)
 
-    def extend(self, base: Artifact, request: Request, notes: Iterable[str], priority: Priority = "interactive") -> Job:
-        """Queue the stages of a resolved request that `base` does not have yet; `notes` go into its trace."""
-        trace = base.trace.model_copy(update={"notes": tuple(dict.fromkeys((*base.trace.notes, *notes)))})
+    def extend(
+        self,
+        base: Artifact,
+        request: Request,
+        notes: Iterable[str],
+        derived: Iterable[str],
+        priority: Priority = "interactive",
+    ) -> Job:
+        """Queue the stages of a resolved request that `base` does not have yet.
+
+        Its trace gets `notes`, and `derived`, the names of all fields that nobody gave.
+        """
+        noted = tuple(dict.fromkeys((*base.trace.notes, *notes)))
+        trace = base.trace.model_copy(update={"notes": noted, "derived": tuple(derived)})
         job, done = Job(request, self._engine), len(base.request.stages)
         task = Task(job.id, request, picture=base.image, trace=trace, done=done, priority=priority)
         return self._queue(job, task)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Increased when the messages change. Programs and sessions with different numbers refuse each other."""
 
 
@@ -62,6 +62,7 @@ def task_out(task: Task) -> Message:
         "picture": None if task.picture is None else _pixels(task.picture),
         "trace": task.trace.model_dump_json(),
         "notes": list(task.checked.notes) if task.checked else [],
+        "derived": list(task.checked.derived) if task.checked else [],
         "done": task.done,
         "fresh": task.fresh,
         "keep": task.keep,

@@ -196,10 +196,10 @@ class EngineWorker(WorkerPlugin):
 
 
 def _checked(task: Task, message: wire.Message) -> Task:
-    """The task, checked to run here. Keeps the message's `notes` on what the client's check chose for the user."""
+    """The task, checked to run here. Keeps the message's `notes` and `derived`: what the client's check chose."""
     try:
         if task.picture is not None:
-            _, notes = check_applied(task.request, task.done)
+            _, notes, _ = check_applied(task.request, task.done)
             trace = task.trace.model_copy(update={"notes": tuple(dict.fromkeys((*task.trace.notes, *notes)))})
             return replace(task, trace=trace)
         checked = check(task.request)
@@ -219,7 +219,8 @@ def _checked(task: Task, message: wire.Message) -> Task:
             )
             raise BadRequest(error.seen, expected="a stage that its worker knows", mend=mend, **error.facts) from None
         raise
-    return replace(task, checked=replace(checked, notes=tuple(dict.fromkeys((*message["notes"], *checked.notes)))))
+    told = tuple(dict.fromkeys((*message["notes"], *checked.notes)))
+    return replace(task, checked=replace(checked, notes=told, derived=tuple(message["derived"])))
 
 
 def _as_zimage_error(error: Exception) -> ZImageError:

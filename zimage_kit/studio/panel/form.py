@@ -224,13 +224,21 @@ class Form:
             stages=self.stages.stages(),
         )
 
+    def _as_given(self) -> Request:
+        """The request with what stands at the model's defaults open, so that its recipe follows another model."""
+        request, spec = self.request(), self.spec
+        defaults = {"steps": spec.steps, "guidance": spec.guidance}
+        if (request.width, request.height) == spec.native:
+            defaults |= {"width": spec.native[0], "height": spec.native[1]}
+        return request.opened(name for name, value in defaults.items() if getattr(request, name) == value)
+
     def requests(self) -> list[Request]:
         """One request per picture, with consecutive seeds. An unlocked seed is replaced by a random one first."""
         if not self.lock.value:
             self._quiet, was = True, self._quiet
             self.seed.value = random_seed()
             self._quiet = was
-        base = self.request()
+        base = self._as_given()
         first = self.seed.value
         if first + self.count.value - 1 > LARGEST_SEED:
             raise BadRequest(f"{self.count.value} seeds from {first} on", expected=f"none above {LARGEST_SEED}")
@@ -238,7 +246,7 @@ class Form:
         return [base.but(seed=first + number) for number in range(self.count.value)]
 
     def set(self, request: Request) -> None:
-        """Show a recipe; open fields get the model's defaults, and its seed is locked.
+        """Show a recipe; open fields get the model's defaults, and its seed is locked, if it has one.
 
         Raises ZImageError for an unusable model or stage and then changes nothing.
         """
@@ -255,7 +263,8 @@ class Form:
             self.guidance.value = spec.guidance if request.guidance is None else request.guidance
             self.loras.value = request.loras
             if request.seed is not None:
-                self.seed.value, self.lock.value = request.seed, True
+                self.seed.value = request.seed
+            self.lock.value = request.seed is not None
         finally:
             self._quiet = was
         self._side_changed(None)

@@ -68,6 +68,11 @@ class Result:
         return {"caption": self.caption(texts), "alt": alt, "recipe": recipe, "can": can}
 
 
+def used(artifact: Artifact, how: str | None) -> Request:
+    """The recipe as it goes into the form: "exactly" as it was, else what nobody gave is open; "open": its seed too."""
+    return artifact.request if how == "exactly" else artifact.reopened(seed=how != "open")
+
+
 def result(number: int, artifact: Artifact) -> Result:
     """Encode an artifact for the page: the whole picture (quality 90), and a small one."""
     image = on_white(artifact.image)

@@ -28,7 +28,7 @@ from .form import Form
 from .job_progress import progress_of
 from .jobs import JobCallbacks, Jobs
 from .plain_output import PlainOutput
-from .results import TYPES, Result, Results
+from .results import TYPES, Result, Results, used
 from .status_line import StatusLine
 from .viewer import Viewer
 from .widget_tree import close_tree
@@ -210,7 +210,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         artifact = result.artifact
         match action:
             case "use":
-                self.form.set(artifact.request)
+                self.form.set(used(artifact, message.get("how")))
             case "vary":
                 self.jobs.make([artifact.request.but(seed=random_seed())])
             case "upscale":
@@ -230,7 +230,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         artifact = read_any(content)
         artifact.connect(self._session)
         if not (plain := artifact.request.source is not None and not artifact.request.stages):
-            self.form.set(artifact.request)
+            self.form.set(artifact.reopened())
         with self._lock:
             self.viewer.following = True
             self._add(artifact, save=False)

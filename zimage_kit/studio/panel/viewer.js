@@ -1,8 +1,10 @@
 // The picture, its preview while it is made, the strip of results, and the commands for the selected one.
 
 const ACTIONS = ["use", "vary", "upscale", "compare", "grid", "copy", "download", "zoom", "forget"];
-const FORMATS = { png: "PNG", jpg: "JPEG", webp: "WebP" };
-const CHOSEN = "zimage_kit.format"; // remembered by the browser
+const CHOICES = { // beside which button a choice stands, and its values; the browser remembers the choice
+  how: { beside: "use", values: ["seed", "open", "exactly"] },
+  format: { beside: "download", values: ["png", "jpg", "webp"] },
+};
 const [LEAST_ZOOM, MOST_ZOOM] = [0.1, 8];
 
 /** The scale after enlarging by `factor`. */
@@ -47,11 +49,14 @@ export default {
       return [name, button];
     }));
 
-    const format = make("select", "zk-format");
-    format.append(...Object.entries(FORMATS).map(([value, label]) => new Option(label, value)));
-    format.value = remembered() in FORMATS ? remembered() : "png";
-    format.addEventListener("change", () => remember(format.value), { signal });
-    buttons.download.after(format);
+    const choices = Object.fromEntries(Object.entries(CHOICES).map(([name, { beside, values }]) => {
+      const choice = make("select", "zk-choice");
+      choice.append(...values.map((value) => new Option(value, value)));
+      choice.value = values.includes(remembered(name)) ? remembered(name) : values[0];
+      choice.addEventListener("change", () => remember(name, choice.value), { signal });
+      buttons[beside].after(choice);
+      return [name, choice];
+    }));
 
     // sent through the bar, which keeps all requests of the panel in order
     const tell = (message) => el.dispatchEvent(new CustomEvent("zk-do", { detail: message, bubbles: true }));
@@ -67,7 +72,7 @@ export default {
     function act(name) {
       if (name === "zoom") return zoom.open(url, model.get("about").alt);
       if (name === "copy") return copy();
-      tell({ do: name, id: model.get("selected"), view: own, format: format.value });
+      tell({ do: name, id: model.get("selected"), view: own, how: choices.how.value, format: choices.format.value });
     }
 
     async function copy() {
@@ -107,7 +112,7 @@ export default {
         const can = model.get("about").can ?? [];
         button.disabled = !model.get("selected") || isPreview || !(can.includes(name) || ["copy", "zoom"].includes(name));
       }
-      format.disabled = buttons.download.disabled;
+      for (const [name, choice] of Object.entries(choices)) choice.disabled = buttons[CHOICES[name].beside].disabled;
     }
 
     function showProgress() {
@@ -180,8 +185,11 @@ export default {
         button.textContent = text(name);
         button.title = text(`${name}_help`);
       }
-      format.setAttribute("aria-label", text("format"));
-      format.title = text("format_help");
+      for (const [name, choice] of Object.entries(choices)) {
+        choice.setAttribute("aria-label", text(name));
+        choice.title = text(`${name}_help`);
+        for (const option of choice.options) option.textContent = text(`${name}_${option.value}`);
+      }
     }
 
     strip.addEventListener("keydown", (event) => {
@@ -232,17 +240,17 @@ function make(tag, className = "") {
   return made;
 }
 
-function remembered() {
+function remembered(name) {
   try {
-    return localStorage.getItem(CHOSEN) ?? "";
+    return localStorage.getItem(`zimage_kit.${name}`) ?? "";
   } catch {
     return ""; // the browser keeps nothing for this page
   }
 }
 
-function remember(format) {
+function remember(name, value) {
   try {
-    localStorage.setItem(CHOSEN, format);
+    localStorage.setItem(`zimage_kit.${name}`, value);
   } catch {
     // it is chosen until the page is closed
   }
