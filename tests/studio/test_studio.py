@@ -346,6 +346,15 @@ def test_what_can_be_done_with_a_result(panel: Panel, tmp_path: Path) -> None:
     panel.button("Use this recipe").click()
     expect(panel.prompt).to_have_value(BALLOON)
     assert panel.python("studio.request.seed") == 5
+    for how, locked in (
+        ("without its seed", False),
+        ("exactly", True),
+        ("without its seed", False),
+        ("with its seed", True),
+    ):
+        panel.field("How the recipe is used").select_option(how)
+        panel.button("Use this recipe").click()
+        panel.notebook.wait(f"studio.form.lock.value is {locked}")
     with panel.page.expect_download() as download:
         panel.button("Download").click()
     file = tmp_path / download.value.suggested_filename
