@@ -83,6 +83,13 @@ def refine(session: zk.Session) -> None:
     draft = session.run("a black cat and an orange dog on the grass", model="nano", steps=3, seed=4)
     passes = [draft.then(zk.stages.refine(strength=s, steps=8)).image for s in (0.3, 0.5, 0.8)]
     save(row([draft.image, *passes], 240), FOLDER / "refine" / "images" / "strength.webp")
+    boat = session.run(zk.Request(prompt="a red boat on the sea", model="nano", seed=3))
+    mask = Image.new("L", boat.image.size)
+    mask.paste("white", (48, 72, 216, 236))
+    with tempfile.TemporaryDirectory() as folder:
+        mask.save(Path(folder) / "mask.png")
+        blue = boat.then(zk.stages.inpaint(mask=Path(folder) / "mask.png", prompt="a blue boat on the sea"))
+    save(row([boat.image, blue.image], 240), FOLDER / "refine" / "images" / "inpaint.webp")
 
 
 def upscale(session: zk.Session) -> None:

@@ -5,21 +5,21 @@ The draft-then-finish way of working: quick small drafts, many of them, and a se
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 from PIL import Image
 
-from zimage_kit import Call, Context, Field, Request, Stage, stage
-from zimage_kit.errors import BadRequest
+from zimage_kit import Context, Field, Request, Stage, stage
 from zimage_kit.models.directories import fingerprint
-from zimage_kit.models.spec import ModelSpec, default_model, require, resolve
-from zimage_kit.models.tokens import count_tokens
+from zimage_kit.models.spec import ModelSpec, require, resolve
 from zimage_kit.recipe.picture import bled
-from zimage_kit.recipe.request import LARGEST_SEED, SIDE_MULTIPLE
+from zimage_kit.recipe.request import LARGEST_SEED
 from zimage_kit.stages.extensions import stage_class
 
-__all__ = ["Refine"]
+from . import redraw
+from .inpaint import Inpaint
+
+__all__ = ["Inpaint", "Refine"]
 
 
 @stage
@@ -65,41 +65,16 @@ class Refine(Stage):
 
     def resolved(self, request: Request) -> Stage:
         """The same with model, steps, guidance and seed filled in, so that the recipe is explicit."""
-        model = self.model or request.model or default_model()
-        spec = resolve(model)
-        same = request.model is None or spec.name == request.model
-        theirs = request.guidance if same else None
-        changes = {
-            "model": spec.name,
-            "steps": self.steps or max(1, math.ceil(spec.steps * self.strength - 1e-9)),
-            "guidance": self.guidance if self.guidance is not None else spec.guidance if theirs is None else theirs,
-            "seed": self.seed if self.seed is not None else request.seed or 0,
-        }
-        return self.model_copy(update=changes)
+        return self.model_copy(update=redraw.resolved_fields(self, request))
 
     def check(self, request: Request) -> tuple[str, ...]:
         """Check that there is a prompt, that the model is on this disk, and that it can draw the size."""
         if not self.strength:
             return ()
-        spec = resolve(self.model or request.model or default_model())
-        prompt = self.prompt or request.prompt
-        if not prompt.strip():
-            raise BadRequest("refine has no prompt, and neither has the picture", mend="Use refine(prompt='…').")
-        directory = require(spec.name)
-        if (tokens := count_tokens(prompt, directory)) > spec.prompt_tokens:
-            raise BadRequest(
-                f"refine: the prompt has {tokens} tokens", expected=f"at most {spec.prompt_tokens} for {spec.family}"
-            )
-        if self.negative_prompt and not self.guidance:
-            raise BadRequest(
-                f"refine.negative_prompt would be ignored: {spec.family} runs without guidance",
-                mend="Leave it out, or use the base model.",
-            )
+        notes = redraw.check(self, request)
         if request.width and request.height and not _something_before(self, request):
-            _size((request.width, request.height), self.scale, spec)
-        if request.loras and spec.name != request.model:
-            return (f"refine: the picture's LoRAs are not used with {spec.name}",)
-        return ()
+            _size((request.width, request.height), self.scale, redraw.model_of(self, request))
+        return notes
 
     def depends(self, request: Request) -> dict[str, str]:
         """The model's files; the picture's LoRAs act here as well, and are in its identity already."""
@@ -116,18 +91,7 @@ class Refine(Stage):
         spec = resolve(whole.model or "")
         width, height = _size(image.size, self.scale, spec)
         draft = bled(image).resize((width, height), Image.Resampling.LANCZOS)
-        call = Call(
-            prompt=self.prompt or ctx.request.prompt,
-            negative_prompt=self.negative_prompt,
-            width=width,
-            height=height,
-            steps=whole.steps or 1,
-            guidance=whole.guidance or 0.0,
-            seed=whole.seed or 0,
-            loras=ctx.request.loras if spec.name == ctx.request.model else (),
-            image=draft,
-            strength=self.strength,
-        )
+        call = redraw.call_of(whole, ctx.request, draft)
         what = f"{call.steps} steps of {spec.name} from strength {self.strength:g}"
         ctx.note(f"refine: {what} at {width}x{height}, seed {call.seed}")
         drawn = ctx.draw(call, spec.name)
@@ -137,15 +101,8 @@ class Refine(Stage):
 
 
 def _size(size: tuple[int, int], scale: float, spec: ModelSpec) -> tuple[int, int]:
-    """Width and height after enlarging, multiples of 16. Raises BadRequest beyond what the model draws."""
-    width, height = (max(SIDE_MULTIPLE, round(side * scale / SIDE_MULTIPLE) * SIDE_MULTIPLE) for side in size)
-    if max(width, height) > spec.largest_side:
-        raise BadRequest(
-            f"refine would draw {width}x{height}",
-            expected=f"{spec.family} draws up to {spec.largest_side} pixels a side",
-            mend="Use a smaller scale, and enlarge the result with an upscale stage.",
-        )
-    return width, height
+    mend = "Use a smaller scale, and enlarge the result with an upscale stage."
+    return redraw.size_of(size, scale, spec, "refine", mend)
 
 
 def _something_before(refine: Refine, request: Request) -> bool:

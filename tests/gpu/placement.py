@@ -109,12 +109,16 @@ def kinds(model: Path, small: bool) -> dict[str, dict[str, Any]]:
     Image.linear_gradient("L").save(folder / "depth.png")
     depth = {**pose, "kind": "control", "picture": str(folder / "depth.png"), "type": "depth", "scale": 0.5}
     del depth["preset"]
+    mask = Image.new("L", (512, 512))
+    mask.paste(255, (100, 100, 300, 400))
+    mask.save(folder / "mask.png")
     return {
         "text": {},
         "lora": {"loras": [(str(folder / "lora.safetensors"), 0.8)]},
         "pose": {"stages": [pose]},
         "pose and depth": {"stages": [pose, depth]},
         "pose and lora": {"stages": [pose], "loras": [(str(folder / "lora.safetensors"), 0.8)]},
+        "inpaint": {"stages": [{"kind": "inpaint", "mask": str(folder / "mask.png"), "prompt": "a cat"}]},
         "refine": {"stages": [{"kind": "refine", "strength": 0.5}]},
         "upscale": {"stages": [{"kind": "upscale", "weights": str(folder / "x2plus.pth")}]},
     }

@@ -95,7 +95,12 @@ def search(
 
 @app.command(short_help="What the library knows of a picture.")
 def show(file: Annotated[str, typer.Argument(metavar="FILE")], folder: Folder = None, as_json: AsJson = False) -> None:
-    """Show what the library knows of one picture; `zimage recipe show` tells how it was made."""
+    """Show what the library knows of one picture; `zimage recipe show` tells how it was made.
+
+    \b
+    Example:
+      zimage library show boat.png
+    """
     with _opened(folder, as_json) as library:
         picture = library[file]
     data = picture.data()
@@ -218,7 +223,12 @@ def clean(
 
 @app.command(short_help="Move pictures to the trash.")
 def remove(files: Files, folder: Folder = None) -> None:
-    """Move pictures to the trash, where they wait for 30 days."""
+    """Move pictures to the trash, where they wait for 30 days.
+
+    \b
+    Example:
+      zimage library remove boat.png cat.png
+    """
     with _opened(folder) as library:
         removal = library.remove([library[file] for file in files])
     console.say(f"{counted(len(removal.pictures), 'picture')} removed; `zimage library restore` brings them back")
@@ -230,7 +240,13 @@ def trash(
     folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what was removed, the latest first."""
+    """List what was removed, the latest first.
+
+    \b
+    Examples:
+      zimage library trash
+      zimage library trash --empty
+    """
     with _opened(folder, as_json) as library:
         if empty:
             console.say(f"{counted(library.empty_trash(), 'removal')} deleted")
@@ -252,7 +268,12 @@ def restore(
     ] = None,
     folder: Folder = None,
 ) -> None:
-    """Bring back what was removed together."""
+    """Bring back what was removed together.
+
+    \b
+    Example:
+      zimage library restore
+    """
     with _opened(folder) as library:
         back = library.restore(removal)
     console.say(f"{counted(len(back), 'picture')} back")

@@ -132,7 +132,13 @@ def presets(
     forget: Annotated[str | None, typer.Option("--forget", metavar="NAME", help="Delete one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List presets, with what each one says."""
+    """List presets, with what each one says.
+
+    \b
+    Examples:
+      zimage recipe presets
+      zimage recipe presets --forget poster
+    """
     from ..recipe import presets as kept
 
     if forget is not None:

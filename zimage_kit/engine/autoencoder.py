@@ -143,6 +143,12 @@ def pixels(picture: Image.Image) -> Tensor:
     return 2.0 * levels[None].permute(0, 3, 1, 2) - 1.0  # in their memory layout: convolutions round by it
 
 
+def mask_of(picture: Image.Image) -> Tensor:
+    """float32 [1, 1, height / 8, width / 8] of a picture in L: 1 where one of 8x8 pixels is white, less for greys."""
+    levels = torch.from_numpy(numpy.asarray(picture, dtype=numpy.float32) / 255.0)
+    return F.max_pool2d(levels[None, None], 8)
+
+
 @dataclass(frozen=True)
 class Distribution:
     """Of a picture's latents: normal, from their means and log variances [1, 32, height / 8, width / 8]."""

@@ -50,16 +50,41 @@ def noise(seed: int, height: int, width: int, channels: int, device: torch.devic
     return torch.randn((1, channels, height // 8, width // 8), generator=generator, dtype=torch.float32).to(device)
 
 
-def noised(scheduler: Any, vae: Any, pixels: Tensor, seed: int, device: torch.device) -> Tensor:
-    """A picture's latents with noise at the scheduler's first level, in the VAE's dtype on the given device.
+@dataclass(frozen=True)
+class Begun:
+    """Latents to begin from a picture with: `clean` ones, and the `noise` that is put on them."""
+
+    clean: Tensor
+    noise: Tensor
+
+
+def begun(vae: Any, pixels: Tensor, seed: int, device: torch.device) -> Begun:
+    """A picture's latents and noise, in the VAE's dtype on the given device.
 
     `pixels` [1, 3, height, width] in -1 … 1 as the VAE takes them. One generator draws its sample, then the noise.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     clean = encode(vae, pixels, generator).to(device)
-    drawn = torch.randn(clean.shape, generator=generator, dtype=clean.dtype).to(device)
-    latents: Tensor = scheduler.scale_noise(clean, scheduler.timesteps[:1], drawn)
+    return Begun(clean, torch.randn(clean.shape, generator=generator, dtype=clean.dtype).to(device))
+
+
+def noised(scheduler: Any, picture: Begun) -> Tensor:
+    """A picture at the scheduler's first level."""
+    latents: Tensor = scheduler.scale_noise(picture.clean, scheduler.timesteps[:1], picture.noise)
     return latents
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A picture of which a part stays: `mask` [1, 1, height / 8, width / 8] is 1 where it is drawn, else 0."""
+
+    picture: Begun
+    mask: Tensor
+
+    def blend(self, latents: Tensor, sigma: Tensor) -> Tensor:
+        """Latents at this level, with what stays in its place (blended diffusion, arXiv:2206.02779)."""
+        clean, noise = (each.to(latents.dtype) for each in (self.picture.clean, self.picture.noise))
+        return torch.lerp((1 - sigma) * clean + sigma * noise, latents, self.mask)
 
 
 def encode(vae: Any, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -105,11 +130,13 @@ def denoise(
     guidance: float,
     after_step: Callable[[int, Tensor], None],
     conditions: Sequence[ControlCondition] = (),
+    kept: Kept | None = None,
 ) -> Tensor:
     """Denoise `latents` along the scheduler's levels; return the final latents.
 
     With `guidance` > 0 the model is also evaluated for `negative`, and the prediction moved away from it: Z-Image's
-    cond + guidance * (cond - uncond). `after_step` gets the step (from 0) and its latents, and may raise to stop.
+    cond + guidance * (cond - uncond). `kept` stays as it is at every level. `after_step` gets the step (from 0) and its
+    latents, and may raise to stop.
     """
     embeddings = prompt + negative if guidance > 0 and negative is not None else prompt
     copies = len(embeddings)
@@ -122,6 +149,8 @@ def denoise(
         if copies == 2:
             velocity = velocity + guidance * (velocity - outputs[1].float())
         latents = scheduler.step(-velocity.unsqueeze(0).squeeze(2), timestep, latents, return_dict=False)[0]
+        if kept is not None:
+            latents = kept.blend(latents, scheduler.sigmas[step + 1])
         after_step(step, latents)
     return latents
 

@@ -25,11 +25,11 @@ from ..models.spec import ModelSpec
 from ..stages.stage import Call
 from . import encode as text_encoder
 from . import fused, networks
-from .autoencoder import SlabbedAutoencoder, eight_bits, pixels
+from .autoencoder import SlabbedAutoencoder, eight_bits, mask_of, pixels
 from .blocks import spread
 from .controlnet import NAME as CONTROLNET
 from .controlnet import ControlNets, extent, kept_as
-from .denoise import denoise, noise, noised, schedule, set_schedule
+from .denoise import Kept, begun, denoise, noise, noised, schedule, set_schedule
 from .flat_controlnet import FlatControlNet
 from .graphs import NAME as GRAPHS
 from .graphs import Graphs
@@ -203,7 +203,7 @@ class ResidentPipeline:
         with parts.part("encode", lambda: self.device):
             prompt = self._embed(call.prompt)
             negative = self._embed(call.negative_prompt) if call.guidance > 0 else None
-            begin = self._first_latents(call, schedule(call.steps, call.strength))
+            begin, kept = self._first_latents(call, schedule(call.steps, call.strength))
             scheduler, transformer = self._scheduler, self._transformer
             if self._flat:
                 times = (1000 - scheduler.timesteps) / 1000
@@ -215,7 +215,7 @@ class ResidentPipeline:
             ]
         watch = StepWatch(scheduler, call.steps, begin, self._preview, on_step, self.not_finite)
         with parts.part("denoise", lambda: self.device):
-            latents = denoise(transformer, scheduler, begin, prompt, negative, call.guidance, watch, conditions)
+            latents = denoise(transformer, scheduler, begin, prompt, negative, call.guidance, watch, conditions, kept)
             watch.finish()
         with parts.part("decode", lambda: self.device):
             self._networks["transformer"].streamer.free()
@@ -328,16 +328,17 @@ class ResidentPipeline:
                 self._embeddings.popitem(last=False)
         return list(self._embeddings[prompt])
 
-    def _first_latents(self, call: Call, levels: list[float]) -> torch.Tensor:
-        """Noise, or the latents of the call's picture with noise at the first level."""
+    def _first_latents(self, call: Call, levels: list[float]) -> tuple[torch.Tensor, Kept | None]:
+        """Noise, or the latents of the call's picture with noise at the first level; and what of it stays."""
         scheduler, device = self._scheduler, torch.device(self.device)
         set_schedule(scheduler, levels, (call.height // 16) * (call.width // 16), device)
         if call.image is None:
-            return noise(call.seed, call.height, call.width, self._transformer.config.in_channels, device)
-        if call.image.mode != "RGB" or call.image.size != (call.width, call.height):
-            raise BadRequest("the picture to draw over", expected=f"RGB, {call.width}x{call.height}")
-        given = pixels(call.image).to(self._vae.device, self._vae.dtype)
-        return noised(scheduler, self._vae, given, call.seed, device)
+            return noise(call.seed, call.height, call.width, self._transformer.config.in_channels, device), None
+        for mode, given in (("RGB", call.image), ("L", call.mask)):
+            if given is not None and (given.mode, given.size) != (mode, (call.width, call.height)):
+                raise BadRequest("the picture or mask to draw over", expected=f"{mode}, {call.width}x{call.height}")
+        begin = begun(self._vae, pixels(call.image).to(self._vae.device, self._vae.dtype), call.seed, device)
+        return noised(scheduler, begin), None if call.mask is None else Kept(begin, mask_of(call.mask).to(device))
 
 
 def _load(

@@ -50,7 +50,8 @@ class Call:
     """The arguments of one generation. A stage's `before` returns a changed copy: `call.but(steps=4)`.
 
     width and height in pixels. With an `image` (RGB, of that size) generation starts from it instead of from noise
-    (img2img): `strength` says how much of it may change, above 0 (nothing) up to 1 (everything).
+    (img2img): `strength` says how much of it may change, above 0 (nothing) up to 1 (everything). With a `mask` too (L,
+    of that size) it is drawn where that is white; the rest stays, as exactly as latents of 8x8 pixels can keep it.
     """
 
     prompt: str
@@ -64,6 +65,7 @@ class Call:
     controls: tuple[ControlNetInput, ...] = ()
     image: Image.Image | None = None
     strength: float = 1.0
+    mask: Image.Image | None = None
 
     def but(self, **changes: Any) -> Call:
         """A copy with some values changed."""
