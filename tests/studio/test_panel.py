@@ -42,7 +42,7 @@ from zimage_kit.studio.translations import LANGUAGES, Language, Texts, catalogue
 
 EN = Texts("en")
 FOLDER = Path(widgets.__file__).parent
-SHIPPED = ("control", "pose", "refine", "text_overlay", "upscale")
+SHIPPED = ("control", "inpaint", "pose", "refine", "text_overlay", "upscale")
 FIELDS = [(kind, name) for kind in SHIPPED for name in extensions.stage_class(kind).model_fields]  # type: ignore[union-attr]
 PERSON = {"pose_keypoints_2d": [0.5, 0.3, 1.0, *([0.4, 0.5, 1.0] * 17)]}
 STAGES = (
@@ -416,6 +416,8 @@ def legal(kind: str, name: str) -> list[Any]:
         values += [["waving"], ["waving", "sitting"]]
     elif name == "canvas":
         values += [[512, 768]]
+    elif name == "extend":
+        values += [[0, 64, 0, 128]]
     else:
         pytest.fail(f"this test knows no value of {kind}.{name}: {info.annotation}")
     return values
