@@ -150,6 +150,22 @@ def test_what_is_no_picture_is_one_sentence(tmp_path: Path, session: zk.Session)
         session.apply(cut, {"kind": "upscale", "weights": "nano"})
 
 
+@pytest.mark.parametrize("suffix", ["gif", "tif", "png", "webp"])
+def test_an_animation_cut_anywhere_is_a_picture_or_one_sentence(tmp_path: Path, suffix: str) -> None:
+    small = photo().resize((12, 8))
+    small.save(tmp_path / f"whole.{suffix}", save_all=True, append_images=[small.rotate(90)])
+    content = (tmp_path / f"whole.{suffix}").read_bytes()
+    for end in range(0, len(content), 3):
+        try:
+            assert read_any(content[:end]).image.size == (12, 8)
+        except NoRecipe:
+            pass
+    if suffix == "tif":
+        with pytest.raises(NoRecipe, match="not a readable picture"):
+            read_any(content.replace(b"\x00\x01\x04\x00", b"\x99\x99\x04\x00"))  # its pages have no width
+
+
+
 def test_the_limit_is_ours_stated_and_settable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "large.png"
     Image.new("1", (20000, 10000)).save(path)

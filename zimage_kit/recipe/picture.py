@@ -25,7 +25,10 @@ LARGEST_PIXELS = 170_000_000
 LIMIT = "ZIMAGE_LARGEST_PIXELS"
 """The environment variable that sets another limit."""
 
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error, zlib.error, MemoryError)
+UNREADABLE = (
+    OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError, RuntimeError, MemoryError,
+    struct.error, zlib.error,
+)  # fmt: skip
 """What Pillow raises for files that are truncated, of another format or malicious."""
 
 _opening = Lock()
