@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,21 @@ def test_lines_that_extensions_add_are_told() -> None:
     )
     assert (request.prompt, request.steps, request.seed) == ("a red boat", 8, 3)
     assert "left out: Template: a {red|blue} boat" in told and "left out: Negative Template: x" in told
+
+
+def test_a_line_of_a_template_is_no_settings() -> None:
+    request, told = read("Steps: a stair\nSteps: 8, Seed: 3, CFG scale: nan\nTemplate: a boat\nSteps: {1|2}")
+    assert (request.prompt, request.steps, request.seed, request.guidance) == ("Steps: a stair", 8, 3, None)
+    assert "left out: Steps: {1|2}" in told and "left out: guidance=nan" in told
+
+
+@pytest.mark.parametrize("prompt", ["y" + " " * 50_000 + "x", "<lora:" * 5000, "y" + " ," * 20_000 + "x"])
+def test_long_texts_are_read_at_once(prompt: str) -> None:
+    began = time.perf_counter()
+    request, told = read(f"{prompt}\nSteps: 8, Seed: {'9' * 5000}, {'a ' * 50_000}, Size: 64x64")
+    assert (request.prompt, request.steps, request.seed, request.width) == (prompt, 8, None, 64)
+    assert "left out: Seed: 99" in told
+    assert time.perf_counter() - began < 5
 
 
 def test_a_negative_prompt_that_does_nothing_is_left_out_so_that_it_can_run() -> None:

@@ -17,9 +17,11 @@ from typing import Any
 from ..errors import ZImageError
 from .request import LARGEST_SIDE, SIDE_MULTIPLE, SMALLEST_SIDE, Lora, Request
 
-_SETTING = re.compile(r'\s*([\w][\w /-]*):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
-_LORA = re.compile(r"\s*,?\s*<(?:lora|lyco):([^:<>]+)(?::([-+]?[\d.]+))?(?::[^<>]*)?>")
+_SETTING = re.compile(r'(\w[\w /-]{0,99}):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
+_LORA = re.compile(r"\s{0,8},?\s{0,8}<(?:lora|lyco):([^:<>]+)(?::([-+]?[\d.]+))?(?::[^<>]*)?>")
 _OURS = "zimage_kit"
+_DIGITS = 30
+"""Longer numbers are none: seeds have up to 20 digits."""
 
 
 @dataclass
@@ -69,8 +71,8 @@ def to_request(found: Found) -> tuple[Request, tuple[str, ...]]:
         rest = {"Size": f"{found.width}x{found.height}", **rest}
     if found.cfg is not None:
         try:
-            fields["guidance"] = max(0.0, round(float(found.cfg) - 1, 6))
-        except (TypeError, ValueError):
+            fields["guidance"] = max(round(float(found.cfg) - 1, 6), 0.0)  # in this order: nan stays nan
+        except (TypeError, ValueError, OverflowError):
             rest = {"CFG scale": found.cfg, **rest}
     if fields["negative_prompt"] and not fields.get("guidance"):
         said = fields["negative_prompt"]
@@ -94,9 +96,10 @@ def to_request(found: Found) -> tuple[Request, tuple[str, ...]]:
 def a1111(text: str) -> Found | None:
     """What A1111's text says; None if it is none."""
     lines = text.strip().splitlines()
-    at = next((i for i in reversed(range(len(lines))) if lines[i].lstrip().startswith("Steps:")), None)
-    if at is None:
+    begins = [i for i, line in enumerate(lines) if line.lstrip().startswith("Steps:")]
+    if not begins:
         return None
+    at = next((i for i in reversed(begins) if re.match(r"\s*Steps:\s*\d", lines[i])), begins[-1])
     settings = {key.strip(): value.strip().strip('"') for key, value in _SETTING.findall(lines[at])}
     prompt, negative = _prompts("\n".join(lines[:at]))
     found = Found("an A1111 parameters line", prompt, negative, ours=settings.get("Version", "").startswith(_OURS))
@@ -149,7 +152,7 @@ def _here(named: Sequence[tuple[str, Any]]) -> tuple[tuple[Lora, ...], list[str]
             lora = Lora(path=stem, weight=float(weight))
             lora_file(lora, resolve(default_model()))
             loras.append(lora)
-        except (ZImageError, TypeError, ValueError):
+        except (ZImageError, TypeError, ValueError, OverflowError):
             missing.append(name)
     return tuple(loras), missing
 
@@ -170,8 +173,8 @@ def items(value: Any) -> list[Any]:
 
 def _whole(value: Any) -> int | None:
     """A number without a fraction, also as ASCII text; None for anything else."""
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal():
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal() and len(value) < _DIGITS:
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         return None
-    return int(value)
+    return int(value) if abs(value) < 10**_DIGITS else None
