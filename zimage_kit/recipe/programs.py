@@ -61,7 +61,10 @@ def swarmui(texts: Mapping[str, str]) -> Found | None:
         "swarm_version",
     )  # fmt: skip
     found = _found("SwarmUI's parameters", given, taken, "prompt", "negativeprompt", cfg="cfgscale")
-    names, weights = items(given.get("loras")), items(given.get("loraweights"))
+    names, weights = (
+        value.split(",") if isinstance(value := given.get(key), str) else items(value)
+        for key in ("loras", "loraweights")
+    )
     found.loras = [(str(name), weights[i] if i < len(weights) else 1) for i, name in enumerate(names)]
     found.model = _name(given.get("model"))
     return found
@@ -81,7 +84,7 @@ def fooocus(texts: Mapping[str, str]) -> Found | None:
     found.width, found.height = _size(given.get("resolution"))
     found.model = _name(given.get("base_model"))
     pairs = [(str(each[0]), each[1]) for each in items(given.get("loras")) if isinstance(each, list) and len(each) > 1]
-    found.loras = [*pairs, *((name, weight) for name, _, weight in combined)]
+    found.loras = pairs or [(name, weight) for name, _, weight in combined]  # the same ones, where both are there
     return found
 
 
