@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +154,8 @@ def test_what_they_say_can_be_run(program: str, tmp_path: Path) -> None:
     assert artifact.request.but(loras=()) == WANTED
     assert [(str(lora.path), lora.weight) for lora in loras] == ([] if program in WITHOUT_LORA else [(LORA, 0.8)])
     told = " | ".join(artifact.trace.notes)
-    assert (
-        f"recipe read from {'a ' if 'Comfy' in program else ''}{program.split()[0].rstrip(',').removesuffix(chr(39) + 's')}"
-        in told
-    )
+    name = program.split()[0].rstrip(",").removesuffix("'s")
+    assert f"recipe read from {'a ' if 'Comfy' in program else ''}{name}" in told
     if program not in ("InvokeAI 2", "NovelAI"):
         assert "euler" in told.lower(), "the sampler is told"
     assert "model " in told and "another program named it" in told
@@ -231,6 +230,65 @@ def test_a_zeroed_negative_and_a_list_of_loras(tmp_path: Path) -> None:
     request, _ = of(graph(**changes), tmp_path)
     assert request.negative_prompt == ""
     assert [(str(lora.path), lora.weight) for lora in request.loras] == [(LORA, 0.5)]
+
+
+@pytest.mark.parametrize("kind", ["ControlNetApplyAdvanced", "Context (rgthree)"])
+def test_a_node_that_passes_both_prompts_on_keeps_them_apart(kind: str, tmp_path: Path) -> None:
+    sampler = graph()["3"]["inputs"] | {"positive": ["60", 0], "negative": ["60", 1]}
+    both = {"class_type": kind, "inputs": {"positive": ["6", 0], "negative": ["7", 0], "strength": 1}}
+    request, told = of(graph(**{"3": {"class_type": "KSampler", "inputs": sampler}, "60": both}), tmp_path)
+    assert request.but(loras=()) == WANTED
+    assert f"left out: nodes: {kind}" in told
+
+
+def test_a_loader_that_has_all_in_it(tmp_path: Path) -> None:
+    loader = {
+        "ckpt_name": "z", "lora_name": "None", "lora_model_strength": 1, "positive": PROMPT, "negative": NEGATIVE,
+        "empty_latent_width": 832, "empty_latent_height": 1216,
+    }  # fmt: skip
+    links = {"model": ["1", 0], "positive": ["1", 1], "negative": ["1", 2], "latent_image": ["1", 3]}
+    sampler = {"seed": 42, "steps": 9, "cfg": 2.5, **links}
+    request, told = of(
+        {
+            "1": {"class_type": "Efficient Loader", "inputs": loader},
+            "2": {"class_type": "KSampler (Efficient)", "inputs": sampler},
+            "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 5]}},
+        },
+        tmp_path,
+    )
+    assert request == WANTED and "LoRA None" not in told
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"string_a": "a boat", "string_b": ["61", 0], "delimiter": ", "},
+        {"delimiter": ", ", "clean_whitespace": "true", "text_a": ["62", 0], "text_b": ["61", 0]},
+        {"wildcard_text": "{a|the} boat", "populated_text": "a boat, red", "mode": "populate"},
+    ],
+)
+def test_a_prompt_of_several_texts(node: dict[str, Any], tmp_path: Path) -> None:
+    changes = {
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": ["60", 0], "clip": ["18", 0]}},
+        "60": {"class_type": "Texts", "inputs": node},
+        "61": {"class_type": "PrimitiveString", "inputs": {"value": "red"}},
+        "62": {"class_type": "PrimitiveString", "inputs": {"value": "a boat"}},
+    }
+    assert of(graph(**changes), tmp_path)[0].prompt == "a boat, red"
+
+
+def test_a_prompt_that_is_not_found_is_told(tmp_path: Path) -> None:
+    changes = {"6": {"class_type": "Fancy", "inputs": {"sentences": "a boat"}}}
+    request, told = of(graph(**changes), tmp_path)
+    assert request.prompt == "" and "left out: prompt: its text was not found in Fancy" in told
+
+
+def test_many_pictures_of_one_graph_are_looked_through_once(tmp_path: Path) -> None:
+    chain = {str(i): {"class_type": "PreviewImage", "inputs": {"images": [str(i + 1), 0]}} for i in range(6000)}
+    began = time.perf_counter()
+    with pytest.raises(NoRecipe, match="no sampler"):
+        of(chain, tmp_path)
+    assert time.perf_counter() - began < 5
 
 
 @pytest.mark.parametrize(

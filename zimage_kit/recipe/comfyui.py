@@ -7,6 +7,7 @@ the second.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -36,8 +37,11 @@ _WIDGETS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The inputs that the values of a node's widgets are, in the page's graph; "" for a button beside one."""
 _MODELS = ("unet_name", "ckpt_name", "model_name", "gguf_name")
-_TEXTS = ("text", "prompt", "string", "value", "text_g", "clip_l", "t5xxl")
+_TEXTS = ("populated_text", "text", "prompt", "string", "value", "text_g", "clip_l", "t5xxl")
 _NUMBERS = ("value", "number", "int", "float", "seed")
+_STRENGTHS = ("strength_model", "lora_model_strength", "strength")
+_SIDES = ("width", "empty_latent_width"), ("height", "empty_latent_height")
+_MOST_TEXTS = 100
 _TOLD = ("sampler_name", "scheduler", "denoise", "shift")
 _MUTED = (2, 4)
 """Modes of nodes that did not run."""
@@ -92,16 +96,19 @@ def _followed(nodes: Nodes) -> Found | None:
     if guider is not None:
         guides = nodes[guider][1]
         positive, negative = guides.get("positive", guides.get("conditioning")), guides.get("negative")
-    found = Found("a ComfyUI graph", _text(positive, nodes), _text(negative, nodes))
+    said = _text(positive, nodes, "positive", set())
+    found = Found("a ComfyUI graph", said or "", _text(negative, nodes, "negative", set()) or "")
     found.seed = _first(sampler, ("seed", "noise_seed"), nodes)
     found.steps, found.cfg = (_first(sampler, (name,), nodes) for name in ("steps", "cfg"))
     latents = _target(inputs.get("latent_image"), nodes)
     if latents is not None:
-        found.width, found.height = (_first(latents, (side,), nodes) for side in ("width", "height"))
+        found.width, found.height = (_first(latents, names, nodes) for names in _SIDES)
     model = _first(sampler, _MODELS, nodes)
     found.model = str(model) if model is not None else None
     found.loras = list(_loras(sampler, nodes))
     found.rest = {name: value for name in _TOLD if (value := _first(sampler, (name,), nodes)) is not None}
+    if said is None and (target := _target(positive, nodes)) is not None:
+        found.rest["prompt"] = f"its text was not found in {nodes[target][0]}"
     others = sorted({nodes[each][0] for each in _upstream(sampler, nodes)} - set(_WIDGETS) - set(_PLAIN))
     if others:
         found.rest["nodes"] = ", ".join(others)
@@ -125,8 +132,9 @@ def _sampler(nodes: Nodes) -> str | None:
     saved = [
         key for key, (kind, inputs) in nodes.items() if "images" in inputs and ("Save" in kind or "Preview" in kind)
     ]
+    seen: set[str] = set()  # what depends on nothing that samples
     for start in [*saved, *(key for key in nodes if samples(key))]:
-        ran = [key for key in _upstream(start, nodes) if samples(key)]
+        ran = [key for key in _upstream(start, nodes, seen) if samples(key)]
         if ran:
             return ran[-1]
     return None
@@ -139,11 +147,13 @@ def _target(value: Any, nodes: Nodes) -> str | None:
     return None
 
 
-def _upstream(start: str, nodes: Nodes) -> Iterator[str]:
-    """The node and all that it depends on, nearest first, each once."""
-    seen, waiting = {start}, [start]
+def _upstream(start: str, nodes: Nodes, seen: set[str] | None = None) -> Iterator[str]:
+    """The node and all that it depends on, nearest first, each once; without those in `seen`, where they are added."""
+    seen = set() if seen is None else seen
+    waiting = deque() if start in seen else deque([start])
+    seen.add(start)
     while waiting:
-        key = waiting.pop(0)
+        key = waiting.popleft()
         yield key
         for value in nodes[key][1].values():
             target = _target(value, nodes)
@@ -175,20 +185,40 @@ def _first(start: str, names: tuple[str, ...], nodes: Nodes) -> Any:
     return None
 
 
-def _text(value: Any, nodes: Nodes) -> str:
-    """The text of a conditioning; "" where it is made zero."""
+def _text(value: Any, nodes: Nodes, side: str, seen: set[str]) -> str | None:
+    """The text of a conditioning; "" where it is made zero, None where none is found.
+
+    `side`: "positive" or "negative", which is followed through nodes that pass both on. `seen`: such nodes, and those
+    that join texts, that were passed: each is once.
+    """
     target = _target(value, nodes)
-    if target is None or nodes[target][0] == "ConditioningZeroOut":
+    if target is None:
+        return value if isinstance(value, str) else None
+    if nodes[target][0] == "ConditioningZeroOut":
         return ""
-    found = _value(value, nodes, _TEXTS, lambda each: isinstance(each, str))
-    return found or ""
+    for key in _upstream(target, nodes):
+        inputs = nodes[key][1]
+        joins = "delimiter" in inputs
+        if side in inputs or joins:
+            if key in seen or len(seen) > _MOST_TEXTS:
+                return None
+            seen.add(key)
+            if not joins:
+                return _text(inputs[side], nodes, side, seen)
+            parts = [name for name in inputs if name.startswith(("string", "text"))]
+            between = _text(inputs["delimiter"], nodes, side, seen) or ""
+            return between.join(filter(None, (_text(inputs[name], nodes, side, seen) for name in parts)))
+        for name in _TEXTS:
+            if isinstance(text := inputs.get(name), str):
+                return text
+    return None
 
 
 def _loras(start: str, nodes: Nodes) -> Iterator[tuple[str, Any]]:
     for key in _upstream(start, nodes):
         inputs = nodes[key][1]
-        if isinstance(inputs.get("lora_name"), str):
-            yield inputs["lora_name"], inputs.get("strength_model", inputs.get("strength", 1))
+        if isinstance(inputs.get("lora_name"), str) and inputs["lora_name"] != "None":
+            yield inputs["lora_name"], next((inputs[name] for name in _STRENGTHS if name in inputs), 1)
         for value in inputs.values():  # a node with a list of them
             if isinstance(value, dict) and isinstance(value.get("lora"), str) and value.get("on", True):
                 yield value["lora"], value.get("strength", 1)
