@@ -82,7 +82,7 @@ class Control(Stage):
         if self.picture is None:
             raise BadRequest("control has no picture", mend="Give one: picture='photo.jpg'.")
         controlnets.weights_file(self._weights(request))
-        prepared = self._prepared(self._opened())
+        prepared = self._prepared(self._opened()[0])
         if prepared and self.type != "gray" and (problem := pictures.missing()):
             raise BadRequest(f"control: {problem}")
         return controlnets.warnings(_spec(request), self.controlnet, self.type, self.scale, "control.scale")
@@ -93,7 +93,7 @@ class Control(Stage):
             return {}
         weights = controlnets.weights_file(self._weights(request))
         found = {**super().depends(request), "controlnet": content_digest(weights)}
-        if self.type in ("canny", "scribble") and self._prepared(self._opened()):
+        if self.type in ("canny", "scribble") and self._prepared(self._opened()[0]):
             found["opencv"] = pictures.edges_version()
         return found
 
@@ -113,10 +113,10 @@ class Control(Stage):
 
     def _made(self, width: int, height: int) -> tuple[Image.Image, str]:
         """The control picture, and how it was made."""
-        image = self._opened()
+        image, changes = self._opened()
         assert self.picture is not None
         prepared = self._prepared(image)
-        how = [f"{self.type} {'made of' if prepared else 'from'} {self.picture.name}"]
+        how = [f"{self.type} {'made of' if prepared else 'from'} {self.picture.name}", *changes]
         if image.width * height != image.height * width:
             what = {"crop": "its middle", "pad": "padded with black", "stretch": "stretched"}[self.fit]
             how.append(f"{what}, since it is {image.width}x{image.height}")
@@ -128,15 +128,18 @@ class Control(Stage):
         elif self.type != "depth":
             made, inverted = pictures.white_on_black(made)
             how += ["black on white, so inverted"] if inverted else []
-        return made, "; ".join(how)
+        if self.type in pictures.LINES and not pictures.visible(made):
+            how.append("no lines were found in it, so it guides nothing")
+        return pictures.padded(made, width, height), "; ".join(how)
 
-    def _opened(self) -> Image.Image:
-        """The picture upright in sRGB, what is transparent over white. Raises BadRequest."""
+    def _opened(self) -> tuple[Image.Image, tuple[str, ...]]:
+        """The picture upright in sRGB without transparency, and what was changed. Raises BadRequest."""
         if self.picture is None:
             raise BadRequest("control has no picture", mend="Give one: picture='photo.jpg'.")
         path = self.picture.expanduser()
         if not path.is_file():
-            raise BadRequest(f"control.picture={self.picture} does not exist", expected="a picture file")
+            seen = "is a folder" if path.is_dir() else "does not exist"
+            raise BadRequest(f"control.picture={self.picture} {seen}", expected="a picture file")
         try:
             return _read(path, content_digest(path))
         except pictures_in.UNREADABLE as error:
@@ -160,10 +163,14 @@ class Control(Stage):
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, digest: str) -> Image.Image:
-    """The picture of a file whose content has this digest."""
+def _read(path: Path, digest: str) -> tuple[Image.Image, tuple[str, ...]]:
+    """The picture of a file whose content has this digest, and what was changed to read it."""
     with pictures_in.opened(path) as file:
-        return pictures_in.on_white(pictures_in.plain(file)[0])
+        image, notes = pictures_in.plain(file)
+    if pictures.white_on_nothing(image):
+        notes = (*notes, "what is transparent is black, since the rest is white")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB"), notes
+    return pictures_in.on_white(image), notes
 
 
 def _spec(request: Request) -> ModelSpec:

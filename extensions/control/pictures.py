@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageOps
 
+from zimage_kit.errors import BadRequest
+
 Kind = Literal["canny", "scribble", "depth", "hed", "mlsd", "gray"]
 Fit = Literal["crop", "pad", "stretch"]
 
@@ -21,6 +23,7 @@ FROM_PHOTOS = ("canny", "scribble", "gray")
 """Kinds that are made of a photograph here; the others are made by networks of their own, elsewhere."""
 DRAWN = ("canny", "scribble", "mlsd")
 """Kinds of which every pixel is either line or ground."""
+LINES = (*DRAWN, "hed")
 _DARKER = 12
 """Of 255: by how much what becomes a stroke is darker than its surroundings."""
 _LOOKED_AT = 256
@@ -50,12 +53,36 @@ def looks_made(image: Image.Image, kind: Kind) -> bool:
 
 
 def fitted(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:
-    """The RGB picture at this size: its middle, all of it between black bars, or stretched."""
+    """The RGB picture at this size: its middle, or stretched; for "pad" all of it, as large as it has room."""
     if fit == "stretch":
         return image.resize((width, height), Image.Resampling.LANCZOS)
     if fit == "pad":
-        return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color="black")
+        scale = min(width / image.width, height / image.height)
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        return image.resize(size, Image.Resampling.LANCZOS)
     return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+
+
+def padded(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The picture in the middle of a black one of this size, which it is no larger than."""
+    if image.size == (width, height):
+        return image
+    made = Image.new("RGB", (width, height))
+    made.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return made
+
+
+def white_on_nothing(image: Image.Image) -> bool:
+    """Whether all that can be seen of an RGBA picture is nearly white, so that white paper would hide it."""
+    if image.mode != "RGBA" or not image.getchannel("A").getbbox():
+        return False
+    laid = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return laid.convert("L").getextrema()[0] > 200  # type: ignore[operator]
+
+
+def visible(image: Image.Image) -> bool:
+    """Whether any pixel of a control picture is clearly brighter than black."""
+    return bool(np.asarray(image).max() > 32)
 
 
 def white_on_black(image: Image.Image) -> tuple[Image.Image, bool]:
@@ -99,6 +126,9 @@ def edges_version() -> str:
 
 
 def _opencv() -> Any:
-    import cv2
-
+    try:
+        import cv2
+    except ImportError as error:
+        why = f"opencv-python cannot be imported ({' '.join(str(error).split())})"
+        raise BadRequest(f"control: {why}", mend="Run: pip install opencv-python-headless") from None
     return cv2

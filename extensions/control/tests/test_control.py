@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,9 +167,48 @@ def test_files_as_people_have_them(kept: Callable[..., Path]) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["canny", "scribble"])
+@pytest.mark.parametrize("image", [photograph((320, 96)), drawing().resize((256, 64)), Image.new("L", (900, 1), 200)])
+def test_bars_of_padding_are_no_part_of_the_picture(image: Image.Image, kind: str, kept: Callable[..., Path]) -> None:
+    made = np.asarray(Control(picture=kept(image), type=kind, fit="pad", source=None).control_picture(128, 128))
+    rows = made.mean(axis=(1, 2))
+    assert rows[:46].max() < 3 and rows[82:].max() < 3, "nor is their border an edge"
+    assert (image.height == 1) or 2 < rows[48:80].mean() < 120, "black on white is inverted all the same"
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_white_lines_on_nothing_are_lines(mode: str, kept: Callable[..., Path]) -> None:
+    cut = Image.new("RGBA", (256, 256), (255, 255, 255, 0))
+    cut.paste((250, 250, 250, 255), (0, 0), drawing("white", "black").convert("L"))
+    call, notes = conditioned(Control(picture=kept(cut.convert(mode)), type="scribble"), 256, 256)
+    assert difference(call.controls[0].picture, drawing("white", "black")) <= 6
+    assert "what is transparent is black, since the rest is white" in notes[0]
+
+
+def test_what_was_chosen_for_the_picture_and_that_nothing_is_in_it_are_told(kept: Callable[..., Path]) -> None:
+    path = kept(drawing(), "moving.gif", save_all=True, append_images=[photograph((256, 256))])
+    assert "the first of 2 frames was taken" in conditioned(Control(picture=path, type="scribble"), 256, 256)[1][0]
+    flat = kept(Image.new("RGB", (256, 256), (120, 130, 140)))
+    for asked in ({"type": "canny"}, {"type": "scribble"}, {"type": "hed", "source": "map"}):
+        told = conditioned(Control(picture=flat, **asked), 256, 256)[1][0]
+        assert ("no lines were found in it" in told) == (asked["type"] != "hed")
+    assert "no lines" in conditioned(Control(picture=kept(Image.new("1", (64, 64))), type="mlsd"), 64, 64)[1][0]
+
+
+def test_an_opencv_that_cannot_be_imported_is_one_sentence(
+    kept: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cv2", raising=False)
+    with pytest.raises(BadRequest, match=r"opencv-python cannot be imported \(libGL"):
+        Control(picture=kept(photograph()), type="canny").control_picture(64, 64)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
+        ({"picture": "."}, "control.picture=.* is a folder"),
         ({}, "control has no picture"),
         ({"picture": "nowhere.png"}, r"control.picture=.*nowhere.png does not exist"),
         ({"picture": __file__}, "cannot be read"),
