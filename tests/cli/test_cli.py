@@ -401,7 +401,20 @@ def test_the_fields_of_a_stage_say_what_the_text_of_a_command_is() -> None:
     assert dict(build(data, stage_class("upscale"), ()))["factor"] == 4
 
 
-@pytest.mark.parametrize("text", ["", ":a=1", "caption:text", 'caption:text="open', "caption:{bad", "caption:=1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":a=1",
+        "caption:text",
+        'caption:text="open',
+        "caption:{bad",
+        "caption:=1",
+        "control:kind=pose",
+        'control:{"kind": "pose"}',
+        "caption:size=1, size=2",
+    ],
+)
 def test_a_stage_that_cannot_be_read_says_how_to_write_it(text: str) -> None:
     with pytest.raises(BadRequest, match="KIND:KEY=VALUE"):
         parse_stage(text)

@@ -215,19 +215,25 @@ def parse_stage(text: str) -> dict[str, Any]:
         raise BadRequest(f"--stage {text!r}", expected=expected)
     if rest.lstrip().startswith("{"):
         try:
-            return {"kind": kind.strip(), **json.loads(rest)}
+            pairs = list(json.loads(rest).items())
         except ValueError as error:
             raise BadRequest(f"--stage {text!r} is not JSON ({error})", expected=expected) from None
-    words = shlex.shlex(rest, posix=True)
-    words.whitespace, words.whitespace_split, words.quotes, words.commenters, words.escape = ",", True, '"', "", ""
-    try:
-        pairs = [word.partition("=") for word in words]
-    except ValueError:
-        raise BadRequest(f"--stage {text!r} has an open quote", expected=expected) from None
-    for key, equals, _value in pairs:
-        if not equals or not key.strip():
-            raise BadRequest(f"--stage {text!r}: {key!r} has no value", expected=expected)
-    return {"kind": kind.strip(), **{key.strip(): value for key, _, value in pairs}}
+    else:
+        words = shlex.shlex(rest, posix=True)
+        words.whitespace, words.whitespace_split, words.quotes, words.commenters, words.escape = ",", True, '"', "", ""
+        try:
+            split = [word.partition("=") for word in words]
+        except ValueError:
+            raise BadRequest(f"--stage {text!r} has an open quote", expected=expected) from None
+        for key, equals, _value in split:
+            if not equals or not key.strip():
+                raise BadRequest(f"--stage {text!r}: {key!r} has no value", expected=expected)
+        pairs = [(key.strip(), value) for key, _, value in split]
+    names = ["kind", *(key for key, _ in pairs)]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        mend = f"Its kind is {kind.strip()}: another field says what you mean." if twice == "kind" else ""
+        raise BadRequest(f"--stage {text!r} gives {twice} twice", expected=expected, mend=mend)
+    return {"kind": kind.strip(), **dict(pairs)}
 
 
 def numbered(output: Path | None, count: int) -> list[Path | None]:
