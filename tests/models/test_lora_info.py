@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,20 @@ def test_rubbish_says_nothing(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, 3, True, [], {}, [[["a"]]], {"a": {"a": {"a": 1}}}, "{", "\ud800", "nan", "-1"]
+    "value",
+    [None, 3, True, [], {}, [[["a"]]], {"a": {"a": {"a": 1}}}, "{", "\ud800", "nan", "-1", 10**999, float("nan")],
 )
 def test_values_of_any_type_raise_nothing(tmp_path: Path, value: Any) -> None:
     keys = (*KOHYA, *CIVITAI, "software", "activation text")
     info = lora_info(write(tmp_path / "a.safetensors", dict.fromkeys(keys, value)))
     assert info.rank is None or info.rank == 3
     json.dumps([info.title, info.triggers]).encode()
+
+
+def test_a_pipe_beside_it_is_not_waited_for(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.safetensors", {})
+    os.mkfifo(file.with_suffix(".json"))
+    assert lora_info(file) == LoraInfo()
 
 
 def test_everything_is_cut_to_size(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def _header(file: Path) -> dict[str, Any]:
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes() if file.stat().st_size <= _MOST_BYTES else b""
+        return file.read_bytes() if file.is_file() and file.stat().st_size <= _MOST_BYTES else b""
     except (OSError, ValueError):
         return b""
 
@@ -129,7 +129,7 @@ def _entries(source: Mapping[str, Any], depth: int = 2) -> Iterator[tuple[str, A
 def _line(value: Any) -> str:
     """A text in one line, without HTML, which Civitai's descriptions are; "" for other values."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{value:g}"
+        return f"{value:g}" if abs(value) < 1e100 else ""
     if not isinstance(value, str) or value[:1] == "{":
         return ""
     text = "".join(each if each.isprintable() else " " for each in html.unescape(_TAG.sub(" ", value[: 8 * _LINE])))
