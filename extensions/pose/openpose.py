@@ -206,7 +206,7 @@ def _as_fractions(person: dict[str, Any], canvas: tuple[int, int] | None) -> dic
         try:
             if values and len(values) % 3 == 0:
                 rows[key] = points_of(values).copy()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"numbers in {key}") from None
     for points in rows.values():
         points[points[:, 2] <= 0] = 0

@@ -174,6 +174,7 @@ def test_an_older_editors_points_are_read() -> None:
         ({"people": {"a": 1}}, 'OpenPose JSON with "people"'),
         ({"people": [{"pose_keypoints_2d": ["a"] * 54}]}, "numbers in pose_keypoints_2d"),
         ({"people": [{"pose_keypoints_2d": 7}]}, "numbers in pose_keypoints_2d"),
+        ({"people": [{"pose_keypoints_2d": [10**400] * 54}]}, "numbers in pose_keypoints_2d"),
         ({"keypoints": []}, "at least one person"),
         ({"people": [{"pose_keypoints_2d": [1, 2]}]}, "18 points"),
         ({"people": [{"pose_keypoints_2d": [0.1, 0.2, 1.0, 0.5]}]}, "18 points"),
