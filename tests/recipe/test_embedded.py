@@ -77,6 +77,19 @@ def test_a_recipe_that_is_too_long_for_a_jpeg_is_refused_with_what_holds_it() ->
     assert zk.open(long.encoded(".webp")).request == long.request
 
 
+@pytest.mark.parametrize(("ending", "side"), [(".webp", 16_384), (".jpg", 65_600)])
+def test_a_picture_that_a_format_has_no_room_for_is_refused(ending: str, side: int) -> None:
+    with pytest.raises(CannotWrite, match=f"{side}x8 pixels.*at most") as found:
+        artifact_of("x", Image.new("RGB", (side, 8))).encoded(ending)
+    assert "PNG" in found.value.mend
+
+
+@pytest.mark.parametrize("quality", [0, 101, 80.5, "high", None])
+def test_a_quality_that_is_none_is_one_sentence(quality: object) -> None:
+    with pytest.raises(BadRequest, match="quality=.*a whole number, 1 to 100"):
+        artifact_of("x").encoded(".jpg", quality=quality)  # type: ignore[arg-type]
+
+
 def test_verifying_a_jpeg_says_what_was_lost_and_that_the_picture_is_the_same(session: Session, tmp_path: Path) -> None:
     made = session.run("a red boat", model="nano", width=64, height=64, steps=1, seed=7)
     verdict = zk.open(made.save(tmp_path / "x.jpg", quality=30)).verify(session)

@@ -145,8 +145,8 @@ class Artifact:
         JPEG and WebP lose some detail, more with a lower `quality` (1 … 100); what is transparent becomes white in a
         JPEG. Raises CannotWrite and BadRequest.
         """
-        if not 1 <= quality <= 100:
-            raise BadRequest(f"quality={quality}", expected="1 to 100")
+        if not isinstance(quality, int) or not 1 <= quality <= 100:
+            raise BadRequest(f"quality={quality!r}", expected="a whole number, 1 to 100")
         if ending in embedded.LOSSY:
             return embedded.encode(self.image, ending, self._chunks if recipe else {}, quality)
         return self._png if recipe else png.encode(self.image, {})

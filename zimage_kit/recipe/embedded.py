@@ -23,6 +23,8 @@ LOSSY = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _USER_COMMENT, _EXIF_PART, _SOFTWARE = 0x9286, 0x8769, 0x0131
 _GRAPH_TAGS = (0x010E, 0x010F, 0x0110)
 """In which ComfyUI writes "prompt:" and "workflow:" into WebP and JPEG: description, make, model."""
+_LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
+"""Pixels: the longest side that libjpeg and WebP write."""
 _SEGMENT = 65_000
 """Bytes: the most that a segment of a JPEG holds."""
 _NAMESPACE = "urn:zimage_kit"
@@ -37,12 +39,17 @@ _XMP = (
 def encode(image: Image.Image, ending: str, chunks: dict[str, str], quality: int) -> bytes:
     """The picture as JPEG or WebP bytes in sRGB. `chunks` as for `png.encode`; `quality` 1 … 100.
 
-    JPEG has no transparency: what is transparent becomes white. Raises CannotWrite for a recipe that is too long.
+    JPEG has no transparency: what is transparent becomes white. Raises CannotWrite for a recipe that is too long, and
+    a picture that is too large.
     """
     from PIL import Image as Pictures
     from PIL import ImageCms
 
     kind = LOSSY[ending]
+    most = _LONGEST[kind]
+    if max(image.size) > most:
+        seen = f"{image.width}x{image.height} pixels in a {kind}"
+        raise CannotWrite(seen, expected=f"at most {most} on a side", mend="Save it as PNG.")
     if kind == "JPEG":
         image = on_white(image)
     exif = Pictures.Exif()
