@@ -20,9 +20,25 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _TEMPORARY, _STALE_SECONDS = (".zimage-", ".part"), 3600.0
 
 
+def expanded(path: Path) -> Path:
+    """The path with ~ as the user's folder; as it is where there is no such user."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def no_file(path: Path) -> str:
+    """Why this is no file: "does not exist" or "is a folder"; "" for a file. Never raises."""
+    try:
+        return "" if path.is_file() else "is a folder" if path.is_dir() else "does not exist"
+    except OSError:  # a name that is too long
+        return "does not exist"
+
+
 def check_picture_path(path: str | os.PathLike[str]) -> Path:
     """Return `path` with ~ expanded if its ending is one of PICTURES. Raises CannotWrite for others, and folders."""
-    path = Path(path).expanduser()
+    path = expanded(Path(path))
     if path.is_dir():
         raise CannotWrite(f"{path} is a folder", expected="a file name", mend=f"For example {path / 'picture.png'}.")
     if path.suffix.lower() not in PICTURES:
@@ -44,7 +60,7 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
 
 def check_writable_file(path: Path) -> Path:
     """Like `check_writable`, for a file of any type."""
-    path = path.expanduser()
+    path = expanded(path)
     folder = path.absolute().parent
     while not folder.exists():
         folder = folder.parent

@@ -11,7 +11,7 @@ from pydantic import model_validator
 
 from zimage_kit import Call, Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest
-from zimage_kit.files import content_digest
+from zimage_kit.files import content_digest, expanded, no_file
 from zimage_kit.models import controlnets
 from zimage_kit.models.spec import ModelSpec, resolve
 from zimage_kit.recipe import picture as pictures_in
@@ -136,9 +136,8 @@ class Control(Stage):
         """The picture upright in sRGB without transparency, and what was changed. Raises BadRequest."""
         if self.picture is None:
             raise BadRequest("control has no picture", mend="Give one: picture='photo.jpg'.")
-        path = self.picture.expanduser()
-        if not path.is_file():
-            seen = "is a folder" if path.is_dir() else "does not exist"
+        path = expanded(self.picture)
+        if seen := no_file(path):
             raise BadRequest(f"control.picture={self.picture} {seen}", expected="a picture file")
         try:
             return _read(path, content_digest(path))

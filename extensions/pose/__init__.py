@@ -14,7 +14,7 @@ from pydantic import field_validator, model_validator
 
 from zimage_kit import Call, Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest, closest
-from zimage_kit.files import content_digest
+from zimage_kit.files import content_digest, expanded, no_file
 from zimage_kit.models import controlnets
 from zimage_kit.models.spec import ModelSpec, resolve
 from zimage_kit.stages.stage import ControlNetInput
@@ -101,7 +101,7 @@ class Pose(Stage):
         if self.body is None:
             changes["body"] = "small" if _spec(request).family == "nano" else "adult"
         if self.photo is not None:
-            changes["photo"] = self.photo.expanduser().absolute()
+            changes["photo"] = expanded(self.photo).absolute()
         return self.model_copy(update=changes)
 
     def check(self, request: Request) -> tuple[str, ...]:
@@ -110,8 +110,8 @@ class Pose(Stage):
             return ()
         self._weights(request)
         if self.photo is not None:
-            if not self.photo.is_file():
-                raise BadRequest(f"pose.photo={self.photo} does not exist", expected="a photograph of a person")
+            if seen := no_file(self.photo):
+                raise BadRequest(f"pose.photo={self.photo} {seen}", expected="a photograph of a person")
             if problem := photo.missing():
                 raise BadRequest(problem)
             photo.weights_folder()

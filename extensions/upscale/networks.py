@@ -21,6 +21,7 @@ from urllib.error import URLError
 
 from zimage_kit import nano
 from zimage_kit.errors import BadRequest, DownloadFailed
+from zimage_kit.files import expanded
 from zimage_kit.models.directories import models_dir
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def file_of(weights: str) -> Path:
         return NANO
     if weights == "x2plus":
         return models_dir() / "upscale" / X2PLUS
-    return Path(weights).expanduser().absolute()
+    return expanded(Path(weights)).absolute()
 
 
 def fetched(weights: str, report: Callable[[str], None]) -> Path:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import zimage_kit as zk
-from zimage_kit.errors import BadRequest, ModelMissing, UnknownModel
+from zimage_kit.errors import BadRequest, ModelMissing, NoRecipe, UnknownModel
 from zimage_kit.models import spec as models
 from zimage_kit.models.directories import fingerprint, missing_files
+from zimage_kit.models.loras import lora_file
 from zimage_kit.models.spec import SPECS, default_model, require, resolve
 
 COMPONENTS = {"text_encoder": "model", "transformer": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
@@ -214,3 +215,10 @@ def test_a_model_of_ones_own_has_a_name(copied_model: Path, session: zk.Session)
             zk.register_model("mine", copied_model, step=3)
     finally:
         SPECS.pop("mine", None)
+
+
+def test_a_path_of_a_user_who_is_not_here_is_one_sentence() -> None:
+    with pytest.raises(NoRecipe, match="nobody-of-this-name"):
+        zk.open("~nobody-of-this-name/a.png")
+    with pytest.raises(BadRequest, match="nobody-of-this-name"):
+        lora_file(zk.Lora(path=Path("~nobody-of-this-name/a.safetensors")), SPECS["nano"])

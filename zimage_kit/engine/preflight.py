@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BadRequest, NoRecipe
-from ..files import content_digest
+from ..files import content_digest, expanded
 from ..models.loras import lora_file
 from ..models.spec import ModelSpec, default_model, models_here, require, resolve
 from ..models.tokens import count_tokens
@@ -101,7 +101,7 @@ def _derived(stages: Sequence[Stage], request: Request, first: int) -> list[str]
 
 def absolute(stage: Stage) -> Stage:
     """The stage with absolute paths in its fields, since another process with another working folder may read them."""
-    paths = {name: value.expanduser().absolute() for name, value in dict(stage).items() if isinstance(value, Path)}
+    paths = {name: expanded(value).absolute() for name, value in dict(stage).items() if isinstance(value, Path)}
     return stage.model_copy(update=paths) if paths else stage
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import BadRequest, closest
+from ..files import expanded
 from ..recipe.request import Lora
 from .directories import models_dir
 from .spec import ModelSpec
@@ -52,7 +53,7 @@ def lora_file(lora: Lora, spec: ModelSpec) -> Path:
     """The .safetensors file of a LoRA, absolute. Uses no network. Raises BadRequest unless there is exactly one."""
     if (given := _known.get().get(str(lora.path))) is not None:
         return given
-    path = lora.path.expanduser()
+    path = expanded(lora.path)
     places = [path.absolute()]
     if path.parent == Path() and not path.exists():
         folders = lora_folders(spec)

@@ -306,7 +306,9 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
     """
     from PIL import UnidentifiedImageError
 
-    source, path = (io.BytesIO(path), Path("the file")) if isinstance(path, bytes) else (None, Path(path).expanduser())
+    source, path = (
+        (io.BytesIO(path), Path("the file")) if isinstance(path, bytes) else (None, files.expanded(Path(path)))
+    )
     try:
         with picture.opened(source or path) as file:
             texts = embedded.texts(file)
@@ -345,7 +347,7 @@ def read_any(path: str | os.PathLike[str] | bytes) -> Artifact:
         return read(path)
     except NoRecipe:
         try:
-            with picture.opened(io.BytesIO(path) if isinstance(path, bytes) else Path(path).expanduser()) as file:
+            with picture.opened(io.BytesIO(path) if isinstance(path, bytes) else files.expanded(Path(path))) as file:
                 return Artifact.from_image(file)
         except (NoRecipe, *picture.UNREADABLE):
             pass  # the first error is the better one

@@ -243,6 +243,8 @@ def _short(value: Any) -> str:
 
 def _plain(message: str) -> str:
     """`Input should be a valid integer` to `a valid integer`."""
+    if message.startswith("Input is not a valid path"):
+        return "a path"
     for opening in ("Input should be ", "Value error, ", "Value should be "):
         message = message.removeprefix(opening)
     return message[:1].lower() + message[1:]

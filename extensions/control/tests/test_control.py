@@ -210,6 +210,9 @@ def test_an_opencv_that_cannot_be_imported_is_one_sentence(
     [
         ({"picture": "."}, "control.picture=.* is a folder"),
         ({}, "control has no picture"),
+        ({"picture": "~nobody-of-this-name/a.png"}, "control.picture=.*~nobody-of-this-name/a.png does not exist"),
+        ({"picture": "a" * 300}, "does not exist"),
+        ({"picture": photograph()}, "control.picture=<PIL.*expected a path"),
         ({"picture": "nowhere.png"}, r"control.picture=.*nowhere.png does not exist"),
         ({"picture": __file__}, "cannot be read"),
         ({"picture": "x.png", "start": 0.5, "end": 0.5}, "leave no step"),
