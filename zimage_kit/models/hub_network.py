@@ -23,6 +23,7 @@ from ..errors import BadRequest
 REACH_SECONDS = 4.0  # how long the first contact may take before the user is told
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 TOKEN = "modelscope_api_token"  # Hugging Face's client tidies its own
+_SECONDS = ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT")  # without a number its client cannot be imported
 _AROUND = " \t\r\n\v\f\0\xa0\u200b\ufeff\"'"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _UNREACHABLE = {errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
@@ -61,12 +62,18 @@ def hugging_face() -> Endpoint:
     """Hugging Face's address. HF_ENDPOINT is put back tidy: its client reads it as it is, once, when it is imported.
 
     With a blank at its end neither that client nor transformers and diffusers, which import it, can be imported.
-    Raises BadRequest where HF_ENDPOINT is no address.
+    Raises BadRequest where HF_ENDPOINT is no address, or a time-out of Hugging Face's client no number.
     """
     tidy_environment()
     at = endpoint("https://huggingface.co", "HF_ENDPOINT")
     if os.environ.get("HF_ENDPOINT", at.url) != at.url:
         os.environ["HF_ENDPOINT"] = at.url
+    for name in _SECONDS:
+        if not (value := os.environ.get(name, "0").strip(_AROUND)):
+            del os.environ[name]  # empty is as good as unset, but not to its client
+        elif not value.isdecimal():
+            mend = f"Correct {name}, or unset it."
+            raise BadRequest(f"{name}={value!r}", expected="a whole number of seconds", mend=mend)
     return at
 
 
