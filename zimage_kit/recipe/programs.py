@@ -61,10 +61,7 @@ def swarmui(texts: Mapping[str, str]) -> Found | None:
         "swarm_version",
     )  # fmt: skip
     found = _found("SwarmUI's parameters", given, taken, "prompt", "negativeprompt", cfg="cfgscale")
-    names, weights = (
-        value.split(",") if isinstance(value := given.get(key), str) else items(value)
-        for key in ("loras", "loraweights")
-    )
+    names, weights = items(given.get("loras")), items(given.get("loraweights"))
     found.loras = [(str(name), weights[i] if i < len(weights) else 1) for i, name in enumerate(names)]
     found.model = _name(given.get("model"))
     return found
