@@ -11,6 +11,7 @@ from pydantic import model_validator
 
 from zimage_kit import Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest
+from zimage_kit.files import expanded, no_file
 from zimage_kit.models.directories import fingerprint
 from zimage_kit.models.spec import ModelSpec, require, resolve
 from zimage_kit.recipe import picture as pictures
@@ -135,9 +136,9 @@ class Inpaint(Stage):
     def _mask(self, size: tuple[int, int]) -> Image.Image:
         """The mask at this size, L. Raises BadRequest."""
         assert self.mask is not None
-        path = self.mask.expanduser()
-        if not path.is_file():
-            raise BadRequest(f"inpaint.mask={self.mask} does not exist", expected="a picture, white where it is drawn")
+        path = expanded(self.mask)
+        if seen := no_file(path):
+            raise BadRequest(f"inpaint.mask={self.mask} {seen}", expected="a picture, white where it is drawn")
         try:
             with pictures.opened(path) as file:
                 plain = pictures.plain(file)[0]
