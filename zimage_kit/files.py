@@ -97,7 +97,7 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True, mode: int =
         if replace:
             temporary.replace(path)
         else:
-            _rename_new(temporary, path)
+            rename_new(temporary, path)
     except FileExistsError:
         raise
     except OSError as error:
@@ -114,8 +114,8 @@ def _sweep(folder: Path) -> None:
                 left.unlink()
 
 
-def _rename_new(temporary: Path, path: Path) -> None:
-    """Rename without replacing, even if another process takes the name at the same time."""
+def rename_new(temporary: Path, path: Path) -> None:
+    """Give a file a name without replacing another; it may keep its old one too. Raises OSError."""
     try:
         os.link(temporary, path)
     except FileExistsError:

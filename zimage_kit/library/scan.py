@@ -62,6 +62,13 @@ def is_cell(name: str) -> bool:
     return Path(name).parts[:2] == CELLS
 
 
+def is_picture(name: str) -> bool:
+    """Whether a file of this name is shown: it is a picture, not hidden, and not the small one of a cell."""
+    path = Path(name)
+    endings = (".png",) if is_cell(name) else PICTURES
+    return path.suffix.lower() in endings and not any(part.startswith(".") for part in path.parts)
+
+
 def folder(root: Path, name: str) -> Folder:
     """A folder of the library, by its name relative to `root` ("" is itself). Links are left out, as are hidden names.
 
@@ -77,7 +84,7 @@ def folder(root: Path, name: str) -> Folder:
             if entry.is_dir(follow_symlinks=False):
                 folders.append(inside)
                 continue
-            ending = f".{entry.name.rpartition('.')[2].lower()}"  # many files: a Path for each takes as long as looking
+            ending = entry.name[entry.name.rfind(".") :].lower()  # many files: a Path for each takes as long as looking
             if ending in (*PICTURES, marks.SUFFIX, marks.OLD):
                 stat = entry.stat(follow_symlinks=False)
                 if ending in PICTURES:

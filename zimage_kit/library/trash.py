@@ -6,20 +6,25 @@ takes no room and no time, and no link is followed.
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ..errors import BadRequest, CannotWrite
+from ..files import rename_new
 from . import marks
-from .scan import is_cell
+from .scan import is_cell, is_picture, walk
 
 FOLDER = ".trash"
 KEPT = timedelta(days=30)
-_FORM = "%Y%m%dT%H%M%S"
+_FORM = "%Y%m%dT%H%M%S.%f"
+_NAME = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?)-\w+")
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,19 @@ def remove(root: Path, names: Sequence[str]) -> Removal:
     now = datetime.now(UTC)
     batch = f"{now.strftime(_FORM)}-{secrets.token_hex(3)}"
     moved, size = [], 0
+    if (root / FOLDER).is_symlink():
+        raise CannotWrite(f"{root / FOLDER} is a link, and the trash follows none", mend="Remove the link.")
     for name in names:
         path = inside(root, name)
-        if not path.is_file() or path.is_symlink():
+        if not path.is_file():
             continue
-        size += path.stat().st_size
-        for each in _belonging(path, name):
-            _move(each, root / FOLDER / batch / each.relative_to(root))
-        moved.append(name)
+        picture, *beside = reversed(_belonging(path, name))  # if it ends here, the marks wait where it comes back
+        target = root / FOLDER / batch / name
+        if _move(picture, target, Path.replace):
+            size += target.stat().st_size
+            moved.append(name)
+            for each in beside:
+                _move(each, target.with_name(each.name), Path.replace)
     return Removal(batch, now, tuple(moved), size)
 
 
@@ -61,50 +71,56 @@ def restore(root: Path, name: str) -> tuple[str, ...]:
 
     Raises BadRequest for an unknown removal, and CannotWrite.
     """
-    folder = root / FOLDER / name
-    if _when(name) is None or not folder.is_dir():
+    folder = {each.name: each for each, _ in _folders(root)}.get(name)
+    if folder is None:
         raise BadRequest(f"there is no removal {name!r} in the trash", mend="`zimage library trash` lists them.")
     back = []
-    found = _pictures(folder)
-    for picture in found:
-        target, number = inside(root, picture), 2
-        while target.exists():
-            target, number = target.with_name(f"{Path(picture).stem}-{number}{target.suffix}"), number + 1
-        source = folder / picture
-        for each in _belonging(source, picture):
-            _move(each, target.with_name(target.stem + each.name.removeprefix(source.stem)))
-        back.append(target.relative_to(root).as_posix())
-    shutil.rmtree(folder, ignore_errors=True)
+    for picture in _pictures(folder):
+        source, target, number = folder / picture, inside(root, picture), 2
+        endings = {each: each.name.removeprefix(source.stem) for each in _belonging(source, picture)}
+        while any(os.path.lexists(target.with_name(target.stem + ending)) for ending in endings.values()):
+            target, number = target.with_name(f"{source.stem}-{number}{target.suffix}"), number + 1
+        there = [_move(each, target.with_name(target.stem + ending), _rename) for each, ending in endings.items()]
+        if there[-1]:
+            back.append(target.relative_to(root).as_posix())
+    for place, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):  # what is not ours stays
+            os.rmdir(place)
     return tuple(back)
 
 
 def removals(root: Path) -> list[Removal]:
     """What is in the trash, the latest first."""
     found = []
-    with_times = ((each, _when(each.name)) for each in (root / FOLDER).glob("*-*") if not each.is_symlink())
-    for folder, when in with_times:
-        if when is not None and folder.is_dir():
-            pictures = _pictures(folder)
-            size = sum((folder / name).stat().st_size for name in pictures)
-            found.append(Removal(folder.name, when, pictures, size))
-    return sorted(found, key=lambda each: each.name, reverse=True)
+    for folder, when in _folders(root):
+        stamps = {name: stamp for _, _, content in walk(folder) for name, stamp in content.pictures.items()}
+        if stamps:
+            size = sum(stamp.bytes for stamp in stamps.values())
+            found.append(Removal(folder.name, when, tuple(sorted(stamps)), size))
+    return sorted(found, key=lambda each: each.when, reverse=True)
 
 
 def empty(root: Path, older_than: timedelta = KEPT) -> int:
-    """Delete removals that are older; how many."""
-    old = [each for each in removals(root) if datetime.now(UTC) - each.when > older_than]
+    """Delete removals that are older, for 0 all; how many."""
+    now = datetime.now(UTC)
+    old = [each for each, when in _folders(root) if not older_than or now - when > older_than]
     for each in old:
-        shutil.rmtree(root / FOLDER / each.name, ignore_errors=True)  # which follows no links
-    return len(old)
+        shutil.rmtree(each, ignore_errors=True)  # which follows no links
+    return sum(not each.exists() for each in old)
 
 
 def inside(root: Path, name: str) -> Path:
-    """The file of a picture by its name. Raises BadRequest if it leads out of the library, through a link too."""
+    """The file of a picture by its name. Raises BadRequest if it leads out of the library, through a link too.
+
+    Hidden files and what is no picture are refused as well: nobody would find them in the trash.
+    """
     path = root / name
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts:
         raise BadRequest(f"{name!r} is not in the library {root}")
-    if not path.parent.resolve().is_relative_to(root.resolve()):
+    if not is_picture(name):
+        raise BadRequest(f"{name!r} is not a picture of the library {root}")
+    if path.is_symlink() or not path.parent.resolve().is_relative_to(root.resolve()):
         raise BadRequest(f"{name!r} leads out of the library {root} through a link")
     return path
 
@@ -119,21 +135,30 @@ def _belonging(path: Path, name: str) -> list[Path]:
 
 def _pictures(folder: Path) -> tuple[str, ...]:
     """The pictures of a removal: no sidecars, and no small pictures of cells."""
-    from .scan import walk
-
     return tuple(sorted(name for _, _, found in walk(folder) for name in found.pictures))
 
 
-def _move(source: Path, target: Path) -> None:
+def _move(source: Path, target: Path, rename: Callable[[Path, Path], object]) -> bool:
+    """Move a file; False if it is gone, as another process was faster."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(target)
+        rename(source, target)
+        return True
     except OSError as error:
+        if not os.path.lexists(source):
+            return False
         raise CannotWrite(f"{source} cannot be moved to the trash or back ({error.strerror or error})") from None
 
 
-def _when(name: str) -> datetime | None:
-    try:
-        return datetime.strptime(name.partition("-")[0], _FORM).replace(tzinfo=UTC)
-    except ValueError:
-        return None
+def _rename(source: Path, target: Path) -> None:
+    rename_new(source, target)
+    source.unlink(missing_ok=True)
+
+
+def _folders(root: Path) -> Iterator[tuple[Path, datetime]]:
+    """The folders of removals, and when each was; links are none."""
+    if not (root / FOLDER).is_symlink():
+        for folder in (root / FOLDER).glob("*-*"):
+            if (found := _NAME.fullmatch(folder.name)) and not folder.is_symlink() and folder.is_dir():
+                with suppress(ValueError):
+                    yield folder, datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
