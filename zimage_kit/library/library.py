@@ -185,7 +185,7 @@ class Library:
 
     def tag(self, pictures: Iterable[Picture | Path | str], *tags: str, remove: Iterable[str] = ()) -> None:
         """Add tags to pictures, and remove others."""
-        gone = set(remove)
+        gone = {remove} if isinstance(remove, str) else set(remove)
         if bad := [tag for tag in tags if not tag.strip()]:
             raise BadRequest(f"the tag {bad[0]!r} is empty")
         added = [tag.strip() for tag in tags]
@@ -195,14 +195,15 @@ class Library:
 
     def _mark(self, pictures: Iterable[Picture | Path | str], change: Callable[[Marks], Marks]) -> None:
         rows = []
-        for name in self._names(pictures):
-            path = trash.inside(self.folder, name)
-            if not path.is_file():
-                raise BadRequest(f"{path} does not exist")
-            marks.write(path, change(marks.read(path)))
-            stamp = _stamp(path)
-            rows.append((name, stamp, scan.facts(path, stamp), (self._row(name) or {}).get("hash")))
-        self._safely(lambda: self._index.put(rows))
+        with self._lock:  # two threads that mark one picture
+            for name in self._names(pictures):
+                path = trash.inside(self.folder, name)
+                if not path.is_file():
+                    raise BadRequest(f"{path} does not exist")
+                marks.write(path, change(marks.read(path)))
+                stamp = _stamp(path)
+                rows.append((name, stamp, scan.facts(path, stamp), (self._row(name) or {}).get("hash")))
+            self._safely(lambda: self._index.put(rows))
 
     def _row(self, name: str) -> dict[str, Any] | None:
         query = Query(problems=True).add("name = ?", name)

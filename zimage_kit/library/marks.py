@@ -1,18 +1,20 @@
 """Stars, tags and winners: what people say of a picture, in a file beside it.
 
 It is an XMP sidecar, `picture.png.xmp`, as darktable and digiKam write and read it, so that stars given here are seen
-there and the other way round; what else such a file holds is kept.
+there and the other way round; what else such a file holds is kept, and one that cannot be read is put aside.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ..errors import BadRequest
+from ..errors import BadRequest, CannotWrite
 from ..files import write_whole
 
 MOST_STARS = 5
@@ -20,10 +22,13 @@ SUFFIX = ".xmp"
 OLD = ".json"
 """Of a cell's rating, as grids kept it before; it is read where there is no sidecar."""
 _WINNER = "winner"
-_LARGEST = 1 << 20  # bytes of a sidecar that is read
+_LARGEST = 1 << 22  # bytes of a sidecar that is read; darktable's drawn masks take a megabyte
+_NO_TAG = re.compile("[^ -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML cannot hold, and line breaks
+_PACKET = re.compile(rb"<\?xpacket.*?\?>", re.DOTALL)
 _X, _RDF = "adobe:ns:meta/", "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMP, _DC = "http://ns.adobe.com/xap/1.0/", "http://purl.org/dc/elements/1.1/"
 _RATING, _LABEL, _SUBJECT = f"{{{_XMP}}}Rating", f"{{{_XMP}}}Label", f"{{{_DC}}}subject"
+_DESCRIPTION = f"{{{_RDF}}}Description"
 
 
 @dataclass(frozen=True)
@@ -54,45 +59,78 @@ def changed(picture: Path) -> int:
 
 def read(picture: Path) -> Marks:
     """A picture's marks; none where there is no sidecar, or one that is damaged."""
-    description = _description(_parsed(sidecar(picture)))
-    if description is None:
+    found = _descriptions(_parsed(_content(sidecar(picture))))
+    if not found:
         return _old(picture.with_suffix(OLD))
     stars = 0
-    with contextlib.suppress(ValueError):
-        stars = max(0, min(MOST_STARS, int(float(_value(description, _RATING)))))  # -1 is "rejected"
-    items = description.findall(f"{_SUBJECT}/{{{_RDF}}}Bag/{{{_RDF}}}li")
-    tags = tuple(dict.fromkeys(text for item in items if (text := (item.text or "").strip())))
-    return Marks(stars, tags, _value(description, _LABEL) == _WINNER)
+    with contextlib.suppress(ValueError, OverflowError):
+        stars = max(0, min(MOST_STARS, int(float(_value(found, _RATING)))))  # -1 is "rejected"
+    items = [item for each in found for item in each.findall(f"{_SUBJECT}/*/{{{_RDF}}}li")]
+    tags = tuple(dict.fromkeys(text for item in items if (text := " ".join((item.text or "").split()))))
+    return Marks(stars, tags, _value(found, _LABEL) == _WINNER)
 
 
 def write(picture: Path, marks: Marks) -> None:
-    """Write a picture's marks. A sidecar that would hold nothing else is removed. Raises CannotWrite."""
+    """Write a picture's marks. A sidecar that would hold nothing else is removed.
+
+    Raises CannotWrite, and BadRequest for a tag that XML cannot hold.
+    """
+    if bad := [tag for tag in marks.tags if _NO_TAG.search(tag)]:
+        raise BadRequest(f"the tag {bad[0]!r}", expected="one line of text")
     path, old = sidecar(picture), picture.with_suffix(OLD)
-    if not path.exists() and _old(old) != Marks():
-        old.unlink(missing_ok=True)
-    tree = _parsed(path)
-    description = _description(tree)
-    if description is None or tree is None:
+    try:
+        _write(path, marks)
+        if _old(old) != Marks():
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"{path} cannot be written ({error.strerror or error})") from None
+
+
+def _write(path: Path, marks: Marks) -> None:
+    content = _content(path)
+    tree = _parsed(content)
+    found = _descriptions(tree)
+    if tree is None or not found:
         if marks == Marks():
-            path.unlink(missing_ok=True)
             return
-        tree = ElementTree.Element(f"{{{_X}}}xmpmeta")
+        if content.strip():
+            path.rename(_aside(path))
+        content, tree = b"", ElementTree.Element(f"{{{_X}}}xmpmeta")
         outer = ElementTree.SubElement(tree, f"{{{_RDF}}}RDF")
-        description = ElementTree.SubElement(outer, f"{{{_RDF}}}Description", {f"{{{_RDF}}}about": ""})
-    _set(description, _RATING, str(marks.stars) if marks.stars else "")
-    _set(description, _LABEL, _WINNER if marks.winner else "", only=_WINNER)
-    for subject in description.findall(_SUBJECT):
-        description.remove(subject)
+        found = [ElementTree.SubElement(outer, _DESCRIPTION, {f"{{{_RDF}}}about": ""})]
+    _set(found, _RATING, str(marks.stars) if marks.stars else "")
+    _set(found, _LABEL, _WINNER if marks.winner else "", only=_WINNER)
+    for each in found:
+        for subject in each.findall(_SUBJECT):
+            each.remove(subject)
     if marks.tags:
-        bag = ElementTree.SubElement(ElementTree.SubElement(description, _SUBJECT), f"{{{_RDF}}}Bag")
+        bag = ElementTree.SubElement(ElementTree.SubElement(found[0], _SUBJECT), f"{{{_RDF}}}Bag")
         for tag in marks.tags:
             ElementTree.SubElement(bag, f"{{{_RDF}}}li").text = tag
-    if marks == Marks() and not len(description) and set(description.attrib) <= {f"{{{_RDF}}}about"}:
+    if marks == Marks() and not any(len(each) or set(each.attrib) - {f"{{{_RDF}}}about"} for each in found):
         path.unlink(missing_ok=True)
         return
-    for prefix, name in (("x", _X), ("rdf", _RDF), ("xmp", _XMP), ("dc", _DC)):
-        ElementTree.register_namespace(prefix, name)
-    write_whole(path, ElementTree.tostring(tree, encoding="utf-8", xml_declaration=True))
+    for prefix, name in (*_prefixes(content), ("x", _X), ("rdf", _RDF), ("xmp", _XMP), ("dc", _DC)):
+        with contextlib.suppress(ValueError):  # ns1, which is given to those without a name
+            ElementTree.register_namespace(prefix, name)
+    begin, *_, end = _PACKET.findall(content) or (b"", b"")
+    parts = ElementTree.tostring(tree, encoding="utf-8", xml_declaration=True).partition(b"\n")
+    write_whole(path, b"\n".join(part for part in (parts[0], begin, parts[2], end) if part))
+
+
+def _aside(path: Path) -> Path:
+    """A free name for a sidecar that cannot be read."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.unreadable{number}")).exists():
+        number += 1
+    return aside
+
+
+def _prefixes(content: bytes) -> list[tuple[str, str]]:
+    """The namespaces of a file, as other programs call them."""
+    if not content:
+        return []
+    return [each for _, each in ElementTree.iterparse(io.BytesIO(content), ("start-ns",)) if each[0]]
 
 
 def _old(path: Path) -> Marks:
@@ -101,36 +139,52 @@ def _old(path: Path) -> Marks:
         found = json.loads(path.read_bytes()) if path.stat().st_size < 1000 else None
         if isinstance(found, dict) and set(found) == {"rating", "winner"}:
             return Marks(max(0, min(MOST_STARS, int(found["rating"]))), (), bool(found["winner"]))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         pass
     return Marks()
 
 
-def _parsed(path: Path) -> ElementTree.Element | None:
+def _content(path: Path) -> bytes:
+    """A file's bytes; something that is no XML where it is too large or cannot be read, and none where it is not."""
     try:
-        if path.stat().st_size > _LARGEST:
-            return None
-        return ElementTree.fromstring(path.read_bytes())
-    except (OSError, ElementTree.ParseError, ValueError):
+        return path.read_bytes() if path.stat().st_size <= _LARGEST else b"too large"
+    except OSError:
+        return b"unreadable" if path.exists() else b""
+
+
+def _parsed(content: bytes) -> ElementTree.Element | None:
+    """The tree with its comments; none of what is no XML, and of what has entities, which could grow without end."""
+    if not content or b"<!ENTITY" in content or b"\0" in content:
+        return None
+    try:
+        builder = ElementTree.TreeBuilder(insert_comments=True, insert_pis=True)
+        return ElementTree.fromstring(content, ElementTree.XMLParser(target=builder))
+    except (ElementTree.ParseError, ValueError, LookupError):
         return None
 
 
-def _description(tree: ElementTree.Element | None) -> ElementTree.Element | None:
-    return None if tree is None else tree.find(f".//{{{_RDF}}}Description")
+def _descriptions(tree: ElementTree.Element | None) -> list[ElementTree.Element]:
+    """What is said of the picture: some programs write one description, others one for each namespace."""
+    return [each for rdf in (() if tree is None else tree.iter(f"{{{_RDF}}}RDF")) for each in rdf.findall(_DESCRIPTION)]
 
 
-def _value(description: ElementTree.Element, name: str) -> str:
+def _value(found: list[ElementTree.Element], name: str) -> str:
     """A property, which may stand as an attribute or as an element."""
-    element = description.find(name)
-    return description.get(name, "") if element is None else (element.text or "").strip()
+    for each in found:
+        element = each.find(name)
+        value = each.get(name) if element is None else (element.text or "").strip()
+        if value is not None:
+            return value
+    return ""
 
 
-def _set(description: ElementTree.Element, name: str, value: str, only: str = "") -> None:
+def _set(found: list[ElementTree.Element], name: str, value: str, only: str = "") -> None:
     """Set a property, or remove it for "". With `only` another value is somebody else's, and stays where "" comes."""
-    if not value and only and _value(description, name) != only:
+    if not value and only and _value(found, name) != only:
         return
-    for old in description.findall(name):
-        description.remove(old)
-    description.attrib.pop(name, None)
+    for each in found:
+        for old in each.findall(name):
+            each.remove(old)
+        each.attrib.pop(name, None)
     if value:
-        description.set(name, value)
+        found[0].set(name, value)
