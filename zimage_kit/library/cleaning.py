@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import BadRequest
 from ..text.units import counted, gigabytes
-from .times import days
+from .times import ago
 from .trash import Removal
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def plan(library: Library, older_than: str | timedelta | None, max_bytes: int | 
     if max_bytes is not None and max_bytes < 0:
         raise BadRequest(f"max_bytes={max_bytes}", expected="0 or more")
     every = library.search(limit=None, oldest_first=True)
-    before = None if older_than is None else datetime.now().astimezone() - days(older_than)
+    before = None if older_than is None else ago(older_than)
     size, kept, gone = every.bytes, 0, []
     for each in every:
         if not ((before is not None and each.made < before) or (max_bytes is not None and size > max_bytes)):

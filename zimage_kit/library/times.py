@@ -20,13 +20,28 @@ def days(text: str | timedelta) -> timedelta:
     return int(found[1]) * {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}[found[2]]
 
 
+def ago(text: str | timedelta) -> datetime:
+    """The point in time so long ago. Raises BadRequest."""
+    try:
+        return datetime.now().astimezone() - days(text)
+    except OverflowError:
+        raise BadRequest(f"{text} ago is before the year 1", expected="such as 7d") from None
+
+
 def moment(when: When, end: bool = False) -> datetime:
     """A point in time; of a day its beginning, or with `end` the beginning of the next. Raises BadRequest."""
+    try:
+        return _moment(when, end)
+    except (ValueError, OverflowError):  # the year 1 or 9999, in a time zone where it is another
+        raise BadRequest(f"{when} is not a date of every time zone", expected="such as 2026-11-30") from None
+
+
+def _moment(when: When, end: bool) -> datetime:
     if isinstance(when, datetime):
         return when.astimezone()
     if isinstance(when, str):
         if re.fullmatch(r"\s*\d{1,6}\s*[hdw]\s*", when):
-            return datetime.now().astimezone() - days(when)
+            return ago(when)
         try:
             parsed = datetime.fromisoformat(when.strip())
         except ValueError:
@@ -34,5 +49,5 @@ def moment(when: When, end: bool = False) -> datetime:
         if len(when.strip()) > 10:
             return parsed.astimezone()
         when = parsed.date()
-    day = datetime(when.year, when.month, when.day).astimezone()
-    return day + timedelta(days=1) if end else day
+    day = when + timedelta(days=1) if end else when  # not 24 hours: a day when clocks change has 23 or 25
+    return datetime(day.year, day.month, day.day).astimezone()
