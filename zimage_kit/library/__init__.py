@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ class _Room(ModuleType):
         from .library import Library
 
         return Library(folder, **options)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """As other modules travel with a function to a worker: by name."""
+        return import_module, (self.__name__,)
 
 
 sys.modules[__name__].__class__ = _Room
