@@ -175,6 +175,6 @@ def _whole(value: Any) -> int | None:
     """A number without a fraction, also as ASCII text; None for anything else."""
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal() and len(value) < _DIGITS:
         return int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1 << 63 or value != value // 1:
         return None
     return int(value) if abs(value) < 10**_DIGITS else None
