@@ -10,11 +10,12 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from ..errors import BadRequest
 from .marks import Marks
 from .scan import Facts, Stamp
 
@@ -36,6 +37,9 @@ _COLUMNS = (
 )  # fmt: skip
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]+")
 """Chinese, Japanese and Korean characters, of which two make a word: the index has them a second time, spaced out."""
+_SPOILT = re.compile("decode to UTF-8|malformed JSON")
+"""What SQLite says of damaged texts, which to it are errors of the program."""
+_MOST_WORDS = 200
 _PAGE = 500  # rows that are read at once
 _SHORTEST = 3
 """Characters that trigrams can find; shorter words are looked for in every text."""
@@ -61,6 +65,7 @@ class Index:
                 connection.execute("BEGIN IMMEDIATE")
                 if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
                     self._make(connection)
+                connection.execute(f"PRAGMA user_version = {VERSION}")  # fails here if the disk is full or read-only
                 connection.execute("COMMIT")
                 return connection
             except sqlite3.DatabaseError as error:
@@ -79,7 +84,6 @@ class Index:
         for statement in _TABLES.split(";\n"):
             if statement.strip():
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
         self.made_anew = True
 
     def _discard(self) -> None:
@@ -108,13 +112,22 @@ class Index:
             except sqlite3.DatabaseError as error:
                 deleted = isinstance(self.file, Path) and not self.file.exists()
                 usual = sqlite3.OperationalError | sqlite3.ProgrammingError | sqlite3.IntegrityError
-                if isinstance(error, usual) and not deleted:
+                if isinstance(error, usual) and not deleted and not _SPOILT.search(str(error)):
+                    if isinstance(error, sqlite3.OperationalError) and self._is_of_another_version():
+                        raise sqlite3.OperationalError(
+                            "another version of zimage_kit has made it anew: restart this program"
+                        ) from None
                     raise
                 self._connection.close()
                 if isinstance(self.file, Path):
                     self._discard()
                 self._connection = self._opened()
                 raise Damaged from error
+
+    def _is_of_another_version(self) -> bool:
+        with suppress(sqlite3.Error):
+            return bool(self._connection.execute("PRAGMA user_version").fetchone()[0] != VERSION)
+        return False
 
     def stamps(self) -> dict[str, Stamp]:
         """The stamp of every picture, by name."""
@@ -217,12 +230,18 @@ class Query:
     def add(self, part: str, *values: Any) -> Query:
         """One more condition, with its values for the question marks."""
         self._parts.append(part)
-        self._values += values
+        self._values += [_plain(value) if isinstance(value, str) else value for value in values]
         return self
 
     def words(self, text: str) -> Query:
-        """Every word, or phrase in quotes, occurs somewhere: prompt, tags, name; one after a minus does not."""
-        for word, wanted in words(text):
+        """Every word, or phrase in quotes, occurs somewhere: prompt, tags, name; one after a minus does not.
+
+        Raises BadRequest for more than 200.
+        """
+        asked = list(words(text))
+        if len(asked) > _MOST_WORDS:
+            raise BadRequest(f"a search of {len(asked)} words", expected=f"at most {_MOST_WORDS}")
+        for word, wanted in asked:
             word = " ".join(word) if len(word) == 2 and _WIDE.fullmatch(word) else word
             if len(word) >= _SHORTEST:
                 phrase = '"' + word.replace('"', '""') + '"'
@@ -277,8 +296,11 @@ def _row(name: str, stamp: Stamp, facts: Facts, hashed: int | None) -> tuple[Any
 
 
 def _opened_row(row: dict[str, Any]) -> dict[str, Any]:
-    lists = {name: tuple(json.loads(row[name])) for name in ("stages", "loras")}
-    marks = Marks(row.pop("stars"), tuple(json.loads(row.pop("tags"))), bool(row.pop("winner")))
+    try:
+        lists = {name: tuple(json.loads(row[name])) for name in ("stages", "loras")}
+        marks = Marks(row.pop("stars"), tuple(json.loads(row.pop("tags"))), bool(row.pop("winner")))
+    except (ValueError, TypeError, BadRequest) as error:
+        raise sqlite3.DatabaseError(f"a damaged row: {error}") from None
     return {**row, **lists, "marks": marks}
 
 

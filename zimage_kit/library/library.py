@@ -42,12 +42,20 @@ class Library:
     def __init__(self, folder: Path | str | None = None, on_progress: OnProgress | None = None) -> None:
         """Open the library of `folder`, by default the outputs folder, and look for what has changed in it.
 
-        `on_progress(done, total)` is called while pictures are read that the index does not know.
+        `on_progress(done, total)` is called while pictures are read that the index does not know. Raises BadRequest for
+        a `folder` that does not exist.
         """
+        if folder and not Path(folder).expanduser().is_dir():
+            raise BadRequest(f"{folder} is not a folder")
         self.folder = Path(folder).expanduser().absolute() if folder else outputs_dir().absolute()
         self._lock = RLock()
         self._index, self.index_note = open_index(self.folder)
-        self.refresh(on_progress)
+        try:
+            self.refresh(on_progress)
+        except ZImageError:  # this disk is full, which is when one wants to clean it
+            self._index.close()
+            self._index, self.index_note = open_index(self.folder, elsewhere=True)
+            self.refresh(on_progress)
         trash.empty(self.folder)
 
     def close(self) -> None:
@@ -71,7 +79,9 @@ class Library:
         if artifact is None:
             facts = scan.facts(path, stamp)
         else:
-            facts = scan.of_recipe(artifact.request, artifact.trace, artifact.image.size, marks.read(path))
+            facts = scan.of_recipe(
+                artifact.request, artifact.trace, artifact.image.size, marks.read(path), stamp.changed / 1e9
+            )
             hashed = similar.hash_of(artifact.image)
         self._safely(lambda: self._index.put([(name, stamp, facts, hashed)]))
 
@@ -102,6 +112,9 @@ class Library:
         grids only, or none of them. like: a picture; those that look like it, the likest first.
         Raises BadRequest for what cannot be read as a date.
         """
+        if offset < 0 or (limit is not None and limit < 0):
+            raise BadRequest(f"offset={offset}, limit={limit}", expected="0 or more")
+        tags = (tags,) if isinstance(tags, str) else tags
         query = Query(order="made, id" if oldest_first else "made DESC, id DESC").words(words)
         for column, value in (("model", model), ("seed", seed)):
             if value is not None:
@@ -326,4 +339,4 @@ class Library:
 
 def _stamp(path: Path) -> scan.Stamp:
     stat = path.stat()
-    return scan.Stamp(stat.st_size, stat.st_mtime_ns, marks.changed(path))
+    return scan.Stamp(stat.st_size, scan.when_changed(stat), marks.changed(path))

@@ -53,7 +53,7 @@ def changed(picture: Path) -> int:
     """When a picture's marks were written, in nanoseconds; 0: it has none."""
     for path in (sidecar(picture), picture.with_suffix(OLD)):
         with contextlib.suppress(OSError):
-            return path.stat().st_mtime_ns
+            return min(path.stat().st_mtime_ns, (1 << 63) - 1)  # what SQLite holds
     return 0
 
 

@@ -81,13 +81,16 @@ def _changed(
     return known
 
 
-def open_index(folder: Path) -> tuple[Index, str]:
-    """The index beside the pictures; of a folder that cannot be written, in the user's cache, else in memory."""
+def open_index(folder: Path, *, elsewhere: bool = False) -> tuple[Index, str]:
+    """The index beside the pictures; where it cannot be, or with `elsewhere`, in the user's cache, else in memory."""
     key = hashlib.sha256(str(folder).encode("utf-8", "replace")).hexdigest()[:16]
     cache = Path(platformdirs.user_cache_dir("zimage", appauthor=False)) / "libraries" / f"{key}.sqlite"
     problem: Exception | None = None
-    for file, note in ((folder / FOLDER / FILE, ""), (cache, f"{folder} cannot be written; its index is {cache}")):
+    places = ((folder / FOLDER / FILE, ""), (cache, f"{folder} cannot be written; its index is {cache}"))
+    for file, note in places[elsewhere:]:
         try:
+            if file.is_symlink() or file.parent.is_symlink():
+                raise OSError(f"{file} is a link")  # to a file of somebody's, which would be made anew
             file.parent.mkdir(parents=True, exist_ok=True)
             return Index(file), note
         except (OSError, sqlite3.Error) as error:

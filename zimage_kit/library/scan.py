@@ -86,11 +86,14 @@ def folder(root: Path, name: str) -> Folder:
                 continue
             ending = entry.name[entry.name.rfind(".") :].lower()  # many files: a Path for each takes as long as looking
             if ending in (*PICTURES, marks.SUFFIX, marks.OLD):
-                stat = entry.stat(follow_symlinks=False)
+                try:
+                    stat = entry.stat(follow_symlinks=False)
+                except OSError:  # removed meanwhile; the rest of the folder is there
+                    continue
                 if ending in PICTURES:
-                    pictures[inside] = Stamp(stat.st_size, stat.st_mtime_ns)
+                    pictures[inside] = Stamp(stat.st_size, when_changed(stat))
                 else:
-                    sidecars[inside] = stat.st_mtime_ns
+                    sidecars[inside] = when_changed(stat)
     if is_cell(name + "/x"):
         pictures = {each: stamp for each, stamp in pictures.items() if each.endswith(".png")}  # the rest are thumbnails
     for each, stamp in pictures.items() if sidecars else ():
@@ -122,13 +125,18 @@ def walk(root: Path) -> Iterator[tuple[str, int, Folder]]:
         waiting += found.folders
 
 
-_SETTLED_NS = 100_000_000
+def when_changed(stat: os.stat_result) -> int:
+    """Nanoseconds since 1970, at most what SQLite holds: the year 2262."""
+    return min(stat.st_mtime_ns, (1 << 63) - 1)
+
+
+_SETTLED_NS = 2_500_000_000  # FAT and exFAT count in two seconds
 
 
 def changed(path: Path) -> int:
     """When a folder's content changed, in nanoseconds; 0 if a moment ago, since more may come in the same tick."""
     try:
-        when = path.stat().st_mtime_ns
+        when = when_changed(path.stat())
     except OSError:
         return 0
     return 0 if abs(_now_ns() - when) < _SETTLED_NS else when
@@ -138,10 +146,14 @@ def _now_ns() -> int:
     return int(datetime.now().timestamp() * 1e9)
 
 
+_EARLIEST, _LATEST = -62_000_000_000.0, 253_000_000_000.0
+"""Seconds since 1970 that are a date in every time zone: of the years 5 to 9987."""
+
+
 def facts(path: Path, stamp: Stamp) -> Facts:
     """What a picture's file says; nothing is decoded. Of one that cannot be read, why."""
     own = marks.read(path) if stamp.marked else marks.Marks()
-    when = stamp.changed / 1e9
+    when = min(max(stamp.changed / 1e9, _EARLIEST), _LATEST)
     try:
         with picture.opened(path) as file:
             size, texts = file.size, embedded.texts(file)
@@ -151,19 +163,20 @@ def facts(path: Path, stamp: Stamp) -> Facts:
         return Facts(when, *size, marks=own, problem="a contact sheet")
     try:
         if png.RECIPE in texts:
-            return of_recipe(*recipe_in(path, texts[png.RECIPE]), size, own)
+            return of_recipe(*recipe_in(path, texts[png.RECIPE]), size, own, when)
         foreign = programs.read_foreign(texts)
-    except ZImageError as error:
+    except (ZImageError, ValueError, ArithmeticError, RecursionError) as error:
         return Facts(when, *size, marks=own, problem=str(error)[:200])
     return Facts(when, *size, marks=own) if foreign is None else _of_request(foreign[0], when, size, own)
 
 
-def of_recipe(request: Request, trace: Trace, size: tuple[int, int], own: marks.Marks) -> Facts:
-    """The facts of a picture of which all is known."""
+def of_recipe(request: Request, trace: Trace, size: tuple[int, int], own: marks.Marks, when: float) -> Facts:
+    """The facts of a picture of which all is known; `when` is taken where the recipe has no readable date."""
     try:
-        when = datetime.fromisoformat(trace.created).timestamp()
+        made = datetime.fromisoformat(trace.created).timestamp()
     except (ValueError, OverflowError):
-        when = 0.0
+        made = when
+    when = made if _EARLIEST < made < _LATEST else when
     return _of_request(request, when, size, own)
 
 

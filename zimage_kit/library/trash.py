@@ -85,7 +85,7 @@ def restore(root: Path, name: str) -> tuple[str, ...]:
             back.append(target.relative_to(root).as_posix())
     for place, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):  # what is not ours stays
-            os.rmdir(place)
+            Path(place).rmdir()
     return tuple(back)
 
 
