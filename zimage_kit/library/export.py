@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import secrets
 import shutil
+import unicodedata
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadRequest, CannotWrite
-from ..files import check_writable_file
+from ..files import check_writable_file, rename_new
 from ..recipe import picture as pictures
 from ..recipe.artifact import read_any
+from .trash import inside
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,6 +28,7 @@ _SIDE, _GAP, _COLUMNS, _MOST = 240, 12, 6, 600
 
 
 def export(
+    root: Path,
     chosen: Sequence[Picture],
     target: Path,
     sheet: bool,
@@ -35,16 +39,18 @@ def export(
     if not chosen:
         raise BadRequest("there are no pictures to export")
     target = target.expanduser()
+    zipped = target.suffix.lower() == ".zip"
+    if not zipped and target.resolve().is_relative_to(root.resolve()):
+        raise BadRequest(f"{target} is in the library itself", mend="Give a place outside, or the name of a .zip file.")
     if target.exists():
         raise BadRequest(f"{target} exists", mend="Give the name of a new folder or .zip file.")
     check_writable_file(target)
-    zipped = target.suffix.lower() == ".zip"
-    part = target.with_name(f".{target.name}.part")
+    part = target.with_name(f".{secrets.token_hex(6)}.part")
     small: list[Image.Image] = []
     try:
         with _Zip(part) if zipped else _Folder(part) as out:
             for done, (each, name) in enumerate(zip(chosen, _names(chosen), strict=True), 1):
-                ending = each.path.suffix.lower()
+                ending = inside(root, each.name).suffix.lower()
                 out.add(name, each.path.read_bytes() if recipe else read_any(each.path).encoded(ending, recipe=False))
                 if sheet and len(small) < _MOST:
                     small.append(_thumbnail(each.path))
@@ -54,10 +60,14 @@ def export(
                 jpeg = io.BytesIO()
                 contact_sheet(small).save(jpeg, "JPEG", quality=88)
                 out.add(SHEET, jpeg.getvalue())
-        part.rename(target)
+        if zipped:
+            rename_new(part, target)
+        else:
+            part.rename(target)
     except OSError as error:
+        of = f": {error.filename}" if error.filename else ""
         raise CannotWrite(
-            f"{target} cannot be written ({error.strerror or error})", mend="Choose another place."
+            f"{target} cannot be written ({error.strerror or error}{of})", mend="Choose another place."
         ) from None
     finally:
         if part.is_dir():
@@ -102,17 +112,22 @@ def _names(chosen: Sequence[Picture]) -> list[str]:
     found = []
     for each in chosen:
         name, number = each.path.name, 2
-        while name.casefold() in taken:
+        while (alike := unicodedata.normalize("NFC", name).casefold()) in taken:
             name, number = f"{each.path.stem}-{number}{each.path.suffix}", number + 1
-        taken.add(name.casefold())
+        taken.add(alike)
         found.append(name)
     return found
 
 
 def _thumbnail(path: Path) -> Image.Image:
-    with pictures.opened(path) as file:
-        file.draft("RGB", (_SIDE, _SIDE))
-        image = pictures.on_white(pictures.plain(file)[0])
+    try:
+        with pictures.opened(path) as file:
+            file.draft("RGB", (_SIDE, _SIDE))
+            image = pictures.on_white(pictures.plain(file)[0])
+    except pictures.UNREADABLE:
+        from PIL import Image
+
+        return Image.new("RGB", (_SIDE, _SIDE), "grey")
     image.thumbnail((_SIDE, _SIDE), reducing_gap=2.0)
     return image
 

@@ -143,7 +143,8 @@ class Library:
     def _like(self, like: Path | str | Picture | Artifact, query: Query, limit: int | None, offset: int) -> Found:
         wanted = similar.hash_of(like.image) if isinstance(like, Artifact) else None
         if wanted is None:
-            path = like.path if isinstance(like, Picture) else Path(str(like)).expanduser()
+            path = like.path if isinstance(like, Picture) else self.folder / str(like)
+            path = path if path.is_file() else Path(str(like)).expanduser()
             wanted = similar.hash_file(path)
             if wanted is None:
                 raise BadRequest(f"like={path} is not a readable picture")
@@ -184,8 +185,7 @@ class Library:
 
     def __getitem__(self, name: str) -> Picture:
         """One picture by its name or path. Raises BadRequest if it is not in the library."""
-        wanted = self._name(Path(name)) if Path(name).is_absolute() else name
-        row = self._row(wanted)
+        row = self._row(self._name(Path(name)))
         if row is None:
             raise BadRequest(f"{name} is not in the library {self.folder}")
         return self._picture(row)
@@ -279,7 +279,9 @@ class Library:
         """
         from .export import export
 
-        return export([self[name] for name in self._names(pictures)], Path(target), sheet, recipe, on_progress)
+        return export(
+            self.folder, [self[name] for name in self._names(pictures)], Path(target), sheet, recipe, on_progress
+        )
 
     # Inside
 
@@ -292,12 +294,18 @@ class Library:
 
     def _name(self, path: Path) -> str:
         """A path's name in the library: absolute, or relative to its folder, or to the working folder."""
-        path = path.expanduser()
-        for each in (path,) if path.is_absolute() else (self.folder / path, path.absolute()):
-            if each.exists() and each.is_relative_to(self.folder):
-                path = each
-                break
+        if "\0" in str(path):
+            raise BadRequest(f"{str(path)!r} is no name of a file")
+        if not os.path.lexists(self.folder / path):
+            path = path.expanduser() if str(path).startswith(("~/", "~\\")) else path
+            if path.exists() and path.absolute().is_relative_to(self.folder):
+                path = path.absolute()
         if path.is_absolute():
+            if not path.is_relative_to(self.folder):  # the folder's real name, or a link to it
+                path = self.folder.joinpath(path).parent.resolve() / path.name
+                path = (
+                    self.folder / path.relative_to(real) if path.is_relative_to(real := self.folder.resolve()) else path
+                )
             if not path.is_relative_to(self.folder):
                 raise BadRequest(f"{path} is not in the library {self.folder}")
             path = path.relative_to(self.folder)
@@ -331,6 +339,8 @@ class Library:
                     refresh(self.folder, self._index)
                     return action()
         except sqlite3.Error as error:
+            if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+                raise ZImageError(f"the library {self.folder} is closed", mend="Open it again: zk.library().") from None
             raise ZImageError(
                 f"the library's index {self._index.file} cannot be used ({error})",
                 mend="Is the disk full? The index can be deleted: it is made anew from the pictures.",
