@@ -70,6 +70,7 @@ def test_people_see_lines_and_how_many_there_are(zimage: Typed, outputs: Path) -
     status, out, err = zimage("list", "-n", 2)
     assert status == 0 and str(outputs / "cat.png") in out and "a cat" in out and len(out.splitlines()) == 2
     assert "2 of 3; -n shows more" in err
+    assert names(zimage("search", "--json", "--", "a", "-boat")[1]) == ["cat", "balloon"]
     assert zimage("search", "zebra") == (0, "", "no pictures\n")
 
 
@@ -94,7 +95,9 @@ def test_clean_says_first_and_removes_with_yes(zimage: Typed, outputs: Path) -> 
     assert json.loads(out)["pictures"] == ["balloon.png"] and not (outputs / "balloon.png").exists()
     status, out, _ = zimage("trash")
     assert "1 picture" in out and "until" in out
-    assert len(json.loads(zimage("trash", "--json")[1])) == 1
+    (listed,) = json.loads(zimage("trash", "--json")[1])
+    assert datetime.fromisoformat(listed["until"]) - datetime.fromisoformat(listed["when"]) == timedelta(days=30)
+    assert "T" in listed["when"], "as all dates in JSON"
     status, out, err = zimage("restore")
     assert (status, out, err) == (0, f"{outputs / 'balloon.png'}\n", "1 picture back\n")
     assert zimage("clean", "--max-size", "0.001MB")[1].startswith("2 pictures")

@@ -57,7 +57,9 @@ def list_(limit: Limit = 20, folder: Folder = None, as_json: AsJson = False) -> 
 
 @app.command(short_help="Pictures by words, stars, dates, likeness.")
 def search(
-    words: Annotated[list[str] | None, typer.Argument(metavar="WORD…", help='Words, "a phrase", -without.')] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="WORD…", help='Words, "a phrase"; after -- also -without.')
+    ] = None,
     stars: Stars = 0,
     tag: Tag = None,
     model: Model = None,
@@ -76,6 +78,7 @@ def search(
     \b
     Examples:
       zimage library search red boat
+      zimage library search -- red -boat
       zimage library search 红色 --since 7d --stars 3
       zimage library search --like boat.png
     """
@@ -252,7 +255,8 @@ def trash(
             console.say(f"{counted(library.empty_trash(), 'removal')} deleted")
         found = library.trash()
     if as_json:
-        console.result_json([{**vars(each), "when": each.when, "until": each.until} for each in found])
+        times = [{at: getattr(each, at).isoformat(timespec="seconds") for at in ("when", "until")} for each in found]
+        console.result_json([{**vars(each), **time} for each, time in zip(found, times, strict=True)])
     elif found:
         rows = [
             (each.name, counted(len(each.pictures), "picture"), gigabytes(each.bytes), f"until {each.until:%Y-%m-%d}")
