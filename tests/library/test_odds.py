@@ -104,6 +104,25 @@ def test_a_file_that_goes_while_its_folder_is_read_takes_no_other_along(
     assert library.refresh().gone == 1
 
 
+def test_a_folder_that_cannot_be_read_for_a_moment_comes_back(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def refused(path: Path) -> Any:
+        if path.name == "a":
+            raise PermissionError
+        return scandir(path)
+
+    os.utime(library.folder, (1e9, 1e9))
+    library.search()
+    save(library.folder / "a" / "new.png")
+    monkeypatch.setattr(scan.os, "scandir", refused)
+    assert library.search().total == 2
+    monkeypatch.undo()
+    assert library.search().total == 4
+
+
 def test_what_comes_within_one_tick_of_the_clock_is_seen(library: Library) -> None:
     when = scan._now_ns() // 2_000_000_000 * 2_000_000_000  # FAT counts in two seconds
     for total in (3, 4):

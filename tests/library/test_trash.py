@@ -49,6 +49,18 @@ def test_only_pictures_are_removed(folder: Path, name: str) -> None:
     library.close()
 
 
+def test_one_bad_name_moves_nothing_and_what_is_starred_after_a_plan_stays(folder: Path) -> None:
+    for each in folder.glob("*.xmp"):
+        each.unlink()
+    library = Library(folder)
+    with pytest.raises(BadRequest):
+        library.remove(["one.png", "notes.txt"])
+    plan = library.clean(max_bytes=0)
+    library.star("two.png")
+    assert plan.remove().pictures == ("one.png", "three.png") and library.search().total == 1
+    library.close()
+
+
 def test_what_is_not_ours_in_the_trash_stays(folder: Path) -> None:
     removal = trash.remove(folder, ["one.png"])
     other = folder / trash.FOLDER / removal.name / "notes.txt"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BadRequest
 from ..text.units import counted, gigabytes
+from . import marks
 from .times import ago
 from .trash import Removal
 
@@ -26,10 +27,15 @@ class Cleaning:
     staying: int
     staying_bytes: int
     kept: int  # stars, tags and winners, that would have gone
+    keep_starred: bool = True
 
     def remove(self) -> Removal:
-        """Move them to the trash, from which `library.restore()` brings them back for 30 days."""
-        return self.library.remove(self.pictures)
+        """Move them to the trash, from which `library.restore()` brings them back for 30 days.
+
+        What got stars, tags or a win since the plan was made stays.
+        """
+        left = [each for each in self.pictures if not self.keep_starred or marks.read(each.path) == marks.Marks()]
+        return self.library.remove(left)
 
     def __str__(self) -> str:
         first = f", made {self.pictures[0].made:%Y-%m-%d} to {self.pictures[-1].made:%Y-%m-%d}" if self.pictures else ""
@@ -57,4 +63,4 @@ def plan(library: Library, older_than: str | timedelta | None, max_bytes: int | 
             continue
         size -= each.bytes
         gone.append(each)
-    return Cleaning(library, tuple(gone), every.bytes - size, len(every) - len(gone), size, kept)
+    return Cleaning(library, tuple(gone), every.bytes - size, len(every) - len(gone), size, kept, keep_starred)

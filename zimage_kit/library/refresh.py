@@ -73,7 +73,7 @@ def _changed(
         try:
             content = scan.folder(root, name)
         except OSError:
-            folders[name] = None
+            folders[name] = 0 if (root / name).is_dir() else None  # 0: it may be readable again
             continue
         folders[name] = when
         found |= content.pictures

@@ -52,8 +52,7 @@ def remove(root: Path, names: Sequence[str]) -> Removal:
     moved, size = [], 0
     if (root / FOLDER).is_symlink():
         raise CannotWrite(f"{root / FOLDER} is a link, and the trash follows none", mend="Remove the link.")
-    for name in names:
-        path = inside(root, name)
+    for name, path in [(name, inside(root, name)) for name in names]:  # all are checked before one is moved
         if not path.is_file():
             continue
         picture, *beside = reversed(_belonging(path, name))  # if it ends here, the marks wait where it comes back
