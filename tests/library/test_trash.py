@@ -127,6 +127,9 @@ def test_a_picture_that_another_process_removes_or_restores_first_is_left_out(
     both = trash.remove(folder, ["three.png"])
     (folder / trash.FOLDER / both.name / "three.png").rename(folder / trash.FOLDER / both.name / "one.png")
     assert trash.restore(folder, both.name) == ()
+    (folder / "new.png").write_text("")
+    (folder / "old.png").hardlink_to(folder / "new.png")  # another process has not yet taken the old name away
+    assert trash._move(folder / "old.png", folder / "new.png", trash._rename) and not (folder / "old.png").exists()
 
 
 def test_a_trash_that_is_a_link_or_a_file_is_not_used(folder: Path, tmp_path: Path) -> None:

@@ -150,7 +150,11 @@ def _move(source: Path, target: Path, rename: Callable[[Path, Path], object]) ->
 
 
 def _rename(source: Path, target: Path) -> None:
-    rename_new(source, target)
+    try:
+        rename_new(source, target)
+    except FileExistsError:
+        if not source.samefile(target):  # else another process is about to be done with it
+            raise
     source.unlink(missing_ok=True)
 
 
