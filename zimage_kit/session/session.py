@@ -288,7 +288,7 @@ class Session:
         base: Artifact,
         request: Request,
         notes: Iterable[str],
-        derived: Iterable[str],
+        derived: Iterable[str] = (),
         priority: Priority = "interactive",
     ) -> Job:
         """Queue the stages of a resolved request that `base` does not have yet.
