@@ -193,20 +193,29 @@ def _blended(old: Image.Image, drawn: Image.Image, mask: Image.Image, box: Box, 
     """The old picture with what was drawn in the box where the mask is white, over `feather` pixels within its edge."""
     whole = Image.new("RGB", old.size)
     whole.paste(drawn, box[:2])
-    levels = np.asarray(mask, np.float32) / 255
-    if feather:
-        edged = Image.fromarray(
-            np.pad(np.asarray(mask), feather, mode="edge")
-        )  # the picture's edge is none of the mask
-        blurred = edged.filter(ImageFilter.GaussianBlur(feather / 2))
-        blurred = blurred.crop((feather, feather, feather + mask.width, feather + mask.height))
-        levels = np.minimum(levels, np.clip(2 * np.asarray(blurred, np.float32) / 255 - 1, 0, 1))
+    levels = _feathered(mask, feather)
     before, after = (np.asarray(each.convert("RGB"), np.float32) for each in (old, whole))
     mixed = before + (after - before) * levels[..., None]
     found = Image.fromarray(np.where(levels[..., None] > 0, mixed.round(), before).astype(np.uint8))
     if old.mode == "RGBA":
         found.putalpha(old.getchannel("A"))
     return found
+
+
+def _feathered(mask: Image.Image, feather: int) -> Any:
+    """How much of what was drawn counts, an array [height, width] of 0 to 1: less towards an edge, none outside.
+
+    A mask that is too thin for that many pixels has a narrower edge, so that something of it counts whole.
+    """
+    levels = np.asarray(mask, np.float32) / 255
+    while feather:
+        padded = np.pad(np.asarray(mask), feather, mode="edge")  # where the picture ends, the mask does not
+        blurred = np.asarray(Image.fromarray(padded).filter(ImageFilter.GaussianBlur(feather / 2)), np.float32)
+        within = np.clip(2 * blurred[feather:-feather, feather:-feather] / 255 - 1, 0, 1)
+        if within.max() > 0.9 * levels.max():
+            return np.minimum(levels, within)
+        feather //= 2
+    return levels
 
 
 def _share(mask: Image.Image) -> str:

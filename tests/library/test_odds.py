@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -224,8 +224,12 @@ def test_a_picture_is_found_by_every_name_of_it(library: Library, tmp_path: Path
 @pytest.mark.parametrize("when", ["999999d", "0001-01-01", "9999-12-31"])
 def test_the_ends_of_the_calendar_are_refused_or_found(library: Library, when: str, zone: None) -> None:
     for action in (lambda: library.search(since=when), lambda: library.search(until=when), lambda: library.clean(when)):
-        with suppress(BadRequest):
-            action()
+        try:
+            found = action()
+        except BadRequest as error:
+            assert when in str(error)
+        else:
+            assert len(getattr(found, "pictures", found)) <= library.search(limit=None).total
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin"], indirect=True)

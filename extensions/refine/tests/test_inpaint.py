@@ -123,6 +123,17 @@ def test_an_edge_is_feathered_within_the_mask(session: Session, boat: Artifact, 
     assert all(changed(each, boat.image)[outside()].max() == 0 for each in (hard, soft))
 
 
+@pytest.mark.parametrize("wide", [1, 5, 40])
+def test_a_thin_stroke_is_drawn_however_wide_its_edge_may_be(
+    session: Session, boat: Artifact, keep: Keep, wide: int
+) -> None:
+    stroke = keep(painted(box=(60, 200, 200, 199 + wide)), "stroke.png")
+    made = session.apply(boat, Inpaint(mask=stroke, prompt="a yellow boat", feather=32))
+    gaps = changed(made.image, boat.image)
+    there = np.asarray(Image.open(stroke)) > 0
+    assert gaps[~there].max() == 0 < 5 < gaps[there].mean()
+
+
 @pytest.mark.parametrize(("by", "size"), [((32, 0, 32, 0), (320, 256)), ((0, 64, 0, 0), (256, 320))])
 def test_a_picture_goes_on_beyond_its_edges(
     session: Session, boat: Artifact, by: tuple[int, int, int, int], size: tuple[int, int]
