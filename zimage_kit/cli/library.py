@@ -39,7 +39,7 @@ Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="With this
 Since = Annotated[str | None, typer.Option("--since", metavar="WHEN", help="From then on: 2026-11-30, or 7d ago.")]
 Until = Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Up to then.")]
 Like = Annotated[Path | None, typer.Option("--like", metavar="FILE", help="That look like this picture.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="How many [default: 20].")]
+Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="How many.")]
 
 
 @app.command("list", short_help="The latest pictures.")

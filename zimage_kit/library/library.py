@@ -24,7 +24,7 @@ from . import marks, scan, similar, trash
 from .found import Found, Picture
 from .index import Damaged, Query
 from .marks import Marks
-from .refresh import Changes, OnProgress, open_index, refresh
+from .refresh import BATCH, Changes, OnProgress, open_index, refresh
 from .store import outputs_dir
 from .times import When, moment
 from .trash import Removal
@@ -32,7 +32,6 @@ from .trash import Removal
 if TYPE_CHECKING:
     from .cleaning import Cleaning
 
-_BATCH = 500
 Result = TypeVar("Result")
 
 
@@ -161,8 +160,8 @@ class Library:
         rows, *_ = self._safely(lambda: self._index.select(Query().add("hash IS NULL"), None))
         done = 0
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-            for start in range(0, len(rows), _BATCH):
-                names = [row["name"] for row in rows[start : start + _BATCH]]
+            for start in range(0, len(rows), BATCH):
+                names = [row["name"] for row in rows[start : start + BATCH]]
                 hashes = pool.map(similar.hash_file, [self.folder / name for name in names])
                 found = {name: value for name, value in zip(names, hashes, strict=True) if value is not None}
                 self._safely(partial(self._index.set_hashes, found))

@@ -14,7 +14,7 @@ from . import scan
 from .index import Index
 
 FOLDER, FILE = ".zimage", "library.sqlite"
-_BATCH = 500
+BATCH = 500
 """Pictures that are written to the index at once, so that another process never waits long."""
 OnProgress = Callable[[int, int], None]
 
@@ -45,8 +45,8 @@ def refresh(root: Path, index: Index, on_progress: OnProgress | None = None, *, 
         folders |= {name: None for name in index.folders() if name not in folders}
     fresh = [name for name, stamp in found.items() if known.get(name) != stamp]
     gone = [name for name in known if name not in found]
-    for start in range(0, len(fresh), _BATCH):
-        batch = fresh[start : start + _BATCH]
+    for start in range(0, len(fresh), BATCH):
+        batch = fresh[start : start + BATCH]
         index.put([(name, found[name], scan.facts(root / name, found[name]), None) for name in batch])
         if on_progress is not None:
             on_progress(start + len(batch), len(fresh))
