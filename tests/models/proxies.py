@@ -25,7 +25,8 @@ class Proxy:
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                with contextlib.suppress(OSError):  # a client that goes away ends its connection only
+                # A client that goes away, or is a stranger to this port and speaks no HTTP, ends its own connection only.
+                with contextlib.suppress(OSError, ValueError):
                     proxy.serve(self)
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
@@ -88,7 +89,9 @@ class SocksProxy(Proxy):
 
     def serve(self, request: socketserver.StreamRequestHandler) -> None:
         read = request.rfile.read
-        _, methods = read(2)
+        version, methods = read(2)
+        if version != 5:  # a stranger: a client of another test whose server once had this port looks for it again
+            return
         read(methods)
         request.wfile.write(b"\x05\x00")
         _, _, _, kind = read(4)
