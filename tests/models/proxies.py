@@ -25,7 +25,7 @@ class Proxy:
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                # A client that goes away, or is a stranger to this port and speaks no HTTP, ends its own connection only.
+                # A client that goes away, or a stranger that speaks no HTTP, ends its own connection only.
                 with contextlib.suppress(OSError, ValueError):
                     proxy.serve(self)
 
