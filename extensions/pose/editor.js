@@ -2,7 +2,15 @@
 //
 // All dragging happens in the browser, so a busy kernel does not delay it; the value is sent when a drag ends. Python
 // turns named poses into points, reads and writes OpenPose JSON, and answers with `figures`, which name the value that
-// they belong to. figures.js, keys.js and undo.js come before this script in the same module.
+// they belong to.
+
+import {
+  BODY, FACE, LEFT_HAND, RIGHT_HAND, BESIDE, boxOf, clamp, dragged, figureOf, fitted, grabbed, grown, handleAfter,
+  handlePlace, handlesOf, limbEllipse, mirrored, named, names, newcomer, nextHandle, placeOf, posed, renamed, rgb,
+  same, seen, stature, withLook, withMirror, withoutPoint, withPoint,
+} from "./figures.js";
+import { GROWTH, chordCommand, handleCommand, keptFromNotebook, poseReached } from "./keys.js";
+import { UndoStack } from "./undo.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const PATIENCE = 700; // milliseconds until the editor says that the kernel is busy

@@ -18,14 +18,13 @@ import traitlets
 from zimage_kit.errors import ZImageError
 from zimage_kit.models.spec import resolve
 from zimage_kit.studio.translations import LANGUAGES, Texts, language
+from zimage_kit.text.scripts import joined_script
 
 from . import Pose, openpose, presets, skeleton
 from .openpose import Figure
 
 _HERE = Path(__file__).parent
 TEXTS = _HERE / "texts"
-SCRIPTS = ("figures", "keys", "undo", "editor")
-"""Joined into one module, since a widget's script cannot import its neighbours."""
 _SAVED_SIDE = 512
 """Longer side, in pixels, of the picture that a saved notebook keeps."""
 
@@ -41,7 +40,7 @@ class PoseEditor(anywidget.AnyWidget):
     A value that the stage refuses is kept, and `problem` says what is wrong with it.
     """
 
-    _esm = "\n".join((_HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    _esm = joined_script(_HERE / "editor.js")
     _css = _HERE / "editor.css"
 
     edits: ClassVar[tuple[str, ...]] = ("preset", "people", "canvas", "fit", "size", "body", "mirror")

@@ -21,6 +21,7 @@ from zimage_kit.grid import web_page as page_module
 from zimage_kit.grid.web_page import render_web_page
 from zimage_kit.recipe.request import Request
 from zimage_kit.text.catalogues import LANGUAGES, catalogue
+from zimage_kit.text.scripts import joined_script
 
 EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 NASTY = [
@@ -196,7 +197,7 @@ def test_every_text_of_the_page_exists_in_both_languages_and_none_is_left_over()
     english, chinese = (catalogue(folder, language) for language in LANGUAGES)
     assert set(english) == set(chinese)
     template = (folder / "page.html").read_text("utf-8")
-    script = "\n".join((folder / name).read_text("utf-8") for name in page_module._SCRIPTS)
+    script = joined_script(folder / "page.js")
     source = (folder.parent / "web_page.py").read_text("utf-8")
     keys = tomllib.loads((folder / "en.toml").read_text("utf-8"))
     for key in keys["page"]:

@@ -17,12 +17,14 @@ from zimage_kit.studio.grid_view.board import Board
 from zimage_kit.studio.panel.bar import Bar
 from zimage_kit.studio.panel.viewer import Viewer
 from zimage_kit.studio.panes.compare.slider import Compare
+from zimage_kit.text.scripts import joined_script, joined_style
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = sorted((ROOT / "tests" / "js").glob("*.test.mjs"))
 OLDEST = 18
 editor: Any = import_module(f"{extensions.load_module('pose').__name__}.editor")
 WIDGETS: list[Any] = [Bar, Viewer, Compare, Board, editor.PoseEditor]
+PAGE = web_page._FOLDER / "page.js"
 WHOLE = """
 const { default: found } = await import(process.argv[1]);
 const widget = typeof found === "function" ? await found() : found;
@@ -61,17 +63,88 @@ def test_a_widgets_script_is_whole(node: str, widget: Any, tmp_path: Path) -> No
 
 def test_the_web_pages_script_is_whole(node: str, tmp_path: Path) -> None:
     script = tmp_path / "page.mjs"
-    script.write_text("\n".join(map(web_page._asset, web_page._SCRIPTS)), "utf-8")
+    script.write_text(joined_script(PAGE), "utf-8")
     run(node, "--check", script)
 
 
-def test_every_script_is_joined_into_what_the_page_gets() -> None:
-    served = [str(widget._esm) for widget in WIDGETS] + ["\n".join(map(web_page._asset, web_page._SCRIPTS))]
+def test_every_script_is_joined_into_what_some_page_gets() -> None:
+    served = "\n".join([*(str(widget._esm) for widget in WIDGETS), joined_script(PAGE)])
     folders = [ROOT / "zimage_kit", Path(editor.__file__).parent]
     scripts = [file for folder in folders for file in folder.rglob("*.js")]
     assert len(scripts) > 15
-    left_out = [file.name for file in scripts if not any(file.read_text("utf-8") in whole for whole in served)]
+    left_out = [file for file in scripts if f"=> {{ // {file.name}\n" not in served and not is_entry(file, served)]
     assert left_out == []
-    assert not [file.name for file in scripts if re.search(r"^import ", file.read_text("utf-8"), re.M)], (
-        "a script in a page cannot import its neighbours"
+
+
+def is_entry(file: Path, served: str) -> bool:
+    """Its last part stands there as it is, outside of any scope."""
+    return file.read_text("utf-8").rpartition('";\n')[2] in served
+
+
+def written(folder: Path, **modules: str) -> Path:
+    """These modules, and the path of the one called entry."""
+    for name, text in modules.items():
+        (folder / f"{name}.js").write_text(text, "utf-8")
+    return folder / "entry.js"
+
+
+def test_modules_come_in_the_order_of_their_imports_each_in_a_scope_of_its_own(node: str, tmp_path: Path) -> None:
+    entry = written(
+        tmp_path,
+        entry='import { b,\n  twice as double } from "./b.js";\nimport * as all from "./a.js";\nimport "./c.js";\n'
+        "const made = double(b) + all.a + globalThis.c;\nexport { made };\n",
+        b='import { a } from "./a.js";\nconst made = 2;\nexport const b = a + made;\n'
+        "export function twice(x) { return made * x; }\n",
+        a="const a = 1;\nclass B {}\nexport { B, a };\n",
+        c="globalThis.c = 100;\n",
     )
+    joined = tmp_path / "joined.mjs"
+    joined.write_text(joined_script(entry), "utf-8")
+    check = "const { made } = await import(process.argv[1]); if (made !== 107) throw new Error(made);"
+    run(node, "--input-type=module", "--eval", check, joined.as_uri())
+    run(node, "--input-type=module", "--eval", check, entry.rename(entry.with_suffix(".mjs")).as_uri())
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        (
+            {"entry": 'import { a } from "./a.js";', "a": 'import { b } from "./entry.js";\nexport const a = b;'},
+            "circle",
+        ),
+        ({"entry": 'import { a } from "./a.js";', "a": "export const b = 1;"}, "does not export it"),
+        ({"entry": 'import { a } from "./gone.js";'}, "cannot be read"),
+        ({"entry": 'import { a } from "react";'}, "expected ./, ../ or zimage_kit/"),
+        ({"entry": 'import a from "./a.js";', "a": "export const a = 1;"}, "expected import"),
+        ({"entry": 'import { a } from "./a.js";', "a": "const b = 1;\nexport { b as a };"}, "does not export it"),
+        ({"entry": 'import "./a.js";', "a": "export default 1;"}, "expected export const"),
+        ({"entry": 'import "./a.js";', "a": "export let a = 1;"}, "expected export const"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused(tmp_path: Path, modules: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        joined_script(written(tmp_path, **modules))
+
+
+def test_an_extension_imports_what_the_studio_shares(node: str, tmp_path: Path) -> None:
+    entry = written(
+        tmp_path,
+        entry='import { fill } from "zimage_kit/studio/js/words.js";\nexport const said = fill("{a}", { a: "$&" });\n',
+    )
+    joined = tmp_path / "joined.mjs"
+    joined.write_text(joined_script(entry), "utf-8")
+    check = "const { said } = await import(process.argv[1]); if (said !== '$&') throw new Error(said);"
+    run(node, "--input-type=module", "--eval", check, joined.as_uri())
+
+
+def test_style_sheets_are_joined_in_the_place_of_their_imports(tmp_path: Path) -> None:
+    (tmp_path / "shared.css").write_text("b { color: red; }\n", "utf-8")
+    (tmp_path / "own.css").write_text('/* own */\n@import "./shared.css";\ni { color: blue; }\n', "utf-8")
+    assert joined_style(tmp_path / "own.css").replace("\n", "") == "/* own */b { color: red; }i { color: blue; }"
+
+
+def test_no_text_is_filled_in_by_a_replacement_that_reads_dollar_signs() -> None:
+    """`"{label}"` replaced by a prompt with `$&` would repeat itself: `fill` in words.js does not."""
+    replaced = re.compile(r"""\.replace(?:All)?\((?:"[^"]*"|/(?:[^/\\]|\\.)+/\w*), (?!["(]|\w+ =>)""")
+    scripts = [*(ROOT / "zimage_kit").rglob("*.js"), *(ROOT / "extensions").rglob("*.js")]
+    assert not [file.name for file in scripts if replaced.search(file.read_text("utf-8"))]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadRequest
 from ..files import portable_json, portable_text
 from ..text.catalogues import Language, Texts, language
+from ..text.scripts import joined_script, joined_style
 from ..text.units import duration, gigabytes
 from .cell import Cell
 from .dimensions import Place
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 80_000_000
 _FOLDER = Path(__file__).parent / "page"
-_SCRIPTS = ("cells.js", "page.js")  # joined into one module, since the page may load nothing
 _OVERVIEW, _MANY = (256, 160), 12  # pixels of a picture's longer side at first; less for more than _MANY in lines
 _WORDS = {"failed": "failed", "done": "gone", "running": "running", "waiting": "waiting"}
 
@@ -87,8 +87,8 @@ class _WebPage:
         """The page with these pictures."""
         from zimage_kit import __version__
 
-        style = _asset("page.css").replace("{{size}}", str(self.overview)) + "".join(self._shapes())
-        script = "\n".join(map(_asset, _SCRIPTS))
+        style = joined_style(_FOLDER / "page.css").replace("{{size}}", str(self.overview)) + "".join(self._shapes())
+        script = joined_script(_FOLDER / "page.js")
         notes = [self.t["reopen"]]
         if embedded.percent < 100:
             notes.append(self.t["scaled"].format(percent=embedded.percent, limit=gigabytes(max_bytes)))

@@ -1,5 +1,8 @@
 // What the page does: filter, walk by keyboard, show a cell's recipe, enlarge it. The grid itself is plain HTML, so it
-// shows every picture and label without this script. cells.js comes before this script in the same module.
+// shows every picture and label without this script.
+
+import { byPlace, cardPlace, differing, facts, fitting, haystack, neighbour, passes, starsOf, step, toward, words } from "./cells.js";
+import { fill } from "../../studio/js/words.js";
 
 const read = id => JSON.parse(document.getElementById(id).textContent);
 const $ = id => document.getElementById(id);
@@ -186,7 +189,7 @@ function filter() {
   for (const item of document.querySelectorAll(".flow > li")) item.hidden = !item.querySelector(".cell:not([hidden])");
   for (const table of document.querySelectorAll("table")) tidy(table);
   for (const page of document.querySelectorAll("section")) page.hidden = !page.querySelector(".cell:not([hidden])");
-  $("count").textContent = texts.count.replace("{count}", count).replace("{all}", cells.length);
+  $("count").textContent = fill(texts.count, { count, all: cells.length });
   if (current?.hidden) {
     const first = [...buttons.values()].find(button => !button.hidden);
     if (first) focusable(first);

@@ -15,13 +15,12 @@ import traitlets as t
 
 from ...grid import Grid
 from ...grid.dimensions import ROLES
+from ...text.scripts import joined_script, joined_style
 from ..panel.results import value_text
 from ..translations import Texts
 from .names import Names, recipes
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("pictures", "layout", "recipe", "menu", "enlarged", "cell", "tools", "parts", "keys", "board")
-"""Joined into one module, since a widget's script cannot import its neighbours."""
 PACKS = 64
 
 
@@ -35,8 +34,8 @@ class Board(anywidget.AnyWidget):
     Small pictures come in packs, {key: JPEG}, in the traits pack0, pack1, …, of which there are `packs`.
     """
 
-    _esm = "\n".join((FOLDER / f"grid_{name}.js").read_text("utf-8") for name in SCRIPTS)
-    _css = (FOLDER / "grid_view.css").read_text("utf-8")
+    _esm = joined_script(FOLDER / "grid_board.js")
+    _css = joined_style(FOLDER / "grid_view.css")
 
     texts = t.Dict().tag(sync=True)
     plan = t.Dict().tag(sync=True)

@@ -1,5 +1,16 @@
 // The board: cells in lines under headers that stay in view. Only what is in view is in the page.
 
+import { make, set, write } from "../js/dom.js";
+import { fill } from "../js/words.js";
+import { Enlarged } from "./grid_enlarged.js";
+import { Keys } from "./grid_keys.js";
+import { Layout, Shape } from "./grid_layout.js";
+import { LineMenu } from "./grid_menu.js";
+import { Parts } from "./grid_parts.js";
+import { Shelf } from "./grid_pictures.js";
+import { RecipeCard } from "./grid_recipe.js";
+import { Tools } from "./grid_tools.js";
+
 const PATIENCE = 500; // milliseconds until the board says that the kernel is busy
 const OVERSCAN = 160; // pixels around the view in which cells are made, so that scrolling finds them
 
@@ -70,7 +81,7 @@ class BoardView extends Keys(Parts) {
     if (this.state(index) !== "d") return;
     this.drafts[this.key(index)] = { rating };
     this.ask({ do: "rate", cell: index, rating });
-    this.say(this.text("rated").replace("{stars}", rating));
+    this.say(fill(this.text("rated"), { stars: rating }));
     this.refresh();
   }
 

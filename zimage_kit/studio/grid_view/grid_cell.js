@@ -1,6 +1,10 @@
 // A cell of the board in the page: made when it comes into view, removed when it leaves.
 
-class CellView {
+import { button, jpeg, make, set, write } from "../js/dom.js";
+import { fill } from "../js/words.js";
+import { FOOT } from "./grid_layout.js";
+
+export class CellView {
   constructor(board, index) {
     Object.assign(this, { board, index, url: "", preview: null });
     const { text } = board;
@@ -22,7 +26,7 @@ class CellView {
     this.foot = make("div", "zk-foot", this.node);
     this.caption = board.shape.inner > 1 ? make("div", "zk-inner-label", this.node) : null;
     this.stars = [1, 2, 3, 4, 5].map((stars) => this.action("★", () => board.rate(index, board.rating(index) === stars ? 0 : stars)));
-    this.stars.forEach((star, number) => set(star, "aria-label", text("rate").replace("{stars}", number + 1)));
+    this.stars.forEach((star, number) => set(star, "aria-label", fill(text("rate"), { stars: number + 1 })));
     this.pick = this.action("♛", () => board.pick(index));
     this.pick.classList.add("zk-pick");
     this.compare = this.action("⇆", () => board.compare(index));
@@ -94,8 +98,8 @@ class CellView {
     this.node.classList.toggle("zk-winner", wins);
     if (this.caption) write(this.caption, shape.plan.inner[shape.place(index).inner]);
     const about = [shape.label(index), failed ? `${text("failed")}: ${board.error(index)}` : state === "w" ? text("waiting_cell")
-      : state === "r" ? board.doing(index) : "", rating ? text("rated").replace("{stars}", rating) : "",
-      wins ? text("winner") : "", marked >= 0 ? text("marked").replace("{letter}", "AB"[marked]) : ""];
+      : state === "r" ? board.doing(index) : "", rating ? fill(text("rated"), { stars: rating }) : "",
+      wins ? text("winner") : "", marked >= 0 ? fill(text("marked"), { letter: "AB"[marked] }) : ""];
     set(this.node, "aria-label", about.filter(Boolean).join("; "));
     set(this.node, "aria-selected", marked >= 0);
   }

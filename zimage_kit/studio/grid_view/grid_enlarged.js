@@ -1,8 +1,11 @@
 // One cell over the whole page: its small picture first, the full one once the kernel has sent it.
 
+import { button, make, set, write } from "../js/dom.js";
+import { fill } from "../js/words.js";
+
 const BUSY = 500; // milliseconds until the dialog says that the kernel is busy
 
-class Enlarged {
+export class Enlarged {
   constructor(parent, board, signal) {
     Object.assign(this, { board, index: -1, timer: 0 });
     this.node = make("dialog", "zk-enlarged", parent);
@@ -71,7 +74,7 @@ class Enlarged {
     this.image.classList.toggle("zk-small", !full);
     const stars = board.rating(this.index);
     write(this.marks, `${"★".repeat(stars)}${"☆".repeat(5 - stars)}${board.wins(this.index) ? ` · ${text("winner")}` : ""}`);
-    set(this.marks, "aria-label", text("rated").replace("{stars}", stars));
+    set(this.marks, "aria-label", fill(text("rated"), { stars }));
     this.marks.setAttribute("role", "img");
     write(this.about, full?.about ?? "");
     const said = state === "f" ? board.error(this.index) : state !== "d" ? board.doing(this.index)

@@ -1,6 +1,6 @@
 // Keys of the board, and the one cell or header that is a tab stop.
 
-const Keys = (View) => class extends View {
+export const Keys = (View) => class extends View {
   rove() {
     const node = this.node(this.active);
     for (const other of this.scroll.querySelectorAll('[tabindex="0"]')) if (other !== node) other.tabIndex = -1;

@@ -246,4 +246,4 @@ function menuPlace(anchor, [width, height], [pageWidth, pageHeight]) {
   };
 }
 
-export { GAP, INNER_GAP, LARGEST, Layout, Shape, SMALLEST, cardPlace, menuPlace };
+export { FOOT, GAP, INNER_GAP, LARGEST, Layout, Shape, SMALLEST, cardPlace, menuPlace };

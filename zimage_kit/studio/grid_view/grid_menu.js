@@ -1,6 +1,10 @@
 // The menu of a row or column: add a copy of it with another value, or remove it.
 
-class LineMenu {
+import { button, make, set, write } from "../js/dom.js";
+import { fill } from "../js/words.js";
+import { menuPlace } from "./grid_layout.js";
+
+export class LineMenu {
   constructor(parent, text, ask, signal) {
     Object.assign(this, { text, ask });
     this.node = make("form", "zk-menu", parent);
@@ -45,7 +49,7 @@ class LineMenu {
     Object.assign(this, { line: { role, number }, plan, back });
     const text = this.text;
     write(this.title, label);
-    set(this.node, "aria-label", text("menu").replace("{label}", label));
+    set(this.node, "aria-label", fill(text("menu"), { label }));
     write(this.field.zkName, text("menu_field"));
     write(this.value.zkName, text("menu_value"));
     write(this.add, text(role === "rows" ? "add_row" : "add_column"));
@@ -69,6 +73,6 @@ class LineMenu {
     const { role, number } = this.line;
     const name = this.field.value;
     const now = this.plan.lines[role][number]?.[name] ?? this.plan.base[name.replace(/^stages\./, "")] ?? "";
-    this.value.placeholder = now ? this.text("menu_now").replace("{value}", now) : "";
+    this.value.placeholder = now ? fill(this.text("menu_now"), { value: now }) : "";
   }
 }

@@ -1,6 +1,10 @@
 // The parts of the board that are in the page: lines, headers and cells, made when they come into view.
 
-class Parts {
+import { button, make, set } from "../js/dom.js";
+import { fill } from "../js/words.js";
+import { CellView } from "./grid_cell.js";
+
+export class Parts {
   addLine(number) {
     const node = make("div", "zk-line");
     node.zkNumber = number;
@@ -56,8 +60,8 @@ class Parts {
     const dots = button("zk-dots", parent);
     dots.tabIndex = -1;
     dots.textContent = "⋯";
-    set(dots, "aria-label", this.text("menu").replace("{label}", label));
-    dots.title = this.text("menu").replace("{label}", label);
+    set(dots, "aria-label", fill(this.text("menu"), { label }));
+    dots.title = fill(this.text("menu"), { label });
     dots.addEventListener("click", (event) => {
       event.stopPropagation();
       this.openMenu(role, number, dots, parent);

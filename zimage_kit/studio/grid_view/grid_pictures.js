@@ -1,29 +1,8 @@
-// Small pictures by the keys of their cells, shared by all views of a board, and DOM functions that its parts share.
+// Small pictures by the keys of their cells, shared by all views of a board.
 
-function make(tag, className = "", parent = null) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  parent?.append(made);
-  return made;
-}
+import { jpeg } from "../js/dom.js";
 
-function button(className, parent) {
-  const made = make("button", className, parent);
-  made.type = "button";
-  return made;
-}
-
-function set(element, name, value) {
-  if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
-}
-
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-const jpeg = (bytes) => URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
-
-class Shelf {
+export class Shelf {
   constructor(model) {
     this.model = model;
     this.taken = 0; // packs already read

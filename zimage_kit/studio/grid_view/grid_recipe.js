@@ -1,6 +1,9 @@
 // A cell's recipe and how it differs from its neighbours', shown beside the cell under the pointer or with the focus. All
 // of it is in the page, so it works while the kernel is busy.
 
+import { make, write } from "../js/dom.js";
+import { cardPlace } from "./grid_layout.js";
+
 function valueOf(recipes, field, index) {
   const varies = recipes.vary[field];
   return varies ? varies.values[varies.of[index]] : recipes.same[field] ?? "";
@@ -26,8 +29,6 @@ function differences(shape, index, neighbour) {
 
 const SLOW = 350; // milliseconds that the pointer rests before the card opens
 const GRACE = 200; // milliseconds before it closes, so that the pointer can move into it
-
-export { differences, valueOf };
 
 class RecipeCard {
   constructor(parent, text, signal) {
@@ -104,3 +105,5 @@ class RecipeCard {
     }
   }
 }
+
+export { RecipeCard, differences, valueOf };

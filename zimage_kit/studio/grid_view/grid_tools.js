@@ -1,6 +1,10 @@
 // Above the cells: progress, commands for the whole grid, pages as tabs, and help on the keys.
 
-class Tools {
+import { button, make, set, write } from "../js/dom.js";
+import { fill } from "../js/words.js";
+import { LARGEST, SMALLEST } from "./grid_layout.js";
+
+export class Tools {
   constructor(el, board, signal) {
     this.board = board;
     const { text, model } = board;
@@ -66,7 +70,7 @@ class Tools {
     if (board.layout) this.size.value = board.layout.unit;
     write(this.help, text("keys"));
     set(this.helpButton, "aria-expanded", !this.help.hidden);
-    const one = board.marked.length === 1 ? text("marked_first").replace("{label}", board.shape.label(board.marked[0])) : "";
+    const one = board.marked.length === 1 ? fill(text("marked_first"), { label: board.shape.label(board.marked[0]) }) : "";
     write(this.waits, board.waits ? text("waiting") : one);
     this.waits.hidden = !this.waits.textContent;
     const ended = running ? "" : line ?? "";

@@ -12,6 +12,7 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from ...text.scripts import joined_script, joined_style
 from ..translations import LANGUAGES, Texts
 
 FOLDER = Path(__file__).parent
@@ -27,8 +28,8 @@ class Bar(anywidget.AnyWidget):
     with {"heard": true}; until then the bar says that it waits.
     """
 
-    _esm = FOLDER / "bar.js"
-    _css = FOLDER / "studio.css"
+    _esm = joined_script(FOLDER / "bar.js")
+    _css = joined_style(FOLDER / "studio.css")
 
     texts = t.Dict().tag(sync=True)
     language = t.Unicode("en").tag(sync=True)

@@ -11,6 +11,7 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from ...text.scripts import joined_script, joined_style
 from ..translations import Texts
 
 FOLDER = Path(__file__).parent
@@ -28,8 +29,8 @@ class Viewer(anywidget.AnyWidget):
     that write here hold `lock`, the panel's.
     """
 
-    _esm = FOLDER / "viewer.js"
-    _css = FOLDER / "viewer.css"
+    _esm = joined_script(FOLDER / "viewer.js")
+    _css = joined_style(FOLDER / "viewer.css")
 
     texts = t.Dict().tag(sync=True)
     picture = t.Bytes(b"").tag(sync=True)

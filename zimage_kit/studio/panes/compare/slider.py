@@ -14,6 +14,7 @@ import traitlets
 from PIL import Image
 
 from ....errors import BadRequest
+from ....text.scripts import joined_script, joined_style
 from ...translations import Language, Texts
 from ...translations import language as users_language
 
@@ -46,8 +47,8 @@ class Compare(anywidget.AnyWidget):
     picture, and the arrow keys, Home and End.
     """
 
-    _esm = _HERE / "slider.js"
-    _css = _HERE / "slider.css"
+    _esm = joined_script(_HERE / "slider.js")
+    _css = joined_style(_HERE / "slider.css")
 
     before = traitlets.Bytes().tag(sync=True)
     """JPEG, at most `LONGEST_SIDE` pixels a side; empty: no picture."""
