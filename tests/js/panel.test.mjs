@@ -1,10 +1,10 @@
-// What the panel's scripts decide: keys, changes on their way to the kernel, pieces of a file, zoom, the slider's line.
+// What the panel's scripts decide: keys, changes on their way to the kernel, pieces of a file, the strip, the slider's line.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Changes, pieces, shortcut } from "../../zimage_kit/studio/panel/bar.js";
-import { follows, zoomCommand, zoomed } from "../../zimage_kit/studio/panel/viewer.js";
+import { Fetched, follows, reached } from "../../zimage_kit/studio/panel/viewer.js";
 import { percentAt, sameShape, wholePercent } from "../../zimage_kit/studio/panes/compare/slider.js";
 
 // ---- keys ----
@@ -107,19 +107,26 @@ test("no piece is larger than a notebook's server takes", () => {
 
 // ---- the viewer ----
 
-test("keys zoom: + and - by a quarter, 1 to a pixel for a pixel, 0 to the whole picture", () => {
-  assert.deepEqual(zoomCommand("+"), ["by", 1.25]);
-  assert.deepEqual(zoomCommand("="), ["by", 1.25]);
-  assert.deepEqual(zoomCommand("-"), ["by", 0.8]);
-  assert.deepEqual(zoomCommand("1"), ["to", 1]);
-  assert.deepEqual(zoomCommand("0"), ["to", 0]);
-  for (const key of ["Escape", "a", "2", "Tab"]) assert.equal(zoomCommand(key), null);
+test("the strip is one tab stop in which arrows, Home and End lead from picture to picture", () => {
+  assert.equal(reached("ArrowRight", 0, 3), 1);
+  assert.equal(reached("ArrowRight", 2, 3), 2);
+  assert.equal(reached("ArrowLeft", 0, 3), 0);
+  assert.equal(reached("Home", 2, 3), 0);
+  assert.equal(reached("End", 0, 3), 2);
+  assert.equal(reached("Tab", 0, 3), null);
+  assert.equal(reached("End", 0, 0), null);
 });
 
-test("zoom goes from a tenth to eight times, and out again as far as in", () => {
-  assert.equal(zoomed(zoomed(1, 1.25), 0.8), 1);
-  assert.equal(zoomed(7, 1.25), 8);
-  assert.equal(zoomed(0.11, 0.8), 0.1);
+test("of full pictures the latest are kept, and the addresses of the others given back", () => {
+  const revoked = [];
+  const fetched = new Fetched((url) => revoked.push(url));
+  for (let number = 0; number < 10; number += 1) fetched.put(`r${number}`, { url: `u${number}` });
+  assert.deepEqual(revoked, ["u0", "u1"]);
+  fetched.put("r9", { url: "again" });
+  assert.deepEqual(revoked, ["u0", "u1", "u9"]);
+  assert.equal(fetched.get("r9").url, "again");
+  fetched.clear();
+  assert.equal(revoked.length, 11);
 });
 
 test("who selects the latest picture follows what comes, unless one is being made", () => {

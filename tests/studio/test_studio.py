@@ -46,6 +46,18 @@ BROKEN = """() => [...document.querySelectorAll(".zk-studio img")].filter(image 
     image.checkVisibility() && !(image.complete && image.naturalWidth)).map(image => image.outerHTML)"""
 
 
+DRAG_OUT = """() => {
+    const thumb = document.querySelectorAll(".zk-thumb")[1], root = document.querySelector(".zk-studio");
+    const carried = new DataTransfer();
+    const drag = kind => new DragEvent(kind, {dataTransfer: carried, bubbles: true, cancelable: true});
+    thumb.dispatchEvent(drag("dragstart"));
+    const download = carried.getData("DownloadURL");
+    carried.items.add(new File(["x"], "picture.png", {type: "image/png"})); // as the browser does for a picture
+    for (const kind of ["dragover", "drop"]) root.dispatchEvent(drag(kind));
+    return {download, drop: root.dataset.drop ?? null};
+}"""
+
+
 class Panel:
     """The studio in one notebook: where its parts are, and how to wait for what they do."""
 
@@ -440,17 +452,138 @@ def test_zoom_opens_over_the_page_and_escape_closes_only_it(panel: Panel) -> Non
     expect(panel.progress).to_contain_text("of 150", timeout=30_000)
     panel.thumbs.first.click()
     panel.button("Zoom").click()
-    dialog = panel.page.locator("dialog.zk-zoom")
+    dialog = panel.root.locator(".zk-lightbox")
     expect(dialog).to_be_visible()
-    before = dialog.locator("img").bounding_box()
-    panel.page.keyboard.press("+")
-    after = dialog.locator("img").bounding_box()
-    assert before is not None and after is not None and after["width"] > before["width"]
+    panel.page.keyboard.press("i")
+    expect(dialog.get_by_role("complementary")).to_contain_text('"seed": 7')
+    panel.page.keyboard.press("Escape")
+    expect(dialog.get_by_role("complementary")).to_be_hidden()
+    expect(dialog).to_be_visible()
     panel.page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
+    expect(panel.button("Zoom")).to_be_focused()
     assert panel.python("len(session.status().jobs)") == 1, "the picture in the making goes on"
     panel.button("Cancel").click()
     expect(panel.progress).to_contain_text("cancelled")
+
+
+class Box:
+    """The lightbox over the panel: where its picture lies."""
+
+    def __init__(self, panel: Panel) -> None:
+        self.page = panel.page
+        self.dialog = panel.root.locator(".zk-lightbox")
+        self.stage, self.image = self.dialog.locator(".zk-lightbox-stage"), self.dialog.locator("img")
+        expect(self.dialog).to_be_visible()
+
+    @property
+    def place(self) -> tuple[float, float, float]:
+        """Left, top and width, in pixels of the page."""
+        box = self.image.bounding_box()
+        assert box is not None
+        return box["x"], box["y"], box["width"]
+
+    def touch(self, kind: str, *points: tuple[float, float]) -> None:
+        fingers = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        self.cdp = getattr(self, "cdp", None) or self.page.context.new_cdp_session(self.page)
+        self.cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+
+def test_the_lightbox_zooms_pans_and_turns_by_mouse_keys_and_fingers(panel: Panel) -> None:
+    for seed in (1, 2, 3):
+        panel.fill(seed=seed, steps=1)
+        panel.generate()
+    panel.picture.click()
+    box = Box(panel)
+    mouse = panel.page.mouse
+    expect(box.dialog).to_contain_text("3 of 3")
+    expect(box.image).not_to_have_class("zk-lightbox-rough")
+    left, top, width = box.place
+    at = left + width / 4, top + width / 4
+    mouse.move(*at)
+    mouse.wheel(0, -400)
+    panel.page.wait_for_function(
+        "width => document.querySelector('.zk-lightbox img').getBoundingClientRect().width > width", arg=width
+    )
+    left, top, width = box.place
+    assert (at[0] - left) / width == pytest.approx(0.25, abs=0.01), "what is under the pointer stays there"
+    assert (at[1] - top) / width == pytest.approx(0.25, abs=0.01)
+
+    # a right click must not hold the picture, a left one does until it is let go
+    mouse.click(640, 500, button="right")
+    mouse.move(500, 400)
+    assert box.place == (left, top, width)
+    mouse.move(640, 500)
+    mouse.down()
+    mouse.move(600, 460, steps=3)
+    assert box.place[:2] == pytest.approx((left - 40, top - 40), abs=1)
+    mouse.up()
+    mouse.move(300, 300)
+    assert box.place[:2] == pytest.approx((left - 40, top - 40), abs=1)
+    panel.notebook.shot("lightbox", box.dialog)
+
+    box.dialog.press("f")
+    mouse.dblclick(640, 500)
+    assert box.place[2] == pytest.approx(256, abs=1), "1:1"
+    expect(box.dialog.get_by_role("button", name="Actual pixels")).to_have_attribute("aria-pressed", "true")
+    mouse.dblclick(640, 500)
+    whole = box.place[2]
+    assert whole > 512
+
+    box.touch("touchStart", (600, 500), (680, 500))
+    box.touch("touchMove", (560, 500), (720, 500))
+    box.touch("touchEnd")
+    assert box.place[2] == pytest.approx(2 * whole, rel=0.02)
+    box.touch("touchStart", (600, 500))
+    box.touch("touchMove", (500, 500))
+    box.touch("touchEnd")
+    expect(box.dialog).to_contain_text("3 of 3"), "an enlarged picture is moved"
+    box.dialog.press("0")
+    box.touch("touchStart", (500, 500))
+    box.touch("touchMove", (600, 505))
+    box.touch("touchEnd")
+    expect(box.dialog).to_contain_text("2 of 3")
+    panel.notebook.wait("studio.artifact is studio.artifacts[1]")
+    box.dialog.press("ArrowLeft")
+    box.dialog.press("ArrowLeft")
+    expect(box.dialog).to_contain_text("1 of 3")
+    previous = box.dialog.get_by_role("button", name="Previous picture")
+    expect(previous).to_be_disabled()
+    previous.focus()
+    expect(previous).to_be_focused()
+    panel.page.set_viewport_size({"width": 420, "height": 800})
+    box.dialog.press("i")
+    assert panel.notebook.axe(".zk-lightbox") == []
+    assert box.dialog.evaluate("box => box.scrollWidth <= 420")
+    panel.notebook.shot("lightbox_420", box.dialog)
+    for _ in range(2):
+        panel.page.keyboard.press("Escape")
+    expect(box.dialog).to_be_hidden()
+
+
+def test_the_strip_is_one_tab_stop_and_a_picture_of_the_panel_is_no_foreign_file(panel: Panel) -> None:
+    for seed in (1, 2, 3):
+        panel.fill(seed=seed, steps=1)
+        panel.generate()
+    assert panel.root.locator(".zk-thumb[tabindex='0']").count() == 1
+    panel.thumbs.nth(2).focus()
+    panel.page.keyboard.press("Home")
+    expect(panel.thumbs.first).to_be_focused()
+    panel.page.keyboard.press("ArrowRight")
+    expect(panel.thumbs.nth(1)).to_be_focused()
+    assert panel.root.locator(".zk-thumb[tabindex='0']").count() == 1
+
+    panel.thumbs.nth(1).hover()
+    panel.page.wait_for_timeout(1500)  # the file is fetched while the pointer rests there
+    carried = panel.page.evaluate(DRAG_OUT)
+    kind, name, address = carried["download"].split(":", 2)
+    assert (kind, Path(name).suffix) == ("image/png", ".png")
+    content = panel.page.evaluate("async url => [...new Uint8Array(await (await fetch(url)).arrayBuffer())]", address)
+    saved = Path(panel.notebook.lab.place) / "dragged.png"
+    saved.write_bytes(bytes(content))
+    assert zk.open(saved).request.seed == 2
+    assert carried["drop"] is None, "its own picture over the panel"
+    assert panel.python("len(studio.artifacts)") == 3
 
 
 def test_several_pictures_and_the_seeds_buttons(panel: Panel) -> None:

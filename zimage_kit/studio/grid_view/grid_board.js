@@ -302,7 +302,7 @@ class BoardView extends Keys(Parts) {
   describe(node, index) {
     if (this.menu.node.matches(":popover-open") || this.enlarged.open) return;
     set(node, "aria-describedby", this.card.node.id);
-    this.card.showSoon((card) => this.card.fill(card, { shape: this.shape, index, error: this.error(index) }), node, index);
+    this.card.showSoon((card) => this.card.fill(card, { shape: this.shape, index, error: this.error(index), title: this.shape.label(index) }), node, index);
   }
 }
 

@@ -1,7 +1,8 @@
 // A cell's recipe and how it differs from its neighbours', shown beside the cell under the pointer or with the focus. All
 // of it is in the page, so it works while the kernel is busy.
 
-import { make, write } from "../js/dom.js";
+import { make } from "../js/dom.js";
+import { writeRecipe } from "../js/recipe.js";
 import { cardPlace } from "./grid_layout.js";
 
 function valueOf(recipes, field, index) {
@@ -75,34 +76,18 @@ class RecipeCard {
     this.node.style.top = `${y}px`;
   }
 
-  fill(node, { shape, index, error }) {
+  fill(node, { shape, index, error = "", title = "" }) {
     const { recipes } = shape.plan;
-    write(make("p", "zk-card-title", node), shape.label(index));
-    if (error) write(make("p", "zk-card-error", node), error);
-    for (const [key, neighbour] of [["left", shape.left(index)], ["above", shape.above(index)]]) {
-      if (neighbour === null) continue;
-      const differs = differences(shape, index, neighbour);
-      const line = make("div", "zk-card-differs", node);
-      write(make("span", "zk-card-side", line), this.text(key));
-      const list = make("ul", "", line);
-      if (!differs.length) write(make("li", "", list), this.text("nothing"));
-      for (const [name, was, now] of differs) {
-        const item = make("li", "", list);
-        write(make("b", "", item), name);
-        item.append(" ");
-        write(make("span", "zk-was", item), was || "–");
-        item.append(" → ");
-        write(make("span", "zk-now", item), now || "–");
-      }
-    }
-    const table = make("dl", "zk-card-recipe", node);
-    for (const field of Object.keys(recipes.labels)) {
-      const value = valueOf(recipes, field, index);
-      if (!value) continue;
-      const pair = make("div", field in recipes.vary ? "zk-varies" : "", table);
-      write(make("dt", "", pair), recipes.labels[field]);
-      write(make("dd", "", pair), value);
-    }
+    const told = (field) => [recipes.labels[field], valueOf(recipes, field, index), field in recipes.vary];
+    writeRecipe(node, {
+      title,
+      problem: error,
+      differs: [["left", shape.left(index)], ["above", shape.above(index)]]
+        .filter(([, neighbour]) => neighbour !== null)
+        .map(([side, neighbour]) => ({ side: this.text(side), changes: differences(shape, index, neighbour) })),
+      recipe: Object.keys(recipes.labels).map(told).filter(([, value]) => value),
+      nothing: this.text("nothing"),
+    });
   }
 }
 

@@ -1,6 +1,6 @@
 // Above the cells: progress, commands for the whole grid, pages as tabs, and help on the keys.
 
-import { button, make, set, write } from "../js/dom.js";
+import { button, disable, make, set, write } from "../js/dom.js";
 import { fill } from "../js/words.js";
 import { LARGEST, SMALLEST } from "./grid_layout.js";
 
@@ -65,7 +65,7 @@ export class Tools {
     this.goOn.hidden = running || !left;
     this.retryAll.hidden = running || !failed;
     this.undo.hidden = !model.get("undoable");
-    this.undo.disabled = Boolean(board.pending);
+    disable(this.undo, Boolean(board.pending)); // ask() takes one at a time
     write(this.sizeName, text("size"));
     if (board.layout) this.size.value = board.layout.unit;
     write(this.help, text("keys"));

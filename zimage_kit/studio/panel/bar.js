@@ -1,6 +1,8 @@
 // Generate and Cancel, and what the panel as a whole needs from the page: keys, dropped pictures, accessible names, and
 // requests that reach the kernel in the order in which they were made.
 
+import { button, disable, set, unusable } from "../js/dom.js";
+
 const SLICE = 4_000_000; // bytes; the notebook server closes connections at messages of about ten megabytes
 const LARGEST = 300_000_000; // bytes of a file
 const PATIENCE = 500; // milliseconds until the bar says that the kernel is busy
@@ -61,10 +63,10 @@ export default {
     const text = (key) => model.get("texts")[key] ?? key;
     el.classList.add("zk-bar");
 
-    const generate = button("zk-primary");
-    const cancel = button();
-    const grid = button();
-    const open = button("zk-quiet");
+    const generate = button("zk-button zk-primary");
+    const cancel = button("zk-button");
+    const grid = button("zk-button");
+    const open = button("zk-button zk-quiet");
     const queue = document.createElement("span");
     queue.className = "zk-queue";
     const file = document.createElement("input");
@@ -77,13 +79,6 @@ export default {
     for (const [code, name] of Object.entries(model.get("languages"))) language.append(new Option(name, code));
     el.append(generate, cancel, grid, queue, open, file, language);
 
-    function button(kind = "") {
-      const made = document.createElement("button");
-      made.type = "button";
-      made.className = `zk-button ${kind}`;
-      return made;
-    }
-
     let asked = 0; // requests that were sent and not answered yet
     let waiting = false; // for a running cell to end
 
@@ -92,7 +87,7 @@ export default {
       generate.title = text("generate_help");
       cancel.textContent = text("cancel");
       cancel.title = text("cancel_help");
-      cancel.disabled = !model.get("busy") && !waiting;
+      disable(cancel, !model.get("busy") && !waiting); // it keeps the focus
       grid.textContent = text("grid");
       grid.title = text("grid_help");
       open.textContent = text("open");
@@ -162,7 +157,7 @@ export default {
     }
 
     generate.addEventListener("click", () => ask({ do: "generate" }), { signal });
-    cancel.addEventListener("click", () => ask({ do: "cancel" }), { signal });
+    cancel.addEventListener("click", () => { if (!unusable(cancel)) ask({ do: "cancel" }); }, { signal });
     grid.addEventListener("click", () => ask({ do: "grid_pane" }), { signal });
     open.addEventListener("click", () => file.click(), { signal });
     file.addEventListener("change", () => {
@@ -211,7 +206,12 @@ export default {
     }
 
     function drops(root) {
-      const carriesFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+      let own = false; // a picture of this panel is on its way out: the browser offers it as a file too
+      root.addEventListener("dragstart", () => { own = true; }, { signal, capture: true });
+      for (const name of ["dragend", "pointerdown"]) {
+        document.addEventListener(name, () => { own = false; }, { signal, capture: true });
+      }
+      const carriesFile = (event) => !own && [...(event.dataTransfer?.types ?? [])].includes("Files");
       root.addEventListener("dragover", (event) => {
         if (!carriesFile(event)) return;
         event.preventDefault();
@@ -239,15 +239,11 @@ export default {
 
 // ipywidgets gives a symbol button's purpose only as its title, and the state of a toggle not at all.
 function dress(root) {
-  for (const button of root.querySelectorAll(".zk-symbol")) set(button, "aria-label", button.title);
+  for (const symbol of root.querySelectorAll(".zk-symbol")) if (symbol.title) set(symbol, "aria-label", symbol.title);
   for (const toggle of root.querySelectorAll(".widget-toggle-button")) {
     const pressed = String(toggle.classList.contains("mod-active"));
     set(toggle, toggle.classList.contains("zk-fold") ? "aria-expanded" : "aria-pressed", pressed);
   }
-}
-
-function set(element, name, value) {
-  if (value && element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
 // Keeps the keyboard focus when the kernel replaces or removes the control that has it.

@@ -65,7 +65,8 @@ class Result:
         request = self.artifact.request
         alt = texts("viewer.alt", prompt=request.prompt) if request.prompt else texts("viewer.alt_unknown")
         recipe = json.dumps(request.model_dump(mode="json"), ensure_ascii=False, indent=2)
-        return {"caption": self.caption(texts), "alt": alt, "recipe": recipe, "can": can}
+        told = {"caption": self.caption(texts), "alt": alt, "recipe": recipe, "notes": list(self.artifact.trace.notes)}
+        return {"id": self.id, **told, "can": can}
 
 
 def used(artifact: Artifact, how: str | None) -> Request:

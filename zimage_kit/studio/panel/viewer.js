@@ -1,21 +1,45 @@
 // The picture, its preview while it is made, the strip of results, and the commands for the selected one.
 
+import { disable, jpeg, make, unusable } from "../js/dom.js";
+import { lightbox } from "../js/lightbox.js";
+
 const ACTIONS = ["use", "vary", "upscale", "compare", "grid", "copy", "download", "zoom", "forget"];
 const CHOICES = { // beside which button a choice stands, and its values; the browser remembers the choice
   how: { beside: "use", values: ["seed", "open", "exactly"] },
   format: { beside: "download", values: ["png", "jpg", "webp"] },
 };
-const [LEAST_ZOOM, MOST_ZOOM] = [0.1, 8];
-
-/** The scale after enlarging by `factor`. */
-export const zoomed = (scale, factor) => Math.min(MOST_ZOOM, Math.max(LEAST_ZOOM, scale * factor));
-
-/** What a key does to the zoom: ["by", factor], ["to", scale] (0: the picture fits the page), or null. */
-export const zoomCommand = (key) =>
-  ({ "+": ["by", 1.25], "=": ["by", 1.25], "-": ["by", 0.8], 0: ["to", 0], 1: ["to", 1] })[key] ?? null;
+const KEPT = 8; // full pictures and files, so that going back and forth asks for none again
+const HOVER = 400; // milliseconds over a picture until its file is fetched, to be dragged out
 
 /** Whether new pictures are shown as they come, once this one was selected: with the latest, unless one is being made. */
 export const follows = (results, id, making) => results.at(-1)?.id === id && !making;
+
+/** The number that a key leads to in a row of `count`, of which only one is a tab stop; null for no such key. */
+export function reached(key, at, count) {
+  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: count - 1 }[key];
+  return to === undefined || count === 0 ? null : Math.min(count - 1, Math.max(0, to));
+}
+
+/** Addresses of what was fetched, by id: the latest `KEPT`; older ones are revoked. */
+export class Fetched {
+  constructor(revoke = URL.revokeObjectURL) {
+    Object.assign(this, { all: new Map(), revoke });
+  }
+
+  get(id) { return this.all.get(id); }
+
+  put(id, value) {
+    for (const old of [id, ...[...this.all.keys()].filter((other) => other !== id).slice(0, 1 - KEPT)]) this.drop(old);
+    this.all.set(id, value);
+  }
+
+  drop(id) {
+    if (this.all.has(id)) this.revoke(this.all.get(id).url);
+    this.all.delete(id);
+  }
+
+  clear() { for (const id of [...this.all.keys()]) this.drop(id); }
+}
 
 export default {
   render({ model, el, signal }) {
@@ -38,13 +62,13 @@ export default {
     actions.setAttribute("role", "toolbar");
     const strip = make("div", "zk-strip");
     strip.setAttribute("role", "group");
-    const zoom = zoomDialog(text, signal);
-    el.append(figure, track, live, actions, strip, zoom.dialog);
+    el.append(figure, track, live, actions, strip);
+    const zoom = lightbox(el, { text: (key) => model.get("texts").lightbox?.[key] ?? key, signal });
 
     const buttons = Object.fromEntries(ACTIONS.map((name) => {
       const button = make("button", "zk-button");
       button.type = "button";
-      button.addEventListener("click", () => act(name), { signal });
+      button.addEventListener("click", () => { if (!unusable(button)) act(name); }, { signal });
       actions.append(button);
       return [name, button];
     }));
@@ -69,8 +93,20 @@ export default {
     let url = "";
     let thumbs = new Map(); // result id -> {button, url}
 
+    const full = new Fetched(); // result id -> its whole picture, and what is known of it
+    const files = new Fetched(); // result id -> its PNG, to be dragged out
+    let seen = null; // the bytes of the latest one in `full`
+
+    function keepFull() {
+      const [about, bytes] = [model.get("about"), model.get("picture")];
+      if (about.id && bytes.byteLength && bytes !== seen) full.put(about.id, { url: jpeg(bytes), about });
+      else if (full.get(about.id)) full.get(about.id).about = about;
+      seen = bytes;
+      zoom.update();
+    }
+
     function act(name) {
-      if (name === "zoom") return zoom.open(url, model.get("about").alt);
+      if (name === "zoom") return enlarge();
       if (name === "copy") return copy();
       tell({ do: name, id: model.get("selected"), view: own, how: choices.how.value, format: choices.format.value });
     }
@@ -86,6 +122,25 @@ export default {
       }
     }
 
+    // All results over the whole page: what is not here yet is selected, which brings it.
+    function enlarge() {
+      const all = model.get("results");
+      const from = el.contains(document.activeElement) ? document.activeElement : buttons.zoom;
+      zoom.open({
+        count: all.length,
+        at(index) {
+          const { id, label } = all[index];
+          const { url, about } = full.get(id) ?? {};
+          if (!url) return { url: thumbs.get(id)?.url ?? "", rough: true, label };
+          return { url, label, alt: about.alt, caption: about.caption, recipe: about.recipe, notes: about.notes };
+        },
+        shown(index) {
+          if (all[index].id !== model.get("selected") && thumbs.has(all[index].id)) select(all[index].id);
+        },
+        back: () => from,
+      }, Math.max(0, all.findIndex(({ id }) => id === model.get("selected"))));
+    }
+
     function showPicture() {
       const progress = model.get("progress");
       const preview = model.get("preview");
@@ -95,7 +150,7 @@ export default {
       empty.hidden = bytes.byteLength > 0;
       picture.hidden = bytes.byteLength === 0;
       if (bytes.byteLength) {
-        const next = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
+        const next = jpeg(bytes);
         const old = url;
         url = next;
         picture.src = next;
@@ -110,9 +165,10 @@ export default {
       caption.textContent = isPreview ? "" : model.get("about").caption ?? "";
       for (const [name, button] of Object.entries(buttons)) {
         const can = model.get("about").can ?? [];
-        button.disabled = !model.get("selected") || isPreview || !(can.includes(name) || ["copy", "zoom"].includes(name));
+        disable(button, !model.get("selected") || isPreview || !(can.includes(name) || ["copy", "zoom"].includes(name)));
       }
-      for (const [name, choice] of Object.entries(choices)) choice.disabled = buttons[CHOICES[name].beside].disabled;
+      for (const [name, choice] of Object.entries(choices)) choice.disabled = unusable(buttons[CHOICES[name].beside]);
+      keepFull();
     }
 
     function showProgress() {
@@ -133,20 +189,26 @@ export default {
       for (const [id, thumb] of thumbs) {
         if (there.has(id)) continue;
         URL.revokeObjectURL(thumb.url);
+        const next = thumb.button.nextElementSibling ?? thumb.button.previousElementSibling;
+        if (thumb.button === document.activeElement) next?.focus();
         thumb.button.remove();
         thumbs.delete(id);
+        full.drop(id);
+        files.drop(id);
       }
       for (const result of results) {
         if (thumbs.has(result.id)) continue;
         const button = make("button", "zk-thumb");
         button.type = "button";
         const image = make("img");
-        const thumb = URL.createObjectURL(new Blob([result.thumb], { type: "image/jpeg" }));
+        const thumb = jpeg(result.thumb);
         image.src = thumb;
         image.alt = result.label;
         button.title = result.label;
         button.append(image);
         button.addEventListener("click", () => select(result.id), { signal });
+        button.addEventListener("dblclick", enlarge, { signal });
+        draggedOut(button, () => result.id);
         strip.append(button);
         thumbs.set(result.id, { button, url: thumb });
       }
@@ -167,6 +229,39 @@ export default {
         button.setAttribute("aria-current", String(id === selected));
         if (id === selected) bringIntoStrip(button);
       }
+      rove(strip.contains(document.activeElement) ? document.activeElement : thumbs.get(selected)?.button);
+    }
+
+    // The strip is one tab stop: the picture that has the focus, or the selected one.
+    function rove(stop) {
+      const all = [...strip.children];
+      const one = all.includes(stop) ? stop : all.at(-1);
+      for (const button of all) button.tabIndex = button === one ? 0 : -1;
+    }
+
+    // A picture that is dragged out of the page is its PNG, recipe and all. That is the kernel's to write, so it is asked
+    // for while the pointer rests on the picture: a drag cannot wait for it.
+    function draggedOut(element, idOf) {
+      let timer;
+      const ask = () => {
+        const id = idOf();
+        if (id && !files.get(id)) tell({ do: "download", id, view: `${own}:${id}`, format: "png" });
+      };
+      element.addEventListener("pointerenter", ({ pointerType }) => {
+        if (pointerType === "mouse") timer = setTimeout(ask, HOVER);
+      }, { signal });
+      element.addEventListener("pointerleave", () => clearTimeout(timer), { signal });
+      element.addEventListener("dragstart", (event) => {
+        const file = files.get(idOf());
+        if (!file) {
+          event.preventDefault();
+          live.textContent = told.textContent = text("drag_waits");
+          return ask();
+        }
+        event.dataTransfer.setData("DownloadURL", `image/png:${file.name}:${file.url}`);
+        event.dataTransfer.setData("text/uri-list", file.url);
+        event.dataTransfer.effectAllowed = "copy";
+      }, { signal });
     }
 
     // Sideways only: scrollIntoView would scroll the page as well.
@@ -193,17 +288,26 @@ export default {
     }
 
     strip.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!step) return;
+      const all = [...strip.children];
+      const to = reached(event.key, all.indexOf(document.activeElement), all.length);
+      if (to === null) return;
       event.preventDefault();
       event.stopPropagation();
-      const all = [...strip.children];
-      all[all.indexOf(document.activeElement) + step]?.focus();
+      all[to].focus();
     }, { signal });
-    picture.addEventListener("click", () => { if (!buttons.zoom.disabled) act("zoom"); }, { signal });
+    strip.addEventListener("focusin", ({ target }) => rove(target), { signal });
+    picture.addEventListener("click", () => { if (!unusable(buttons.zoom)) enlarge(); }, { signal });
+    draggedOut(picture, () => (picture.classList.contains("zk-making") ? "" : model.get("selected")));
 
     model.on("msg:custom", (message, buffers) => {
-      if (!message.file || message.view !== own) return;
+      if (!message.file || !message.view?.startsWith(own)) return;
+      if (message.view !== own) { // to be dragged out
+        files.put(message.view.slice(own.length + 1), {
+          name: message.file.replace(/[:/\\]/g, "-"), // a colon ends the name
+          url: URL.createObjectURL(new Blob([buffers[0]], { type: message.type })),
+        });
+        return;
+      }
       const link = make("a");
       link.href = URL.createObjectURL(new Blob([buffers[0]], { type: message.type }));
       link.download = message.file;
@@ -230,15 +334,11 @@ export default {
     return () => {
       if (url) URL.revokeObjectURL(url);
       for (const thumb of thumbs.values()) URL.revokeObjectURL(thumb.url);
+      full.clear();
+      files.clear();
     };
   },
 };
-
-function make(tag, className = "") {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  return made;
-}
 
 function remembered(name) {
   try {
@@ -260,67 +360,4 @@ function flash(button, line) {
   const before = button.textContent;
   button.textContent = line;
   setTimeout(() => { if (button.textContent === line) button.textContent = before; }, 1500);
-}
-
-// The picture over the whole page: + and - or the wheel zoom, a drag pans, Escape closes it.
-function zoomDialog(text, signal) {
-  const dialog = make("dialog", "zk-zoom");
-  const frame = make("div", "zk-zoom-frame");
-  frame.tabIndex = 0;
-  const image = make("img");
-  const close = make("button", "zk-button");
-  close.type = "button";
-  frame.append(image);
-  dialog.append(frame, close);
-  let scale = 0; // 0: the picture fits the page
-
-  function apply() {
-    image.style.width = scale ? `${image.naturalWidth * scale}px` : "";
-    image.classList.toggle("zk-fits", !scale);
-  }
-
-  function enlarge(factor) {
-    const now = scale || image.clientWidth / image.naturalWidth;
-    const middle = [frame.scrollLeft + frame.clientWidth / 2, frame.scrollTop + frame.clientHeight / 2];
-    scale = zoomed(now, factor);
-    apply();
-    frame.scrollTo(middle[0] * (scale / now) - frame.clientWidth / 2, middle[1] * (scale / now) - frame.clientHeight / 2);
-  }
-
-  dialog.addEventListener("keydown", (event) => {
-    const [how, value] = zoomCommand(event.key) ?? [];
-    if (how) event.preventDefault();
-    if (how === "by") enlarge(value);
-    if (how === "to") {
-      scale = value;
-      apply();
-    }
-    event.stopPropagation(); // Escape closes the dialog; it does not cancel the running picture
-  }, { signal });
-  frame.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    enlarge(event.deltaY < 0 ? 1.1 : 1 / 1.1);
-  }, { signal, passive: false });
-  frame.addEventListener("pointerdown", (event) => {
-    frame.setPointerCapture(event.pointerId);
-    const from = [event.clientX + frame.scrollLeft, event.clientY + frame.scrollTop];
-    const move = (next) => frame.scrollTo(from[0] - next.clientX, from[1] - next.clientY);
-    frame.addEventListener("pointermove", move, { signal });
-    frame.addEventListener("pointerup", () => frame.removeEventListener("pointermove", move), { signal, once: true });
-  }, { signal });
-  close.addEventListener("click", () => dialog.close(), { signal });
-  return {
-    dialog,
-    open(url, alt) {
-      image.src = url;
-      image.alt = alt ?? "";
-      scale = 0;
-      apply();
-      close.textContent = text("close");
-      frame.setAttribute("aria-label", text("zoom_keys"));
-      dialog.setAttribute("aria-label", text("zoom"));
-      dialog.showModal();
-      frame.focus();
-    },
-  };
 }

@@ -22,7 +22,7 @@ class Viewer(anywidget.AnyWidget):
 
     `picture` is the selected result as JPEG, `preview` the picture in the making. `progress` is {active, value, max,
     text}; `results` are {id, label, thumb} from the oldest to the newest, `thumb` a JPEG; `about` has the selected
-    one's caption, alt text, recipe (JSON text) and what can be done with it. A use has a "how" too (seed, open or
+    one's id, caption, alt text, recipe (JSON text), the trace's notes and what can be done with it. A use has a "how" too (seed, open or
     exactly), a download a "format" (png, jpg or webp), and is answered by a message {"file": name, "type": MIME type,
     "view": …} with the file's bytes.
     `following`: the latest result is shown as soon as it is there; not while somebody looks at an earlier one. Threads
@@ -43,7 +43,7 @@ class Viewer(anywidget.AnyWidget):
 
     def __init__(self, texts: Texts, lock: threading.RLock | None = None, **traits: Any) -> None:
         self._lock = lock or threading.RLock()  # before any trait is set
-        super().__init__(texts=texts.section("viewer"), **traits)
+        super().__init__(texts={**texts.section("viewer"), "lightbox": texts.section("lightbox")}, **traits)
 
     # While one thread holds back what it changes, ipywidgets (seen in 8.1) gathers every thread's changes with it, and
     # forgets those that come between its sending and its clearing: so one at a time, the page's own changes too.

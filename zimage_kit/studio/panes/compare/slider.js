@@ -1,6 +1,8 @@
 // Two pictures, one on top of the other, with a line between them. A range input provides keyboard, focus and
 // accessibility; the pointer is followed on the whole picture, since a range's own thumb does not stay exactly under it.
 
+import { make } from "../../js/dom.js";
+
 const STEPPING = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"]);
 const SAME_SHAPE = 0.02; // relative: sides are rounded to the model's multiples, which nobody sees
 
@@ -12,13 +14,6 @@ export const percentAt = (clientX, { left, width }) => (100 * (clientX - left)) 
 
 /** Whether the first and the last picture have one shape, so that both may fill the frame. Aspects are width / height. */
 export const sameShape = (aspects) => Math.abs(aspects[0] / aspects.at(-1) - 1) < SAME_SHAPE;
-
-function make(tag, className, parent) {
-  const node = document.createElement(tag);
-  node.className = className;
-  parent?.append(node);
-  return node;
-}
 
 export default {
   render({ model, el }) {
