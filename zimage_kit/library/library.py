@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,8 +24,9 @@ from . import marks, scan, similar, trash
 from .found import Found, Picture
 from .index import Damaged, Query
 from .marks import Marks
-from .refresh import BATCH, Changes, OnProgress, open_index, refresh
+from .refresh import BATCH, FOLDER, Changes, OnProgress, open_index, refresh
 from .store import outputs_dir
+from .thumbs import FILE, Thumbs
 from .times import When, moment
 from .trash import Removal
 
@@ -58,8 +59,20 @@ class Library:
         trash.empty(self.folder)
 
     def close(self) -> None:
-        """Close the index's file."""
+        """Close its files."""
         self._index.close()
+        if "_thumbs" in self.__dict__:
+            self._thumbs.close()
+
+    @cached_property
+    def _thumbs(self) -> Thumbs:
+        file = self._index.file
+        return Thumbs(file.with_name(FILE if file.parent.name == FOLDER else f"{file.stem}-{FILE}")
+                      if isinstance(file, Path) else None)  # fmt: skip
+
+    def thumb(self, picture: Picture) -> bytes:
+        """A picture as a small JPEG, at most 256 pixels on its longer side; empty if its file cannot be read."""
+        return self._thumbs.of(picture.path, picture.name)
 
     def __repr__(self) -> str:
         count, size = self._safely(self._index.count)

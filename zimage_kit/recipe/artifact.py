@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +34,7 @@ __all__ = ["Artifact", "Difference", "Trace", "Verdict", "library_versions", "re
 class SessionLike(Protocol):
     """What an artifact needs of a session."""
 
-    def run(self, request: Request, *, fresh: bool = ...) -> Any:
+    def run(self, request: Request, on_event: Callable[[Any], None] | None = ..., *, fresh: bool = ...) -> Any:
         """Make a request's picture."""
 
     def apply(self, picture: Any, *stages: Any) -> Artifact:
@@ -188,8 +189,10 @@ class Artifact:
         """Return a new artifact with these stages applied, by the session that made this one (or `zk.connect()`)."""
         return self._connected().apply(self, *stages)
 
-    def before(self, stages: int = 1) -> Artifact:
+    def before(self, stages: int = 1, on_event: Callable[[Any], None] | None = None) -> Artifact:
         """Return the picture as it was before its last stage, or its last few, for a comparison.
+
+        `on_event` hears the job, if it is made again.
 
         It is still in memory, comes from the session's cache, or is made again from its recipe. In the last case
         ZImageError is raised if the pixels differ from the trace's digest. Raises BadRequest when there are fewer
@@ -204,13 +207,13 @@ class Artifact:
             had = len(origin.request.stages)
             if left == had:
                 return origin
-            return origin.before(had - left) if left < had else origin.then(*self.request.stages[had:left])
+            return origin.before(had - left, on_event) if left < had else origin.then(*self.request.stages[had:left])
         if self.request.source is not None:
             raise NoRecipe(
                 "the recipe does not contain the picture that these stages were applied to", mend="Open that picture."
             )
         session = self._connected()
-        found: Artifact = session.run(self.request.but(stages=self.request.stages[:left]))
+        found: Artifact = session.run(self.request.but(stages=self.request.stages[:left]), on_event)
         marks = [name for name in self.trace.pictures if name == "drawn" or int(name.split()[1]) <= left]
         if marks and self.trace.pictures[marks[-1]] != picture_digest(found.image):
             raise ZImageError(

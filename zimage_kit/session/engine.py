@@ -43,6 +43,9 @@ class Engine(Protocol):
         does not answer in time.
         """
 
+    def hasten(self, task_id: str) -> bool:
+        """Put a waiting task before the other waiting tasks of its owner. False: it does not wait (any more)."""
+
     def status(self) -> Status:
         """The engine's status, within 2 seconds."""
 

@@ -137,6 +137,21 @@ class InlineEngine:
         _finish_cancelled(waiting)
         return True
 
+    def hasten(self, task_id: str) -> bool:
+        """Put a waiting task before all others that wait, as an interactive one, but not past a command."""
+        with self._wake:
+            waiting = next((job for job in self._queue if isinstance(job, _Job) and job.task.id == task_id), None)
+            if waiting is None:
+                return False
+            place = self._queue.index(waiting)
+            first = place
+            while first and isinstance(self._queue[first - 1], _Job):
+                first -= 1
+            self._queue.remove(waiting)
+            waiting.task = replace(waiting.task, priority="interactive")
+            self._queue.insert(first, waiting)
+        return True
+
     def status(self) -> Status:
         """The engine's status, at once."""
         with self._wake:

@@ -202,6 +202,10 @@ class Session:
         """Cancel a job, given itself or its id, whichever program submitted it. False: it is already over."""
         return self._engine.cancel(job.id if isinstance(job, Job) else job)
 
+    def hasten(self, job: Job | str) -> bool:
+        """Put one of this program's waiting jobs before its others. False: it has begun, is over, or is another's."""
+        return self._engine.hasten(job.id if isinstance(job, Job) else job)
+
     @cached_property
     def library(self) -> Library:
         """The library of the outputs folder on this machine: every picture that was saved, found again."""

@@ -105,6 +105,7 @@ class Broker(SchedulerPlugin):
         questions: dict[str, Callable[..., Awaitable[Any]]] = {
             "status": self._status,
             "cancel": self._cancel,
+            "hasten": self._hasten,
             "follow": self._follow,
             "unload": self._unload,
             "restart": self._restart,
@@ -130,6 +131,10 @@ class Broker(SchedulerPlugin):
         self._stop(queued, "it was cancelled")
         self._schedule_soon()
         return True
+
+    async def _hasten(self, client: Client, job: str) -> bool:
+        self._schedule_soon()
+        return (queued := self._state.jobs.get(job)) is not None and self._state.hasten(queued, client.name)
 
     async def _follow(self, client: Client, job: str) -> wire.Message:
         queued = self._state.jobs.get(job)

@@ -97,6 +97,13 @@ class BrokerState:
         self._queue.add(queued.id, queued.owner, queued.task["priority"])
         self.jobs[queued.id] = queued
 
+    def hasten(self, queued: QueuedJob, owner: str) -> bool:
+        """Put a waiting job before its owner's others. False: a worker has it, or it is another's."""
+        if queued.owner != owner or not self._queue.hasten(queued.id):
+            return False
+        queued.task["priority"] = "interactive"
+        return True
+
     def close(self, queued: QueuedJob, outcome: wire.Message, event: wire.Message) -> None:
         """Remove a job that is over, and remember how it ended."""
         self._queue.remove(queued.id)

@@ -41,6 +41,14 @@ class FairQueue:
         self._served.pop(owner, None)
         self._waiting = {job: _Waiting(owner, _RANK[priority]), **self._waiting}
 
+    def hasten(self, job: str) -> bool:
+        """Put a waiting job before its owner's others, and among the interactive ones. False: it is not waiting."""
+        waiting = self._waiting.pop(job, None)
+        if waiting is None:
+            return False
+        self._waiting = {job: _Waiting(waiting.owner, _RANK["interactive"]), **self._waiting}
+        return True
+
     def remove(self, job: str) -> bool:
         """Take a job out without counting a turn. False: it is not waiting."""
         return self._waiting.pop(job, None) is not None

@@ -7,6 +7,7 @@ const SLICE = 4_000_000; // bytes; the notebook server closes connections at mes
 const LARGEST = 300_000_000; // bytes of a file
 const PATIENCE = 500; // milliseconds until the bar says that the kernel is busy
 const STILL_SHOWN = 10_000; // milliseconds between two signs that the panel is still shown
+const LEFT_ALONE = 600_000; // milliseconds without a key or pointer after which nobody is thought to look
 const SETTLES = 400; // milliseconds in which a control that the kernel replaces arrives, on a busy machine too
 
 /** What a key in the panel does: "generate", "cancel" or null. `busy`: there is something to cancel. */
@@ -16,6 +17,34 @@ export function shortcut(event, busy) {
   if (event.key !== "Escape" || !busy) return null;
   return event.target.closest?.("dialog, select, [data-takes-escape]") ? null : "cancel"; // which use Escape themselves
 }
+
+/**
+ * Walks through the prompts that were used, the latest last. What stood in the field before comes back at the end.
+ * `walk(by, now)`: the text that is `by` (-1: older) from the one that `now` stands in the field; null: there is none.
+ */
+export class PromptHistory {
+  constructor() {
+    this.prompts = [];
+    this.at = null; // its place in prompts; null: the field's own text
+    this.own = "";
+  }
+
+  walk(by, now) {
+    if (this.at !== null && this.prompts[this.at] !== now) this.at = null; // it was edited: that is the own text now
+    if (this.at === null) this.own = now;
+    const to = (this.at ?? this.prompts.length) + by;
+    if (to < 0 || to > this.prompts.length) return null;
+    if (to === this.prompts.length) {
+      this.at = null;
+      return this.own;
+    }
+    this.at = to;
+    return this.prompts[to];
+  }
+}
+
+/** Whether the page shall say that it is seen: not when it is hidden or was left alone, so that idle servers can stop. */
+export const isSeen = (hidden, quiet, busy) => !hidden && (busy || quiet < LEFT_ALONE);
 
 /** The pieces of a file, {part, parts, bytes} in order. An empty file has one, which is empty. */
 export function* pieces(buffer, size = SLICE) {
@@ -65,7 +94,10 @@ export default {
 
     const generate = button("zk-button zk-primary");
     const cancel = button("zk-button");
-    const grid = button("zk-button");
+    const draft = button("zk-button");
+    const skip = button("zk-button");
+    const panes = document.createElement("span");
+    panes.className = "zk-panes";
     const open = button("zk-button zk-quiet");
     const queue = document.createElement("span");
     queue.className = "zk-queue";
@@ -77,7 +109,7 @@ export default {
     const language = document.createElement("select");
     language.className = "zk-language";
     for (const [code, name] of Object.entries(model.get("languages"))) language.append(new Option(name, code));
-    el.append(generate, cancel, grid, queue, open, file, language);
+    el.append(generate, draft, cancel, skip, panes, queue, open, file, language);
 
     let asked = 0; // requests that were sent and not answered yet
     let waiting = false; // for a running cell to end
@@ -88,8 +120,11 @@ export default {
       cancel.textContent = text("cancel");
       cancel.title = text("cancel_help");
       disable(cancel, !model.get("busy") && !waiting); // it keeps the focus
-      grid.textContent = text("grid");
-      grid.title = text("grid_help");
+      for (const [name, each] of [["draft", draft], ["skip", skip]]) {
+        each.textContent = text(name);
+        each.title = text(`${name}_help`);
+      }
+      skip.hidden = !model.get("busy");
       open.textContent = text("open");
       open.title = text("open_help");
       file.setAttribute("aria-label", text("open"));
@@ -99,6 +134,18 @@ export default {
     }
     for (const name of ["texts", "busy", "language", "queue"]) model.on(`change:${name}`, show);
     show();
+
+    function showPanes() {
+      panes.replaceChildren(...model.get("panes").map(({ name, label, help }) => {
+        const made = button("zk-button");
+        made.textContent = label;
+        made.title = help;
+        made.addEventListener("click", () => ask({ do: "pane", name }), { signal });
+        return made;
+      }));
+    }
+    model.on("change:panes", showPanes);
+    showPanes();
 
     // ---- requests to the kernel ----
 
@@ -158,7 +205,8 @@ export default {
 
     generate.addEventListener("click", () => ask({ do: "generate" }), { signal });
     cancel.addEventListener("click", () => { if (!unusable(cancel)) ask({ do: "cancel" }); }, { signal });
-    grid.addEventListener("click", () => ask({ do: "grid_pane" }), { signal });
+    draft.addEventListener("click", () => ask({ do: "draft" }), { signal });
+    skip.addEventListener("click", () => ask({ do: "skip" }), { signal });
     open.addEventListener("click", () => file.click(), { signal });
     file.addEventListener("change", () => {
       take([...file.files]);
@@ -188,7 +236,21 @@ export default {
       dress(root);
       observer = new MutationObserver(() => dress(root));
       observer.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["class", "title"] });
-      const shown = () => model.send({ do: "shown" });
+      let touched = performance.now();
+      const shown = () => {
+        if (isSeen(document.hidden, performance.now() - touched, model.get("busy"))) model.send({ do: "shown" });
+      };
+      for (const name of ["keydown", "pointerdown", "pointermove", "wheel"]) {
+        document.addEventListener(name, () => {
+          const back = performance.now() - touched > LEFT_ALONE;
+          touched = performance.now();
+          if (back) shown();
+        }, { signal, passive: true, capture: true });
+      }
+      document.addEventListener("visibilitychange", shown, { signal });
+      window.addEventListener("beforeunload", (event) => {
+        if (model.get("loses")) event.preventDefault();
+      }, { signal });
       shown();
       beat = setInterval(shown, STILL_SHOWN);
     }
@@ -197,12 +259,33 @@ export default {
     // In the capture phase: text fields of ipywidgets stop the propagation of keys.
     function keys(root) {
       root.addEventListener("keydown", (event) => {
+        if (walked(event)) {
+          event.preventDefault();
+          event.stopPropagation();
+          return;
+        }
         const command = shortcut(event, model.get("busy") || asked > 0);
         if (!command) return;
         event.preventDefault();
         event.stopPropagation();
         ask({ do: command });
       }, { signal, capture: true });
+    }
+
+    const past = new PromptHistory();
+
+    /** Alt and an arrow in the prompt: an earlier or later one. */
+    function walked(event) {
+      const by = event.altKey ? { ArrowUp: -1, ArrowDown: 1 }[event.key] : undefined;
+      const field = event.target;
+      if (!by || !field.matches?.(".zk-prompt textarea")) return false;
+      past.prompts = model.get("history");
+      const prompt = past.walk(by, field.value);
+      if (prompt === null) return true;
+      field.value = prompt;
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+      field.dispatchEvent(new Event("change", { bubbles: true }));
+      return true;
     }
 
     function drops(root) {

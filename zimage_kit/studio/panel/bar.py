@@ -21,11 +21,12 @@ FOLDER = Path(__file__).parent
 class Bar(anywidget.AnyWidget):
     """Sends what is asked for in the page, in its order: {"do": …, "values": […]}.
 
-    `do` is generate, cancel, language (`to`), open (`name`, `part` of `parts`, with the file's bytes), refuse (a file
-    that is too large: `name`, `bytes`), grid_pane, make_grid or make_all (the pane's buttons), what the viewer's
-    buttons do (with the result's `id`), or, every ten seconds, shown. `values` are (model id, attribute, value) of the
+    `do` is generate, draft, cancel, skip, language (`to`), open (`name`, `part` of `parts`, with the file's bytes),
+    refuse (a file that is too large: `name`, `bytes`), pane (`name`), what a pane's own buttons ask for, what the
+    viewer's buttons do (with the result's `id`), or, every ten seconds while the page is seen, shown. `values` are (model id, attribute, value) of the
     controls among `inputs` whose latest change the kernel was not told of yet, since it was busy. Each is answered
-    with {"heard": true}; until then the bar says that it waits.
+    with {"heard": true}; until then the bar says that it waits. `panes` are those with a button: name, label, help.
+    `history` are the prompts that were used, the latest last. `loses`: leaving the page would lose something.
     """
 
     _esm = joined_script(FOLDER / "bar.js")
@@ -37,6 +38,9 @@ class Bar(anywidget.AnyWidget):
     inputs = t.List(t.Unicode()).tag(sync=True)
     busy = t.Bool(False).tag(sync=True)
     queue = t.Unicode("").tag(sync=True)
+    panes: t.List[dict[str, str]] = t.List().tag(sync=True)
+    history: t.List[str] = t.List(t.Unicode()).tag(sync=True)
+    loses = t.Bool(False).tag(sync=True)
 
     def __init__(self, texts: Texts, **traits: Any) -> None:
         super().__init__(texts=texts.section("bar"), language=texts.language, **traits)

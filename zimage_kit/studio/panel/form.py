@@ -21,6 +21,8 @@ from .stage_list import CatchErrors, StageList, without_catching
 
 RATIOS = ((1, 1), (3, 4), (4, 3), (9, 16), (16, 9))
 MOST_PICTURES = 64
+MOST_PROMPTS = 200
+"""Prompts that are remembered."""
 FREE = (0, 0)
 """The size menu's value for a custom size."""
 
@@ -47,6 +49,7 @@ class Form:
         self._texts, self._changed_hook = texts, changed
         self._models, self._quiet = models, True  # until all controls are there
         self.last_seed: int | None = None
+        self.history: list[str] = []
         self._given_negative = self._uses_negative = False
         t = texts
         self.prompt = w.Textarea(description=t("form.prompt"), placeholder=t("form.prompt_hint"), rows=4)
@@ -245,6 +248,11 @@ class Form:
         self.last_seed, self.last.disabled = first, False
         return [base.but(seed=first + number) for number in range(self.count.value)]
 
+    def remember(self, requests: Sequence[Request]) -> None:
+        """Put the prompts of these at the end of the history."""
+        used = dict.fromkeys(request.prompt for request in requests if request.prompt.strip())
+        self.history = [*(prompt for prompt in self.history if prompt not in used), *used][-MOST_PROMPTS:]
+
     def set(self, request: Request) -> None:
         """Show a recipe; open fields get the model's defaults, and its seed is locked, if it has one.
 
@@ -276,7 +284,7 @@ class Form:
     def state(self) -> dict[str, Any]:
         """The form's content, for `restore`."""
         values = {name: getattr(self, name).value for name in _KEPT}
-        kept = {"last_seed": self.last_seed, "given_negative": self._given_negative}
+        kept = {"last_seed": self.last_seed, "given_negative": self._given_negative, "history": self.history}
         return values | kept | {"loras": self.loras.state(), "stages": self.stages.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -289,6 +297,7 @@ class Form:
         self.stages.restore(state["stages"])
         self.last_seed, self.last.disabled = state["last_seed"], state["last_seed"] is None
         self._given_negative = state["given_negative"]
+        self.history = list(state["history"])
         self._show_what_is_used()
         self.count_tokens()
 

@@ -1,14 +1,19 @@
-"""The panel's jobs: submitted and followed in threads, so that the kernel is free, and cancelled together."""
+"""The panel's jobs: submitted and followed in threads, so that the kernel is free.
+
+Each picture of a batch is a job of its own: one that fails, or is cancelled, leaves the others; one whose worker died
+is submitted once more.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ...engine.events import Event
-from ...errors import JobCancelled
+from ...errors import BadRequest, JobCancelled, SessionDied
 from ...recipe.artifact import Artifact
 from ...recipe.request import Request
 from ...stages.stage import Stage
@@ -19,147 +24,289 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """How a batch ended: how many pictures were made, failed, or were cancelled."""
+
+    made: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a batch is: the picture that is being made, from 1, of how many, and seconds left for all, if known."""
+
+    number: int = 1
+    count: int = 1
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
 class JobCallbacks:
     """What the panel does about its jobs. Each is called in the thread that follows the job.
 
-    `on_event`: an event, the number of its picture from 1, and the number of pictures. `on_picture`: a finished one.
-    `on_running_count`: how many jobs are under way. `on_end`: all pictures of one click are over; True: cancelled.
-    `on_error`: what went wrong, and how many of the remaining pictures were cancelled because of it.
+    `on_event`: an event of a picture and where its batch is. `on_picture`: a finished one. `on_running_count`: how many
+    jobs are under way. `on_end`: all pictures of one click are over. `on_error`: what went wrong, and how many pictures
+    of the batch were not begun because of it.
     """
 
-    on_event: Callable[[Event, int, int], None]
+    on_event: Callable[[Event, Place], None]
     on_picture: Callable[[Artifact], None]
     on_running_count: Callable[[int], None]
-    on_end: Callable[[bool], None]
+    on_end: Callable[[Tally], None]
     on_error: Callable[[Exception, int], None]
 
 
-class Jobs:
-    """The jobs that this panel has submitted and follows."""
+@dataclass(eq=False)
+class _Picture:
+    request: Request
+    job: Job | None = None
+    retried: bool = False
 
-    def __init__(self, session: Session, callbacks: JobCallbacks) -> None:
-        self._session, self._callbacks = session, callbacks
+
+@dataclass(eq=False)
+class _Batch:
+    """The pictures of one click."""
+
+    pictures: list[_Picture]
+    stop: threading.Event = field(default_factory=threading.Event)
+    made: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    began: float | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def over(self) -> int:
+        return self.made + self.failed + self.cancelled
+
+    def place(self, event: Event) -> Place:
+        """Where it is, seen from an event of one of its pictures."""
+        count = len(self.pictures)
+        if event.kind not in ("step", "stage"):
+            return Place(min(self.over + 1, count), count)
+        now = time.monotonic()
+        if self.began is None:
+            self.began = now - (event.drawing or 0.0)  # without the time to load the model
+        share = (event.step or 0) / event.steps if event.kind == "step" and event.steps else 1.0
+        done = self.over + share
+        left = (now - self.began) / done * (count - done) if done and count > 1 else None
+        return Place(min(self.over + 1, count), count, left)
+
+    def count_outcome(self, outcome: Artifact | Exception) -> None:
+        with self.lock:
+            if isinstance(outcome, Artifact):
+                self.made += 1
+            elif isinstance(outcome, JobCancelled):
+                self.cancelled += 1
+            else:
+                self.failed += 1
+
+
+class Jobs:
+    """The jobs that this panel has submitted and follows.
+
+    `keep` says, when pictures are asked for, whether the session shall go on with them and save them when this process
+    ends. `unmade` are the requests that failed, or were lost with a session, until they are tried again or dropped.
+    """
+
+    def __init__(
+        self, session: Session, callbacks: JobCallbacks, keep: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._session, self._callbacks, self._keep = session, callbacks, keep
         self._lock = threading.Lock()
-        self._running: dict[str, None] = {}
-        self._stops: set[threading.Event] = set()  # one for each batch being submitted or followed
+        self._running: dict[str, Request | None] = {}
+        self._batches: list[_Batch] = []
+        self.unmade: list[Request] = []
 
     def __len__(self) -> int:
         return len(self._running)
 
+    @property
+    def running(self) -> dict[str, Request | None]:
+        """The jobs under way by their ids; None: stages that are applied to a picture."""
+        return dict(self._running)
+
     def make(self, requests: Sequence[Request]) -> None:
         """Make a picture of each. Returns at once. The first has interactive priority, the others batch priority."""
-        self._spawn(lambda stop: self._make(requests, stop))
+        batch = _Batch([_Picture(request) for request in requests])
+        self._spawn(batch, lambda: self._submit(batch))
 
     def apply(self, artifact: Artifact, *stages: Stage) -> None:
         """Run stages on a picture. Returns at once."""
-        self._spawn(lambda stop: self._apply(artifact, stages, stop))
+        batch = _Batch([_Picture(artifact.request)])
+        self._spawn(batch, lambda: self._apply(artifact, stages, batch))
+
+    def resume(self, jobs: Iterable[tuple[str, Request]]) -> None:
+        """Follow jobs of an earlier panel again; what the session does not know any more becomes `unmade`."""
+        pictures = []
+        for id_, request in jobs:
+            try:
+                pictures.append(_Picture(request, self._session.job(id_)))
+            except BadRequest:
+                self.unmade.append(request)
+        if pictures:
+            batch = _Batch(pictures)
+            self._spawn(batch, lambda: self._follow_all(batch))
 
     def cancel(self) -> None:
         """Cancel all of them, queued ones too."""
         with self._lock:
             jobs = list(self._running)
-            for stop in self._stops:
-                stop.set()
+            for batch in self._batches:
+                batch.stop.set()
         for job in jobs:
             self._session.cancel(job)
+
+    def skip(self) -> None:
+        """Cancel the picture that is being made; the others go on."""
+        with self._lock:
+            jobs = [each.job for batch in self._batches for each in batch.pictures if each.job is not None]
+        running = [job for job in jobs if job.state == "running" and job.id in self._running]
+        waiting = [job for job in jobs if job.id in self._running]
+        for job in running[:1] or waiting[:1]:
+            job.cancel()
+
+    def retry(self) -> None:
+        """Make what failed or was lost."""
+        requests, self.unmade = self.unmade, []
+        if requests:
+            self.make(requests)
+
+    def drop(self) -> None:
+        """Forget what failed or was lost."""
+        self.unmade = []
+
+    def leave(self) -> None:
+        """Follow no job any more, and cancel none: another panel takes them over."""
+        with self._lock:
+            self._callbacks = JobCallbacks(*([lambda *_: None] * 5))
 
     def report_running(self) -> None:
         """Call `on_running_count` again."""
         with self._lock:
             self._callbacks.on_running_count(len(self._running))
 
-    def _spawn(self, work: Callable[[threading.Event], bool]) -> None:
-        stop = threading.Event()
+    def _spawn(self, batch: _Batch, work: Callable[[], None]) -> None:
         with self._lock:
-            self._stops.add(stop)
+            self._batches.append(batch)
 
         def run() -> None:
             try:
-                self._callbacks.on_end(work(stop))
-            except _GivenUp as given_up:
-                self._callbacks.on_error(given_up.reason, given_up.count)
+                work()
+                self._callbacks.on_end(Tally(batch.made, batch.failed, batch.cancelled))
+            except JobCancelled:
+                self._callbacks.on_end(Tally(batch.made, batch.failed, len(batch.pictures) - batch.made))
             except Exception as error:
-                self._callbacks.on_error(error, 0)
+                self._callbacks.on_error(error, len(batch.pictures) - batch.over - 1)
             finally:
                 with self._lock:
-                    self._stops.discard(stop)
+                    self._batches.remove(batch)
 
         threading.Thread(target=run, name="zimage-job", daemon=True).start()
 
-    def _make(self, requests: Sequence[Request], stop: threading.Event) -> bool:
-        jobs: list[Job] = []
-        done = 0
+    def _submit(self, batch: _Batch) -> None:
+        """Submit all, then follow them. If one cannot be submitted, none of them is made."""
+        keep = self._keep()
         try:
-            for request in requests:
-                if stop.is_set():
+            for number, picture in enumerate(batch.pictures):
+                if batch.stop.is_set():
                     break
-                jobs.append(self._session.submit(request, priority="batch" if jobs else "interactive"))
-                self._job_began(jobs[-1].id)
-            if stop.is_set():  # after the last look of `cancel`
-                self._drop(jobs)
-            for job in jobs:
-                done += 1
-                self._follow(job, done, len(jobs), stop)
-            return stop.is_set()
-        except Exception as error:  # cancel the rest of the batch
-            left = len(jobs) - done
-            self._drop(jobs)
-            raise _GivenUp(error, left) from error
+                picture.job = self._session.submit(
+                    picture.request, priority="batch" if number else "interactive", keep=keep
+                )
+                self._job_began(picture.job.id, picture.request)
+            if batch.stop.is_set():  # after the last look of `cancel`
+                self._drop(batch)
+        except Exception:
+            self._drop(batch)
+            raise
+        batch.cancelled = sum(picture.job is None for picture in batch.pictures)
+        self._follow_all(batch)
 
-    def _drop(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            job.cancel()
-            self._job_ended(job.id)
+    def _drop(self, batch: _Batch) -> None:
+        for picture in batch.pictures:
+            if picture.job is not None:
+                picture.job.cancel()
+                self._job_ended(picture.job.id)
 
-    def _follow(self, job: Job, number: int, count: int, stop: threading.Event) -> None:
-        """Follow a job to its end. Raises its error, unless it was cancelled."""
+    def _follow_all(self, batch: _Batch) -> None:
+        """Follow each in a thread, since they end in any order; returns when all are over."""
+        followers = [
+            threading.Thread(target=self._follow, args=(picture, batch), name="zimage-job", daemon=True)
+            for picture in batch.pictures
+            if picture.job is not None
+        ]
+        for thread in followers:
+            thread.start()
+        for thread in followers:
+            thread.join()
+
+    def _follow(self, picture: _Picture, batch: _Batch) -> None:
+        """Follow one picture to its end."""
+        assert picture.job is not None
+        outcome: Artifact | Exception
         try:
-            for event in job.events():
-                self._callbacks.on_event(event, number, count)
-            artifact = job.result()
-        except JobCancelled:
-            stop.set()
+            self._job_began(picture.job.id, picture.request)
+            for event in picture.job.events():
+                self._callbacks.on_event(event, batch.place(event))
+            outcome = picture.job.result()
+        except Exception as error:
+            outcome = error
+        worker_died = isinstance(outcome, SessionDied) and "worker" in outcome.facts
+        if worker_died and not picture.retried and not batch.stop.is_set():
+            self._try_again(picture, batch)
             return
-        finally:
-            self._job_ended(job.id)
-        artifact.connect(self._session)
-        self._callbacks.on_picture(artifact)
+        batch.count_outcome(outcome)
+        self._job_ended(picture.job.id)
+        if isinstance(outcome, Artifact):
+            outcome.connect(self._session)
+            self._callbacks.on_picture(outcome)
+        elif not isinstance(outcome, JobCancelled):
+            self.unmade.append(picture.request)
+            self._callbacks.on_error(outcome, 0)
 
-    def _apply(self, artifact: Artifact, stages: Sequence[Stage], stop: threading.Event) -> bool:
+    def _try_again(self, picture: _Picture, batch: _Batch) -> None:
+        """Submit a picture again whose worker died; a new worker starts by itself."""
+        assert picture.job is not None
+        picture.retried = True
+        self._job_ended(picture.job.id)
+        try:
+            picture.job = self._session.submit(picture.request, keep=self._keep())
+        except Exception as error:
+            batch.count_outcome(error)
+            self.unmade.append(picture.request)
+            self._callbacks.on_error(error, 0)
+            return
+        self._follow(picture, batch)
+
+    def _apply(self, artifact: Artifact, stages: Sequence[Stage], batch: _Batch) -> None:
         followed: set[str] = set()
 
         def on_event(event: Event) -> None:
             if event.job not in followed:
                 followed.add(event.job)
-                self._job_began(event.job)
-            if stop.is_set():
+                self._job_began(event.job, None)
+            if batch.stop.is_set():
                 self._session.cancel(event.job)
-            self._callbacks.on_event(event, 1, 1)
+            self._callbacks.on_event(event, Place())
 
         try:
-            self._callbacks.on_picture(self._session.apply(artifact, *stages, on_event=on_event))
-        except JobCancelled:
-            return True
+            made = self._session.apply(artifact, *stages, on_event=on_event)
+            batch.count_outcome(made)
+            self._callbacks.on_picture(made)
         finally:
             for job in followed:
                 self._job_ended(job)
-        return False
 
-    def _job_began(self, job: str) -> None:
+    def _job_began(self, job: str, request: Request | None) -> None:
         with self._lock:
-            self._running[job] = None
-            self._callbacks.on_running_count(len(self._running))
+            if job not in self._running:
+                self._running[job] = request
+                self._callbacks.on_running_count(len(self._running))
 
     def _job_ended(self, job: str) -> None:
         with self._lock:
             if job in self._running:
                 del self._running[job]
                 self._callbacks.on_running_count(len(self._running))
-
-
-class _GivenUp(Exception):
-    """The error of one picture, and the number of pictures after it that were not made."""
-
-    def __init__(self, reason: Exception, count: int) -> None:
-        super().__init__(str(reason))
-        self.reason, self.count = reason, count

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from PIL import Image
 
+from ...library.store import outputs_dir
 from ...recipe.artifact import Artifact
 from ...recipe.picture import on_white
 from ...recipe.request import Request
@@ -22,19 +23,30 @@ THUMB, MOST = 168, 64
 """Pixels of a small picture's shorter side, and results kept in the strip: as many as can be asked for at once."""
 
 
-@dataclass
 class Result:
-    """One picture of the panel. `number` counts from 1; `jpeg` is the whole picture, `thumb` a small one."""
+    """One picture of the panel. `number` counts from 1; `thumb` is a small JPEG."""
 
-    number: int
-    artifact: Artifact
-    jpeg: bytes
-    thumb: bytes
+    def __init__(self, number: int, artifact: Artifact) -> None:
+        self.number, self.artifact = number, artifact
+        self.thumb = small_jpeg(on_white(artifact.image))
 
     @property
     def id(self) -> str:
         """What the page calls it by."""
         return f"r{self.number}"
+
+    @property
+    def name(self) -> str:
+        """Its file's name in the library, relative to the outputs folder; empty while it is not saved there."""
+        path, folder = self.artifact.path, outputs_dir().absolute()
+        if path is None or not path.absolute().is_relative_to(folder):
+            return ""
+        return path.absolute().relative_to(folder).as_posix()
+
+    @cached_property
+    def jpeg(self) -> bytes:
+        """The whole picture, quality 90."""
+        return _jpeg(on_white(self.artifact.image), 90)
 
     def label(self) -> str:
         """In a few words: `3: a red boat, seed 7`."""
@@ -74,12 +86,11 @@ def used(artifact: Artifact, how: str | None) -> Request:
     return artifact.request if how == "exactly" else artifact.reopened(seed=how != "open")
 
 
-def result(number: int, artifact: Artifact) -> Result:
-    """Encode an artifact for the page: the whole picture (quality 90), and a small one."""
-    image = on_white(artifact.image)
+def small_jpeg(image: Image.Image) -> bytes:
+    """A picture without transparency as a small JPEG, for the strip."""
     small = image.copy()
     small.thumbnail((THUMB * 2, THUMB), Image.Resampling.BILINEAR)
-    return Result(number, artifact, _jpeg(image, 90), _jpeg(small, 80))
+    return _jpeg(small, 80)
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:
@@ -98,16 +109,24 @@ class Results:
     def add(self, artifact: Artifact) -> tuple[Result, list[str]]:
         """Take an artifact in; returns its result and the ids of those that had to go."""
         self._count += 1
-        made = result(self._count, artifact)
+        made = Result(self._count, artifact)
         self._all = {**self._all, made.id: made}
         gone = list(self._all)[:-MOST]
         for id_ in gone:
             del self._all[id_]
         return made, gone
 
-    def remove(self, id_: str) -> None:
-        """Forget one; its file stays."""
+    def remove(self, id_: str) -> Result | None:
+        """Forget one; its file stays. Returns its neighbour: the next one, or the last."""
+        ids = list(self._all)
+        place = ids.index(id_)
         self._all = {key: value for key, value in self._all.items() if key != id_}
+        left = list(self._all.values())
+        return left[min(place, len(left) - 1)] if left else None
+
+    def named(self, name: str) -> Result | None:
+        """The result whose file has this name in the library."""
+        return next((result for result in self if result.name == name), None)
 
     def get(self, id_: str) -> Result | None:
         """The result with this id."""

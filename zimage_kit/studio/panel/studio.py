@@ -1,41 +1,48 @@
-"""The studio panel: form on the left, pictures on the right, connected to one session.
+"""The studio panel: form on the left, pictures on the right, panes below, connected to one session.
 
 Jobs are followed in threads that only set widget values, so the kernel stays free while pictures are made.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import ipywidgets as w
 
 from ...engine.events import Event
-from ...errors import BadRequest
+from ...grid.axis_names import slots
 from ...recipe.artifact import Artifact, read_any
-from ...recipe.request import Request, random_seed
-from ...stages.kinds import stages
-from ...text.units import gigabytes
-from ..panes.compare.pane import ComparePane, TrayPane
-from ..panes.grid.pane import GridPane
+from ...recipe.request import Request
+from ..panes.pane import Action, Pane, PaneContext
+from ..panes.registry import pane_classes
 from ..translations import Language, Texts
 from ..translations import language as users_language
+from .actions import ORDER, draft, own_actions
 from .bar import Bar
 from .error_box import ErrorBox
 from .form import Form
-from .job_progress import progress_of
-from .jobs import JobCallbacks, Jobs
+from .jobs import JobCallbacks, Jobs, Place, Tally
+from .keeper import PAGE, Keeper, own_name
+from .messages import Messages
 from .plain_output import PlainOutput
-from .results import TYPES, Result, Results, used
+from .question import Question
+from .restoring import restore, state_of
+from .results import TYPES, Result, Results
 from .status_line import StatusLine
-from .viewer import Viewer
+from .strip import Strip
 from .widget_tree import close_tree
 
 if TYPE_CHECKING:
     from ...grid import Grid
     from ...session.session import Session
+
+_open: WeakValueDictionary[str, Studio] = WeakValueDictionary()
+"""The panels of this process that keep their state, by name."""
 
 
 class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -43,60 +50,96 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     `save`: save each picture in the outputs folder. `pictures`: the number of latest pictures that also appear as plain
     output below the panel, which a saved notebook keeps; after reloading the page, show the panel again for that.
-    `language` is "en" or "zh", by default the user's.
+    `language` is "en" or "zh", by default the user's. `name`: form, strip, panes and running jobs are kept under it and
+    come back with the next panel of that name; by default that of the cell, "" keeps nothing. `panes` are its panes by
+    their names.
     """
 
     def __init__(
-        self, session: Session, *, language: Language | None = None, save: bool = True, pictures: int = 8
+        self,
+        session: Session,
+        *,
+        language: Language | None = None,
+        save: bool = True,
+        pictures: int = 8,
+        name: str | None = None,
     ) -> None:
         super().__init__()
         self.add_class("zk-studio")
-        self._session = session
+        self.session = session
         self._plain = PlainOutput(pictures)
         self._saver = ThreadPoolExecutor(1, "zimage-save")
         self._worker = ThreadPoolExecutor(1, "zimage-panel")
         self._lock = threading.RLock()
-        self._results = Results()
-        self.jobs = Jobs(
-            session, JobCallbacks(self._on_event, self._add, self._on_running_count, self._on_end, self._on_error)
-        )
-        self._closed = False
-        self._parts: list[bytes] = []  # of a file that is being uploaded
-        self._save = w.Checkbox(value=save, indent=False)
-        self._build(Texts(language or users_language()))
+        self.results = Results()
+        callbacks = JobCallbacks(self._on_event, self._add, self._on_running_count, self._on_end, self._on_error)
+        self.jobs = Jobs(session, callbacks, self._keeps)
+        self._closed = self._restoring = False
+        self._keeper = Keeper(own_name() if name is None else name or None, lambda: state_of(self))
+        before = _open.pop(self._keeper.name or "", None)  # the same cell was run before
+        taken = before.hand_over() if before is not None else []
+        kept = self._keeper.load()
+        classes, problems = pane_classes()
+        self.panes: dict[str, Any] = {cls.name: cls() for cls in classes}
+        self.save = w.Checkbox(value=bool(kept.get("save", save)), indent=False)
+        self.save.observe(lambda _: self.changed(), "value")
+        self._build(Texts(language or kept.get("language") or users_language()))
+        if kept:
+            self._restoring = True
+            self.run_catching(restore, self, kept, taken)
+            self._restoring = False
+        for problem in problems:
+            self.problem.show(problem)
+        if self._keeper.name is not None:
+            _open[self._keeper.name] = self
 
     def _build(self, texts: Texts) -> None:
         """Build all parts in one language."""
-        self._texts = texts
-        self.form = Form(texts, self._session.models(), self._on_edit, self._catch_errors)
+        self.texts = texts
+        self.form = Form(texts, self.session.models(), self._on_edit, self._catch_errors)
         self.bar = Bar(texts)
-        self.viewer = Viewer(texts, self._lock)
+        self.strip = Strip(texts, self.results, self._actions_for, self._lock)
+        self.viewer = self.strip.viewer
         self.problem = ErrorBox(texts)
-        self.compare = ComparePane(texts, self._results, self._in_background)
-        self.tray = TrayPane(texts)
-        self.grid_pane = GridPane(texts, self._session, self.form.request, self._in_background, self._catch_errors)
-        self._status = StatusLine(self._session.status, texts)
-        self._save.description = texts("panel.save")
-        self._save.tooltip = texts("panel.save_help")
-        self.bar.on_msg(lambda _, message, buffers: self._run_catching(self._on_bar_message, message, buffers))
-        self.viewer.observe(lambda _: self._run_catching(self._select, self.viewer.selected), "selected")
-        top = w.VBox([self.bar, self.problem.box, self.form.words]).add_class("zk-top")
-        rest = w.VBox([self.form.rest, self._save]).add_class("zk-rest")
-        side = w.VBox([self.viewer, self.compare.box, self.tray.box]).add_class("zk-side")
+        self.question = Question(texts)
+        self.status_line = StatusLine(self.session.status, texts)
+        self.save.description = texts("panel.save")
+        self.save.tooltip = texts("panel.save_help")
+        context = PaneContext(
+            texts, self.session, self.results, self.form.request, self.form.set, self._make, self.add_opened,
+            self.open_pane, self.in_background, self._catch_errors, self._on_error, self.announce, self.jobs,
+            self.panes,
+        )  # fmt: skip
+        for pane in self.panes.values():
+            pane.mount(context)
+        self.bar.panes = [
+            {"name": name, "label": pane.label(texts), "help": pane.help(texts)}
+            for name, pane in self.panes.items()
+            if pane.in_bar
+        ]
+        receive = Messages(self)
+        self.bar.on_msg(lambda _, message, buffers: self.run_catching(receive, message, buffers))
+        self.viewer.observe(lambda _: self.run_catching(self._on_selected), "selected")
+        self.viewer.actions = [{"name": each.name, "label": each.label, "help": each.help} for each in self.actions()]
+        top = w.VBox([self.bar, self.problem.box, self.question.box, self.form.words]).add_class("zk-top")
+        rest = w.VBox([self.form.rest, self.save]).add_class("zk-rest")
+        side = w.VBox([self.viewer, *self._pane_boxes("side")]).add_class("zk-side")
         columns = w.Box([top, rest, side]).add_class("zk-columns")
-        self.children = [columns, self.grid_pane.box, self._status.box]
-        self.viewer.progress = {"active": False, "value": 0, "max": 0, "text": ""}
+        self.children = [columns, *self._pane_boxes("below"), self.status_line.box]
         self._on_edit()
+
+    def _pane_boxes(self, where: str) -> list[Any]:
+        return [pane.box for pane in self.panes.values() if pane.where == where]
 
     @property
     def artifacts(self) -> list[Artifact]:
         """The pictures in the strip, oldest first."""
-        return [result.artifact for result in self._results]
+        return [result.artifact for result in self.results]
 
     @property
     def artifact(self) -> Artifact | None:
         """The selected picture."""
-        result = self._results.get(self.viewer.selected)
+        result = self.results.get(self.viewer.selected)
         return None if result is None else result.artifact
 
     @property
@@ -111,27 +154,42 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     @property
     def sent(self) -> list[Artifact]:
         """The pictures that were sent to the grid."""
-        return [result.artifact for result in self.tray.chosen]
+        return [result.artifact for result in self.panes["tray"].chosen]
 
     @property
     def grid(self) -> Grid | None:
         """The grid in the grid pane; None before the first."""
-        return self.grid_pane.grid
+        found: Grid | None = self.panes["grid"].grid
+        return found
 
     @property
     def language(self) -> Language:
         """The panel's language; may be set."""
-        return self._texts.language
+        return self.texts.language
 
     @language.setter
     def language(self, language: Language) -> None:
-        if language != self._texts.language:
+        if language != self.texts.language:
             self._rebuild(Texts(language))
 
-    def generate(self) -> None:
-        """Make the form's pictures, as the Generate button does. Returns at once."""
+    def generate(self, draft_only: bool = False) -> None:
+        """Make the form's pictures, as the Generate button does. Returns at once.
+
+        Words in braces in the prompt are asked about first: they may be meant as an axis of a grid.
+        """
         self.problem.clear()
-        requests = self.form.requests()
+        self.question.clear()
+        requests = [draft(each) if draft_only else each for each in self.form.requests()]
+        if requests and (found := sorted(slots(requests[0]))):
+            asked = self.texts("question.slots", slots=", ".join(f"{{{slot}}}" for slot in found))
+            grid = (self.texts("question.grid"), lambda: self.open_pane("grid"))
+            self.question.ask(asked, [grid, (self.texts("question.draw"), lambda: self._make(requests))])
+        else:
+            self._make(requests)
+
+    def _make(self, requests: Sequence[Request]) -> None:
+        self.form.remember(requests)
+        self.bar.history = self.form.history
         self.jobs.make(requests)
 
     def cancel(self) -> None:
@@ -140,11 +198,24 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def close(self) -> None:
         """Close the panel, cancel its jobs and end its threads."""
+        self._keeper.close()
+        self.cancel()
+        self._end()
+
+    def hand_over(self) -> list[Result]:
+        """Close the panel for another of its name, which takes its jobs and pictures over; returns the pictures."""
+        self._keeper.changed()
+        self._keeper.close()
+        self.jobs.leave()
+        self._end()
+        return list(self.results)
+
+    def _end(self) -> None:
         with self._lock:
             self._closed = True
-        self.cancel()
-        self._status.close()
-        self.grid_pane.close()
+        self.status_line.close()
+        for pane in self.panes.values():
+            pane.close()
         for pool in (self._worker, self._saver):
             pool.shutdown(wait=False)
         for part in self.children:
@@ -152,203 +223,150 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         super().close()
 
     def __repr__(self) -> str:
-        return f"<Studio: {len(self._results)} pictures>"
+        return f"<Studio: {len(self.results)} pictures>"
 
     def _ipython_display_(self) -> None:
         """Show the panel, and beneath it the places for pictures that a saved notebook keeps."""
         from IPython.display import display
 
-        shown = {**self._repr_mimebundle_(), "text/plain": self._texts("panel.saved")}
+        shown = {**self._repr_mimebundle_(), "text/plain": self.texts("panel.saved")}
         display(shown, raw=True)  # type: ignore[no-untyped-call]
         self._plain.display()
-        for result in list(self._results)[-self._plain.count :]:  # of a panel that is shown again
+        for result in list(self.results)[-self._plain.count :] if self._plain.count else ():  # it is shown again
             self._plain.show(self._plain_bundle(result))
 
-    # messages from the page
+    def actions(self, message: Mapping[str, Any] | None = None) -> list[Action]:
+        """What can be done with a picture, as its buttons stand; those of extensions last."""
+        found = list(own_actions(self, self.texts, message or {}))
+        found += [action for pane in self.panes.values() for action in pane.actions(self.texts)]
+        return sorted(found, key=lambda each: ORDER.index(each.name) if each.name in ORDER else len(ORDER))
 
-    def _on_bar_message(self, message: dict[str, Any], buffers: list[Any]) -> None:
-        if message.get("do") == "shown":
-            self._status.page_shown()
-            return
-        try:
-            self._apply_pending_values(message.get("values", ()))
-            self._do(message, buffers)
-        finally:
-            self.bar.send({"heard": True})
-
-    def _do(self, message: dict[str, Any], buffers: list[Any]) -> None:
-        match message:
-            case {"do": "generate"}:
-                self.generate()
-            case {"do": "cancel"}:
-                self.cancel()
-            case {"do": "grid_pane"}:
-                self.grid_pane.open()
-            case {"do": "make_grid" | "make_all" as what}:
-                self.grid_pane.make(sure=what == "make_all")
-            case {"do": "open", "name": str(name), "part": int(part), "parts": int(parts)}:
-                self._parts = [*(self._parts if part else []), bytes(buffers[0])]
-                if part == parts - 1:
-                    content, self._parts = b"".join(self._parts), []
-                    self._open(content, name)
-            case {"do": "refuse", "name": str(name), "bytes": int(size)}:
-                raise BadRequest(f"{name} has {gigabytes(size)}", expected="a PNG of at most 300 MB")
-            case {"do": "language", "to": "en" | "zh" as language}:
-                self.language = language
-            case {"do": str(action), "id": str(id_)} if (result := self._results.get(id_)) is not None:
-                self._do_with(result, action, message)
-
-    def _apply_pending_values(self, values: Sequence[Sequence[Any]]) -> None:
-        """Changes made in the page while the kernel was busy with a cell, in their order."""
-        controls = {control.model_id: control for control in self._inputs()}
-        for model, attribute, value in values:
-            if model in controls and attribute in ("value", "index"):
-                setattr(controls[model], attribute, value)
-
-    def _do_with(self, result: Result, action: str, message: dict[str, Any]) -> None:
-        self.problem.clear()
-        artifact = result.artifact
-        match action:
-            case "use":
-                self.form.set(used(artifact, message.get("how")))
-            case "vary":
-                self.jobs.make([artifact.request.but(seed=random_seed())])
-            case "upscale":
-                self.jobs.apply(artifact, stages.upscale())
-            case "compare":
-                self.compare.open(result)
-            case "grid":
-                self.tray.add(result)
-            case "download":
-                self._in_background(lambda: self._download(result, message.get("view", ""), message.get("format")))
-            case "forget":
-                self._forget(result)
+    def open_pane(self, name: str) -> None:
+        pane: Pane = self.panes[name]
+        pane.open()
+        self.changed()
 
     def _open(self, content: bytes, name: str) -> None:
         """A picture that was dropped on the panel: add it to the strip; its recipe, if it has one, fills the form."""
         self.problem.clear()
         artifact = read_any(content)
-        artifact.connect(self._session)
         if not (plain := artifact.request.source is not None and not artifact.request.stages):
             self.form.set(artifact.reopened())
+        self.add_opened(artifact)
+        self.announce(self.texts("panel.opened_plain" if plain else "panel.opened", name=name))
+
+    def add_opened(self, artifact: Artifact) -> Result | None:
+        """Show a picture that is there already; one that is in the strip is selected."""
+        artifact.connect(self.session)
         with self._lock:
             self.viewer.following = True
-            self._add(artifact, save=False)
-        self._announce(self._texts("panel.opened_plain" if plain else "panel.opened", name=name))
+            path = artifact.path
+            known = next((each for each in self.results if path is not None and each.artifact.path == path), None)
+            if known is None:
+                return self._add(artifact, save=False)
+            self.strip.show(known)
+            return known
 
     # callbacks of jobs, in the threads that follow them
 
     def _on_running_count(self, count: int) -> None:
         self.bar.busy = count > 0
-        self.bar.queue = self._texts("panel.jobs", count=count) if count else ""
+        self.bar.queue = self.texts("panel.jobs", count=count) if count else ""
+        self._jobs_changed()
 
-    def _on_end(self, cancelled: bool) -> None:
-        self._announce(self._texts("panel.cancelled" if cancelled else "panel.done"))
+    def _on_end(self, tally: Tally) -> None:
+        parts = [(name, getattr(tally, name)) for name in ("made", "failed", "cancelled")]
+        several = tally.made + tally.failed + tally.cancelled > 1
+        if several and tally.failed + tally.cancelled:
+            text = " · ".join(self.texts(f"panel.some_{name}", count=count) for name, count in parts if count)
+        else:
+            text = self.texts("panel.cancelled" if tally.cancelled else "panel.done") if not tally.failed else ""
+        self.announce(text)
+        if tally.made and not self.jobs:
+            self.bar.send({"finished": text})
+        self.panes["queue"].formchanged()
+
+    def _jobs_changed(self) -> None:
+        for pane in self.panes.values():
+            pane.jobs_changed()
+        self.changed()
 
     def _on_error(self, error: BaseException, given_up: int = 0) -> None:
         with self._lock:
             self.problem.show(error)
             if not self.jobs:
-                self._announce(self._texts("panel.given_up", count=given_up) if given_up else "")
+                self.announce(self.texts("panel.given_up", count=given_up) if given_up > 0 else "")
 
-    def _on_event(self, event: Event, number: int, count: int) -> None:
-        """One event of a job, as progress."""
-        progress = progress_of(event, self._texts, self.form.stages.titles)
-        if progress is None:
-            return
-        of = self._texts("panel.of", number=number, count=count) + " · " if count > 1 else ""
-        with self.viewer.hold_sync():
-            if event.preview is not None:
-                self.viewer.preview = event.preview
-            self.viewer.progress = {"active": True, **progress, "text": f"{of}{progress['text']}"}
+    def _on_event(self, event: Event, place: Place) -> None:
+        self.strip.show_event(event, place, self.form.stages.titles)
 
-    def _announce(self, text: str) -> None:
-        """Show a message in the progress line; screen readers read it out."""
-        with self._lock:
-            active = len(self.jobs) > 0
-            if not active:
-                self.viewer.preview = b""
-            self.viewer.progress = {"active": active, "value": 0, "max": 0, "text": text, "said": text}
+    def announce(self, text: str) -> None:
+        self.strip.announce(text, len(self.jobs) > 0)
 
-    def _add(self, artifact: Artifact, save: bool = True) -> None:
+    def _add(self, artifact: Artifact, save: bool = True) -> Result | None:
         """Add a finished picture to the viewer, the strip and the plain output, then save it."""
         with self._lock:
             if self._closed:
-                return
-            result, gone = self._results.add(artifact)
-            shown = [each for each in self.viewer.results if each["id"] not in gone]
-            with self.viewer.hold_sync():
-                self.viewer.results = [*shown, self._in_strip(result)]
-                self.viewer.preview = b""
-                self.viewer.progress = {**self.viewer.progress, "said": self._texts("panel.made", label=result.label())}
-                if self.viewer.following or self._results.get(self.viewer.selected) is None:
-                    self._show(result)
+                return None
+            result, gone = self.results.add(artifact)
+            self.strip.add(result, gone)
             self._plain.show(self._plain_bundle(result))
             self.form.stages.surround(backdrop=result.jpeg)
-            self.compare.offer_results()
-            if save and self._save.value:
-                self._saver.submit(self._run_catching, self._write, result)
+            self._pictureschanged()
+            there = artifact.path is not None and artifact.path.is_file()
+            if save and self.save.value and not there:
+                self._saver.submit(self.run_catching, self._write, result)
+            return result
+
+    def _pictures_changed(self) -> None:
+        for pane in self.panes.values():
+            pane.pictureschanged()
+        self.changed()
 
     def _plain_bundle(self, result: Result) -> dict[str, Any]:
         return {"image/jpeg": result.jpeg, "text/plain": repr(result.artifact)}
 
-    def _in_strip(self, result: Result) -> dict[str, Any]:
-        return {"id": result.id, "label": result.label(), "thumb": result.thumb}
-
-    def _show(self, result: Result) -> None:
-        self.viewer.selected = result.id
-        self.viewer.picture = result.jpeg
-        self.viewer.about = result.about(self._texts, self._actions_for(result))
-
     def _actions_for(self, result: Result) -> list[str]:
         """Names of the actions that apply to a result."""
-        request = result.artifact.request
-        can = ["download", "compare", "grid", "forget"]
-        if request.source is None and request.prompt:
-            can += ["use", "vary"]
-        return [*can, *(["upscale"] if "upscale" in self.form.stages.titles else [])]
+        return [each.name for each in self.actions() if each.applies(result)]
 
-    def _select(self, id_: str) -> None:
-        with self._lock:
-            result = self._results.get(id_)
-            if result is not None and self.viewer.picture != result.jpeg:
-                with self.viewer.hold_sync():
-                    self._show(result)
+    def _on_selected(self) -> None:
+        self.strip.select(self.viewer.selected)
+        self.changed()
 
-    def _forget(self, result: Result) -> None:
+    def forget(self, result: Result) -> None:
+        """Remove a picture from the strip; its file stays. If it was selected, its neighbour is."""
         with self._lock:
-            self._results.remove(result.id)
-            self.tray.set([each for each in self.tray.chosen if each.id != result.id])
-            self.compare.offer_results()
-            left = list(self._results)
-            with self.viewer.hold_sync():
-                self.viewer.results = [each for each in self.viewer.results if each["id"] != result.id]
-                if left:
-                    self._show(left[-1])
-                else:
-                    self.viewer.selected, self.viewer.picture, self.viewer.about = "", b"", {}
+            self.strip.remove(result)
+            self._pictureschanged()
 
     def _write(self, result: Result) -> None:
         result.artifact.save()
-        self._update_about(result)
-
-    def _download(self, result: Result, view: str, format: Any) -> None:
-        format = format if format in TYPES else "png"
-        name, content = result.file(format)
-        self.viewer.send({"file": name, "type": TYPES[format], "view": view}, [content])
-
-    def _update_about(self, result: Result) -> None:
+        if "library" in vars(self.session) and result.artifact.path is not None:
+            self.session.library.add(result.artifact.path, result.artifact)
         with self._lock:
             if self.viewer.selected == result.id:
-                self.viewer.about = result.about(self._texts, self._actions_for(result))
+                self.strip.show(result)
+            self._pictureschanged()
+
+    def download(self, result: Result, message: Mapping[str, Any]) -> None:
+        """Send a picture with its recipe to the page that asks, as the format that it names."""
+        format = message.get("format") if message.get("format") in TYPES else "png"
+
+        def send() -> None:
+            name, content = result.file(str(format))
+            self.viewer.send({"file": name, "type": TYPES[str(format)], "view": message.get("view", "")}, [content])
+
+        self.in_background(send)
 
     # threads and errors
 
-    def _in_background(self, work: Callable[[], None]) -> None:
+    def in_background(self, work: Callable[[], None]) -> None:
         """Run `work` in the panel's worker thread, one after another."""
-        self._worker.submit(self._run_catching, work)
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self._worker.submit(self.run_catching, work)
 
-    def _run_catching(self, work: Callable[..., None], *given: Any) -> None:
+    def run_catching(self, work: Callable[..., None], *given: Any) -> None:
         """Run `work` and show any exception in the error box; elsewhere it would be lost."""
         try:
             work(*given)
@@ -357,44 +375,48 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _catch_errors(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         """Wrap a control's callback so that its exceptions are shown."""
-        return lambda argument: self._run_catching(callback, argument)
+        return lambda argument: self.run_catching(callback, argument)
 
     def _on_edit(self) -> None:
-        self.bar.inputs = [control.model_id for control in self._inputs()]
-        self.grid_pane.form_changed()
+        self.bar.inputs = [control.model_id for control in self.inputs()]
+        for pane in self.panes.values():
+            pane.formchanged()
+        self.changed()
 
-    def _inputs(self) -> list[Any]:
-        return [*self.form.inputs(), *self.grid_pane.inputs()]
+    def inputs(self) -> list[Any]:
+        return [*self.form.inputs(), *(control for pane in self.panes.values() for control in pane.inputs())]
+
+    # what is kept: for another language in this process, and for the next process in a file
+
+    def changed(self) -> None:
+        unsaved = any(not result.name for result in self.results)
+        self.bar.loses = self._keeper.name == PAGE and (unsaved or (self.bar.busy and not self.save.value))
+        if not self._restoring:
+            self._keeper.changed()
+
+    def _keeps(self) -> bool:
+        """Whether the session goes on with this panel's pictures when the process ends."""
+        return self._keeper.name is not None and self.save.value and self.session.status().engine == "shared"
 
     def _rebuild(self, texts: Texts) -> None:
         """Rebuild the panel in another language and restore its state."""
         with self._lock:
-            form, selected, old, was = self.form.state(), self.viewer.selected, list(self.children), self._status
-            progress, chosen, preview = self.viewer.progress, self.tray.chosen, self.viewer.preview
-            error, panes, following = (
-                self.problem.error,
-                (self.compare.state(), self.tray.is_open),
-                self.viewer.following,
-            )
-            grid = self.grid_pane.state()
+            form, strip, old, was, error = self.form.state(), self.strip, list(self.children), self.status_line, self.problem
+            panes = {name: pane.state() for name, pane in self.panes.items()}
             self._build(texts)
             self.form.restore(form)
             self.form.count_tokens()
-            with self.viewer.hold_sync():
-                self.viewer.following = following
-                self.viewer.results = [self._in_strip(result) for result in self._results]
-                self.viewer.progress, self.viewer.preview = {**progress, "said": ""}, preview
-                if (result := self._results.get(selected)) is not None:
-                    self._show(result)
-                    self.form.stages.surround(backdrop=result.jpeg)
-            self.tray.set(chosen)
-            self.tray.show(panes[1])
-            self.compare.restore(panes[0])
-            self.grid_pane.restore(grid)
-            if error is not None:
-                self.problem.show(error)
+            self.strip.take_over(strip)
+            if (selected := self.strip.selected) is not None:
+                self.form.stages.surround(backdrop=selected.jpeg)
+            for name, pane in self.panes.items():
+                pane.pictureschanged()
+                pane.restore(panes[name])
+            if error.error is not None:
+                self.problem.show(error.error)
             self.jobs.report_running()
         was.close()
-        self._status.page_shown()
+        self.status_line.page_shown()
         for part in old:
-            close_tree(part, keep=self._save)
+            close_tree(part, keep=self.save)
+

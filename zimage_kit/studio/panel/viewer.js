@@ -3,7 +3,7 @@
 import { disable, jpeg, make, unusable } from "../js/dom.js";
 import { lightbox } from "../js/lightbox.js";
 
-const ACTIONS = ["use", "vary", "upscale", "compare", "grid", "copy", "download", "zoom", "forget"];
+const OWN = ["copy", "zoom"]; // actions that need no kernel
 const CHOICES = { // beside which button a choice stands, and its values; the browser remembers the choice
   how: { beside: "use", values: ["seed", "open", "exactly"] },
   format: { beside: "download", values: ["png", "jpg", "webp"] },
@@ -65,9 +65,11 @@ export default {
     el.append(figure, track, live, actions, strip);
     const zoom = lightbox(el, { text: (key) => model.get("texts").lightbox?.[key] ?? key, signal });
 
-    const buttons = Object.fromEntries(ACTIONS.map((name) => {
+    const buttons = Object.fromEntries(model.get("actions").map(({ name, label, help }) => {
       const button = make("button", "zk-button");
       button.type = "button";
+      button.textContent = label;
+      button.title = help;
       button.addEventListener("click", () => { if (!unusable(button)) act(name); }, { signal });
       actions.append(button);
       return [name, button];
@@ -165,7 +167,7 @@ export default {
       caption.textContent = isPreview ? "" : model.get("about").caption ?? "";
       for (const [name, button] of Object.entries(buttons)) {
         const can = model.get("about").can ?? [];
-        disable(button, !model.get("selected") || isPreview || !(can.includes(name) || ["copy", "zoom"].includes(name)));
+        disable(button, !model.get("selected") || isPreview || !(can.includes(name) || OWN.includes(name)));
       }
       for (const [name, choice] of Object.entries(choices)) choice.disabled = unusable(buttons[CHOICES[name].beside]);
       keepFull();
@@ -276,10 +278,6 @@ export default {
       bar.setAttribute("aria-label", text("progress"));
       actions.setAttribute("aria-label", text("actions"));
       strip.setAttribute("aria-label", text("strip"));
-      for (const [name, button] of Object.entries(buttons)) {
-        button.textContent = text(name);
-        button.title = text(`${name}_help`);
-      }
       for (const [name, choice] of Object.entries(choices)) {
         choice.setAttribute("aria-label", text(name));
         choice.title = text(`${name}_help`);

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent
 
 
 class Viewer(anywidget.AnyWidget):
-    """Its buttons send {"do": …, "id": result} by way of the bar: use, vary, upscale, compare, grid, download, forget.
+    """Its buttons send {"do": action, "id": result} by way of the bar. `actions` are all there are: name, label, help.
 
     `picture` is the selected result as JPEG, `preview` the picture in the making. `progress` is {active, value, max,
     text}; `results` are {id, label, thumb} from the oldest to the newest, `thumb` a JPEG; `about` has the selected
@@ -40,6 +40,7 @@ class Viewer(anywidget.AnyWidget):
     selected = t.Unicode("").tag(sync=True)
     following = t.Bool(True).tag(sync=True)
     about = t.Dict().tag(sync=True)
+    actions: t.List[dict[str, str]] = t.List().tag(sync=True)
 
     def __init__(self, texts: Texts, lock: threading.RLock | None = None, **traits: Any) -> None:
         self._lock = lock or threading.RLock()  # before any trait is set

@@ -1,25 +1,164 @@
-"""A pane: a part of the panel with a title and a button that closes it."""
+"""A pane: a part of the studio with a title, a button that opens it, and one that closes it.
+
+The studio's own panes and those of extensions are the same: a class with `name`, `label`, `build`, `state` and
+`restore`, `close`. An extension names its panes in extension.toml (`panes = ["history"]`) and defines them in panes.py,
+which only a studio imports.
+"""
 
 from __future__ import annotations
 
 import html
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import ipywidgets as w
 
+from ...recipe.artifact import Artifact
+from ...recipe.request import Request
+from ..panel.jobs import Jobs
+from ..panel.results import Result, Results
+from ..panel.widget_tree import close_tree
+from ..translations import Texts
+
+if TYPE_CHECKING:
+    from ...session.session import Session
+
+
+def always(result: Result) -> bool:
+    """For actions that apply to every picture."""
+    return True
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that can be done with a picture: a button below it.
+
+    `do` is called with the picture, in the kernel's main thread; `applies` says whether the button can be used.
+    """
+
+    name: str
+    label: str
+    help: str
+    do: Callable[[Result], None]
+    applies: Callable[[Result], bool] = always
+
+
+@dataclass(frozen=True)
+class PaneContext:
+    """What the studio lends to its panes. Everything may be called from any thread, `use` and `open` only in callbacks.
+
+    `request` reads the form and raises ZImageError for settings that cannot be used; `use` fills it. `make` makes
+    pictures, as Generate does; `add` puts one into the strip. `open` opens another pane by its name. `in_background`
+    runs a function off the kernel's main thread, `catch_errors` wraps a control's callback: errors of both are shown in
+    the panel, as `report` shows one. `announce` shows a sentence beside the progress, and says it to screen readers.
+    `jobs` are the panel's, `panes` the studio's panes by their names.
+    """
+
+    texts: Texts
+    session: Session
+    pictures: Results
+    request: Callable[[], Request]
+    use: Callable[[Request], None]
+    make: Callable[[Sequence[Request]], None]
+    add: Callable[[Artifact], Result | None]
+    open: Callable[[str], None]
+    in_background: Callable[[Callable[[], None]], None]
+    catch_errors: Callable[[Callable[[Any], None]], Callable[[Any], None]]
+    report: Callable[[BaseException], None]
+    announce: Callable[[str], None]
+    jobs: Jobs
+    panes: Mapping[str, Any]
+
 
 class Pane:
-    """A part of the panel with a title and a button that closes it."""
+    """A part of the studio. It lives as long as the studio; in another language it is built again.
 
-    def __init__(self, title: str, close: str, *parts: Any) -> None:
+    A subclass sets `name` and defines `label` and `build`; the rest it overrides where it needs to. `where`: below
+    everything, or at the side below the picture. `in_bar`: it has a button beside Generate.
+    """
+
+    name: ClassVar[str]
+    where: ClassVar[Literal["below", "side"]] = "below"
+    in_bar: ClassVar[bool] = True
+    context: PaneContext
+    box: Any
+    is_open: bool = False
+
+    def label(self, texts: Texts) -> str:
+        """Its title, and what its button says."""
+        return texts(f"{self.name}.label")
+
+    def help(self, texts: Texts) -> str:
+        """A sentence that says what it is for."""
+        return texts.get(f"{self.name}.help_line", self.label(texts))
+
+    def build(self, context: PaneContext) -> Sequence[Any]:
+        """Make its widgets, from top to bottom, in the language of `context.texts`."""
+        raise NotImplementedError
+
+    def opened(self) -> None:
+        """It was opened, or asked for again."""
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes, as JSON values: kept when the page is loaded again, or the kernel restarts."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Show again what `state` gave, perhaps another version's: values that do not fit are left out."""
+
+    def close(self) -> None:
+        """End what it started: threads, jobs."""
+
+    def inputs(self) -> Sequence[Any]:
+        """Controls whose values belong to what its buttons ask for; see `receive`."""
+        return ()
+
+    def actions(self, texts: Texts) -> Sequence[Action]:
+        """What it does with a picture."""
+        return ()
+
+    def form_changed(self) -> None:
+        """The form has changed."""
+
+    def pictures_changed(self) -> None:
+        """A picture came into the strip, or left it."""
+
+    def jobs_changed(self) -> None:
+        """A job of this panel began or is over."""
+
+    def receive(self, message: Mapping[str, Any]) -> bool:
+        """Take a message {"do": …} from the page; True if it was for this pane.
+
+        A button with the classes zk-asks and zk-asks-NAME sends {"do": NAME}, after the values of `inputs()`.
+        """
+        return False
+
+    # what the studio calls
+
+    def mount(self, context: PaneContext) -> None:
+        """Build it, with its title and the button that closes it."""
+        self.context = context
+        texts = context.texts
+        title, close = self.label(texts), texts("panel.close")
         heading = w.HTML(f'<h3 class="zk-heading">{html.escape(title)}</h3>')
         button = w.Button(description=close, tooltip=f"{close}: {title}")
         button.on_click(lambda _: self.show(False))
         head = w.HBox([heading, button]).add_class("zk-pane-head")
-        self.is_open = False
-        self.box = w.VBox([head, *parts]).add_class("zk-pane").add_class("zk-hidden")
+        box = w.VBox([head, *self.build(context)]).add_class("zk-pane").add_class(f"zk-pane-{self.name}")
+        self.box = box
+        self.show(self.is_open)
+
+    def open(self) -> None:
+        """Open it."""
+        self.show()
+        self.opened()
 
     def show(self, open_: bool = True) -> None:
-        """Open or close it."""
+        """Show or hide it."""
         self.is_open = open_
         self.box.remove_class("zk-hidden") if open_ else self.box.add_class("zk-hidden")
+
+    def unmount(self) -> None:
+        """Close its widgets; it can be mounted again."""
+        close_tree(self.box)

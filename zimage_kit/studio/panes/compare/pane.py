@@ -1,77 +1,103 @@
-"""Panes below the picture: two results compared, and several side by side."""
+"""Any two results compared, or one before and after its last stage."""
 
 from __future__ import annotations
 
-import base64
 import html
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets as w
 
+from ....engine.events import Event
 from ....recipe.artifact import Artifact
-from ...panel.results import Result, Results, differing_fields, value_text
+from ...panel.fields import StageLabels
+from ...panel.job_progress import progress_of
+from ...panel.results import Result
 from ...translations import Texts
-from ..pane import Pane
+from ..pane import Action, Pane, PaneContext
 from .slider import Compare
 
 
 class ComparePane(Pane):
-    """Any two results, or one before and after its last stage.
+    """Any two results, or one before and after its last stage."""
 
-    `in_background` runs a function off the kernel's main thread.
-    """
+    name = "compare"
+    where = "side"
+    in_bar = False
 
-    def __init__(self, texts: Texts, results: Results, in_background: Callable[[Callable[[], None]], None]) -> None:
-        self._texts, self._results, self._in_background = texts, results, in_background
+    def __init__(self) -> None:
+        self._filling = False
+
+    def build(self, context: PaneContext) -> Sequence[Any]:
+        """Two menus and the slider."""
+        texts = context.texts
         self.left = w.Dropdown(description=texts("compare.left"))
         self.right = w.Dropdown(description=texts("compare.right"))
+        self.progress = w.HTML().add_class("zk-cost")
         self.slider = Compare(language=texts.language)
-        self._filling = False
         for choice in (self.left, self.right):
             choice.observe(self._on_choice, "value")
-        choices = w.Box([self.left, self.right]).add_class("zk-grid")
-        super().__init__(texts("compare.label"), texts("panel.close"), choices, self.slider)
+        return [w.Box([self.left, self.right]).add_class("zk-grid"), self.progress, self.slider]
 
-    def open(self, result: Result) -> None:
+    def actions(self, texts: Texts) -> Sequence[Action]:
+        """Compare a picture."""
+        return [Action("compare", texts("viewer.compare"), texts("viewer.compare_help"), self.compare)]
+
+    def compare(self, result: Result) -> None:
         """Compare a result: before and after its last stage, or with the previous result."""
-        others = [other for other in self._results if other.id != result.id]
+        others = [other for other in self.context.pictures if other.id != result.id]
         if result.artifact.request.stages:
             pair = (f"{result.id}:before", result.id)
         else:
             earlier = [other for other in others if other.number < result.number] or others
             pair = (earlier[-1].id if earlier else result.id, result.id)
-        self.offer_results()
+        self._compare_ids(pair)
+
+    def pair(self, left: Result, right: Result) -> None:
+        """Compare these two."""
+        self._compare_ids((left.id, right.id))
+
+    def _compare_ids(self, pair: tuple[str, str]) -> None:
+        self.pictures_changed()
         self._filling = True
         self.left.value, self.right.value = pair
         self._filling = False
         self.show()
-        self._in_background(self._compare)
+        self.context.in_background(self._compare)
 
-    def state(self) -> tuple[bool, str | None, str | None]:
-        """Whether it is open and what is compared, for `restore`."""
-        return self.is_open, self.left.value, self.right.value
+    def state(self) -> dict[str, Any]:
+        """What is compared: the saved pictures by name."""
+        return {"left": self._named(self.left.value), "right": self._named(self.right.value)}
 
-    def restore(self, state: tuple[bool, str | None, str | None]) -> None:
-        """Show what `state` told."""
-        shown, left, right = state
-        self.offer_results()
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Compare the same again, if both are in the strip."""
+        ids = {result.name or result.id: result.id for result in self.context.pictures}
+        pair = []
+        for side in ("left", "right"):
+            name, _, before = str(state.get(side)).partition(":")
+            pair.append(f"{ids.get(name)}{':before' if before else ''}")
+        self.pictures_changed()
         known = {value for _, value in self.left.options}
-        if left in known and right in known:
+        if known.issuperset(pair):
             self._filling = True
-            self.left.value, self.right.value = left, right
+            self.left.value, self.right.value = pair
             self._filling = False
-        self.show(shown)
-        if shown:
-            self._in_background(self._compare)
+            if self.is_open:
+                self.context.in_background(self._compare)
 
-    def offer_results(self) -> None:
-        """Offer the current results; the chosen ones are kept if they still exist."""
+    def _named(self, choice: str | None) -> str:
+        id_, colon, before = (choice or "").partition(":")
+        result = self.context.pictures.get(id_)
+        return "" if result is None else f"{result.name or result.id}{colon}{before}"
+
+    def pictures_changed(self) -> None:
+        """Offer the current results; the chosen ones are kept if they still exist, else compared anew."""
+        chosen = (self.left.value, self.right.value)
         options: list[tuple[str, str]] = []
-        for result in self._results:
+        for result in self.context.pictures:
             options.append((result.label(), result.id))
             if result.artifact.request.stages:
-                options.append((self._texts("compare.of", result=result.label()), f"{result.id}:before"))
+                options.append((self.context.texts("compare.of", result=result.label()), f"{result.id}:before"))
         known = {value for _, value in options}
         self._filling = True
         for choice in (self.left, self.right):
@@ -79,13 +105,18 @@ class ComparePane(Pane):
             choice.options = options
             choice.value = was if was in known else (options[-1][1] if options else None)
         self._filling = False
+        if self.is_open and chosen != (self.left.value, self.right.value):  # one of the two was removed
+            self.context.in_background(self._compare)
 
     def _on_choice(self, _: Any) -> None:
         if not self._filling:
-            self._in_background(self._compare)
+            self.context.in_background(self._compare)
 
     def _compare(self) -> None:
-        pictures = [self._picture(choice.value) for choice in (self.left, self.right)]
+        try:
+            pictures = [self._picture(choice.value) for choice in (self.left, self.right)]
+        finally:
+            self.progress.value = ""
         names = [
             {value: name for name, value in choice.options}.get(choice.value, "") for choice in (self.left, self.right)
         ]
@@ -96,46 +127,15 @@ class ComparePane(Pane):
 
     def _picture(self, choice: str | None) -> Artifact | None:
         id_, _, before = (choice or "").partition(":")
-        result = self._results.get(id_)
+        result = self.context.pictures.get(id_)
         if result is None:
             return None
-        return result.artifact.before() if before else result.artifact
+        if not before:
+            return result.artifact
+        titles = {kind: words.title for kind, words in StageLabels.of_all(self.context.texts.language).items()}
 
+        def tell(event: Event) -> None:
+            if (now := progress_of(event, self.context.texts, titles)) is not None:
+                self.progress.value = html.escape(self.context.texts("compare.making", progress=now["text"]))
 
-class TrayPane(Pane):
-    """Results side by side, with the differences between their recipes."""
-
-    def __init__(self, texts: Texts) -> None:
-        self._texts = texts
-        self.chosen: list[Result] = []
-        self._content = w.HTML()
-        clear = w.Button(description=texts("tray.clear"), tooltip=texts("tray.clear_help"))
-        clear.on_click(lambda _: self.set([]))
-        super().__init__(texts("tray.label"), texts("panel.close"), self._content, clear)
-
-    def add(self, result: Result) -> None:
-        """Add a result. Adding it again moves it to the end."""
-        self.set([*(other for other in self.chosen if other.id != result.id), result])
-        self.show()
-
-    def set(self, results: list[Result]) -> None:
-        """Show exactly these."""
-        self.chosen = list(results)
-        figures = []
-        for result, fields in zip(self.chosen, differing_fields([one.artifact for one in self.chosen]), strict=True):
-            rows = "".join(
-                f"<div><b>{html.escape(name)}</b> {html.escape(_value(value))}</div>" for name, value in fields.items()
-            )
-            source = base64.b64encode(result.thumb).decode()
-            alt = html.escape(result.label(), quote=True)
-            figures.append(
-                f'<figure><img src="data:image/jpeg;base64,{source}" alt="{alt}">'
-                f"<figcaption>{html.escape(result.label())}{rows}</figcaption></figure>"
-            )
-        hint = self._texts("tray.empty") if not figures else self._texts("tray.code")
-        self._content.value = f'<div class="zk-tray">{"".join(figures)}</div><p>{html.escape(hint)}</p>'
-
-
-def _value(value: Any) -> str:
-    text = value_text(value)
-    return text if len(text) <= 120 else text[:119] + "…"
+        return result.artifact.before(on_event=tell)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ipywidgets as w
 
@@ -16,17 +16,13 @@ from ....grid.dimensions import Role
 from ....grid.estimate import Estimate
 from ....grid.grid import prepare_grid
 from ....grid.preparation import ASK_ABOVE
-from ....recipe.request import Request
 from ....text.units import duration, gigabytes
 from ...grid_view.names import Names
 from ...grid_view.view import GridView
 from ...panel.error_box import ErrorBox
 from ...panel.stage_list import CatchErrors
 from ...translations import Texts
-from ..pane import Pane
-
-if TYPE_CHECKING:
-    from ....session.session import Session
+from ..pane import Pane, PaneContext
 
 NONE = ""
 """An axis menu's value for no axis."""
@@ -41,27 +37,30 @@ _PLACES: dict[Role, str] = {
 
 
 class GridPane(Pane):
-    """Axes for what the form says, their cost, and the view of the grid.
+    """Axes for what the form says, their cost, and the view of the grid; `grid` is the one that is shown."""
 
-    `request` returns the form's request; `in_background` runs a function off the kernel's main thread; `grid` is the
-    one that is shown.
-    """
+    name = "grid"
 
-    def __init__(
-        self,
-        texts: Texts,
-        session: Session,
-        request: Callable[[], Request],
-        in_background: Callable[[Callable[[], None]], None],
-        catch_errors: CatchErrors,
-    ) -> None:
-        self._texts, self._session, self._request, self._in_background = texts, session, request, in_background
-        self._names = Names(texts)
+    def __init__(self) -> None:
         self._filling = False
         self._timer: threading.Timer | None = None
         self.view: GridView | None = None
+
+    def label(self, texts: Texts) -> str:
+        """Its title."""
+        return texts("gridpane.label")
+
+    def help(self, texts: Texts) -> str:
+        """What it is for."""
+        return texts("bar.grid_help")
+
+    def build(self, context: PaneContext) -> Sequence[Any]:
+        """Axes, the cost, and the grid that was there, in the new language."""
+        texts = context.texts
+        self._names = Names(texts)
+        error = self.problem.error if hasattr(self, "problem") else None
         self.problem = ErrorBox(texts)
-        self.fields, self.values = self._axes(catch_errors)
+        self.fields, self.values = self._axes(context.catch_errors)
         self.cost_line = w.HTML().add_class("zk-cost")
         # the bar handles these clicks and sends pending input along
         self.make_button = w.Button(description=texts("gridpane.make"), tooltip=texts("gridpane.make_help"))
@@ -74,12 +73,22 @@ class GridPane(Pane):
         self._holder = w.VBox()
         help_ = w.HTML(f"<p>{html.escape(texts('gridpane.help'))}</p>").add_class("zk-cost")
         buttons = w.HBox([self.make_button, self.sure_button, self.cost_line]).add_class("zk-grid-buttons")
-        parts = (help_, *rows, buttons, self.problem.box, self._holder)
-        super().__init__(texts("gridpane.label"), texts("panel.close"), *parts)
+        if self.grid is not None:
+            self.show_grid(self.grid)
+        if error is not None:
+            self.problem.show(error)
         self._on_edit(None)
+        return [help_, *rows, buttons, self.problem.box, self._holder]
+
+    def receive(self, message: Mapping[str, Any]) -> bool:
+        """Make grid, and make all."""
+        if message.get("do") not in ("make_grid", "make_all"):
+            return False
+        self.make(sure=message["do"] == "make_all")
+        return True
 
     def _axes(self, catch_errors: CatchErrors) -> tuple[list[Any], list[Any]]:
-        t = self._texts
+        t = self.context.texts
         fields, values = [], []
         for key in _PLACES.values():
             field = w.Dropdown(description=t(key), options=[(t("gridpane.none"), NONE)], value=NONE)
@@ -99,19 +108,18 @@ class GridPane(Pane):
         """The controls whose values count."""
         return [*self.fields, *self.values]
 
-    def open(self) -> None:
-        """Show the pane with the axes of the current form."""
+    def opened(self) -> None:
+        """Offer the axes of the current form."""
         self.offer_axes()
-        self.show()
         self._show_cost_soon()
 
     def offer_axes(self) -> None:
         """Offer the axes of the form's request; chosen axes are kept if they still exist."""
         try:
-            request = self._request()
+            request = self.context.request()
         except ZImageError:
             return
-        choices = [(self._texts("gridpane.none"), NONE), *self._names.choices(request)]
+        choices = [(self.context.texts("gridpane.none"), NONE), *self._names.choices(request)]
         known = {value for _, value in choices}
         if tuple(self.fields[0].options) == tuple(choices):
             return
@@ -141,7 +149,7 @@ class GridPane(Pane):
     def _show_cost_soon(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = threading.Timer(WAIT_SECONDS, lambda: self._in_background(self.show_cost))
+        self._timer = threading.Timer(WAIT_SECONDS, lambda: self.context.in_background(self.show_cost))
         self._timer.daemon = True
         self._timer.name = "zimage-grid-cost"
         self._timer.start()
@@ -164,19 +172,19 @@ class GridPane(Pane):
             return None
         for name, value in axes.items():
             if not value.strip():
-                raise BadRequest(self._texts("gridpane.empty", axis=self._names.of(name)))
+                raise BadRequest(self.context.texts("gridpane.empty", axis=self._names.of(name)))
         if len(axes) < sum(field.value != NONE for field in self.fields):
-            raise BadRequest(self._texts("gridpane.twice"))
+            raise BadRequest(self.context.texts("gridpane.twice"))
         places: dict[str, str] = {
             place: field.value for place, field in zip(_PLACES, self.fields, strict=True) if field.value != NONE
         }
         if set(places) == {"rows"}:
             places = {}  # one axis alone flows in lines
-        return prepare_grid(self._session, plan(self._request(), axes, layout=places))
+        return prepare_grid(self.context.session, plan(self.context.request(), axes, layout=places))
 
     def cost(self, estimate: Estimate) -> str:
         """The cost as a sentence."""
-        t = self._texts
+        t = self.context.texts
         if not estimate.new:
             return t("gridpane.all_there", count=estimate.cells)
         time = t("gridpane.unknown") if estimate.seconds is None else duration(estimate.seconds)
@@ -185,7 +193,7 @@ class GridPane(Pane):
     def make(self, sure: bool = False) -> None:
         """Make the grid in the background; above 200 new cells only after the second button was clicked (`sure`)."""
         self.problem.clear()
-        self._in_background(lambda: self._run_catching(sure))
+        self.context.in_background(lambda: self._run_catching(sure))
 
     def _run_catching(self, sure: bool) -> None:
         try:
@@ -196,11 +204,11 @@ class GridPane(Pane):
     def _make_grid(self, sure: bool) -> None:
         prepared = self._prepare()
         if prepared is None:
-            raise BadRequest(self._texts("gridpane.no_axis"))
+            raise BadRequest(self.context.texts("gridpane.no_axis"))
         estimate = prepared.estimate()
         self.cost_line.value = html.escape(self.cost(estimate))
         if estimate.new > ASK_ABOVE and not sure:
-            self.sure_button.description = self._texts("gridpane.sure", count=estimate.new)
+            self.sure_button.description = self.context.texts("gridpane.sure", count=estimate.new)
             self.sure_button.remove_class("zk-hidden")
             return
         self.sure_button.add_class("zk-hidden")
@@ -210,32 +218,26 @@ class GridPane(Pane):
 
     def show_grid(self, grid: Grid) -> None:
         """Show a grid in the pane. A previous grid that is still being made is cancelled."""
-        old, self.view = self.view, GridView(grid, self._texts.language)
+        old, self.view = self.view, GridView(grid, self.context.texts.language)
         self._holder.children = [self.view]
         if old is not None:
             if old.grid is not grid:
                 old.grid.cancel()
             old.close()
 
-    def state(self) -> tuple[bool, list[tuple[str, str]], Grid | None, BaseException | None]:
-        """The pane's content, for `restore`."""
-        axes = [(field.value, value.value) for field, value in zip(self.fields, self.values, strict=True)]
-        return self.is_open, axes, self.grid, self.problem.error
+    def state(self) -> dict[str, Any]:
+        """The axes."""
+        return {"axes": [[field.value, value.value] for field, value in zip(self.fields, self.values, strict=True)]}
 
-    def restore(self, state: tuple[bool, list[tuple[str, str]], Grid | None, BaseException | None]) -> None:
-        """Show what `state` told."""
-        shown, axes, grid, error = state
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Fill in the axes that the form still has."""
         self.offer_axes()
         self._filling = True
-        for field, value, (name, text) in zip(self.fields, self.values, axes, strict=True):
+        for field, value, (name, text) in zip(self.fields, self.values, state.get("axes") or (), strict=False):
             if name in {known for _, known in field.options}:
                 field.value, value.value = name, text
         self._filling = False
-        if grid is not None:
-            self.show_grid(grid)
-        if error is not None:
-            self.problem.show(error)
-        self.show(shown)
+        self._on_edit(None)
 
     def close(self) -> None:
         """Cancel the grid and end the threads."""

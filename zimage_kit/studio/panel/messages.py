@@ -1,0 +1,77 @@
+"""What the page asks for, by way of the bar, in the order in which it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...errors import BadRequest
+from ...recipe.artifact import read_any
+from ...text.units import gigabytes
+
+if TYPE_CHECKING:
+    from .studio import Studio
+
+
+class Messages:
+    """Takes the bar's messages. Runs in the kernel's main thread."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._parts: list[bytes] = []  # of a file that is being uploaded
+
+    def __call__(self, message: dict[str, Any], buffers: list[Any]) -> None:
+        """Do what a message says, with the values that the controls in the page have by now."""
+        if message.get("do") == "shown":
+            self._studio.status_line.page_shown()
+            return
+        try:
+            self._apply_pending_values(message.get("values", ()))
+            self._do(message, buffers)
+        finally:
+            self._studio.bar.send({"heard": True})
+
+    def _apply_pending_values(self, values: Sequence[Sequence[Any]]) -> None:
+        """Changes made in the page while the kernel was busy with a cell, in their order."""
+        controls = {control.model_id: control for control in self._studio.inputs()}
+        for model, attribute, value in values:
+            if model in controls and attribute in ("value", "index"):
+                setattr(controls[model], attribute, value)
+
+    def _do(self, message: dict[str, Any], buffers: list[Any]) -> None:
+        studio = self._studio
+        match message:
+            case {"do": "generate" | "draft" as what}:
+                studio.generate(what == "draft")
+            case {"do": "cancel"}:
+                studio.cancel()
+            case {"do": "skip"}:
+                studio.in_background(studio.jobs.skip)
+            case {"do": "pane", "name": str(name)} if name in studio.panes:
+                studio.open_pane(name)
+            case {"do": "open", "name": str(name), "part": int(part), "parts": int(parts)}:
+                self._parts = [*(self._parts if part else []), bytes(buffers[0])]
+                if part == parts - 1:
+                    content, self._parts = b"".join(self._parts), []
+                    self._open(content, name)
+            case {"do": "refuse", "name": str(name), "bytes": int(size)}:
+                raise BadRequest(f"{name} has {gigabytes(size)}", expected="a PNG of at most 300 MB")
+            case {"do": "language", "to": "en" | "zh" as language}:
+                studio.language = language
+            case {"do": str(action), "id": str(id_)} if (result := studio.results.get(id_)) is not None:
+                studio.problem.clear()
+                for each in studio.actions(message):
+                    if each.name == action:
+                        each.do(result)
+            case _:
+                any(pane.receive(message) for pane in studio.panes.values())
+
+    def _open(self, content: bytes, name: str) -> None:
+        """A picture that was dropped on the panel: add it to the strip; its recipe, if it has one, fills the form."""
+        studio = self._studio
+        studio.problem.clear()
+        artifact = read_any(content)
+        if not (plain := artifact.request.source is not None and not artifact.request.stages):
+            studio.form.set(artifact.reopened())
+        studio.add_opened(artifact)
+        studio.announce(studio.texts("panel.opened_plain" if plain else "panel.opened", name=name))

@@ -1,0 +1,68 @@
+"""A panel's state as JSON values, and a panel that shows it again: after F5, a new kernel, or the next day."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ZImageError
+from ...library.store import outputs_dir
+from ...recipe.artifact import Artifact, read_any
+from ...recipe.request import Request
+from .results import Result
+
+if TYPE_CHECKING:
+    from .studio import Studio
+
+
+def state_of(studio: Studio) -> dict[str, Any]:
+    """What `restore` takes. Pictures are named, as files of the library: those that were not saved are left out."""
+    selected = studio.strip.selected
+    jobs = [(id_, request) for id_, request in studio.jobs.running.items() if request is not None]
+    return {
+        "language": studio.language,
+        "save": studio.save.value,
+        "form": studio.form.state(),
+        "strip": [result.name for result in studio.results if result.name],
+        "selected": selected.name if selected is not None else "",
+        "panes": {name: {"open": pane.is_open, "state": pane.state()} for name, pane in studio.panes.items()},
+        "jobs": [[id_, request.to_json()] for id_, request in jobs],
+        "unmade": [request.to_json() for request in studio.jobs.unmade],
+    }
+
+
+def restore(studio: Studio, kept: Mapping[str, Any], taken: Sequence[Result]) -> None:
+    """Show what was kept, follow its jobs, and ask about those that are gone with their session.
+
+    `taken` are the pictures of the panel before, if it was in this process. What does not fit any more is told in the
+    error box, and the rest is shown.
+    """
+    studio.run_catching(studio.form.restore, kept.get("form") or {})
+    studio.bar.history = studio.form.history
+    for artifact in [result.artifact for result in taken] or _read(kept.get("strip") or ()):
+        artifact.connect(studio.session)
+        studio.strip.add(*studio.results.add(artifact))
+    if (selected := studio.results.named(kept.get("selected") or "")) is not None:
+        studio.strip.show(selected)
+        studio.form.stages.surround(backdrop=selected.jpeg)
+    for name, pane in studio.panes.items():
+        was = (kept.get("panes") or {}).get(name) or {}
+        pane.pictures_changed()
+        studio.run_catching(pane.restore, was.get("state") or {})
+        if was.get("open"):
+            pane.open()
+    jobs = studio.jobs
+    jobs.unmade = [Request.from_json(text) for text in kept.get("unmade") or ()]
+    jobs.resume([(id_, Request.from_json(text)) for id_, text in kept.get("jobs") or ()])
+    if jobs.unmade:
+        asked = studio.texts("question.unmade", count=len(jobs.unmade))
+        answers = [(studio.texts("question.make_them"), jobs.retry), (studio.texts("question.drop"), jobs.drop)]
+        studio.question.ask(asked, answers)
+
+
+def _read(names: Sequence[str]) -> Iterator[Artifact]:
+    """The pictures of these names in the library that are still there."""
+    for name in names:
+        with contextlib.suppress(ZImageError, OSError):
+            yield read_any(outputs_dir() / name)

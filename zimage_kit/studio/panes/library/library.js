@@ -1,0 +1,363 @@
+// @ts-check
+// The library: filters above, thousands of pictures of which only the seen ones are in the page, and what can be done
+// with those that are chosen.
+
+import { chosenAfter, command, layout, moved, pages, place, seen } from "./tiles.js";
+
+const PAGE = 60; // pictures that are asked for at once
+const TYPING = 250; // milliseconds from the last key to the search
+const FILTERS = ["model", "stage", "lora", "tag", "stars", "since", "cells"];
+const COMMANDS = ["use", "strip", "compare", "grid", "like", "tag", "download", "remove"];
+const ONE = new Set(["use", "like"]); // which take one picture
+
+export default {
+  render({ model, el, signal }) {
+    const text = (key) => model.get("texts")[key] ?? key;
+    const fill = (key, values) => text(key).replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+    el.classList.add("zk-library");
+
+    const filters = make("div", "zk-library-filters");
+    const words = make("input");
+    words.type = "search";
+    const menus = Object.fromEntries(FILTERS.map((name) => [name, make("select", "zk-choice")]));
+    const clear = button("clear");
+    filters.append(labelled(words, "words"), ...FILTERS.map((name) => labelled(menus[name], name)), clear);
+
+    const actions = make("div", "zk-actions");
+    actions.setAttribute("role", "toolbar");
+    const buttons = Object.fromEntries(COMMANDS.map((name) => {
+      const made = button(name);
+      made.addEventListener("click", () => act(name), { signal });
+      actions.append(made);
+      return [name, made];
+    }));
+    const undo = button("undo");
+    undo.addEventListener("click", () => send({ do: "undo" }), { signal });
+    const told = make("span", "zk-library-told");
+    told.setAttribute("role", "status");
+    actions.append(undo, told);
+
+    const frame = make("div", "zk-library-frame");
+    const list = make("div", "zk-library-list");
+    list.setAttribute("role", "listbox");
+    list.setAttribute("aria-multiselectable", "true");
+    frame.append(list);
+    const empty = make("p", "zk-empty");
+    const keys = make("p", "zk-cost");
+    keys.hidden = true;
+    el.append(filters, actions, frame, empty, keys);
+
+    let asked = new Set(); // pages that were asked for
+    let rows = []; // by place; undefined: not there yet
+    let tiles = new Map(); // place -> its element
+    let chosen = []; // names
+    let at = 0; // the place that has the focus, or had it
+    let shape = layout(600, 0);
+    let focusSoon = false;
+
+    const send = (message) => model.send({ ...message, version: model.get("version") });
+
+    function make(tag, className = "") {
+      const made = document.createElement(tag);
+      if (className) made.className = className;
+      return made;
+    }
+
+    function button(name) {
+      const made = make("button", "zk-button");
+      made.type = "button";
+      made.textContent = text(name);
+      made.title = text(`${name}_help`);
+      return made;
+    }
+
+    function labelled(control, name) {
+      const made = make("label", `zk-library-${name}`);
+      made.append(text(name), control);
+      return made;
+    }
+
+    // ---- the question ----
+
+    function showFilters() {
+      const facets = model.get("facets");
+      const query = model.get("query");
+      for (const name of FILTERS) {
+        const options = (facets[name] ?? []).map(([label, value]) => new Option(label, value));
+        menus[name].replaceChildren(new Option(text("any"), ""), ...options);
+        menus[name].value = query[name] ?? "";
+        menus[name].closest("label").hidden = options.length === 0 && !query[name];
+      }
+      if (document.activeElement !== words) words.value = query.words ?? "";
+      clear.hidden = !Object.values(query).some(Boolean);
+    }
+
+    function find() {
+      const query = { words: words.value };
+      for (const name of FILTERS) query[name] = menus[name].value;
+      model.set("query", { ...query, like: model.get("query").like ?? "" });
+      model.save_changes();
+    }
+
+    let typing;
+    words.addEventListener("input", () => {
+      clearTimeout(typing);
+      typing = setTimeout(find, TYPING);
+    }, { signal });
+    for (const menu of Object.values(menus)) menu.addEventListener("change", find, { signal });
+    clear.addEventListener("click", () => {
+      words.value = "";
+      model.set("query", {});
+      model.save_changes();
+      words.focus();
+    }, { signal });
+
+    // ---- the tiles ----
+
+    const count = () => model.get("total");
+
+    function anew() {
+      asked = new Set();
+      rows = [];
+      for (const { element, url } of tiles.values()) {
+        element.remove();
+        if (url) URL.revokeObjectURL(url);
+      }
+      tiles = new Map();
+      at = Math.max(0, Math.min(at, count() - 1));
+      show();
+    }
+
+    function show() {
+      shape = layout(frame.clientWidth || 600, count());
+      list.style.height = `${shape.height}px`;
+      frame.hidden = count() === 0;
+      empty.hidden = count() > 0;
+      empty.textContent = text(model.get("busy") ? "reading" : Object.values(model.get("query")).some(Boolean) ? "none" : "empty");
+      const [first, end] = seen(shape, count(), frame.scrollTop, frame.clientHeight || 600);
+      for (const [index, { element, url }] of tiles) {
+        if ((index >= first && index < end) || index === at) continue;
+        element.remove();
+        if (url) URL.revokeObjectURL(url);
+        tiles.delete(index);
+      }
+      for (let index = first; index < end; index += 1) draw(index);
+      if (at < count()) draw(at);
+      for (const page of pages(first, end, PAGE)) {
+        if (asked.has(page)) continue;
+        asked.add(page);
+        send({ do: "page", page, size: PAGE });
+      }
+      showChosen();
+    }
+
+    function draw(index) {
+      let tile = tiles.get(index);
+      if (!tile) {
+        const element = make("div", "zk-tile");
+        element.setAttribute("role", "option");
+        element.setAttribute("aria-posinset", String(index + 1));
+        element.dataset.index = String(index);
+        const image = make("img");
+        image.draggable = true;
+        const stars = make("span", "zk-tile-stars");
+        element.append(image, stars);
+        const next = [...tiles.keys()].filter((other) => other > index).sort((a, b) => a - b)[0];
+        list.insertBefore(element, next === undefined ? null : tiles.get(next).element); // in order, for screen readers
+        tile = { element, image, stars, url: "", row: undefined };
+        tiles.set(index, tile);
+      }
+      const [left, top] = place(shape, index);
+      Object.assign(tile.element.style, {
+        left: `${left}px`, top: `${top}px`, width: `${shape.tile}px`, height: `${shape.tile}px`,
+      });
+      tile.element.setAttribute("aria-setsize", String(count()));
+      const row = rows[index];
+      if (row && tile.row !== row) {
+        tile.row = row;
+        tile.image.alt = row.label;
+        tile.element.title = row.label;
+        tile.stars.textContent = "★".repeat(row.stars);
+        if (row.thumb && !tile.url) {
+          tile.url = URL.createObjectURL(new Blob([row.thumb], { type: "image/jpeg" }));
+          tile.image.src = tile.url;
+        }
+        tile.element.classList.toggle("zk-broken", !row.thumb);
+      }
+      return tile;
+    }
+
+    function showChosen() {
+      for (const [index, { element, row }] of tiles) {
+        const is = row !== undefined && chosen.includes(row.name);
+        if (element.getAttribute("aria-selected") !== String(is)) element.setAttribute("aria-selected", String(is));
+        element.tabIndex = index === at ? 0 : -1;
+      }
+      for (const [name, each] of Object.entries(buttons)) {
+        const least = name === "compare" ? 2 : 1;
+        each.disabled = chosen.length < least || ((ONE.has(name) || name === "compare") && chosen.length > least);
+      }
+      undo.hidden = !model.get("undoable");
+      const facts = [fill("count", { count: count(), size: model.get("size") })];
+      if (chosen.length) facts.push(fill("chosen", { count: chosen.length }));
+      if (model.get("note")) facts.push(model.get("note"));
+      told.textContent = facts.join(" · ");
+    }
+
+    function focus(index) {
+      at = index;
+      const [, top] = place(shape, index);
+      if (top < frame.scrollTop) frame.scrollTop = top;
+      else if (top + shape.tile > frame.scrollTop + frame.clientHeight) frame.scrollTop = top + shape.tile - frame.clientHeight;
+      show();
+      tiles.get(index)?.element.focus({ preventScroll: true });
+    }
+
+    function choose(index, event) {
+      const row = rows[index];
+      if (!row) return;
+      const from = Math.min(at, index);
+      const range = event.shiftKey ? rows.slice(from, Math.max(at, index) + 1).filter(Boolean).map((each) => each.name) : [];
+      chosen = chosenAfter(chosen, row.name, { toggle: event.ctrlKey || event.metaKey || event.key === " ", range });
+      if (event.key !== " ") at = index;
+      showChosen();
+    }
+
+    list.addEventListener("click", (event) => {
+      const tile = event.target.closest(".zk-tile");
+      if (!tile) return;
+      choose(Number(tile.dataset.index), event);
+      tile.focus({ preventScroll: true });
+    }, { signal });
+    list.addEventListener("dblclick", (event) => {
+      if (event.target.closest(".zk-tile")) act("enlarge");
+    }, { signal });
+    list.addEventListener("keydown", (event) => {
+      const rowsSeen = Math.max(1, Math.floor(frame.clientHeight / (shape.tile + 8)));
+      const to = event.ctrlKey || event.altKey || event.metaKey ? null : moved(event.key, at, shape, count(), rowsSeen);
+      const asks = to === null ? command(event) : null;
+      if (to === null && !asks) return;
+      if (asks?.[0] === "none" && !chosen.length) return; // Escape belongs to the panel
+      event.preventDefault();
+      event.stopPropagation();
+      if (to !== null) {
+        if (event.shiftKey) choose(to, event);
+        focus(to);
+      } else {
+        key(asks, event);
+      }
+    }, { signal });
+
+    function key([name, value], event) {
+      if (name === "toggle") return choose(at, event);
+      if (name === "all") chosen = rows.filter(Boolean).map((row) => row.name);
+      else if (name === "none") chosen = [];
+      else if (name === "help") keys.hidden = !keys.hidden;
+      else if (name === "find") return words.focus();
+      else {
+        if (!chosen.length && rows[at]) chosen = [rows[at].name];
+        if (name === "mark") send({ do: "mark", names: chosen, stars: value });
+        else act(name);
+      }
+      showChosen();
+    }
+
+    function act(name) {
+      if (name === "undo") return send({ do: "undo" });
+      if (name === "enlarge") return enlarge();
+      if (!chosen.length) return;
+      if (name === "tag") {
+        const tags = window.prompt(text("tag_prompt"), "");
+        if (tags?.trim()) send({ do: "tag", names: chosen, tags });
+        return;
+      }
+      send({ do: name, names: chosen, how: "seed" });
+      if (name === "remove") {
+        chosen = [];
+        focusSoon = list.contains(document.activeElement);
+      }
+    }
+
+    function enlarge() {
+      if (rows[at]) send({ do: "strip", names: [rows[at].name] });
+    }
+
+    // The file for a drag out of the page must be there before the drag begins: it is fetched when the pointer rests.
+    const files = new Map(); // name -> {url, file}
+    list.addEventListener("pointerover", (event) => {
+      const row = rows[Number(event.target.closest?.(".zk-tile")?.dataset.index)];
+      if (!row || files.has(row.name)) return;
+      clearTimeout(hover);
+      hover = setTimeout(() => {
+        if (!files.has(row.name)) send({ do: "file", name: row.name });
+      }, 200);
+    }, { signal });
+    let hover;
+    list.addEventListener("dragstart", (event) => {
+      const row = rows[Number(event.target.closest?.(".zk-tile")?.dataset.index)];
+      const there = row && files.get(row.name);
+      if (!row || !event.dataTransfer) return;
+      event.dataTransfer.setData("application/x-zimage-picture", row.name);
+      event.dataTransfer.effectAllowed = "copy";
+      if (!there) return;
+      event.dataTransfer.setData("DownloadURL", `${there.type}:${there.file}:${there.url}`);
+      event.dataTransfer.setData("text/uri-list", there.url);
+    }, { signal });
+
+    // ---- what the kernel tells ----
+
+    model.on("msg:custom", (message, buffers) => {
+      if (message.page !== undefined && message.version === model.get("version")) {
+        message.rows.forEach((row, offset) => {
+          rows[message.page * PAGE + message.from + offset] = { ...row, thumb: buffers[offset].byteLength ? buffers[offset] : null };
+        });
+        show();
+        if (focusSoon && tiles.has(at) && rows[at]) {
+          focusSoon = false;
+          tiles.get(at).element.focus({ preventScroll: true });
+        }
+      } else if (message.marks) {
+        for (const row of rows) if (row && message.marks[row.name] !== undefined) row.stars = message.marks[row.name];
+        for (const tile of tiles.values()) if (tile.row) tile.stars.textContent = "★".repeat(tile.row.stars);
+      } else if (message.file) {
+        const url = URL.createObjectURL(new Blob([buffers[0]], { type: message.type }));
+        if (message.name) {
+          files.set(message.name, { url, file: message.file, type: message.type });
+          if (files.size > 24) {
+            const [oldest, { url: old }] = files.entries().next().value;
+            URL.revokeObjectURL(old);
+            files.delete(oldest);
+          }
+          return;
+        }
+        const link = make("a");
+        link.href = url;
+        link.download = message.file;
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser may still be reading it
+      }
+    });
+
+    function showTexts() {
+      list.setAttribute("aria-label", text("label"));
+      actions.setAttribute("aria-label", text("actions"));
+      words.placeholder = text("words_hint");
+      keys.textContent = text("keys");
+    }
+
+    frame.addEventListener("scroll", () => requestAnimationFrame(show), { signal, passive: true });
+    const sizes = new ResizeObserver(() => show());
+    sizes.observe(frame);
+    model.on("change:version", anew);
+    model.on("change:total change:busy change:undoable change:note", show);
+    model.on("change:facets change:query", showFilters);
+    showTexts();
+    showFilters();
+    anew();
+    return () => {
+      sizes.disconnect();
+      for (const { url } of tiles.values()) if (url) URL.revokeObjectURL(url);
+      for (const { url } of files.values()) URL.revokeObjectURL(url);
+    };
+  },
+};

@@ -1,0 +1,1 @@
+"""The session's queue: everyone's jobs, those of this panel with what can be done about them."""
