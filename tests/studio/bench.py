@@ -138,7 +138,7 @@ grid = finished("a {{thing}}", thing=[str(number) for number in range(20)], seed
 """
 IN_KERNEL = """
 import os, statistics, time
-from zimage_kit.studio.panel.results import result
+from zimage_kit.studio.panel.results import Result
 os.environ["ZIMAGE_PROGRESS"] = "0"
 request = zk.Request(prompt="a red balloon over the sea", model={model!r}, width=512, height=512, steps=2, seed=7).then(
     zk.stages.upscale(factor=2))
@@ -166,7 +166,7 @@ def by_panel(studio):
 
 def encode():
     begin = time.perf_counter()
-    result(1, made)
+    Result(1, made)
     return time.perf_counter() - begin
 
 measured = {{"cell": [], "made": [], "done": [], "encode": []}}

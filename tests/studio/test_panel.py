@@ -6,6 +6,7 @@ import html
 import io
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -31,13 +32,16 @@ from zimage_kit.session.status import JobStatus, Status
 from zimage_kit.stages import extensions
 from zimage_kit.stages.extensions import build_stages
 from zimage_kit.stages.stage import registry, stage
+from zimage_kit.studio.panel.actions import ORDER
 from zimage_kit.studio.panel.error_box import ErrorBox, error_html
 from zimage_kit.studio.panel.fields import Entry, StageLabels, entry_for
 from zimage_kit.studio.panel.form import Form, presets
-from zimage_kit.studio.panel.results import MOST, THUMB, Results, differing_fields, result
+from zimage_kit.studio.panel.jobs import Place
+from zimage_kit.studio.panel.results import MOST, THUMB, Result, Results, differing_fields
 from zimage_kit.studio.panel.stage_list import SHOWN, StageList
 from zimage_kit.studio.panel.status_line import status_html
 from zimage_kit.studio.panel.studio import Studio
+from zimage_kit.studio.panes.registry import BUILT_IN
 from zimage_kit.studio.translations import LANGUAGES, Language, Texts, catalogue, language
 
 EN = Texts("en")
@@ -131,9 +135,10 @@ def studio(session: Session) -> Iterator[Studio]:
 
 def finish() -> None:
     """Until every picture is made, or has failed."""
-    for thread in [thread for thread in threading.enumerate() if thread.name == "zimage-job"]:
-        thread.join(60)
-        assert not thread.is_alive(), "a picture did not end"
+    end = time.monotonic() + 60
+    while any(thread.name == "zimage-job" for thread in threading.enumerate()):
+        assert time.monotonic() < end, "a picture did not end"
+        time.sleep(0.005)
 
 
 def saved(studio: Studio) -> None:
@@ -598,7 +603,8 @@ def test_every_language_has_the_same_texts_with_the_same_places() -> None:
 
 def used_texts() -> set[str]:
     """The keys that the panel's sources name, in Python as "section.key", in a script as text("key")."""
-    sections = {key.partition(".")[0] for key in catalogue(FOLDER / "texts", "en")}
+    there = set(catalogue(FOLDER / "texts", "en"))
+    sections = {key.partition(".")[0] for key in there}
     literal = re.compile(rf"""["']((?:{"|".join(sections)})\.(?!js|css)[a-z_]+)["']""")
     used = {key for path in FOLDER.rglob("*.py") for key in literal.findall(path.read_text("utf-8"))}
     for section in ("bar", "viewer"):
@@ -612,10 +618,16 @@ def used_texts() -> set[str]:
     used |= chosen & set(catalogue(FOLDER / "texts", "en"))
     buttons = re.findall(r'this\.button\("(\w+)"', board)
     used |= {f"board.{name}{ending}" for name in buttons for ending in ("", "_help")}
-    listed = re.search(r"const ACTIONS = \[(.*?)\]", (FOLDER / "panel" / "viewer.js").read_text("utf-8"))
-    assert listed is not None
-    actions = re.findall(r'"(\w+)"', listed[1])
-    used |= {f"viewer.{name}{ending}" for name in actions for ending in ("", "_help")}
+    used |= {f"viewer.{name}{ending}" for name in ORDER for ending in ("", "_help")}
+    for section in ("bar", "queue", "library"):  # words that a script takes out of a list, and their explanations
+        folder = FOLDER / "panel" / "bar.js" if section == "bar" else FOLDER / "panes" / section
+        scripts = [folder] if folder.is_file() else folder.glob("*.js")
+        words = {word for script in scripts for word in re.findall(r'"([a-z_]+)"', script.read_text("utf-8"))}
+        used |= {f"{section}.{word}{ending}" for word in words for ending in ("", "_help")} & there
+    composed = re.compile(rf"""f["']((?:{"|".join(sections)})\.[a-z_]+_)\{{""")
+    starts = {start for path in FOLDER.rglob("*.py") for start in composed.findall(path.read_text("utf-8"))}
+    used |= {key for key in there if key.startswith(tuple(starts))}
+    used |= {f"{pane.name}.{part}" for pane in BUILT_IN for part in ("label", "help_line")} & there
     viewer = (FOLDER / "panel" / "viewer.js").read_text("utf-8")
     for name, values in re.findall(r'^  (\w+): \{ beside: "\w+", values: \[(.*?)\]', viewer, re.MULTILINE):
         used |= {f"viewer.{name}", f"viewer.{name}_help"} | {
@@ -790,7 +802,7 @@ def test_the_strip_keeps_the_latest(artifact: Artifact) -> None:
 
 @pytest.mark.parametrize("size", [(64, 64), (2048, 1024), (1024, 2048), (4096, 64), (168, 168)])
 def test_a_thumb_fits_the_strip_and_the_picture_stays_whole(artifact: Artifact, size: tuple[int, int]) -> None:
-    made = result(1, Artifact(Image.new("RGB", size, "red"), artifact.request, Trace()))
+    made = Result(1, Artifact(Image.new("RGB", size, "red"), artifact.request, Trace()))
     thumb, shown = Image.open(io.BytesIO(made.thumb)), Image.open(io.BytesIO(made.jpeg))
     assert shown.size == size and shown.format == thumb.format == "JPEG"
     assert thumb.width <= 2 * THUMB and thumb.height <= THUMB
@@ -800,17 +812,17 @@ def test_a_thumb_fits_the_strip_and_the_picture_stays_whole(artifact: Artifact, 
 
 def test_what_is_transparent_is_shown_on_white(artifact: Artifact) -> None:
     clear = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
-    made = result(1, Artifact(clear, artifact.request, Trace()))
+    made = Result(1, Artifact(clear, artifact.request, Trace()))
     for encoded in (made.jpeg, made.thumb):
         assert min(low for low, _ in Image.open(io.BytesIO(encoded)).convert("RGB").getextrema()) > 250
 
 
 def test_a_caption_and_a_label_say_what_it_is(artifact: Artifact) -> None:
     long = picture(artifact, prompt="a boat " * 20, seed=None)
-    assert result(3, artifact).label() == "3: 海上生明月, a boat, 7"
-    assert len(result(3, long).label()) == len("3: ") + 40
+    assert Result(3, artifact).label() == "3: 海上生明月, a boat, 7"
+    assert len(Result(3, long).label()) == len("3: ") + 40
     artifact.path = Path("/a/b.png")
-    assert result(3, artifact).caption(EN) == "seed 7 · 64 x 64 · b.png"
+    assert Result(3, artifact).caption(EN) == "seed 7 · 64 x 64 · b.png"
 
 
 # the studio, without a page
@@ -882,7 +894,10 @@ def test_several_pictures_come_in_order_with_seeds_that_count_up(studio: Studio,
     assert studio.artifact is studio.artifacts[0]
     studio.bar._handle_custom_msg({"do": "forget", "id": "r1"}, [])
     assert [artifact.request.seed for artifact in studio.artifacts] == [8, 9]
-    assert studio.artifact is studio.artifacts[-1]
+    assert studio.artifact is studio.artifacts[0], "its neighbour is shown, not the newest"
+    studio.viewer.selected = "r3"
+    studio.bar._handle_custom_msg({"do": "forget", "id": "r2"}, [])
+    assert studio.viewer.selected == "r3", "one that is not shown goes without a jump"
 
 
 def test_an_error_of_a_picture_is_shown_and_the_next_one_works(
@@ -1021,7 +1036,7 @@ def test_pictures_are_saved_only_if_asked_for(session: Session, small: Request, 
     finish()
     saved(studio)
     assert len(studio.artifacts) == 1 and not outputs.exists()
-    studio._save.value = True
+    studio.save.value = True
     studio.generate()
     finish()
     saved(studio)
@@ -1091,7 +1106,10 @@ def test_a_picture_is_used_varied_enlarged_and_sent_to_the_grid(studio: Studio, 
     ask("grid", "r1")
     ask("grid", "r2")
     assert [each.request.seed for each in studio.sent] == [7, studio.artifacts[1].request.seed]
-    assert "zk-hidden" not in studio.tray.box._dom_classes and "<b>seed</b>" in studio.tray._content.value
+    assert (
+        "zk-hidden" not in studio.panes["tray"].box._dom_classes
+        and "<b>seed</b>" in studio.panes["tray"]._content.value
+    )
     ask("forget", "r1")
     assert len(studio.sent) == 1
     ask("grid", "nonsense")
@@ -1122,10 +1140,10 @@ def test_a_picture_chosen_while_an_event_is_sent_is_shown(
     other = Artifact(Image.new("RGB", artifact.image.size, "red"), artifact.request, artifact.trace)
     studio._add(artifact)
     studio._add(other)
-    wanted = studio._results.get("r1")
+    wanted = studio.results.get("r1")
     assert wanted is not None
     click = threading.Thread(target=viewer.set_state, args=({"selected": "r1"},))
-    event = threading.Thread(target=studio._on_event, args=(Event(kind="step", job="j", step=1, steps=8), 1, 1))
+    event = threading.Thread(target=studio._on_event, args=(Event(kind="step", job="j", step=1, steps=8), Place()))
 
     def send_state(key: Any = None) -> None:
         names = {key} if isinstance(key, str) else set(key or ())
@@ -1160,7 +1178,7 @@ def test_a_new_language_keeps_pictures_selection_and_what_goes_on(studio: Studio
     assert studio.language == "zh" and studio.artifacts == made and studio.artifact is made[0]
     assert studio.viewer.picture == shown and [each["id"] for each in studio.viewer.results] == ["r1", "r2"]
     assert studio.viewer.about["caption"].startswith("种子 1") and studio.sent == [made[1]]
-    controls = [*studio.form.inputs(), *studio.grid_pane.inputs()]
+    controls = [*studio.form.inputs(), *studio.panes["grid"].inputs()]
     assert set(studio.bar.inputs) == {control.model_id for control in controls}
 
 
@@ -1170,7 +1188,7 @@ def test_a_new_language_keeps_the_error_and_the_open_panes(studio: Studio, artif
     studio.problem.show(BadRequest("that"))
     studio.language = "zh"
     assert str(studio.problem.error) == "that"
-    assert not hidden(studio.tray.box)
+    assert not hidden(studio.panes["tray"].box)
 
 
 def test_a_cancel_in_the_midst_of_many_leaves_none_running(studio: Studio, session: Session, small: Request) -> None:
@@ -1202,7 +1220,7 @@ def test_who_looks_at_an_earlier_picture_is_not_taken_away_from_it(studio: Studi
     studio.viewer.following = False
     studio._add(picture(artifact, seed=2), save=False)
     assert studio.viewer.selected == "r1" and studio.artifact is studio.artifacts[0]
-    studio._forget(studio._results.get("r1"))
+    studio.forget(studio.results.get("r1"))
     assert studio.artifact is not None and studio.artifact.request.seed == 2
 
 

@@ -127,9 +127,9 @@ class Panel:
     def clear(self) -> None:
         """As it was when it was opened."""
         self.python("setattr(studio, 'language', 'en')")
-        self.python("[studio._forget(result) for result in list(studio._results)]")
-        self.python("(studio.form.stages.set(()), studio.tray.set([]), studio.problem.clear()) and None")
-        self.python("(studio.tray.show(False), studio.compare.show(False)) and None")
+        self.python("[studio._forget(result) for result in list(studio.results)]")
+        self.python("(studio.form.stages.set(()), studio.panes['tray'].set([]), studio.problem.clear()) and None")
+        self.python("(studio.panes['tray'].show(False), studio.panes['compare'].show(False)) and None")
         expect(self.thumbs).to_have_count(0)
 
 
@@ -425,14 +425,14 @@ def test_two_results_are_compared_and_put_side_by_side(panel: Panel) -> None:
     panel.button("Compare").click()
     slider = panel.root.get_by_role("slider")
     expect(slider).to_be_visible()
-    panel.notebook.wait("studio.compare.slider.before and studio.compare.slider.after")
-    assert panel.python("studio.compare.slider.before != studio.compare.slider.after")
+    panel.notebook.wait("studio.panes['compare'].slider.before and studio.panes['compare'].slider.after")
+    assert panel.python("studio.panes['compare'].slider.before != studio.panes['compare'].slider.after")
     slider.press("Home")
-    panel.notebook.wait("studio.compare.slider.position == 0")
+    panel.notebook.wait("studio.panes['compare'].slider.position == 0")
     panel.button("Upscale this").click()
     panel.made(3)
     panel.button("Compare").click()
-    panel.notebook.wait("studio.compare.left.value == studio.compare.right.value + ':before'")
+    panel.notebook.wait("studio.panes['compare'].left.value == studio.panes['compare'].right.value + ':before'")
     for thumb in (0, 1):
         panel.thumbs.nth(thumb).click()
         panel.notebook.wait(f"studio.artifact is studio.artifacts[{thumb}]")

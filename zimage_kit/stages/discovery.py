@@ -28,9 +28,9 @@ OURS = "zimage-kit"
 
 
 class Manifest(BaseModel):
-    """`extension.toml`: an extension's name, requirements and stages. `requires` are pip requirement strings.
+    """`extension.toml`: an extension's name, requirements, stages, and panes of the studio (in panes.py).
 
-    `api` is the version of the contract between stages and zimage_kit that it was written for.
+    `requires` are pip requirement strings. `api` is the version of the contract between stages and zimage_kit that it was written for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +41,7 @@ class Manifest(BaseModel):
     api: Literal[1]
     requires: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
+    panes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Extension:
     version: str = ""
     summary: str = ""
     stages: tuple[str, ...] = ()
+    panes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     problem: str = ""
     details: str = ""
@@ -165,6 +167,7 @@ def _read(folder: Path, module: str, shipped_as: str) -> Extension:
         version=manifest.version or shipped_as,
         summary=manifest.summary,
         stages=manifest.stages,
+        panes=manifest.panes,
     )
     try:
         known = replace(known, missing=_missing(manifest.requires))
@@ -211,7 +214,8 @@ def _clashes(extensions: Any) -> list[Extension]:
 
 def _claims(extension: Extension) -> list[tuple[str, str]]:
     names = {("extension", extension.name), ("extension", extension.module.rpartition(".")[2])}
-    return [*(("stage", kind) for kind in extension.stages), *sorted(names)]
+    kinds = (("stage", kind) for kind in extension.stages)
+    return [*kinds, *(("pane", name) for name in extension.panes), *sorted(names)]
 
 
 def stamp(folder: Path) -> tuple[Any, ...]:

@@ -109,7 +109,10 @@ export default {
     const language = document.createElement("select");
     language.className = "zk-language";
     for (const [code, name] of Object.entries(model.get("languages"))) language.append(new Option(name, code));
-    el.append(generate, draft, cancel, skip, panes, queue, open, file, language);
+    const done = document.createElement("select");
+    done.className = "zk-language zk-done";
+    for (const value of ["title", "sound", "notify", "both"]) done.append(new Option("", value));
+    el.append(generate, draft, cancel, skip, panes, queue, open, file, done, language);
 
     let asked = 0; // requests that were sent and not answered yet
     let waiting = false; // for a running cell to end
@@ -128,6 +131,9 @@ export default {
       open.textContent = text("open");
       open.title = text("open_help");
       file.setAttribute("aria-label", text("open"));
+      done.setAttribute("aria-label", text("done"));
+      done.title = text("done_help");
+      for (const option of done.options) option.textContent = text(`done_${option.value}`);
       language.setAttribute("aria-label", text("language"));
       language.value = model.get("language");
       queue.textContent = waiting ? text("waiting") : model.get("queue");
@@ -185,12 +191,53 @@ export default {
       model.send({ ...message, values: values() }, undefined, buffers);
     }
     model.on("msg:custom", (message) => {
+      if (message.finished !== undefined) finished(message.finished);
       if (message.heard) {
         asked = Math.max(0, asked - 1);
         waiting = waiting && asked > 0;
         show();
       }
     });
+
+    // ---- what tells that all is done, to somebody who looks elsewhere ----
+
+    let title = "";
+    const seen = () => {
+      if (title && document.hasFocus() && !document.hidden) {
+        document.title = title;
+        title = "";
+      }
+    };
+    window.addEventListener("focus", seen, { signal });
+    document.addEventListener("visibilitychange", seen, { signal });
+    document.addEventListener("pointerdown", seen, { signal, capture: true });
+
+    function finished(line) {
+      if (document.hasFocus() && !document.hidden) return;
+      title ||= document.title;
+      document.title = `${text("finished")} · ${title}`;
+      if (done.value === "sound" || done.value === "both") chime();
+      if (done.value === "notify" || done.value === "both") notify(line);
+    }
+
+    function notify(line) {
+      if (globalThis.Notification?.permission !== "granted") return;
+      const shown = new Notification(text("finished"), { body: line, tag: "zimage" });
+      shown.addEventListener("click", () => {
+        window.focus();
+        shown.close();
+      });
+    }
+
+    done.value = remembered("done") || "title";
+    done.addEventListener("change", async () => {
+      if (done.value === "sound" || done.value === "both") chime(); // so that it is known, and the browser allows it
+      if (done.value === "notify" || done.value === "both") {
+        const allowed = await globalThis.Notification?.requestPermission();
+        if (allowed !== "granted") done.value = done.value === "both" ? "sound" : "title";
+      }
+      remember("done", done.value);
+    }, { signal });
 
     async function take(files) {
       for (const chosen of files) {
@@ -319,6 +366,25 @@ export default {
     };
   },
 };
+
+// Two soft tones.
+function chime() {
+  const Audio = globalThis.AudioContext;
+  if (!Audio) return;
+  const audio = new Audio();
+  const volume = audio.createGain();
+  volume.gain.setValueAtTime(0.08, audio.currentTime);
+  volume.gain.exponentialRampToValueAtTime(0.001, audio.currentTime + 0.6);
+  volume.connect(audio.destination);
+  for (const [frequency, at] of [[660, 0], [880, 0.15]]) {
+    const tone = audio.createOscillator();
+    tone.frequency.value = frequency;
+    tone.connect(volume);
+    tone.start(audio.currentTime + at);
+    tone.stop(audio.currentTime + at + 0.4);
+  }
+  setTimeout(() => audio.close(), 1000);
+}
 
 // ipywidgets gives a symbol button's purpose only as its title, and the state of a toggle not at all.
 function dress(root) {

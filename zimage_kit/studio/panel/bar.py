@@ -23,9 +23,11 @@ class Bar(anywidget.AnyWidget):
 
     `do` is generate, draft, cancel, skip, language (`to`), open (`name`, `part` of `parts`, with the file's bytes),
     refuse (a file that is too large: `name`, `bytes`), pane (`name`), what a pane's own buttons ask for, what the
-    viewer's buttons do (with the result's `id`), or, every ten seconds while the page is seen, shown. `values` are (model id, attribute, value) of the
-    controls among `inputs` whose latest change the kernel was not told of yet, since it was busy. Each is answered
-    with {"heard": true}; until then the bar says that it waits. `panes` are those with a button: name, label, help.
+    viewer's buttons do (with the result's `id`), or, every ten seconds while the page is seen, shown. `values` are
+    (model id, attribute, value) of the controls among `inputs` whose latest change the kernel was not told of yet,
+    since it was busy. Each is answered with {"heard": true}; until then the bar says that it waits.
+
+    `panes` are those with a button: name, label, help.
     `history` are the prompts that were used, the latest last. `loses`: leaving the page would lose something.
     """
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ...engine.events import Event
-from ...errors import BadRequest, JobCancelled, SessionDied
+from ...engine.events import LAST, Event
+from ...errors import BadRequest, JobCancelled, SessionDied, ZImageError
 from ...recipe.artifact import Artifact
 from ...recipe.request import Request
 from ...stages.stage import Stage
+from ..translations import Texts
 
 if TYPE_CHECKING:
     from ...session.job import Job
@@ -30,6 +32,13 @@ class Tally:
     made: int = 0
     failed: int = 0
     cancelled: int = 0
+
+    def told(self, texts: Texts) -> str:
+        """In a few words; none of a single failure, which the error box tells."""
+        counts = {"made": self.made, "failed": self.failed, "cancelled": self.cancelled}
+        if sum(counts.values()) > 1 and self.failed + self.cancelled and self.made + self.failed:
+            return " · ".join(texts(f"panel.some_{name}", count=count) for name, count in counts.items() if count)
+        return "" if self.failed else texts("panel.cancelled" if self.cancelled else "panel.done")
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class _Picture:
     request: Request
     job: Job | None = None
     retried: bool = False
+    over: bool = False
 
 
 @dataclass(eq=False)
@@ -74,7 +84,7 @@ class _Batch:
     failed: int = 0
     cancelled: int = 0
     began: float | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    delivery: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def over(self) -> int:
@@ -94,13 +104,12 @@ class _Batch:
         return Place(min(self.over + 1, count), count, left)
 
     def count_outcome(self, outcome: Artifact | Exception) -> None:
-        with self.lock:
-            if isinstance(outcome, Artifact):
-                self.made += 1
-            elif isinstance(outcome, JobCancelled):
-                self.cancelled += 1
-            else:
-                self.failed += 1
+        if isinstance(outcome, Artifact):
+            self.made += 1
+        elif isinstance(outcome, JobCancelled):
+            self.cancelled += 1
+        else:
+            self.failed += 1
 
 
 class Jobs:
@@ -110,9 +119,7 @@ class Jobs:
     ends. `unmade` are the requests that failed, or were lost with a session, until they are tried again or dropped.
     """
 
-    def __init__(
-        self, session: Session, callbacks: JobCallbacks, keep: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, session: Session, callbacks: JobCallbacks, keep: Callable[[], bool] = lambda: False) -> None:
         self._session, self._callbacks, self._keep = session, callbacks, keep
         self._lock = threading.Lock()
         self._running: dict[str, Request | None] = {}
@@ -243,42 +250,44 @@ class Jobs:
             thread.join()
 
     def _follow(self, picture: _Picture, batch: _Batch) -> None:
-        """Follow one picture to its end."""
+        """Follow one picture to its end, and once more if its worker died."""
+        while not picture.over:
+            assert picture.job is not None
+            self._job_began(picture.job.id, picture.request)
+            with suppress(ZImageError):  # the outcome tells it too
+                for event in picture.job.events():
+                    self._callbacks.on_event(event, batch.place(event))
+            with batch.delivery:  # threads wake up in any order: those before it that are over come first
+                for each in batch.pictures[: batch.pictures.index(picture) + 1]:
+                    if not each.over and each.job is not None and each.job.state in LAST:
+                        self._deliver(each, batch)
+
+    def _deliver(self, picture: _Picture, batch: _Batch) -> None:
+        """Report how a picture ended."""
         assert picture.job is not None
         outcome: Artifact | Exception
         try:
-            self._job_began(picture.job.id, picture.request)
-            for event in picture.job.events():
-                self._callbacks.on_event(event, batch.place(event))
             outcome = picture.job.result()
         except Exception as error:
             outcome = error
+        self._job_ended(picture.job.id)
         worker_died = isinstance(outcome, SessionDied) and "worker" in outcome.facts
         if worker_died and not picture.retried and not batch.stop.is_set():
-            self._try_again(picture, batch)
-            return
+            picture.retried = True  # a new worker starts by itself
+            try:
+                picture.job = self._session.submit(picture.request, keep=self._keep())
+            except Exception as error:
+                outcome = error
+            else:
+                return
+        picture.over = True
         batch.count_outcome(outcome)
-        self._job_ended(picture.job.id)
         if isinstance(outcome, Artifact):
             outcome.connect(self._session)
             self._callbacks.on_picture(outcome)
         elif not isinstance(outcome, JobCancelled):
             self.unmade.append(picture.request)
             self._callbacks.on_error(outcome, 0)
-
-    def _try_again(self, picture: _Picture, batch: _Batch) -> None:
-        """Submit a picture again whose worker died; a new worker starts by itself."""
-        assert picture.job is not None
-        picture.retried = True
-        self._job_ended(picture.job.id)
-        try:
-            picture.job = self._session.submit(picture.request, keep=self._keep())
-        except Exception as error:
-            batch.count_outcome(error)
-            self.unmade.append(picture.request)
-            self._callbacks.on_error(error, 0)
-            return
-        self._follow(picture, batch)
 
     def _apply(self, artifact: Artifact, stages: Sequence[Stage], batch: _Batch) -> None:
         followed: set[str] = set()

@@ -16,7 +16,7 @@ import ipywidgets as w
 
 from ...engine.events import Event
 from ...grid.axis_names import slots
-from ...recipe.artifact import Artifact, read_any
+from ...recipe.artifact import Artifact
 from ...recipe.request import Request
 from ..panes.pane import Action, Pane, PaneContext
 from ..panes.registry import pane_classes
@@ -112,24 +112,20 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         )  # fmt: skip
         for pane in self.panes.values():
             pane.mount(context)
-        self.bar.panes = [
-            {"name": name, "label": pane.label(texts), "help": pane.help(texts)}
-            for name, pane in self.panes.items()
-            if pane.in_bar
-        ]
+        self.bar.panes = [pane.button(texts) for pane in self.panes.values() if pane.in_bar]
         receive = Messages(self)
         self.bar.on_msg(lambda _, message, buffers: self.run_catching(receive, message, buffers))
         self.viewer.observe(lambda _: self.run_catching(self._on_selected), "selected")
-        self.viewer.actions = [{"name": each.name, "label": each.label, "help": each.help} for each in self.actions()]
+        self.viewer.actions = [each.button() for each in self.actions()]
         top = w.VBox([self.bar, self.problem.box, self.question.box, self.form.words]).add_class("zk-top")
         rest = w.VBox([self.form.rest, self.save]).add_class("zk-rest")
-        side = w.VBox([self.viewer, *self._pane_boxes("side")]).add_class("zk-side")
+        boxes = {
+            where: [pane.box for pane in self.panes.values() if pane.where == where] for where in ("side", "below")
+        }
+        side = w.VBox([self.viewer, *boxes["side"]]).add_class("zk-side")
         columns = w.Box([top, rest, side]).add_class("zk-columns")
-        self.children = [columns, *self._pane_boxes("below"), self.status_line.box]
+        self.children = [columns, *boxes["below"], self.status_line.box]
         self._on_edit()
-
-    def _pane_boxes(self, where: str) -> list[Any]:
-        return [pane.box for pane in self.panes.values() if pane.where == where]
 
     @property
     def artifacts(self) -> list[Artifact]:
@@ -242,18 +238,10 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return sorted(found, key=lambda each: ORDER.index(each.name) if each.name in ORDER else len(ORDER))
 
     def open_pane(self, name: str) -> None:
+        """Open a pane by its name."""
         pane: Pane = self.panes[name]
         pane.open()
         self.changed()
-
-    def _open(self, content: bytes, name: str) -> None:
-        """A picture that was dropped on the panel: add it to the strip; its recipe, if it has one, fills the form."""
-        self.problem.clear()
-        artifact = read_any(content)
-        if not (plain := artifact.request.source is not None and not artifact.request.stages):
-            self.form.set(artifact.reopened())
-        self.add_opened(artifact)
-        self.announce(self.texts("panel.opened_plain" if plain else "panel.opened", name=name))
 
     def add_opened(self, artifact: Artifact) -> Result | None:
         """Show a picture that is there already; one that is in the strip is selected."""
@@ -272,23 +260,18 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _on_running_count(self, count: int) -> None:
         self.bar.busy = count > 0
         self.bar.queue = self.texts("panel.jobs", count=count) if count else ""
-        self._jobs_changed()
+        self._tell_panes("jobs_changed")
 
     def _on_end(self, tally: Tally) -> None:
-        parts = [(name, getattr(tally, name)) for name in ("made", "failed", "cancelled")]
-        several = tally.made + tally.failed + tally.cancelled > 1
-        if several and tally.failed + tally.cancelled:
-            text = " · ".join(self.texts(f"panel.some_{name}", count=count) for name, count in parts if count)
-        else:
-            text = self.texts("panel.cancelled" if tally.cancelled else "panel.done") if not tally.failed else ""
+        text = tally.told(self.texts)
         self.announce(text)
         if tally.made and not self.jobs:
             self.bar.send({"finished": text})
-        self.panes["queue"].formchanged()
+        self._tell_panes("jobs_changed")
 
-    def _jobs_changed(self) -> None:
+    def _tell_panes(self, what: str) -> None:
         for pane in self.panes.values():
-            pane.jobs_changed()
+            getattr(pane, what)()
         self.changed()
 
     def _on_error(self, error: BaseException, given_up: int = 0) -> None:
@@ -301,6 +284,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.strip.show_event(event, place, self.form.stages.titles)
 
     def announce(self, text: str) -> None:
+        """Show a sentence beside the progress."""
         self.strip.announce(text, len(self.jobs) > 0)
 
     def _add(self, artifact: Artifact, save: bool = True) -> Result | None:
@@ -312,16 +296,11 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.strip.add(result, gone)
             self._plain.show(self._plain_bundle(result))
             self.form.stages.surround(backdrop=result.jpeg)
-            self._pictureschanged()
+            self._tell_panes("pictures_changed")
             there = artifact.path is not None and artifact.path.is_file()
             if save and self.save.value and not there:
                 self._saver.submit(self.run_catching, self._write, result)
             return result
-
-    def _pictures_changed(self) -> None:
-        for pane in self.panes.values():
-            pane.pictureschanged()
-        self.changed()
 
     def _plain_bundle(self, result: Result) -> dict[str, Any]:
         return {"image/jpeg": result.jpeg, "text/plain": repr(result.artifact)}
@@ -338,7 +317,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Remove a picture from the strip; its file stays. If it was selected, its neighbour is."""
         with self._lock:
             self.strip.remove(result)
-            self._pictureschanged()
+            self._tell_panes("pictures_changed")
 
     def _write(self, result: Result) -> None:
         result.artifact.save()
@@ -347,7 +326,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         with self._lock:
             if self.viewer.selected == result.id:
                 self.strip.show(result)
-            self._pictureschanged()
+            self._tell_panes("pictures_changed")
 
     def download(self, result: Result, message: Mapping[str, Any]) -> None:
         """Send a picture with its recipe to the page that asks, as the format that it names."""
@@ -379,16 +358,14 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _on_edit(self) -> None:
         self.bar.inputs = [control.model_id for control in self.inputs()]
-        for pane in self.panes.values():
-            pane.formchanged()
-        self.changed()
+        self._tell_panes("form_changed")
 
     def inputs(self) -> list[Any]:
+        """Every control whose value counts."""
         return [*self.form.inputs(), *(control for pane in self.panes.values() for control in pane.inputs())]
 
-    # what is kept: for another language in this process, and for the next process in a file
-
     def changed(self) -> None:
+        """Something that is kept has changed."""
         unsaved = any(not result.name for result in self.results)
         self.bar.loses = self._keeper.name == PAGE and (unsaved or (self.bar.busy and not self.save.value))
         if not self._restoring:
@@ -401,7 +378,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _rebuild(self, texts: Texts) -> None:
         """Rebuild the panel in another language and restore its state."""
         with self._lock:
-            form, strip, old, was, error = self.form.state(), self.strip, list(self.children), self.status_line, self.problem
+            form, strip, error = self.form.state(), self.strip, self.problem.error
+            old, was = list(self.children), self.status_line
             panes = {name: pane.state() for name, pane in self.panes.items()}
             self._build(texts)
             self.form.restore(form)
@@ -410,13 +388,12 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             if (selected := self.strip.selected) is not None:
                 self.form.stages.surround(backdrop=selected.jpeg)
             for name, pane in self.panes.items():
-                pane.pictureschanged()
+                pane.pictures_changed()
                 pane.restore(panes[name])
-            if error.error is not None:
-                self.problem.show(error.error)
+            if error is not None:
+                self.problem.show(error)
             self.jobs.report_running()
         was.close()
         self.status_line.page_shown()
         for part in old:
             close_tree(part, keep=self.save)
-

@@ -43,6 +43,10 @@ class Action:
     do: Callable[[Result], None]
     applies: Callable[[Result], bool] = always
 
+    def button(self) -> dict[str, str]:
+        """What the page is told of it."""
+        return {"name": self.name, "label": self.label, "help": self.help}
+
 
 @dataclass(frozen=True)
 class PaneContext:
@@ -135,6 +139,10 @@ class Pane:
         return False
 
     # what the studio calls
+
+    def button(self, texts: Texts) -> dict[str, str]:
+        """What the bar is told of it."""
+        return {"name": self.name, "label": self.label(texts), "help": self.help(texts)}
 
     def mount(self, context: PaneContext) -> None:
         """Build it, with its title and the button that closes it."""

@@ -73,7 +73,7 @@ export default {
 
     function labelled(control, name) {
       const made = make("label", `zk-library-${name}`);
-      made.append(text(name), control);
+      made.append(text(name === "tag" ? "tag_filter" : name), control); // "tag" is what the button says
       return made;
     }
 

@@ -139,7 +139,7 @@ class LibraryPane(Pane):
     def _facets(self) -> dict[str, list[tuple[str, str]]]:
         texts = self.context.texts
         counted = {
-            name: [(f"{Path(value).name} ({count})", value) for value, count in self.library.values(what).items() if value]
+            name: [(f"{Path(each).name} ({count})", each) for each, count in self.library.values(what).items() if each]
             for name, what in (("model", "models"), ("stage", "stages"), ("lora", "loras"), ("tag", "tags"))
         }
         return {

@@ -12,6 +12,7 @@ import ipywidgets as w
 import traitlets as t
 
 from ....session.status import JobStatus
+from ....text.scripts import joined_script, joined_style
 from ...translations import Texts
 from ..pane import Pane, PaneContext
 
@@ -27,8 +28,8 @@ class QueueView(anywidget.AnyWidget):
     Sends {"do": "cancel" or "hasten", "id": job}. `first`: it is the next of its owner's already.
     """
 
-    _esm = FOLDER / "queue.js"
-    _css = FOLDER / "queue.css"
+    _esm = joined_script(FOLDER / "queue.js")
+    _css = joined_style(FOLDER / "queue.css")
 
     texts = t.Dict().tag(sync=True)
     rows: t.List[dict[str, Any]] = t.List().tag(sync=True)

@@ -39,12 +39,12 @@ class TrayPane(Pane):
 
     def state(self) -> dict[str, Any]:
         """The saved pictures by name."""
-        return {"pictures": [result.name for result in self.chosen if result.name]}
+        return {"pictures": [result.name or result.id for result in self.chosen]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Show those of them that are in the strip."""
         names = state.get("pictures") or ()
-        self.set([result for name in names for result in self.context.pictures if result.name == name])
+        self.set([result for name in names for result in self.context.pictures if name in (result.name, result.id)])
 
     def pictures_changed(self) -> None:
         """Leave out what was removed from the strip."""
