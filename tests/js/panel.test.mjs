@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Changes, pieces, shortcut } from "../../zimage_kit/studio/panel/bar.js";
+import { Changes, isSeen, pieces, PromptHistory, shortcut } from "../../zimage_kit/studio/panel/bar.js";
 import { Fetched, follows, reached } from "../../zimage_kit/studio/panel/viewer.js";
 import { percentAt, sameShape, wholePercent } from "../../zimage_kit/studio/panes/compare/slider.js";
 
@@ -150,4 +150,26 @@ test("the line is where the pointer is, in whole percent of the frame and within
 test("pictures whose sides were rounded to the model's multiples have one shape", () => {
   assert.ok(sameShape([1216 / 832]) && sameShape([1216 / 832, 608 / 416]) && sameShape([1000 / 700, 1008 / 704]));
   assert.ok(!sameShape([1, 1.1]) && !sameShape([1, 0.9]));
+});
+
+test("Alt and the arrows walk through the prompts that were used, and back to what was being written", () => {
+  const past = new PromptHistory();
+  past.prompts = ["a", "b", "c"];
+  assert.equal(past.walk(1, "mine"), null);
+  assert.equal(past.walk(-1, "mine"), "c");
+  assert.equal(past.walk(-1, "c"), "b");
+  assert.equal(past.walk(1, "b"), "c");
+  assert.equal(past.walk(1, "c"), "mine");
+  assert.equal(past.walk(-1, "mine"), "c");
+  assert.equal(past.walk(-1, "c, edited"), "c", "what was edited is the own text now");
+  assert.equal(past.walk(1, "c"), "c, edited");
+  past.prompts = [];
+  assert.equal(past.walk(-1, "x"), null);
+});
+
+test("a page that is hidden, or was left alone, does not say that it is seen", () => {
+  assert.equal(isSeen(false, 0, false), true);
+  assert.equal(isSeen(true, 0, true), false);
+  assert.equal(isSeen(false, 3_600_000, false), false);
+  assert.equal(isSeen(false, 3_600_000, true), true, "a picture is being made");
 });

@@ -621,9 +621,11 @@ def used_texts() -> set[str]:
     used |= {f"viewer.{name}{ending}" for name in ORDER for ending in ("", "_help")}
     for section in ("bar", "queue", "library"):  # words that a script takes out of a list, and their explanations
         folder = FOLDER / "panel" / "bar.js" if section == "bar" else FOLDER / "panes" / section
-        scripts = [folder] if folder.is_file() else folder.glob("*.js")
+        scripts = [folder] if folder.is_file() else [*folder.glob("*.js")]
         words = {word for script in scripts for word in re.findall(r'"([a-z_]+)"', script.read_text("utf-8"))}
         used |= {f"{section}.{word}{ending}" for word in words for ending in ("", "_help")} & there
+        texts = re.findall(r"text\(`([a-z_]+_)\$\{", "\n".join(script.read_text("utf-8") for script in scripts))
+        used |= {key for key in there if key.startswith(tuple(f"{section}.{start}" for start in texts))}
     composed = re.compile(rf"""f["']((?:{"|".join(sections)})\.[a-z_]+_)\{{""")
     starts = {start for path in FOLDER.rglob("*.py") for start in composed.findall(path.read_text("utf-8"))}
     used |= {key for key in there if key.startswith(tuple(starts))}

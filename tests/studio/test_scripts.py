@@ -17,13 +17,15 @@ from zimage_kit.studio.grid_view.board import Board
 from zimage_kit.studio.panel.bar import Bar
 from zimage_kit.studio.panel.viewer import Viewer
 from zimage_kit.studio.panes.compare.slider import Compare
+from zimage_kit.studio.panes.library.view import LibraryView
+from zimage_kit.studio.panes.queue.pane import QueueView
 from zimage_kit.text.scripts import joined_script, joined_style
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = sorted((ROOT / "tests" / "js").glob("*.test.mjs"))
 OLDEST = 18
 editor: Any = import_module(f"{extensions.load_module('pose').__name__}.editor")
-WIDGETS: list[Any] = [Bar, Viewer, Compare, Board, editor.PoseEditor]
+WIDGETS: list[Any] = [Bar, Viewer, Compare, LibraryView, QueueView, Board, editor.PoseEditor]
 PAGE = web_page._FOLDER / "page.js"
 WHOLE = """
 const { default: found } = await import(process.argv[1]);

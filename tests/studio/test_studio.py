@@ -127,7 +127,7 @@ class Panel:
     def clear(self) -> None:
         """As it was when it was opened."""
         self.python("setattr(studio, 'language', 'en')")
-        self.python("[studio._forget(result) for result in list(studio.results)]")
+        self.python("[studio.forget(result) for result in list(studio.results)]")
         self.python("(studio.form.stages.set(()), studio.panes['tray'].set([]), studio.problem.clear()) and None")
         self.python("(studio.panes['tray'].show(False), studio.panes['compare'].show(False)) and None")
         expect(self.thumbs).to_have_count(0)

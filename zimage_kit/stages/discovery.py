@@ -30,7 +30,8 @@ OURS = "zimage-kit"
 class Manifest(BaseModel):
     """`extension.toml`: an extension's name, requirements, stages, and panes of the studio (in panes.py).
 
-    `requires` are pip requirement strings. `api` is the version of the contract between stages and zimage_kit that it was written for.
+    `requires` are pip requirement strings. `api` is the version of the contract between stages and zimage_kit that it
+    was written for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -15,7 +15,7 @@ from ...recipe.artifact import Artifact
 from ...recipe.verdict import Pixels, compare
 from ..panel.results import differing_fields, value_text
 from ..panes.compare.slider import Compare
-from ..panes.pane import Pane
+from ..panes.frame import Frame
 from ..translations import Texts
 from .names import Names
 from .word_diff import diff_html
@@ -26,7 +26,7 @@ LEAST = 320
 _TEXTS = ("prompt", "negative_prompt")
 
 
-class PairPane(Pane):
+class PairPane(Frame):
     """The comparison below the grid; `show_pair` opens it."""
 
     def __init__(self, texts: Texts, names: Names) -> None:

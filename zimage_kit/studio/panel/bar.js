@@ -2,6 +2,7 @@
 // requests that reach the kernel in the order in which they were made.
 
 import { button, disable, set, unusable } from "../js/dom.js";
+import { remember, remembered } from "../js/remembered.js";
 
 const SLICE = 4_000_000; // bytes; the notebook server closes connections at messages of about ten megabytes
 const LARGEST = 300_000_000; // bytes of a file

@@ -60,7 +60,7 @@ class JobCallbacks:
     """
 
     on_event: Callable[[Event, Place], None]
-    on_picture: Callable[[Artifact], None]
+    on_picture: Callable[[Artifact], object]
     on_running_count: Callable[[int], None]
     on_end: Callable[[Tally], None]
     on_error: Callable[[Exception, int], None]

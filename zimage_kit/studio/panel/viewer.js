@@ -2,6 +2,7 @@
 
 import { disable, jpeg, make, unusable } from "../js/dom.js";
 import { lightbox } from "../js/lightbox.js";
+import { remember, remembered } from "../js/remembered.js";
 
 const OWN = ["copy", "zoom"]; // actions that need no kernel
 const CHOICES = { // beside which button a choice stands, and its values; the browser remembers the choice
@@ -337,22 +338,6 @@ export default {
     };
   },
 };
-
-function remembered(name) {
-  try {
-    return localStorage.getItem(`zimage_kit.${name}`) ?? "";
-  } catch {
-    return ""; // the browser keeps nothing for this page
-  }
-}
-
-function remember(name, value) {
-  try {
-    localStorage.setItem(`zimage_kit.${name}`, value);
-  } catch {
-    // it is chosen until the page is closed
-  }
-}
 
 function flash(button, line) {
   const before = button.textContent;

@@ -22,9 +22,9 @@ class Viewer(anywidget.AnyWidget):
 
     `picture` is the selected result as JPEG, `preview` the picture in the making. `progress` is {active, value, max,
     text}; `results` are {id, label, thumb} from the oldest to the newest, `thumb` a JPEG; `about` has the selected
-    one's id, caption, alt text, recipe (JSON text), the trace's notes and what can be done with it. A use has a "how" too (seed, open or
-    exactly), a download a "format" (png, jpg or webp), and is answered by a message {"file": name, "type": MIME type,
-    "view": …} with the file's bytes.
+    one's id, caption, alt text, recipe (JSON text), the trace's notes and what can be done with it. A use has a "how"
+    too (seed, open or exactly), a download a "format" (png, jpg or webp), and is answered by a message {"file": name,
+    "type": MIME type, "view": …} with the file's bytes.
     `following`: the latest result is shown as soon as it is there; not while somebody looks at an earlier one. Threads
     that write here hold `lock`, the panel's.
     """

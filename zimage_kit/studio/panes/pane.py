@@ -7,19 +7,16 @@ which only a studio imports.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-import ipywidgets as w
 
 from ...recipe.artifact import Artifact
 from ...recipe.request import Request
 from ..panel.jobs import Jobs
 from ..panel.results import Result, Results
-from ..panel.widget_tree import close_tree
 from ..translations import Texts
+from .frame import Frame
 
 if TYPE_CHECKING:
     from ...session.session import Session
@@ -86,8 +83,7 @@ class Pane:
     where: ClassVar[Literal["below", "side"]] = "below"
     in_bar: ClassVar[bool] = True
     context: PaneContext
-    box: Any
-    is_open: bool = False
+    _frame: Frame | None = None
 
     def label(self, texts: Texts) -> str:
         """Its title, and what its button says."""
@@ -145,17 +141,23 @@ class Pane:
         return {"name": self.name, "label": self.label(texts), "help": self.help(texts)}
 
     def mount(self, context: PaneContext) -> None:
-        """Build it, with its title and the button that closes it."""
+        """Build it, with its title and the button that closes it. It stays as open as it was."""
         self.context = context
-        texts = context.texts
-        title, close = self.label(texts), texts("panel.close")
-        heading = w.HTML(f'<h3 class="zk-heading">{html.escape(title)}</h3>')
-        button = w.Button(description=close, tooltip=f"{close}: {title}")
-        button.on_click(lambda _: self.show(False))
-        head = w.HBox([heading, button]).add_class("zk-pane-head")
-        box = w.VBox([head, *self.build(context)]).add_class("zk-pane").add_class(f"zk-pane-{self.name}")
-        self.box = box
-        self.show(self.is_open)
+        was, texts = self._frame is not None and self._frame.is_open, context.texts
+        self._frame = Frame(self.label(texts), texts("panel.close"), *self.build(context))
+        self._frame.box.add_class(f"zk-pane-{self.name}")
+        self._frame.show(was)
+
+    @property
+    def box(self) -> Any:
+        """The widget that holds it."""
+        assert self._frame is not None, "it is not mounted yet"
+        return self._frame.box
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is seen."""
+        return self._frame is not None and self._frame.is_open
 
     def open(self) -> None:
         """Open it."""
@@ -164,9 +166,5 @@ class Pane:
 
     def show(self, open_: bool = True) -> None:
         """Show or hide it."""
-        self.is_open = open_
-        self.box.remove_class("zk-hidden") if open_ else self.box.add_class("zk-hidden")
-
-    def unmount(self) -> None:
-        """Close its widgets; it can be mounted again."""
-        close_tree(self.box)
+        assert self._frame is not None, "it is not mounted yet"
+        self._frame.show(open_)

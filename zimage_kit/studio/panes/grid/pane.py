@@ -45,6 +45,7 @@ class GridPane(Pane):
         self._filling = False
         self._timer: threading.Timer | None = None
         self.view: GridView | None = None
+        self._problem: ErrorBox | None = None  # of the language before
 
     def label(self, texts: Texts) -> str:
         """Its title."""
@@ -58,8 +59,8 @@ class GridPane(Pane):
         """Axes, the cost, and the grid that was there, in the new language."""
         texts = context.texts
         self._names = Names(texts)
-        error = self.problem.error if hasattr(self, "problem") else None
-        self.problem = ErrorBox(texts)
+        error = self._problem.error if self._problem is not None else None
+        self._problem = self.problem = ErrorBox(texts)
         self.fields, self.values = self._axes(context.catch_errors)
         self.cost_line = w.HTML().add_class("zk-cost")
         # the bar handles these clicks and sends pending input along

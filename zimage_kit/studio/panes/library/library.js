@@ -2,6 +2,8 @@
 // The library: filters above, thousands of pictures of which only the seen ones are in the page, and what can be done
 // with those that are chosen.
 
+import { disable, jpeg, make, unusable } from "../../js/dom.js";
+import { lightbox } from "../../js/lightbox.js";
 import { chosenAfter, command, layout, moved, pages, place, seen } from "./tiles.js";
 
 const PAGE = 60; // pictures that are asked for at once
@@ -27,7 +29,7 @@ export default {
     actions.setAttribute("role", "toolbar");
     const buttons = Object.fromEntries(COMMANDS.map((name) => {
       const made = button(name);
-      made.addEventListener("click", () => act(name), { signal });
+      made.addEventListener("click", () => { if (!unusable(made)) act(name); }, { signal });
       actions.append(made);
       return [name, made];
     }));
@@ -46,6 +48,7 @@ export default {
     const keys = make("p", "zk-cost");
     keys.hidden = true;
     el.append(filters, actions, frame, empty, keys);
+    const box = lightbox(el, { text: (key) => model.get("texts").lightbox?.[key] ?? key, signal });
 
     let asked = new Set(); // pages that were asked for
     let rows = []; // by place; undefined: not there yet
@@ -54,14 +57,9 @@ export default {
     let at = 0; // the place that has the focus, or had it
     let shape = layout(600, 0);
     let focusSoon = false;
+    let asks = ""; // the words that were asked for last
 
     const send = (message) => model.send({ ...message, version: model.get("version") });
-
-    function make(tag, className = "") {
-      const made = document.createElement(tag);
-      if (className) made.className = className;
-      return made;
-    }
 
     function button(name) {
       const made = make("button", "zk-button");
@@ -88,17 +86,19 @@ export default {
         menus[name].value = query[name] ?? "";
         menus[name].closest("label").hidden = options.length === 0 && !query[name];
       }
-      if (document.activeElement !== words) words.value = query.words ?? "";
+      if ((query.words ?? "") !== asks) words.value = asks = query.words ?? ""; // what is being typed stays
       clear.hidden = !Object.values(query).some(Boolean);
     }
 
     function find() {
-      const query = { words: words.value };
+      asks = words.value;
+      const query = { words: asks };
       for (const name of FILTERS) query[name] = menus[name].value;
       model.set("query", { ...query, like: model.get("query").like ?? "" });
       model.save_changes();
     }
 
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
     let typing;
     words.addEventListener("input", () => {
       clearTimeout(typing);
@@ -106,7 +106,7 @@ export default {
     }, { signal });
     for (const menu of Object.values(menus)) menu.addEventListener("change", find, { signal });
     clear.addEventListener("click", () => {
-      words.value = "";
+      words.value = asks = "";
       model.set("query", {});
       model.save_changes();
       words.focus();
@@ -118,6 +118,7 @@ export default {
 
     function anew() {
       asked = new Set();
+      for (const row of rows) if (row?.url) URL.revokeObjectURL(row.url);
       rows = [];
       for (const { element, url } of tiles.values()) {
         element.remove();
@@ -143,12 +144,14 @@ export default {
       }
       for (let index = first; index < end; index += 1) draw(index);
       if (at < count()) draw(at);
-      for (const page of pages(first, end, PAGE)) {
-        if (asked.has(page)) continue;
-        asked.add(page);
-        send({ do: "page", page, size: PAGE });
-      }
+      for (const page of pages(first, end, PAGE)) askFor(page);
       showChosen();
+    }
+
+    function askFor(page) {
+      if (asked.has(page)) return;
+      asked.add(page);
+      send({ do: "page", page, size: PAGE });
     }
 
     function draw(index) {
@@ -195,7 +198,7 @@ export default {
       }
       for (const [name, each] of Object.entries(buttons)) {
         const least = name === "compare" ? 2 : 1;
-        each.disabled = chosen.length < least || ((ONE.has(name) || name === "compare") && chosen.length > least);
+        disable(each, chosen.length < least || ((ONE.has(name) || name === "compare") && chosen.length > least));
       }
       undo.hidden = !model.get("undoable");
       const facts = [fill("count", { count: count(), size: model.get("size") })];
@@ -278,8 +281,38 @@ export default {
       }
     }
 
+    /** @type {Map<string, (item: object) => void>} */
+    const awaited = new Map(); // name -> what takes its full picture
+
     function enlarge() {
-      if (rows[at]) send({ do: "strip", names: [rows[at].name] });
+      if (!rows[at]) return;
+      box.open({
+        count: count(),
+        at: (index) => {
+          const row = rows[index];
+          if (!row) return { url: "", rough: true, status: text("reading") };
+          if (row.thumb) row.url ??= jpeg(row.thumb);
+          return {
+            url: row.url ?? "", rough: true, alt: row.label, label: row.label, caption: "★".repeat(row.stars),
+            load: () => new Promise((resolve) => {
+              awaited.set(row.name, resolve);
+              send({ do: "full", name: row.name });
+            }),
+          };
+        },
+        shown: (index) => {
+          at = index;
+          askFor(Math.floor(index / PAGE));
+        },
+        key: (event, index) => {
+          const [name, value] = command(event) ?? [];
+          if (name !== "mark" || !rows[index]) return false;
+          send({ do: "mark", names: [rows[index].name], stars: value });
+          return true;
+        },
+        keys: [["0–5", text("stars")]],
+        back: (index) => (focus(index), null),
+      }, at);
     }
 
     // The file for a drag out of the page must be there before the drag begins: it is fetched when the pointer rests.
@@ -312,12 +345,18 @@ export default {
           rows[message.page * PAGE + message.from + offset] = { ...row, thumb: buffers[offset].byteLength ? buffers[offset] : null };
         });
         show();
+        box.update();
         if (focusSoon && tiles.has(at) && rows[at]) {
           focusSoon = false;
           tiles.get(at).element.focus({ preventScroll: true });
         }
+      } else if (message.full) {
+        const { full: name, ...item } = message;
+        awaited.get(name)?.({ ...item, url: jpeg(buffers[0]), rough: false });
+        awaited.delete(name);
       } else if (message.marks) {
         for (const row of rows) if (row && message.marks[row.name] !== undefined) row.stars = message.marks[row.name];
+        box.update();
         for (const tile of tiles.values()) if (tile.row) tile.stars.textContent = "★".repeat(tile.row.stars);
       } else if (message.file) {
         const url = URL.createObjectURL(new Blob([buffers[0]], { type: message.type }));

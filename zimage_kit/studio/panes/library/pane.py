@@ -154,8 +154,11 @@ class LibraryPane(Pane):
             case {"do": "page", "page": int(page), "size": int(size), "version": int(version)}:
                 if version == self.view.version and 0 < size <= 500:
                     self._send_page(page, size)
-            case {"do": "file", "name": str(name)}:
-                self._send_file(self.library[name].open(), Path(name).stem, name=name)
+            case {"do": "full", "name": str(name)}:
+                self._send_full(self.library[name])
+            case {"do": "file", "name": str(name)}:  # the pointer rested on it; it may be deleted by now
+                if (self.library.folder / name).is_file():
+                    self._send_file(self.library[name].open(), Path(name).stem, name=name)
             case {"do": "mark", "names": [*names], "stars": int(stars)}:
                 self.library.star(names, stars)
                 self.view.send({"marks": dict.fromkeys(names, stars)})
@@ -222,6 +225,14 @@ class LibraryPane(Pane):
             thumbs = list(self._painters.map(self.library.thumb, rows))
             told = [{"name": row.name, "label": self._label(row), "stars": row.stars} for row in rows]
             self.view.send({"page": page, "from": start, "version": version, "rows": told}, thumbs)
+
+    def _send_full(self, row: Picture) -> None:
+        """Send a picture and what is known of it, for the lightbox."""
+        result = Result(0, row.open())
+        about = result.about(self.context.texts, [])
+        facts = [about["caption"], "★" * row.stars, ", ".join(row.tags)]
+        told = {"caption": " · ".join(filter(None, facts)), "recipe": about["recipe"], "notes": about["notes"]}
+        self.view.send({"full": row.name, "alt": about["alt"], **told}, [result.jpeg])
 
     def _label(self, row: Picture) -> str:
         facts = [row.prompt or row.path.name, row.model, "" if row.seed is None else str(row.seed)]
