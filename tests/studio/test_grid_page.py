@@ -146,7 +146,7 @@ def test_keys_walk_enlarge_and_come_back(page_of: Opens) -> None:
     expect(cell(page, 23)).to_be_focused()
     page.keyboard.press("Home")
     page.keyboard.press("Enter")
-    dialog, name = page.locator("dialog"), page.locator("#name")
+    dialog, name = page.locator("dialog"), page.locator("dialog h2")
     expect(dialog).to_be_visible()
     expect(name).to_have_text("red, seed 0, steps 4")
     for key, label in (
@@ -164,7 +164,7 @@ def test_keys_walk_enlarge_and_come_back(page_of: Opens) -> None:
 def test_a_click_enlarges_to_fit_and_to_every_pixel(page_of: Opens) -> None:
     page = page_of(finished("x", picture=(1600, 1200), seed=[1, 2], steps=[4]))
     cell(page, 1).click()
-    picture, stage = page.locator("#picture"), page.locator("#stage")
+    picture, stage = page.locator("dialog img"), page.locator(".zk-lightbox-stage")
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 1600, "not the small one"
     box, room = picture.bounding_box(), stage.bounding_box()
     assert box is not None
@@ -172,11 +172,12 @@ def test_a_click_enlarges_to_fit_and_to_every_pixel(page_of: Opens) -> None:
     assert box["width"] <= room["width"]
     assert box["height"] <= room["height"]
     assert box["width"] / box["height"] == pytest.approx(4 / 3, abs=0.01)
-    picture.click(position={"x": 10, "y": 10})
-    assert picture.evaluate("image => image.clientWidth") == 1600
-    expect(page.locator("#zoom")).to_have_attribute("aria-pressed", "true")
+    picture.dblclick(position={"x": 10, "y": 10})
+    width = "image => image.getBoundingClientRect().width"
+    assert picture.evaluate(width) == pytest.approx(1600)
+    expect(page.get_by_role("button", name="Actual pixels")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("0")
-    assert picture.evaluate("image => image.clientWidth") < 1000
+    assert picture.evaluate(width) < 1000
     page.get_by_role("button", name="Close").click()
     expect(page.locator("dialog")).to_be_hidden()
 
@@ -184,12 +185,12 @@ def test_a_click_enlarges_to_fit_and_to_every_pixel(page_of: Opens) -> None:
 def test_a_failed_cell_enlarged_shows_its_whole_error(page_of: Opens) -> None:
     page = page_of()
     cell(page, 9).click()
-    expect(page.locator("#problem")).to_have_text(
+    expect(page.locator(".zk-lightbox-problem")).to_have_text(
         "failed: stage caption broke: ValueError: the text has no letters. Give it a text."
     )
-    expect(page.locator("#picture")).to_be_hidden()
+    expect(page.locator("dialog img")).to_be_hidden()
     page.locator("summary").click()
-    expect(page.locator("#json")).to_contain_text('"prompt": "a blue balloon"')
+    expect(page.locator("dialog pre")).to_contain_text('"prompt": "a blue balloon"')
 
 
 def test_the_filter_takes_words_values_and_ratings(page_of: Opens) -> None:
@@ -230,10 +231,11 @@ def test_a_prompt_does_nothing_wherever_it_is_shown(page_of: Opens) -> None:
     cell(page, 3).hover()
     expect(page.locator("#card")).to_contain_text("onerror")
     cell(page, 0).click()
-    expect(page.locator("#name")).to_contain_text("</script>")
+    expect(page.locator("dialog h2")).to_contain_text("</script>")
     page.locator("summary").click()
     assert page.evaluate("window.hurt") is None
-    assert page.locator("b").all_inner_texts() == ["failed"], "no element of the prompt's"
+    assert page.locator("#grid b").all_inner_texts() == ["failed"], "no element of the prompt's"
+    assert set(page.locator("dialog b").all_inner_texts()) <= {"prompt", "seed"}
 
 
 def test_pictures_grow_and_shrink(page_of: Opens) -> None:

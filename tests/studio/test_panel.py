@@ -611,7 +611,7 @@ def used_texts() -> set[str]:
         script = (FOLDER / "panel" / f"{section}.js").read_text("utf-8")
         used |= {f"{section}.{key}" for key in re.findall(r'\btext\("([a-z_]+)"\)', script)}
     box = (FOLDER / "js" / "lightbox.js").read_text("utf-8")
-    used |= {f"lightbox.{key}" for key in [*re.findall(r'\btext\("([a-z_]+)"\)', box), "info", "keys"]}  # text(open)
+    used |= {f"lightbox.{key}" for key in re.findall(r'\btext\("([a-z_]+)"\)', box)}
     board = "\n".join(path.read_text("utf-8") for path in (FOLDER / "grid_view").glob("grid_*.js"))
     used |= {f"board.{key}" for key in re.findall(r'\btext\("([a-z_]+)"\)', board)}
     chosen = {f"board.{key}" for key in re.findall(r'"([a-z_]+)"', board)}  # by a condition, or out of a list

@@ -64,6 +64,7 @@ class _WebPage:
     def __init__(self, grid: CellArray, texts: Texts) -> None:
         self.grid, self.texts, self.plan = grid, texts, grid.plan
         self.t = texts.section("page")
+        self.lightbox = Texts(texts.language, _FOLDER.parents[1] / "studio" / "texts").section("lightbox")
         self.by_place = {cell.place: cell for cell in grid.cells}
         self.values = {axis: self._values(axis) for axis in grid.axes}
         self.numbers = {axis: {_text(value): number for number, value in enumerate(values)}
@@ -106,7 +107,9 @@ class _WebPage:
             "pages": "\n".join(self._pages(embedded)),
             "notes": "".join(f"<p>{escape(note)}</p>" for note in notes),
             "cells": _json([self._data(cell, embedded) for cell in self.grid.cells]),
-            "texts": _json({**self.texts.section("script"), "names": self.texts.section("names")}),
+            "texts": _json(
+                {**self.texts.section("script"), "names": self.texts.section("names"), "lightbox": self.lightbox}
+            ),
             "pictures": "\n".join(embedded.scripts()),
             "script": script,
             **{f"t.{key}": escape(text) for key, text in self.t.items()},

@@ -2,6 +2,8 @@
 // shows every picture and label without this script.
 
 import { byPlace, cardPlace, differing, facts, fitting, haystack, neighbour, passes, starsOf, step, toward, words } from "./cells.js";
+import { lightbox } from "../../studio/js/lightbox.js";
+import { writeRecipe } from "../../studio/js/recipe.js";
 import { fill } from "../../studio/js/words.js";
 
 const read = id => JSON.parse(document.getElementById(id).textContent);
@@ -15,35 +17,20 @@ const make = (name, props = {}, ...children) => {
   return element;
 };
 
-// the recipe in words
+// the recipe in words, and what differs
 
 const called = name => texts.names[name] || name;
+const marks = cell => [starsOf(cell.rating), cell.winner ? texts.winner : ""].filter(Boolean).join("  ");
 
-function list(cell) {
-  const dl = make("dl");
-  for (const [name, value] of facts(cell)) dl.append(make("dt", { textContent: called(name) }), make("dd", { textContent: value }));
-  if (cell.took) dl.append(make("dt", { textContent: texts.took }), make("dd", { textContent: cell.took }));
-  return dl;
-}
-
-function differences(cell) {
-  const box = make("div", { className: "differs" });
-  for (const side of ["left", "above"]) {
-    const other = neighbour(places, cell, side);
-    if (!other) continue;
-    const items = make("ul");
-    for (const [name, was, is] of differing(other, cell, texts.none)) {
-      items.append(make("li", {}, `${called(name)}: `, make("del", { textContent: was }), " → ", make("ins", { textContent: is })));
-    }
-    const nothing = items.childElementCount ? "" : ` ${texts.nothing}`;
-    box.append(make("p", { textContent: texts[side] + nothing }), items);
-  }
-  return box.childElementCount ? box : "";
-}
-
-function stars(cell) {
-  if (!cell.rating && !cell.winner) return "";
-  return make("p", { className: "stars", textContent: [starsOf(cell.rating), cell.winner ? texts.winner : ""].filter(Boolean).join("  ") });
+function tell(parent, cell, title = "") {
+  const differs = ["left", "above"].map(side => [side, neighbour(places, cell, side)]).filter(([, other]) => other);
+  writeRecipe(parent, {
+    title, marks: marks(cell), nothing: texts.nothing,
+    recipe: [...facts(cell).map(([name, value]) => [called(name), value]), ...(cell.took ? [[texts.took, cell.took]] : [])],
+    differs: differs.map(([side, other]) => ({
+      side: texts[side], changes: differing(other, cell, texts.none).map(([name, was, is]) => [called(name), was, is]),
+    })),
+  });
 }
 
 // the card beside a cell under the pointer or the focus
@@ -56,7 +43,8 @@ function showCard(button) {
   hideCard();
   carded = button;
   button.setAttribute("aria-describedby", "card");
-  card.replaceChildren(make("h3", { textContent: cell.label }), stars(cell), list(cell), differences(cell));
+  card.replaceChildren();
+  tell(card, cell, cell.label);
   card.hidden = false;
   const size = card.getBoundingClientRect();
   const [left, top] = cardPlace(button.getBoundingClientRect(), [size.width, size.height], [innerWidth, innerHeight]);
@@ -118,56 +106,40 @@ addEventListener("scroll", hideCard, { passive: true });
 
 // enlarged
 
-const dialog = $("enlarged"), stage = $("stage"), picture = $("picture");
-let open = null;
+const box = lightbox(document.body, { text: key => texts.lightbox[key] ?? key });
+
+function item(index) {
+  const cell = cells[index], small = buttons.get(index).querySelector("img");
+  const large = cell.large === null ? null : $(`large-${cell.large}`);
+  return {
+    url: !small ? "" : large ? `data:image/jpeg;base64,${large.textContent}` : small.src,
+    label: cell.label,
+    status: small ? "" : [cell.word, cell.error].filter(Boolean).join(": "),
+    recipe: parent => {
+      tell(parent, cell);
+      parent.append(make("details", {}, make("summary", { textContent: texts.json }),
+        make("pre", { textContent: JSON.stringify(cell.request, null, 2), tabIndex: 0 })));
+    },
+  };
+}
 
 function enlarge(button) {
-  const cell = cells[Number(button.dataset.cell)];
   hideCard();
-  open = button;
-  const small = button.querySelector("img"), large = cell.large === null ? null : $(`large-${cell.large}`);
-  picture.hidden = !small;
-  $("problem").hidden = Boolean(small);
-  $("problem").textContent = [cell.word, cell.error].filter(Boolean).join(": ");
-  if (small) picture.src = large ? `data:image/jpeg;base64,${large.textContent}` : small.src;
-  picture.alt = cell.label;
-  $("name").textContent = cell.label;
-  $("facts").replaceChildren(stars(cell), list(cell), differences(cell));
-  $("json").textContent = JSON.stringify(cell.request, null, 2);
-  for (const [id, key] of [["before", "ArrowLeft"], ["after", "ArrowRight"]]) $(id).disabled = !reached(step, button, key);
-  whole(true);
-  if (!dialog.open) dialog.showModal();
-}
-
-function whole(fits) {
-  stage.classList.toggle("fits", fits);
-  $("zoom").setAttribute("aria-pressed", String(!fits));
-}
-
-function go(key) {
-  const next = open && reached(step, open, key);
-  if (next) enlarge(next);
+  box.open({
+    count: cells.length,
+    at: item,
+    next: (index, key) => {
+      const there = reached(step, buttons.get(index), key);
+      return there ? Number(there.dataset.cell) : null;
+    },
+    back: index => buttons.get(index),
+    sheet: innerWidth > 640,
+  }, Number(button.dataset.cell));
 }
 
 $("grid").addEventListener("click", event => {
   const button = event.target.closest(".cell");
   if (button) enlarge(button);
-});
-dialog.addEventListener("keydown", event => {
-  if (event.key.startsWith("Arrow") && !event.target.closest("pre")) { event.preventDefault(); go(event.key); }
-  if (event.key === "1" || event.key === "0") whole(event.key === "0");
-});
-dialog.addEventListener("close", () => { if (open) { focusable(open); open.focus(); open.scrollIntoView({ block: "nearest", inline: "nearest" }); } open = null; });
-$("before").addEventListener("click", () => go("ArrowLeft"));
-$("after").addEventListener("click", () => go("ArrowRight"));
-$("close").addEventListener("click", () => dialog.close());
-$("zoom").addEventListener("click", () => whole(!stage.classList.contains("fits")));
-picture.addEventListener("click", event => {
-  const box = picture.getBoundingClientRect();
-  const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
-  whole(!stage.classList.contains("fits"));
-  const now = picture.getBoundingClientRect();
-  stage.scrollTo(x * now.width - stage.clientWidth / 2, y * now.height - stage.clientHeight / 2);
 });
 
 // filter

@@ -223,8 +223,9 @@ export function lightbox(root, { text, signal }) {
     set(controls.keys, "aria-expanded", open === "keys");
     if (!shown) return;
     const made = document.createElement("div");
-    write(make("h3", "", made), text(open));
-    set(sheet, "aria-label", text(open));
+    const heading = open === "keys" ? text("help") : text("recipe");
+    write(make("h3", "", made), heading);
+    set(sheet, "aria-label", heading);
     if (open === "keys") pairs(made, help());
     else {
       if (typeof item.recipe === "function") item.recipe(made);
@@ -411,7 +412,7 @@ export function lightbox(root, { text, signal }) {
   }, { signal });
 
   function escape() {
-    if (sheet.hidden) dialog.close();
+    if (sheet.hidden || (open === "info" && source.sheet)) dialog.close(); // a sheet that nobody opened is no step back
     else show("");
   }
 
