@@ -211,3 +211,20 @@ def test_every_text_of_the_page_exists_in_both_languages_and_none_is_left_over()
 def test_a_page_has_no_path_of_the_machine_that_made_it() -> None:
     grid = finished("x", seed=[1, 2])
     assert str(grid.store.folder.parents[2]) not in render_web_page(grid).decode()
+
+
+def test_a_page_names_files_and_not_the_folders_that_they_are_in() -> None:
+    lora = "/data/alice/loras/ink.safetensors"
+    photos = {"image": "/data/alice/photos/me.png", "all": ["/data/alice/a b.jpg"]}
+    stage = {"kind": "control", "note": "either/or", **photos}
+    shown = page_module._shown({"prompt": "/a/b.png", "loras": [{"path": lora, "weight": 1}], "stages": [stage]})
+    assert shown["prompt"] == "/a/b.png"
+    assert shown["loras"] == [{"path": "ink.safetensors", "weight": 1}]
+    assert shown["stages"] == [{"kind": "control", "image": "me.png", "note": "either/or", "all": ["a b.jpg"]}]
+    for path in ("~/loras/ink.safetensors", "C:\\Users\\alice\\ink.safetensors", "/models/turbo"):
+        assert page_module._file_name(path) == re.split(r"[/\\\\]", path)[-1]
+
+
+def test_no_label_of_a_page_is_cut_within_an_emoji() -> None:
+    html = elements(base="x", prompt=["👩‍🚀" * 70, "b"], seed=[1])
+    assert "👩‍🚀" * 59 + "…" in html.visible

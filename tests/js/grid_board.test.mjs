@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { GAP, INNER_GAP, Layout, Shape, cardPlace, menuPlace } from "../../zimage_kit/studio/grid_view/grid_layout.js";
+import { GAP, INNER_GAP, Layout, Shape, cardPlace, menuPlace, placeFor } from "../../zimage_kit/studio/grid_view/grid_layout.js";
 import { differences, valueOf } from "../../zimage_kit/studio/grid_view/grid_recipe.js";
 
 const numbered = (name, count) => Array.from({ length: count }, (_, number) => `${name} ${number}`);
@@ -288,4 +288,10 @@ test("sizes, LoRAs and fields of stages follow from their axes", () => {
   assert.deepEqual(of("lora.weight", "loras"), [["lora.weight", "a", "b"]]);
   assert.deepEqual(of("stages.upscale.factor", "upscale.factor"), [["stages.upscale.factor", "a", "b"]]);
   assert.equal(of("steps", "width").length, 2);
+});
+
+test("what comes into view is put between its neighbours, whatever came before it", () => {
+  const orders = [-1];
+  for (const order of [5, 2, 9, 3]) orders.splice(placeFor(orders, order), 0, order);
+  assert.deepEqual(orders, [-1, 2, 3, 5, 9]);
 });

@@ -35,6 +35,12 @@ test("Chinese prompts are told apart by characters", () => {
   assert.deepEqual(page.parted("海上的red热气球", "海上的blue热气球"), ["…red…", "…blue…"]);
 });
 
+test("no emoji is cut in half, and no character beyond the first plane", () => {
+  assert.deepEqual(page.parted("a 👩‍🚀 at sea", "a 👩‍🎤 at sea"), ["…👩‍🚀…", "…👩‍🎤…"]);
+  assert.deepEqual(page.parted("🎈", "🎉"), ["🎈", "🎉"], "which share their first half");
+  assert.deepEqual(page.parted("𠮷", "𠮶"), ["𠮷", "𠮶"]);
+});
+
 test("a repeated end does not overlap with the beginning", () => {
   assert.deepEqual(page.parted("海海", "海海海"), ["…", "…海"]);
 });

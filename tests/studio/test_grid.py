@@ -45,6 +45,17 @@ SEEN = """() => [...document.querySelectorAll(".zk-cell")].every(cell => {
 }) && document.querySelectorAll(".zk-cell").length > 0"""
 
 
+AROUND = """([left, top]) => [...document.querySelectorAll(".zk-cell")].some(cell => {
+    const near = (place, scrolled) => Math.abs(parseInt(place) - scrolled - 200) < 200;
+    return near(cell.style.left, left) && near(cell.parentNode.style.top, top);
+})"""
+OUT_OF_ORDER = """() => [...document.querySelectorAll(".zk-space, .zk-header, .zk-line")].flatMap(parent => {
+    const of = (each, name) => each.getAttribute(`aria-${name}index`);
+    const at = [...parent.children].map(each => Number(of(each, "row") ?? of(each, "col") ?? 0));
+    return at.some((number, place) => number < at[place - 1]) ? [at] : [];
+})"""
+
+
 class GridPage:
     """The view of a grid in a notebook: where its parts are."""
 
@@ -421,6 +432,10 @@ def test_hundreds_of_cells_are_shown_soon_and_few_at_a_time(notebook: OpenOne) -
     grid.all_seen()
     assert grid.root.locator(".zk-cell").count() < 150
     assert [grid.scroll.get_attribute(name) for name in ("aria-rowcount", "aria-colcount")] == ["21", "21"]
+    for left, top in ((600, 900), (0, 0), (300, 450)):
+        grid.scroll.evaluate("(scroll, [left, top]) => scroll.scrollTo(left, top)", [left, top])
+        opened.page.wait_for_function(AROUND, arg=[left, top])
+        assert opened.page.evaluate(OUT_OF_ORDER) == [], "screen readers and Tab go by the order in the page"
     opened.shot("grid_hundreds")
 
 
@@ -459,6 +474,7 @@ def test_the_studio_makes_grids_of_what_its_form_says(notebook: OpenOne) -> None
     panel.get_by_role("button", name="Grid…").click()
     values = panel.locator(".zk-axis textarea")
     expect(panel.get_by_label("Rows", exact=True)).to_have_value("colour")
+    expect(panel.get_by_label("Values: Rows", exact=True)).to_be_visible()
     values.first.fill("red\nblue")
     panel.get_by_label("Columns", exact=True).select_option(label="Seed")
     values.nth(1).fill("1-3")

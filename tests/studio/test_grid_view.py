@@ -19,7 +19,7 @@ from zimage_kit.grid.grid import make_grid
 from zimage_kit.stages.stage import registry, stage
 from zimage_kit.studio.grid_view import word_diff as worddiff
 from zimage_kit.studio.grid_view.board import Board, short_key
-from zimage_kit.studio.grid_view.feed import PACK
+from zimage_kit.studio.grid_view.feed import PACK, TRIES
 from zimage_kit.studio.grid_view.names import Names, recipes
 from zimage_kit.studio.grid_view.pair import PairPane, difference, same_size
 from zimage_kit.studio.grid_view.view import LARGEST_SHEET, GridView, small_sheet
@@ -85,6 +85,30 @@ def test_a_finished_grid_is_told_at_once_with_every_picture(shown: Callable[[Gri
     small = packs[0][short_key(grid.cells[0].key)]
     assert Image.open(io.BytesIO(small)).size == (64, 64)
     assert {f"pack{number}" for number in range(board.packs)} <= set(board.keys), "a page opened later has them, too"
+
+
+def test_a_picture_that_is_missing_is_looked_for_again_and_only_then_called_gone(
+    shown: Callable[[Grid], GridView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = finished("a boat", seed=range(60))
+    late, lost = grid.cells[0].key, grid.cells[55].key
+    tries = {late: 0, lost: 0}
+    real = type(grid.store).thumb
+
+    def thumb(store: Any, key: str) -> bytes | None:
+        if key not in tries:
+            return real(store, key)
+        tries[key] += 1
+        return None if key == lost or tries[key] < 3 else real(store, key)
+
+    monkeypatch.setattr(type(grid.store), "thumb", thumb)
+    board = shown(grid).board
+    eventually(lambda: short_key(late) in board.sent, "it comes after all")
+    eventually(lambda: tries[lost] == TRIES, "and the other is given up for now")
+    packs = [getattr(board, f"pack{number}") for number in range(board.packs)]
+    assert [pack[short_key(lost)] for pack in packs if short_key(lost) in pack] == [b""], "told once that it is gone"
+    assert all(pack.get(short_key(late)) != b"" for pack in packs)
+    assert len(board.sent) == 59 and short_key(lost) not in board.sent
 
 
 def test_recipes_are_told_once_and_then_only_what_differs() -> None:
@@ -323,8 +347,9 @@ def test_a_picture_whose_file_is_gone_leaves_the_rest_to_be_seen(shown: Callable
     grid.cells[1].path.unlink()
     view = shown(grid)
     told(view, "3 of 3")
-    eventually(lambda: len(view.board.sent) == 3, "all are sent")
-    assert view.board.pack0[short_key(grid.cells[1].key)] == b"" and view.problem.error is None
+    eventually(lambda: view.board.packs == 2, "the gone one is told of after the others")
+    assert len(view.board.sent) == 2 and len(view.board.pack0) == 2
+    assert view.board.pack1 == {short_key(grid.cells[1].key): b""} and view.problem.error is None
 
 
 def test_closing_a_view_in_the_middle_of_an_update_blocks_neither(shown: Callable[[Grid], GridView]) -> None:

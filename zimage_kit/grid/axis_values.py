@@ -22,6 +22,7 @@ from pydantic import BaseModel, JsonValue, TypeAdapter
 from ..errors import BadRequest
 from ..files import portable
 from ..recipe.request import Lora, Request, parse_size
+from ..text.line_breaks import shortened
 from .axis_names import TEXT_FIELDS, field_type, number_type, stage_field
 
 LARGEST_AXIS = 10_000
@@ -268,7 +269,7 @@ def label_of(name: str, value: JsonValue) -> str:
 def short(value: Any) -> str:
     """A value for an error message, cut at 60 characters."""
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return shortened(text, 58)
 
 
 def _plain(value: Any) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadRequest
 from ..files import portable_json, portable_text
 from ..text.catalogues import Language, Texts, language
+from ..text.line_breaks import shortened
 from ..text.scripts import joined_script, joined_style
 from ..text.units import duration, gigabytes
 from .cell import Cell
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 80_000_000
 _FOLDER = Path(__file__).parent / "page"
 _OVERVIEW, _MANY = (256, 160), 12  # pixels of a picture's longer side at first; less for more than _MANY in lines
+_PATH = re.compile(r"(?:~|[A-Za-z]:)?[\\/][^\n]*[\\/.][^\s\\/]+")
 _WORDS = {"failed": "failed", "done": "gone", "running": "running", "waiting": "waiting"}
 
 
@@ -117,7 +119,7 @@ class _WebPage:
         return re.sub(r"\{\{([\w.]+)\}\}", lambda place: parts[place[1]], _asset("page.html")).encode(errors="replace")
 
     def _title(self) -> str:
-        return " ".join((self.plan.title or self.plan.base.prompt).split())[:120] or self.t["untitled"]
+        return shortened(" ".join((self.plan.title or self.plan.base.prompt).split()), 120) or self.t["untitled"]
 
     def _heading(self) -> Iterator[str]:
         prompt = "" if "prompt" in self.grid.axes else self.plan.base.prompt
@@ -132,7 +134,7 @@ class _WebPage:
         for number, (axis, values) in enumerate(self.values.items()):
             if len(values) > 1:
                 labels = [" ".join(self.plan.label(axis, value).split()) for value in values]
-                options = "".join(f'<option value="{place}">{escape(_short(label))}</option>'
+                options = "".join(f'<option value="{place}">{escape(shortened(label, 60))}</option>'
                                   for place, label in enumerate(labels))  # fmt: skip
                 first = f'<option value="">{escape(self.t["all"])}</option>'
                 label = f'<label for="axis-{number}">{escape(names.get(axis, axis))}</label>'
@@ -195,7 +197,7 @@ class _WebPage:
             word, reason = self._why(cell)
             broken = " failed" if cell.state in ("failed", "done") else ""
             name = f'<span class="unseen">{escape(cell.label)}: </span>'
-            return f'{start} empty{broken}">{name}<b>{escape(word)}</b>{escape(_short(reason, 160))}</button>'
+            return f'{start} empty{broken}">{name}<b>{escape(word)}</b>{escape(shortened(reason, 160))}</button>'
         won = " won" if cell.winner else ""
         picture = (
             f'<img src="data:image/jpeg;base64,{small}" alt="{escape(cell.label)}" loading="lazy" decoding="async">'
@@ -220,7 +222,7 @@ class _WebPage:
         word, error = ("", "") if there else self._why(cell)
         trace = cell.trace if there else None
         total = trace.milliseconds.get("total") if trace else None
-        request = portable_json(cell.request.model_dump(mode="json", exclude_none=True))
+        request = _shown(portable_json(cell.request.model_dump(mode="json", exclude_none=True)))
         place = cell.place
         return {
             "place": [place.page, place.row, place.column, place.inner],
@@ -252,12 +254,21 @@ def _json(data: Mapping[str, Any] | Sequence[Any]) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
+def _shown(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe as readers see it: files by their names, since folders say whose machine it was and how that is kept."""
+    loras = [{**lora, "path": _file_name(lora["path"])} for lora in recipe.get("loras", ())]
+    stages = [{name: _file_name(value) for name, value in stage.items()} for stage in recipe.get("stages", ())]
+    return {**recipe, "model": _file_name(recipe.get("model")), "loras": loras, "stages": stages}
+
+
+def _file_name(value: Any) -> Any:
+    if isinstance(value, str) and _PATH.fullmatch(value):
+        return re.split(r"[\\/]", value)[-1]
+    return [_file_name(each) for each in value] if isinstance(value, list) else value
+
+
 def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-def _short(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def _shape(cell: Cell) -> tuple[int, int]:

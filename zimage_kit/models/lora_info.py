@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..text.line_breaks import shortened
+
 _MOST_BYTES = 32_000_000
 """Of a header or a file beside it; larger ones are not read."""
 _MOST_WORDS, _WORD, _LINE = 12, 60, 400
@@ -134,7 +136,7 @@ def _line(value: Any) -> str:
         return ""
     text = "".join(each if each.isprintable() else " " for each in html.unescape(_TAG.sub(" ", value[: 8 * _LINE])))
     text = " ".join(text.split())
-    return "" if text in ("None", "null") else text if len(text) <= _LINE else text[: _LINE - 1] + "…"
+    return "" if text in ("None", "null") else shortened(text, _LINE)
 
 
 def _words(values: Iterable[Any]) -> tuple[str, ...]:

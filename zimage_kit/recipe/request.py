@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from ..errors import BadRequest, closest
+from ..text.line_breaks import shortened
 from ..text.tables import facts
 
 SIDE_MULTIPLE = 16
@@ -238,7 +239,7 @@ def explain(error: ValidationError, fields: Iterable[str] | Mapping[str, Any], o
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return shortened(text, 58)
 
 
 def _plain(message: str) -> str:

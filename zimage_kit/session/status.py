@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, computed_field
 from ..engine.gpus import Gpu
 from ..engine.task import Priority
 from ..engine.worker_status import WorkerStatus
+from ..text.line_breaks import shortened
 from ..text.tables import facts, table
 from ..text.units import gigabytes
 
@@ -180,7 +181,7 @@ def _of_job(job: JobStatus) -> str:
         where = f"step {job.step} of {job.steps}" if job.step else "running"
     else:
         where = f"queued, {job.position} ahead"
-    prompt = job.prompt if len(job.prompt) <= 48 else job.prompt[:47] + "…"
+    prompt = shortened(job.prompt, 48)
     kept = ", kept" if job.keep else ""
     batch = ", batch" if job.priority == "batch" else ""
     return f"{where}, {prompt!r} for {job.owner or 'this process'}{batch}{kept}"

@@ -63,6 +63,12 @@ def clusters(text: str) -> list[str]:
     return found
 
 
+def shortened(text: str, most: int) -> str:
+    """At most `most` characters as a reader counts them; a longer text ends in an ellipsis."""
+    found = clusters(text) if len(text) > most else []
+    return "".join(found[: most - 1]).rstrip() + "…" if len(found) > most else text
+
+
 def _joins(before: str, char: str) -> bool:
     if before.isspace() or char.isspace():
         return False

@@ -1,6 +1,8 @@
 // What the page works out of its cells: the recipe in words, what differs, which pass the filter, where the keys lead.
 // A cell is what `_WebPage._data` gives; places and boxes are in pixels of the window. No function touches the page.
 
+import { graphemes } from "../../studio/js/words.js";
+
 // [name, value] of everything that a cell's request says, in texts.
 function facts({ request }) {
   const found = [];
@@ -22,15 +24,17 @@ function facts({ request }) {
 
 // Two texts without what they have in common at both ends, cut between words, or in Chinese between characters.
 function parted(before, after) {
-  const boundary = (text, at) => at <= 0 || at >= text.length || !/[\p{Script=Latin}\d]/u.test(text[at - 1]) || !/[\p{Script=Latin}\d]/u.test(text[at]);
-  const most = Math.min(before.length, after.length);
+  const [one, other] = [graphemes(before), graphemes(after)];
+  const word = letter => letter !== undefined && /[\p{Script=Latin}\d]/u.test(letter);
+  const boundary = (letters, at) => !word(letters[at - 1]) || !word(letters[at]);
+  const most = Math.min(one.length, other.length);
   let head = 0, tail = 0;
-  while (head < most && before[head] === after[head]) head++;
-  while (head > 0 && !(boundary(before, head) && boundary(after, head))) head--;
-  while (tail < most - head && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail++;
-  while (tail > 0 && !(boundary(before, before.length - tail) && boundary(after, after.length - tail))) tail--;
-  const middle = text => (head ? "…" : "") + text.slice(head, text.length - tail).trim() + (tail ? "…" : "");
-  return [middle(before), middle(after)];
+  while (head < most && one[head] === other[head]) head++;
+  while (head > 0 && !(boundary(one, head) && boundary(other, head))) head--;
+  while (tail < most - head && one.at(-1 - tail) === other.at(-1 - tail)) tail++;
+  while (tail > 0 && !(boundary(one, one.length - tail) && boundary(other, other.length - tail))) tail--;
+  const middle = letters => (head ? "…" : "") + letters.slice(head, letters.length - tail).join("").trim() + (tail ? "…" : "");
+  return [middle(one), middle(other)];
 }
 
 // [name, was, is] of what differs between another cell and this one; `none` stands for what one of them lacks.

@@ -56,7 +56,10 @@ class Board(anywidget.AnyWidget):
         self.sent: set[str] = set()
 
     def send_pictures(self, pictures: Mapping[str, bytes]) -> None:
-        """Send small pictures by the short keys of their cells. They stay, for pages that are opened later."""
+        """Send small pictures by the short keys of their cells. They stay, for pages that are opened later.
+
+        Empty bytes say that a picture is gone; it may come all the same.
+        """
         if self.packs >= self._places:
             new = {f"pack{self._places + number}": t.Dict({}).tag(sync=True) for number in range(PACKS)}
             self._places += PACKS
@@ -65,7 +68,7 @@ class Board(anywidget.AnyWidget):
         with self.hold_sync():
             self.set_trait(f"pack{self.packs}", dict(pictures))
             self.packs += 1
-        self.sent |= pictures.keys()
+        self.sent |= {key for key, picture in pictures.items() if picture}
 
 
 def plan_data(grid: Grid, number: int, names: Names) -> dict[str, Any]:

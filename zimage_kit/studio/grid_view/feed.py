@@ -18,6 +18,8 @@ from .board import Board, short_key
 INTERVAL_SECONDS = 0.2
 PACK = 48
 """Small pictures in a message: half a megabyte."""
+TRIES = 5
+"""How often a picture that is not there is looked for before the next change: its file may be on its way."""
 
 
 class Feed:
@@ -40,6 +42,7 @@ class Feed:
         self._steps: dict[int, Event] = {}
         self._previews: dict[int, bytes] = {}
         self._marks: dict[str, Mark] = {}
+        self._gone: dict[str, int] = {}  # short key -> how often its picture was not there
         self._was_running = False
         self._since = time.monotonic(), 0
         self._unlisten: Callable[[], None] = lambda: None
@@ -100,6 +103,9 @@ class Feed:
             except Exception as error:
                 self._on_error(error)
             time.sleep(INTERVAL_SECONDS)
+            if any(tries < TRIES for tries in self._gone.values()):
+                with self._lock:
+                    self._changed = True
 
     def flush(self) -> None:
         """Bring the board up to date."""
@@ -112,6 +118,8 @@ class Feed:
             for cell, letter in zip(cells, states, strict=True)
             if letter == "d" and short_key(cell.key) not in board.sent
         ]
+        there = {short_key(cell.key) for cell in unsent}
+        self._gone = {key: tries for key, tries in self._gone.items() if key in there}
         self._send(unsent[:PACK])
         with self._writing, board.hold_sync():
             if self._closed:
@@ -131,6 +139,13 @@ class Feed:
 
     def _send(self, cells: list[Cell]) -> None:
         pictures = {short_key(cell.key): cell.thumb or b"" for cell in cells}
+        for key, picture in list(pictures.items()):
+            if picture:
+                self._gone.pop(key, None)
+                continue
+            self._gone[key] = self._gone.get(key, 0) + 1
+            if self._gone[key] != TRIES:  # the page is told once that it is gone
+                del pictures[key]
         with self._writing:
             if pictures and not self._closed:
                 self._board.send_pictures(pictures)

@@ -49,6 +49,7 @@ class BoardView extends Keys(Parts) {
   running(index) { return this.model.get("running")[index]; }
   error(index) { return this.model.get("errors")[index] ?? ""; }
   picture(index) { return this.shelf.url(this.key(index)); }
+  lost(index) { return this.shelf.gone.has(this.key(index)); }
   rating(index) { return this.drafts[this.key(index)]?.rating ?? Number(this.model.get("ratings")[index] ?? 0); }
   wins(index) { return this.winner === undefined ? this.model.get("winners").includes(index) : this.winner === this.key(index); }
   busy() { return Boolean(this.model.get("progress").running); }

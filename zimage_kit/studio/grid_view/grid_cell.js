@@ -68,7 +68,7 @@ export class CellView {
     this.show(state, running);
     const failed = state === "f";
     write(this.said, failed ? board.error(index) : state === "r" ? board.doing(index)
-      : state === "d" && !this.url ? text("gone") : "");
+      : state === "d" && !this.url ? text(board.lost(index) ? "gone" : "coming") : "");
     this.track.style.setProperty("--done", running?.steps ? running.step / running.steps : 0);
     if (failed && !this.retry) {
       this.retry = button("zk-button zk-retry", this.frame);

@@ -225,6 +225,12 @@ class Layout {
   }
 }
 
+// The number of the place that keeps these orders ascending once another one is put there.
+function placeFor(orders, order) {
+  const found = orders.findIndex((other) => other > order);
+  return found < 0 ? orders.length : found;
+}
+
 // Where a card of this size opens beside a cell's box: at its right, else at its left, else beneath it or above. In
 // pixels of the page, which it never leaves at the top or the left.
 function cardPlace(cell, [width, height], [pageWidth, pageHeight]) {
@@ -246,4 +252,4 @@ function menuPlace(anchor, [width, height], [pageWidth, pageHeight]) {
   };
 }
 
-export { FOOT, GAP, INNER_GAP, LARGEST, Layout, Shape, SMALLEST, cardPlace, menuPlace };
+export { FOOT, GAP, INNER_GAP, LARGEST, Layout, Shape, SMALLEST, cardPlace, menuPlace, placeFor };

@@ -3,14 +3,21 @@
 import { button, make, set } from "../js/dom.js";
 import { fill } from "../js/words.js";
 import { CellView } from "./grid_cell.js";
+import { placeFor } from "./grid_layout.js";
+
+// Screen readers and Tab go by the order in the page, so what comes into view is put where it belongs.
+function insert(parent, node, order) {
+  node.zkOrder = order;
+  const orders = [...parent.children].map((child) => child.zkOrder ?? -1); // the header, the corner, a row's own header
+  parent.insertBefore(node, parent.children[placeFor(orders, order)] ?? null);
+}
 
 export class Parts {
   addLine(number) {
     const node = make("div", "zk-line");
     node.zkNumber = number;
     node.setAttribute("role", "row");
-    const next = [...this.rows].find(([other]) => other > number)?.[1] ?? null;
-    this.space.insertBefore(node, next);
+    insert(this.space, node, number);
     this.rows.set(number, node);
     const { rows } = this.shape.plan;
     if (rows.length) {
@@ -32,7 +39,7 @@ export class Parts {
   addHead(number) {
     const node = this.head("columnheader", "columns", number, this.shape.plan.columns[number]);
     node.zkNumber = number;
-    this.header.append(node);
+    insert(this.header, node, number);
     this.heads.set(number, node);
     this.placeHead(node);
   }
@@ -85,7 +92,7 @@ export class Parts {
       said.title = said.textContent;
       this.dots(cell.label, "columns", column, said.textContent);
     }
-    this.rows.get(line).append(cell.node);
+    insert(this.rows.get(line), cell.node, index);
     this.cells.set(index, cell);
     this.placeCell(cell);
   }
@@ -96,7 +103,7 @@ export class Parts {
     const about = layout.lines[line];
     if (cell.node.parentNode !== this.rows.get(line)) {
       if (!this.rows.has(line)) this.addLine(line);
-      this.rows.get(line).append(cell.node);
+      insert(this.rows.get(line), cell.node, cell.index);
     }
     set(cell.node, "aria-colindex", slot + 1 + (layout.left ? 1 : 0));
     cell.place(layout.x(slot), about.picture, layout);

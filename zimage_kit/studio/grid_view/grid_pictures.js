@@ -7,11 +7,13 @@ export class Shelf {
     this.model = model;
     this.taken = 0; // packs already read
     this.bytes = new Map();
+    this.gone = new Set(); // keys of pictures that the kernel has looked for in vain
     this.urls = new Map();
     this.full = new Map(); // key -> {url, about} of the last twelve
     this.take = () => {
       for (; this.taken < model.get("packs"); this.taken += 1) {
         for (const [key, bytes] of Object.entries(model.get(`pack${this.taken}`) ?? {})) {
+          this.gone[bytes.byteLength ? "delete" : "add"](key);
           if (bytes.byteLength) this.bytes.set(key, bytes);
         }
       }

@@ -14,6 +14,7 @@ from ...library.store import outputs_dir
 from ...recipe.artifact import Artifact
 from ...recipe.picture import on_white
 from ...recipe.request import Request
+from ...text.line_breaks import clusters, shortened
 from ...text.units import duration
 from ..translations import Texts
 
@@ -51,14 +52,14 @@ class Result:
     def label(self) -> str:
         """In a few words: `3: a red boat, seed 7`."""
         request = self.artifact.request
-        prompt = request.prompt if len(request.prompt) <= 40 else request.prompt[:39] + "…"
+        prompt = shortened(request.prompt, 40)
         seed = "" if request.seed is None else f", {request.seed}"
         return f"{self.number}: {prompt}{seed}"
 
     def file(self, format: str) -> tuple[str, bytes]:
         """The picture as a file of one of `TYPES`, with its recipe: a name, and the bytes."""
         path = self.artifact.path
-        name = path.stem if path is not None else self.label().partition(": ")[2][:40] or "picture"
+        name = path.stem if path is not None else "".join(clusters(self.label().partition(": ")[2])[:40]) or "picture"
         return f"{name}.{format}", self.artifact.encoded(f".{format}")
 
     def caption(self, texts: Texts) -> str:

@@ -93,7 +93,8 @@ class GridPane(Pane):
         fields, values = [], []
         for key in _PLACES.values():
             field = w.Dropdown(description=t(key), options=[(t("gridpane.none"), NONE)], value=NONE)
-            value = w.Textarea(description=t("gridpane.values"), placeholder=t("gridpane.values_hint"), rows=2)
+            name = t("gridpane.values", axis=t(key))
+            value = w.Textarea(description=name, placeholder=t("gridpane.values_hint"), rows=2)
             for control in (field, value):
                 control.observe(catch_errors(self._on_edit), "value")
             fields.append(field)

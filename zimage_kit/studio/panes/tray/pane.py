@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from ....text.line_breaks import shortened
 from ...panel.results import Result, differing_fields, value_text
 from ...translations import Texts
 from ..pane import Action, Pane, PaneContext
@@ -78,4 +79,4 @@ class TrayPane(Pane):
 
 def _value(value: Any) -> str:
     text = value_text(value)
-    return text if len(text) <= 120 else text[:119] + "…"
+    return shortened(text, 120)
