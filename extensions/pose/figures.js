@@ -1,3 +1,4 @@
+// @ts-check
 // People of 18 points as values: where their points are, where their handles go, and what a drag makes of them.
 //
 // A figure is {part: [x, y, confidence, …]} in fractions of the picture, origin top left; `size` is the picture's

@@ -1,3 +1,4 @@
+// @ts-check
 // What a key means on a handle or on the row of poses.
 
 const NUDGE = 0.01; // of the picture's width or height

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -9,23 +10,25 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import anywidget
 import pytest
 
+from zimage_kit import studio
 from zimage_kit.grid import web_page
 from zimage_kit.stages import extensions
-from zimage_kit.studio.grid_view.board import Board
-from zimage_kit.studio.panel.bar import Bar
-from zimage_kit.studio.panel.viewer import Viewer
-from zimage_kit.studio.panes.compare.slider import Compare
-from zimage_kit.studio.panes.library.view import LibraryView
-from zimage_kit.studio.panes.queue.pane import QueueView
 from zimage_kit.text.scripts import joined_script, joined_style
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = sorted((ROOT / "tests" / "js").glob("*.test.mjs"))
 OLDEST = 18
 editor: Any = import_module(f"{extensions.load_module('pose').__name__}.editor")
-WIDGETS: list[Any] = [Bar, Viewer, Compare, LibraryView, QueueView, Board, editor.PoseEditor]
+for found in pkgutil.walk_packages(studio.__path__, "zimage_kit.studio."):
+    import_module(found.name)
+OURS = ("zimage_kit", editor.__name__)
+WIDGETS: list[Any] = sorted(
+    (each for each in anywidget.AnyWidget.__subclasses__() if each.__module__.startswith(OURS)),
+    key=lambda each: each.__name__,
+)
 PAGE = web_page._FOLDER / "page.js"
 WHOLE = """
 const { default: found } = await import(process.argv[1]);

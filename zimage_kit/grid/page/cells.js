@@ -1,3 +1,4 @@
+// @ts-check
 // What the page works out of its cells: the recipe in words, what differs, which pass the filter, where the keys lead.
 // A cell is what `_WebPage._data` gives; places and boxes are in pixels of the window. No function touches the page.
 

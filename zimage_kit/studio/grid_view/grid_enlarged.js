@@ -1,3 +1,4 @@
+// @ts-check
 // One cell over the whole page: its small picture first, the full one once the kernel has sent it.
 
 import { make, set, write } from "../js/dom.js";

@@ -1,3 +1,4 @@
+// @ts-check
 // Keys of the board, and the one cell or header that is a tab stop.
 
 export const Keys = (View) => class extends View {

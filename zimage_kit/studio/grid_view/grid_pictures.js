@@ -1,3 +1,4 @@
+// @ts-check
 // Small pictures by the keys of their cells, shared by all views of a board.
 
 import { jpeg } from "../js/dom.js";
