@@ -452,7 +452,7 @@ def test_zoom_opens_over_the_page_and_escape_closes_only_it(panel: Panel) -> Non
     expect(panel.progress).to_contain_text("of 150", timeout=30_000)
     panel.thumbs.first.click()
     panel.button("Zoom").click()
-    dialog = panel.root.locator(".zk-lightbox")
+    dialog = panel.root.locator(".zk-viewer .zk-lightbox")
     expect(dialog).to_be_visible()
     panel.page.keyboard.press("i")
     expect(dialog.get_by_role("complementary")).to_contain_text('"seed": 7')
@@ -472,7 +472,7 @@ class Box:
 
     def __init__(self, panel: Panel) -> None:
         self.page = panel.page
-        self.dialog = panel.root.locator(".zk-lightbox")
+        self.dialog = panel.root.locator(".zk-viewer .zk-lightbox")
         self.stage, self.image = self.dialog.locator(".zk-lightbox-stage"), self.dialog.locator("img")
         expect(self.dialog).to_be_visible()
 
@@ -503,7 +503,7 @@ def test_the_lightbox_zooms_pans_and_turns_by_mouse_keys_and_fingers(panel: Pane
     mouse.move(*at)
     mouse.wheel(0, -400)
     panel.page.wait_for_function(
-        "width => document.querySelector('.zk-lightbox img').getBoundingClientRect().width > width", arg=width
+        "width => document.querySelector('.zk-lightbox[open] img').getBoundingClientRect().width > width", arg=width
     )
     left, top, width = box.place
     assert (at[0] - left) / width == pytest.approx(0.25, abs=0.01), "what is under the pointer stays there"
@@ -553,7 +553,7 @@ def test_the_lightbox_zooms_pans_and_turns_by_mouse_keys_and_fingers(panel: Pane
     expect(previous).to_be_focused()
     panel.page.set_viewport_size({"width": 420, "height": 800})
     box.dialog.press("i")
-    assert panel.notebook.axe(".zk-lightbox") == []
+    assert panel.notebook.axe(".zk-lightbox[open]") == []
     assert box.dialog.evaluate("box => box.scrollWidth <= 420")
     panel.notebook.shot("lightbox_420", box.dialog)
     for _ in range(2):

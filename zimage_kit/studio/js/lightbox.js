@@ -88,8 +88,7 @@ export function lightbox(root, { text, signal }) {
 
   // ---- buttons ----
 
-  /** @param {string} sign @param {() => void} does @param {HTMLElement} parent */
-  function control(sign, does, parent = tools) {
+  function control(sign, does, parent = /** @type {HTMLElement} */ (tools)) {
     const made = button("zk-lightbox-button", parent);
     made.textContent = sign;
     made.addEventListener("click", () => { if (!unusable(made)) does(); }, { signal });
@@ -112,12 +111,13 @@ export function lightbox(root, { text, signal }) {
 
   function named() {
     const names = {
-      before: text("before"), smaller: text("smaller"), larger: text("larger"), own_size: text("own_size"), fit: text("fit"),
-      info: text("info"), keys: text("keys"), close: text("close"), previous: text("previous"), next: text("next"),
+      before: text("before"), smaller: text("smaller"), larger: text("larger"), own_size: text("own_size"),
+      fit: text("fit"), info: text("info"), keys: text("keys"), close: text("close"), previous: text("previous"),
+      next: text("next"),
     };
-    for (const [name, made] of Object.entries(controls)) {
-      set(made, "aria-label", names[/** @type {keyof names} */ (name)]);
-      made.title = names[/** @type {keyof names} */ (name)];
+    for (const [name, label] of Object.entries(names)) {
+      set(controls[name], "aria-label", label);
+      controls[name].title = label;
     }
     set(tools, "aria-label", text("tools"));
     own.replaceChildren(...(source.actions ?? []).map(({ sign, label, does, pressed }) => {
@@ -131,19 +131,17 @@ export function lightbox(root, { text, signal }) {
 
   // ---- what is shown ----
 
-  const neighbour = (/** @type {string} */ key) => {
+  const neighbour = (key) => {
     if (source.next) return source.next(index, key);
     const to = index + ({ ArrowLeft: -1, ArrowRight: 1 }[key] ?? 0);
     return to === index || to < 0 || to >= source.count ? null : to;
   };
 
-  /** @param {string} key */
   function turn(key) {
     const to = neighbour(key);
     if (to !== null) go(to);
   }
 
-  /** @param {number} to */
   function go(to) {
     index = to;
     before = late = false;
@@ -198,7 +196,6 @@ export function lightbox(root, { text, signal }) {
     measure();
   }
 
-  /** @param {boolean} shown */
   function compare(shown) {
     if (before === (shown && Boolean(item.before))) return;
     before = !before;
@@ -207,7 +204,6 @@ export function lightbox(root, { text, signal }) {
 
   // ---- the sheet at the side: recipe and notes, or keys ----
 
-  /** @param {"" | "info" | "keys"} which */
   function show(which) {
     const had = sheet.contains(document.activeElement);
     open = which;
@@ -240,7 +236,6 @@ export function lightbox(root, { text, signal }) {
     if (sheet.firstElementChild?.innerHTML !== made.innerHTML) sheet.replaceChildren(made);
   }
 
-  /** @param {HTMLElement} parent @param {[string, string][]} all */
   function pairs(parent, all) {
     const list = make("dl", "", parent);
     for (const [name, value] of all) {
@@ -249,7 +244,6 @@ export function lightbox(root, { text, signal }) {
     }
   }
 
-  /** @returns {[string, string][]} */
   function help() {
     const digits = !source.keys; // which a source may use otherwise
     return [
@@ -285,7 +279,6 @@ export function lightbox(root, { text, signal }) {
     apply();
   }
 
-  /** @param {number} factor */
   function zoom(factor, at = middle()) {
     if (image.hidden) return;
     view = zoomed(view, factor, at, size, frame());
@@ -304,7 +297,6 @@ export function lightbox(root, { text, signal }) {
     else zoom(onePixel() / view.scale, at);
   }
 
-  /** @param {number} dx @param {number} dy pixels of the frame */
   function move(dx, dy) {
     view = held({ ...view, x: view.x + dx, y: view.y + dy }, size, frame());
     apply();
@@ -327,13 +319,11 @@ export function lightbox(root, { text, signal }) {
   let start = { x: 0, y: 0, moved: false, many: false };
   let tap = { x: 0, y: 0, time: -Infinity };
 
-  /** @param {MouseEvent} event */
   function pointOf(event) {
     const { left, top } = stage.getBoundingClientRect();
     return { x: event.clientX - left, y: event.clientY - top };
   }
 
-  /** @param {PointerEvent} event */
   function lost(event) {
     pointers.delete(event.pointerId);
     stage.classList.toggle("zk-lightbox-held", pointers.size > 0);
@@ -433,7 +423,6 @@ export function lightbox(root, { text, signal }) {
     get shown() { return dialog.open; },
     close: () => dialog.close(),
     update,
-    /** @param {Source | Item[]} shown @param {number} [at] */
     open(shown, at = 0) {
       const items = shown;
       source = Array.isArray(items) ? { count: items.length, at: (number) => items[number] } : items;
