@@ -366,8 +366,9 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def changed(self) -> None:
         """Something that is kept has changed."""
-        unsaved = any(not result.name for result in self.results)
-        self.bar.loses = self._keeper.name == PAGE and (unsaved or (self.bar.busy and not self.save.value))
+        with self._lock:  # one thread's look would else overtake another's
+            unsaved = any(not result.name for result in self.results)
+            self.bar.loses = self._keeper.name == PAGE and (unsaved or (self.bar.busy and not self.save.value))
         if not self._restoring:
             self._keeper.changed()
 
