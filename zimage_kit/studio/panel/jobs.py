@@ -153,6 +153,8 @@ class Jobs:
             except BadRequest:
                 self.unmade.append(request)
         if pictures:
+            for picture in pictures:
+                self._job_began(picture.job.id, picture.request)  # type: ignore[union-attr]
             batch = _Batch(pictures)
             self._spawn(batch, lambda: self._follow_all(batch))
 

@@ -74,7 +74,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.results = Results()
         callbacks = JobCallbacks(self._on_event, self._add, self._on_running_count, self._on_end, self._on_error)
         self.jobs = Jobs(session, callbacks, self._keeps)
-        self._closed = self._restoring = False
+        self._closed, self._restoring = False, True
         self._keeper = Keeper(own_name() if name is None else name or None, lambda: state_of(self))
         before = _open.pop(self._keeper.name or "", None)  # the same cell was run before
         taken = before.hand_over() if before is not None else []
@@ -85,9 +85,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.save.observe(lambda _: self.changed(), "value")
         self._build(Texts(language or kept.get("language") or users_language()))
         if kept:
-            self._restoring = True
             self.run_catching(restore, self, kept, taken)
-            self._restoring = False
+        self._restoring = False
         for problem in problems:
             self.problem.show(problem)
         if self._keeper.name is not None:
@@ -320,9 +319,9 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._tell_panes("pictures_changed")
 
     def _write(self, result: Result) -> None:
-        result.artifact.save()
-        if "library" in vars(self.session) and result.artifact.path is not None:
-            self.session.library.add(result.artifact.path, result.artifact)
+        path = result.artifact.save()
+        if "library" in vars(self.session) and path.is_relative_to(self.session.library.folder):
+            self.session.library.add(path, result.artifact)
         with self._lock:
             if self.viewer.selected == result.id:
                 self.strip.show(result)
