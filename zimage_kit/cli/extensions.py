@@ -53,6 +53,7 @@ def list_extensions(
                 "version": extension.version,
                 "summary": extension.summary,
                 "stages": list(extension.stages),
+                "panes": list(extension.panes),
                 "folder": str(extension.folder),
                 "missing": list(extension.missing),
                 "install": extension.install,
@@ -66,7 +67,9 @@ def list_extensions(
         console.result("no extension was found")
     else:
         console.result(
-            console.table([(e.name, e.state, e.version, " ".join(e.stages), _why_not(e) or e.summary) for e in found])
+            console.table(
+                [(e.name, e.state, e.version, " ".join((*e.stages, *e.panes)), _why_not(e) or e.summary) for e in found]
+            )
         )
     if broken:
         raise typer.Exit(console.FAILED)
@@ -78,28 +81,35 @@ def _why_not(extension: Extension) -> str:
 
 @app.command(short_help="Write the folder of a new one, with a passing test.")
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the extension and of its stage, such as my_frame.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Of the extension and of its stage or pane, such as my_frame.")
+    ],
     folder: Annotated[
         Path | None,
         typer.Option(
             "--in", metavar="FOLDER", help="Where to [default: the checkout's extensions/, else $ZIMAGE_EXTENSIONS]."
         ),
     ] = None,
+    pane: Annotated[bool, typer.Option("--pane", help="With a pane of the studio instead of a stage.")] = False,
 ) -> None:
     """Write a complete small extension to begin with: manifest, code, README and a test that passes.
 
     \b
-    Example:
+    Examples:
       zimage extensions new my_frame
+      zimage extensions new palette --pane
     """
     import shlex
 
     from ..stages import extensions, scaffold
 
-    made = scaffold.write(name, folder)
+    made = scaffold.write(name, folder, pane)
     console.result(f"written: {made}")
     known = {extension.folder for extension in extensions.discover()}
     if made.resolve() not in known:
         console.say(f"To have it found: export ZIMAGE_EXTENSIONS={shlex.quote(str(made.parent))}")
     console.say(f"Its test: python -m pytest {shlex.quote(str(made))}")
-    console.say(f"Its stage: zimage run --stage {name}:width=0.05")
+    if pane:
+        console.say("Its pane: zimage app, or session.studio() in a notebook; its button stands beside Generate.")
+    else:
+        console.say(f"Its stage: zimage run --stage {name}:width=0.05")

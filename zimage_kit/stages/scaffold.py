@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
 from pathlib import Path
 
 from ..errors import BadRequest, CannotWrite
-from . import extensions
+from . import extensions, scaffold_pane
 
 MANIFEST = """\
 name = "{name}"
@@ -96,8 +97,8 @@ zimage run "a red hot-air balloon over the sea" --stage {name}:width=0.05
 """
 
 
-def write(name: str, root: Path | None = None) -> Path:
-    """Write the folder of a new extension into `root` and return it.
+def write(name: str, root: Path | None = None, pane: bool = False) -> Path:
+    """Write the folder of a new extension, with a stage or with a `pane` of the studio, into `root` and return it.
 
     Without a root: `extensions/` of the checkout, else the first folder of $ZIMAGE_EXTENSIONS, else ./extensions.
     Raises BadRequest for a name that is taken or not a lower-case identifier, CannotWrite if it cannot be written.
@@ -115,8 +116,10 @@ def write(name: str, root: Path | None = None) -> Path:
     root = root or extensions.checkout() or (given[0] if given else Path("extensions"))
     folder = root.expanduser().absolute() / name
     title = "".join(part.capitalize() for part in name.split("_"))
+    kind = scaffold_pane if pane else sys.modules[__name__]
     texts = {
-        extensions.MANIFEST: MANIFEST, "__init__.py": CODE, f"tests/test_{name}.py": TEST, "README.md": PAGE,
+        extensions.MANIFEST: kind.MANIFEST, "__init__.py": kind.CODE, f"tests/test_{name}.py": kind.TEST,
+        "README.md": kind.PAGE, **({"panes.py": scaffold_pane.PANES} if pane else {}),
     }  # fmt: skip
     try:
         (folder / "tests").mkdir(parents=True)
