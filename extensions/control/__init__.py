@@ -11,10 +11,11 @@ from pydantic import model_validator
 
 from zimage_kit import Call, Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest
-from zimage_kit.files import content_digest, expanded, no_file
+from zimage_kit.files import content_digest, no_file
 from zimage_kit.models import controlnets
 from zimage_kit.models.spec import ModelSpec, resolve
 from zimage_kit.recipe import picture as pictures_in
+from zimage_kit.recipe.asset import file_of
 from zimage_kit.stages.stage import ControlNetInput
 
 from . import pictures
@@ -35,7 +36,11 @@ class Control(Stage):
     kind = "control"
     identity: ClassVar[dict[str, Any]] = {"scale": 0.0}
 
-    picture: Path | None = Field(None, description="a photograph, or a control picture that is made already")
+    picture: Path | None = Field(
+        None,
+        description="a photograph, or a control picture that is made already",
+        json_schema_extra={"format": "asset"},
+    )
     type: Kind = Field(
         "canny", description="what of it guides: edges, scribbles, depth, soft edges, straight lines, grey"
     )
@@ -136,7 +141,7 @@ class Control(Stage):
         """The picture upright in sRGB without transparency, and what was changed. Raises BadRequest."""
         if self.picture is None:
             raise BadRequest("control has no picture", mend="Give one: picture='photo.jpg'.")
-        path = expanded(self.picture)
+        path = file_of(self.picture)
         if seen := no_file(path):
             raise BadRequest(f"control.picture={self.picture} {seen}", expected="a picture file")
         try:

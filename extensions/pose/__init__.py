@@ -14,9 +14,10 @@ from pydantic import field_validator, model_validator
 
 from zimage_kit import Call, Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest, closest
-from zimage_kit.files import content_digest, expanded, no_file
+from zimage_kit.files import content_digest, no_file
 from zimage_kit.models import controlnets
 from zimage_kit.models.spec import ModelSpec, resolve
+from zimage_kit.recipe.asset import file_of
 from zimage_kit.stages.stage import ControlNetInput
 
 from . import openpose, photo, presets, skeleton
@@ -36,7 +37,11 @@ class Pose(Stage):
         (), description="named poses, one for each person from left to right: waving, or waving+sitting"
     )
     people: tuple[Figure, ...] = Field((), description="OpenPose JSON: a file, its text, or the list of people")
-    photo: Path | None = Field(None, description="a photograph whose people's poses are taken (needs controlnet-aux)")
+    photo: Path | None = Field(
+        None,
+        description="a photograph whose people's poses are taken (needs controlnet-aux)",
+        json_schema_extra={"format": "asset"},
+    )
     scale: float = Field(
         0.9, ge=0.0, le=2.0, allow_inf_nan=False, description="strength; 0 is none, 0.65 to 1 for turbo"
     )
@@ -100,8 +105,6 @@ class Pose(Stage):
             changes["preset"] = ("standing",)
         if self.body is None:
             changes["body"] = "small" if _spec(request).family == "nano" else "adult"
-        if self.photo is not None:
-            changes["photo"] = expanded(self.photo).absolute()
         return self.model_copy(update=changes)
 
     def check(self, request: Request) -> tuple[str, ...]:
@@ -110,7 +113,7 @@ class Pose(Stage):
             return ()
         self._weights(request)
         if self.photo is not None:
-            if seen := no_file(self.photo):
+            if seen := no_file(file_of(self.photo)):
                 raise BadRequest(f"pose.photo={self.photo} {seen}", expected="a photograph of a person")
             if problem := photo.missing():
                 raise BadRequest(problem)
@@ -140,7 +143,7 @@ class Pose(Stage):
     def figures(self, width: int, height: int, ctx: Context | None = None) -> tuple[Figure, ...]:
         """The people as fractions of a picture of this size, laid out and mirrored. A photograph is read here."""
         if self.photo is not None:
-            image = photo.read_photo(self.photo)
+            image = photo.read_photo(file_of(self.photo))
             found = photo.people_in(image, photo.load_detector(photo.weights_folder()))
             if ctx is not None:
                 ctx.note(f"pose: {len(found)} found in {self.photo.name}")

@@ -11,10 +11,11 @@ from pydantic import model_validator
 
 from zimage_kit import Context, Field, Request, Stage, stage
 from zimage_kit.errors import BadRequest
-from zimage_kit.files import expanded, no_file
+from zimage_kit.files import no_file
 from zimage_kit.models.directories import fingerprint
 from zimage_kit.models.spec import ModelSpec, require, resolve
 from zimage_kit.recipe import picture as pictures
+from zimage_kit.recipe.asset import file_of
 from zimage_kit.recipe.request import LARGEST_SEED, SIDE_MULTIPLE
 
 from . import redraw
@@ -34,7 +35,11 @@ class Inpaint(Stage):
     kind = "inpaint"
     identity: ClassVar[dict[str, Any]] = {"strength": 0.0}
 
-    mask: Path | None = Field(None, description="a picture: white is drawn again, black stays; of any size")
+    mask: Path | None = Field(
+        None,
+        description="a picture: white is drawn again, black stays; of any size",
+        json_schema_extra={"format": "asset"},
+    )
     prompt: str = Field(
         "",
         description="what to draw there [default: the picture's own prompt]",
@@ -136,7 +141,7 @@ class Inpaint(Stage):
     def _mask(self, size: tuple[int, int]) -> Image.Image:
         """The mask at this size, L. Raises BadRequest."""
         assert self.mask is not None
-        path = expanded(self.mask)
+        path = file_of(self.mask)
         if seen := no_file(path):
             raise BadRequest(f"inpaint.mask={self.mask} {seen}", expected="a picture, white where it is drawn")
         try:

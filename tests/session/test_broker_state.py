@@ -19,7 +19,7 @@ def client(name: str = "a notebook") -> Client:
 
 
 def queued(id: str, owner: Client, model: str = "nano", keep: bool = False) -> QueuedJob:
-    task = {"id": id, "priority": "interactive", "keep": keep, "request": "{}"}
+    task = {"id": id, "priority": "interactive", "keep": keep, "request": "{}", "assets": {}}
     return QueuedJob(task, "a cat", model, owner.name, {owner})
 
 

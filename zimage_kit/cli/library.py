@@ -211,16 +211,18 @@ def clean(
         raise BadRequest(f"--max-size {max_size}", expected="a size, such as 20GB")
     with _opened(folder, as_json) as library:
         plan = library.clean(older_than, max_bytes=size, keep_starred=keep_starred)
-        removal = plan.remove() if yes and plan.pictures else None
+        removal = plan.remove() if yes and (plan.pictures or plan.inputs) else None
     if as_json:
         names = [each.name for each in plan.pictures]
-        removed = removal.name if removal else None
-        console.result_json({"pictures": names, "bytes": plan.bytes, "kept": plan.kept, "removal": removed})
+        removed, inputs = removal.name if removal else None, [str(path) for path in plan.inputs]
+        console.result_json(
+            {"pictures": names, "bytes": plan.bytes, "kept": plan.kept, "inputs": inputs, "removal": removed}
+        )
         return
     console.result(str(plan))
-    if removal:
+    if removal and removal.pictures:
         console.say(f"removed; `zimage library restore` brings them back until {removal.until:%Y-%m-%d}")
-    elif plan.pictures:
+    elif not yes and (plan.pictures or plan.inputs):
         console.say("nothing was removed yet: add --yes")
 
 

@@ -66,6 +66,10 @@ def rerun(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to [default: the outputs folder].")
     ] = None,
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Option("--input", metavar="FILE", help="A file that it was made with and that is gone. May be repeated."),
+    ] = None,
     device: Device = None,
     dtype: Dtype = None,
     memory: Memory = None,
@@ -80,14 +84,18 @@ def rerun(
     Examples:
       zimage recipe rerun balloon.png --verify
       zimage recipe rerun balloon.png --output again.png
+      zimage recipe rerun boat.png --input mask.png
     """
     from .. import files
+    from ..recipe import asset
     from ..recipe.artifact import read
     from .run import finish, make, open_session
 
     artifact = read(file)
     if output is not None:
         files.check_writable(output)
+    for file in inputs or ():
+        asset.give(artifact.request, file)
     session = open_session(inline, device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     if verify:
         with console.progress("making it again", quiet=as_json):
@@ -169,7 +177,7 @@ def diff(
     if as_json:
         pixels: dict[str, Any] | None = asdict(difference.pixels) if difference.pixels else None
         fields = {name: {"one": mine, "other": theirs} for name, (mine, theirs) in difference.fields.items()}
-        console.result_json({"fields": fields, "pixels": pixels})
+        console.result_json({"fields": fields, "pixels": pixels, "inputs": difference.inputs})
     else:
         console.result(str(difference))
 

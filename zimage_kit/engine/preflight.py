@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BadRequest, NoRecipe
-from ..files import content_digest, expanded
+from ..files import content_digest, expanded, no_file
 from ..models.loras import lora_file
 from ..models.spec import ModelSpec, default_model, models_here, require, resolve
 from ..models.tokens import count_tokens
+from ..recipe import asset
 from ..recipe.request import OPEN, SIDE_MULTIPLE, Lora, Request, random_seed
 from ..stages.extensions import build_stages, stage_class
 from ..stages.stage import Stage
@@ -86,23 +87,32 @@ def _filled(request: Request, spec: ModelSpec, stages: Sequence[Stage]) -> tuple
         seed=random_seed() if request.seed is None else request.seed,
         loras=tuple(_found(lora, spec) for lora in request.loras),
     )
-    return resolved.but(stages=[absolute(stage.resolved(resolved)).data() for stage in stages]), notes
+    return resolved.but(stages=[named_for_all(stage.resolved(resolved)).data() for stage in stages]), notes
 
 
 def _derived(stages: Sequence[Stage], request: Request, first: int) -> list[str]:
     """The fields of stages, of which the first is number `first` of the resolved request, that were filled in."""
     found = []
     for number, stage in enumerate(stages, first):
-        given = absolute(stage).data().fields()
+        given = named_for_all(stage).data().fields()
         filled = request.stages[number].fields()
         found += [f"stages.{number}.{name}" for name, value in filled.items() if value != given.get(name)]
     return found
 
 
-def absolute(stage: Stage) -> Stage:
-    """The stage with absolute paths in its fields, since another process with another working folder may read them."""
-    paths = {name: expanded(value).absolute() for name, value in dict(stage).items() if isinstance(value, Path)}
-    return stage.model_copy(update=paths) if paths else stage
+def named_for_all(stage: Stage) -> Stage:
+    """The stage with its files as a recipe names them: inputs by their content, other files by their absolute paths.
+
+    Another process with another working folder may read them. Raises BadRequest for what names no asset.
+    """
+    changes = {}
+    for name, value in dict(stage).items():
+        if isinstance(value, Path) and asset.parsed(value) is None:
+            changes[name] = expanded(value).absolute()
+            if asset.is_field(type(stage).model_fields[name]) and not no_file(changes[name]):
+                found = asset.of_file(changes[name])
+                changes[name] = changes[name] if found is None else Path(str(found))
+    return stage.model_copy(update=changes) if changes else stage
 
 
 def named_files(request: Request, spec: ModelSpec | None) -> dict[str, tuple[Path, str]]:
@@ -114,7 +124,7 @@ def named_files(request: Request, spec: ModelSpec | None) -> dict[str, tuple[Pat
     known = [data for data in request.stages if stage_class(data.kind) is not None]  # others ran before
     for stage in build_stages(tuple(known)):
         paths = [value for value in dict(stage).values() if isinstance(value, Path)]
-        found |= {str(path): path for path in paths if path.is_file()}
+        found |= {str(path): path for path in paths if not no_file(path)}
     return {name: (path, content_digest(path)) for name, path in found.items()}
 
 
@@ -220,6 +230,6 @@ def check_applied(
                 mend="Use session.run(request.then(stage)).",
             )
     request = request.but(
-        stages=[*request.stages[:done], *(absolute(stage.resolved(request)).data() for stage in built)]
+        stages=[*request.stages[:done], *(named_for_all(stage.resolved(request)).data() for stage in built)]
     )
     return request, [] if _elsewhere(models) else stage_notes(request, done), _derived(built, request, done)

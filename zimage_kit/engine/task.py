@@ -12,6 +12,7 @@ from ..models.loras import knowing as knowing_loras
 from ..models.spec import ModelSpec
 from ..models.spec import knowing as knowing_models
 from ..recipe.artifact import Trace
+from ..recipe.asset import knowing as knowing_assets
 from ..recipe.request import Request
 from ..stages.discovery import looking_in
 from .preflight import Checked
@@ -29,8 +30,8 @@ class Task:
 
     `request` is the recipe of the outcome; the first `done` of its stages are in `picture` already. `fresh` bypasses
     the cache. `keep`: the engine saves the picture in `folder` (None: its own outputs folder), and a shared session
-    goes on with the job when its client ends. `roots`, `files` and `models` are the client's extension folders, files
-    of LoRAs by name, and registered models; None and empty: as in this process.
+    goes on with the job when its client ends. `roots`, `files`, `assets` and `models` are the client's extension
+    folders, files of LoRAs by name, inputs by digest, and registered models; None and empty: as in this process.
     """
 
     id: str
@@ -45,10 +46,12 @@ class Task:
     folder: Path | None = None
     roots: tuple[Path, ...] | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
+    assets: Mapping[str, Path] = field(default_factory=dict)
     models: tuple[ModelSpec, ...] = ()
 
     @contextmanager
     def as_its_client(self) -> Iterator[None]:
         """Context manager: inside, extensions, LoRAs and models are found as on the client."""
-        with looking_in(self.roots), knowing_loras(self.files), knowing_models(self.models):
+        files = knowing_loras(self.files), knowing_assets(self.assets)
+        with looking_in(self.roots), files[0], files[1], knowing_models(self.models):
             yield

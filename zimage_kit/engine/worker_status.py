@@ -14,7 +14,7 @@ class WorkerStatus(BaseModel):
     last unload, `held` of each entry on the device by its name. `plan`: where the model is, predicted bytes and seconds
     (`Plan.facts`). `settings`: those that the user gave. `last_seen`:
     seconds since its last sign of life. `models`: names of the models on its disk; `fingerprints`: those of their
-    files, by model name.
+    files, by model name. `machine` identifies the disk that it sees.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,3 +38,4 @@ class WorkerStatus(BaseModel):
     last_seen: float = 0.0
     models: tuple[str, ...] = ()
     fingerprints: dict[str, str] = {}
+    machine: str = ""

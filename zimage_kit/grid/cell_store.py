@@ -21,6 +21,7 @@ from ..library import marks
 from ..library.store import outputs_dir
 from ..models.directories import fingerprint
 from ..models.loras import lora_file
+from ..recipe import asset
 from ..recipe.artifact import Artifact, Trace, read, read_recipe
 from ..recipe.identity import digest, identity, key, stage_identity
 from ..recipe.request import Request
@@ -113,6 +114,7 @@ class CellStore:
         A picture from the session's cache has no timings: it does not replace a stored one, which has them.
         """
         path, small, whole = self.path(key), small_jpeg(artifact.image), artifact.png_bytes()
+        asset.keep_all(artifact.request)
         write_whole(path.with_suffix(".jpg"), small)
         try:  # last: its presence means complete
             write_whole(path, whole, replace=not artifact.trace.cached)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ZImageError
 from ..files import PICTURES
-from ..recipe import embedded, picture, png, programs
+from ..recipe import asset, embedded, picture, png, programs
 from ..recipe.artifact import recipe_in
 from . import marks
 
@@ -63,8 +63,10 @@ def is_cell(name: str) -> bool:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file of this name is shown: it is a picture, not hidden, and not the small one of a cell."""
+    """Whether a file of this name is shown: it is a picture, not hidden, not the small one of a cell, and no input."""
     path = Path(name)
+    if path.parts[0] == asset.FOLDER and len(path.parts) > 1:
+        return False
     endings = (".png",) if is_cell(name) else PICTURES
     return path.suffix.lower() in endings and not any(part.startswith(".") for part in path.parts)
 
@@ -72,7 +74,7 @@ def is_picture(name: str) -> bool:
 def folder(root: Path, name: str) -> Folder:
     """A folder of the library, by its name relative to `root` ("" is itself). Links are left out, as are hidden names.
 
-    Raises OSError.
+    So are the inputs that recipes name, in `assets`: they are no pictures that were made. Raises OSError.
     """
     pictures: dict[str, Stamp] = {}
     folders, sidecars = [], {}
@@ -81,6 +83,8 @@ def folder(root: Path, name: str) -> Folder:
             if entry.name.startswith(".") or entry.is_symlink() or not _encodable(entry.name):
                 continue
             inside = f"{name}/{entry.name}" if name else entry.name
+            if inside == asset.FOLDER:
+                continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(inside)
                 continue

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import files
 from ..errors import BadRequest, NoRecipe, ZImageError
 from ..files import portable, portable_json, portable_text
-from . import embedded, picture, png, programs
+from . import asset, embedded, picture, png, programs
 from .identity import differences, library_versions
 from .request import Request
 from .verdict import Difference, Verdict, compare, judge
@@ -163,8 +163,11 @@ class Artifact:
         """Write a .png, .jpg or .webp file atomically and return its path. An existing file at `path` is replaced.
 
         Without a path: a new file `YYYY-MM-DD/HHMMSS-seed-slug.png` in `folder`, by default the outputs folder. PNG
-        keeps every pixel; of the others, and of `quality` and `recipe`, see `encoded`. Raises CannotWrite.
+        keeps every pixel; of the others, and of `quality` and `recipe`, see `encoded`. The recipe's inputs are kept in
+        the outputs folder, see `recipe/asset.py`. Raises CannotWrite.
         """
+        if recipe:
+            asset.keep_all(self.request, folder)
         if path is not None:
             self.path = files.check_picture_path(path)
             content = self.encoded(self.path.suffix.lower(), quality=quality, recipe=recipe)
@@ -253,10 +256,14 @@ class Artifact:
 
     def diff(self, other: Artifact) -> Difference:
         """Compare two artifacts: fields of the recipe, and pixels if the sizes are equal."""
-        mine, theirs = self.request.model_dump(mode="json"), other.request.model_dump(mode="json")
+        mine, theirs = (asset.without_origins(each.request.model_dump(mode="json")) for each in (self, other))
         fields = {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
         same_size = self.image.size == other.image.size
-        return Difference(fields=fields, pixels=compare(self.image, other.image) if same_size else None)
+        return Difference(
+            fields=fields,
+            pixels=compare(self.image, other.image) if same_size else None,
+            inputs=tuple(asset.compared(self.request, other.request)),
+        )
 
     def __repr__(self) -> str:
         r, size = self.request, f"{self.image.width}x{self.image.height}"

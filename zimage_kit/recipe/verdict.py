@@ -27,14 +27,19 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Difference:
-    """Fields of two recipes that differ, as (mine, theirs), and the pixels' difference (None: sizes differ)."""
+    """Fields of two recipes that differ, as (mine, theirs), and the pixels' difference (None: sizes differ).
+
+    `inputs`: a sentence for each input file that differs or is not here.
+    """
 
     fields: dict[str, tuple[Any, Any]]
     pixels: Pixels | None
+    inputs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{name}: {mine!r} -> {theirs!r}" for name, (mine, theirs) in self.fields.items()]
         lines.append("the recipes are equal" if not lines else "")
+        lines += self.inputs
         lines.append("the sizes differ" if self.pixels is None else str(self.pixels))
         return "\n".join(line for line in lines if line)
 

@@ -15,7 +15,8 @@ def keep(task: Task, outcome: Artifact | ZImageError) -> Artifact | ZImageError:
     if isinstance(outcome, ZImageError):
         return outcome
     try:
-        outcome.save(folder=task.folder)
+        with task.as_its_client():  # for its inputs
+            outcome.save(folder=task.folder)
     except ZImageError as error:
         return error.with_traceback(None)
     except Exception as error:  # from an encoder or a disk; the job must end all the same

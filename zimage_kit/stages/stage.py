@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..errors import BadRequest, ExtensionProblem, closest
 from ..files import content_digest
+from ..recipe import asset
 from ..recipe.request import Lora, Request, StageData, explain
 
 if TYPE_CHECKING:
@@ -198,8 +199,13 @@ class Stage(BaseModel):
         file's content, not by its path. `request` is the whole resolved recipe. An override should begin with
         `super().depends(request)`. Must not import torch. May raise what `check` raises.
         """
-        paths = {name: value.expanduser() for name, value in dict(self).items() if isinstance(value, Path)}
-        return {name: content_digest(path) for name, path in paths.items() if path.is_file()}
+        paths = {name: value for name, value in dict(self).items() if isinstance(value, Path)}
+        known = {name: found for name, path in paths.items() if (found := asset.parsed(path)) is not None}
+        files = {name: path.expanduser() for name, path in paths.items() if name not in known}
+        return {
+            **{name: found.sha256[:16] for name, found in known.items()},  # as `content_digest` of its file
+            **{name: content_digest(path) for name, path in files.items() if path.is_file()},
+        }
 
     def data(self) -> StageData:
         """The stage as a recipe has it: `{"kind": …, fields…}`."""

@@ -80,8 +80,9 @@ class Broker(SchedulerPlugin):
         client.stream.start(comm)
         self._state.clients.add(client)
         settings = {name: dask.config.get(f"zimage.{name}", None) for name in Settings.model_fields}
-        greeting = {"version": __version__, "protocol": wire.PROTOCOL, "models": self._state.models()}
-        client.send(op="welcome", settings=settings, **greeting)
+        client.send(
+            op="welcome", settings=settings, version=__version__, protocol=wire.PROTOCOL, **self._state.what_is_where()
+        )
         try:
             await self._scheduler.handle_stream(comm, extra={"client": client})
         finally:
@@ -236,15 +237,15 @@ class Broker(SchedulerPlugin):
         gpus: list[wire.Message],
         failed: wire.Message | None = None,
     ) -> None:
-        models, slot = self._state.models(), self._state.slots.get(worker)
+        known, slot = self._state.what_is_where(), self._state.slots.get(worker)
         if slot is None:
             if worker not in self._scheduler.workers:
                 return  # the worker is already gone
             slot = self._state.slots[worker] = WorkerSlot(worker, worker_status)
         slot.reported, slot.gpus = worker_status, gpus
-        if self._state.models() != models:
+        if (now := self._state.what_is_where()) != known:
             for client in self._state.clients:
-                client.send(op="models", models=self._state.models())
+                client.send(op="models", **now)
         awaited = slot.awaited.pop(number, None)
         if awaited is not None and not awaited.done():
             if failed is None:

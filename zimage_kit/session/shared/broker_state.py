@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...engine.worker_status import WorkerStatus
 from ...errors import BadRequest
 from ..status import JobStatus
-from . import wire
+from . import transit, wire
 from .fair_queue import FairQueue
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class BrokerState:
 
     def add(self, queued: QueuedJob) -> None:
         """Queue a new job."""
+        transit.shared(queued.task["assets"], (other.task["assets"] for other in self.jobs.values()))
         self._queue.add(queued.id, queued.owner, queued.task["priority"])
         self.jobs[queued.id] = queued
 
@@ -194,6 +195,14 @@ class BrokerState:
     def models(self) -> list[str]:
         """Names of the models on the workers' disks."""
         return sorted({name for slot in self.slots.values() for name in slot.reported["models"]})
+
+    def machines(self) -> list[str]:
+        """The machines on which workers are, see `wire.machine`."""
+        return sorted({slot.reported["machine"] for slot in self.slots.values()})
+
+    def what_is_where(self) -> wire.Message:
+        """What clients are told of the workers: their models and machines."""
+        return {"models": self.models(), "machines": self.machines()}
 
     def model_loads(self) -> int:
         """Model loads since the session started, including those of workers that are gone."""

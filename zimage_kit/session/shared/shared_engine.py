@@ -59,6 +59,7 @@ class SharedEngine:
         self._lock = threading.RLock()
         self._closed = False
         self._models: frozenset[str] = frozenset()
+        self._machines: frozenset[str] = frozenset()
         self._connection = self._attach()
         _skip_final_gc()
         atexit.register(self.close)
@@ -112,7 +113,7 @@ class SharedEngine:
 
     def submit(self, task: Task, listen: Listen, finish: Finish) -> None:
         """Send a task to the broker. If the session is gone, connect again first."""
-        message = wire.task_out(task)  # first, since it may raise
+        message = wire.task_out(task, elsewhere=self._elsewhere)  # first, since it may raise
         with self._lock:
             connection = self._connected()
             self._listeners[task.id] = [_Listener(listen, finish, task.keep)]
@@ -178,6 +179,11 @@ class SharedEngine:
         """Names of the models that workers have reported, and of those on this disk if a worker reads it."""
         return self._models | (models_here() if self._on_this_disk else frozenset())
 
+    @property
+    def _elsewhere(self) -> bool:
+        """Whether a worker may be on another machine, so that a job's inputs go along with it."""
+        return self._machines != {wire.machine()} if self._machines else not self._on_this_disk
+
     def unload(self) -> None:
         """Every worker frees its memory once its running job has ended."""
         self._connected().ask("unload", None)
@@ -220,6 +226,7 @@ class SharedEngine:
         listeners: _ListenersByJob = {}
         connection = self._open(partial(self._on_message, listeners), partial(self._on_lost, listeners))
         self._listeners, self._models = listeners, frozenset(connection.welcome["models"])
+        self._machines = frozenset(connection.welcome["machines"])
         theirs, ours = connection.welcome["version"], zimage_kit.__version__
         if theirs != ours:
             _log.warning(
@@ -237,7 +244,7 @@ class SharedEngine:
             case "outcome":
                 self._finish(listeners, message)
             case "models":
-                self._models = frozenset(message["models"])
+                self._models, self._machines = frozenset(message["models"]), frozenset(message["machines"])
 
     def _finish(self, listeners: _ListenersByJob, message: wire.Message) -> None:
         """Finish a job. An outcome that cannot be read becomes JobFailed, so that its job ends all the same."""

@@ -24,6 +24,7 @@ from ...models.spec import ModelSpec, registered
 from ...recipe.artifact import Artifact, Trace
 from ...recipe.request import Request
 from ...stages.extensions import roots_given
+from . import transit
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Increased when the messages change. Programs and sessions with different numbers refuse each other."""
 
 
@@ -49,10 +50,11 @@ def machine() -> str:
     return f"{platform.node()} {boot} {root.st_dev}:{root.st_ino}"
 
 
-def task_out(task: Task) -> Message:
+def task_out(task: Task, *, elsewhere: bool = False) -> Message:
     """A task as a message. The result of the check is not sent: the worker checks against its own disk.
 
-    Files that the recipe names are sent as absolute paths with their digests. Raises what `named_files` raises.
+    Files that the recipe names are sent as absolute paths with their digests; its inputs too, and with their bytes if a
+    worker may be `elsewhere`. Raises what `named_files` and `assets_out` raise.
     """
     here = task.checked is None or task.checked.directory is not None
     files = named_files(task.request, task.checked.spec if task.checked else None) if here else {}
@@ -71,6 +73,7 @@ def task_out(task: Task) -> Message:
         "machine": machine(),
         "extensions": [str(root) for root in roots_given()],
         "files": {name: [str(path), held] for name, (path, held) in files.items()},
+        "assets": transit.assets_out(task.request, with_bytes=elsewhere),
         "models": [spec.model_dump_json() for spec in registered()],
     }
 
@@ -78,7 +81,7 @@ def task_out(task: Task) -> Message:
 def task_in(message: Message) -> Task:
     """The task of a message, to be checked where it will run. Folders are dropped on another machine.
 
-    Raises BadRequest for a file that is missing or different here.
+    Raises BadRequest for a file that is missing or different here, and for an input that is not what it claims to be.
     """
     here = message["machine"] == machine()
     folder = message["folder"] if here else None
@@ -90,6 +93,7 @@ def task_in(message: Message) -> Task:
         folder=None if folder is None else Path(folder),
         roots=tuple(Path(root) for root in message["extensions"]) if here else None,
         files=dict(_files_in(message["files"])),
+        assets=transit.assets_in(message["assets"], here=here),
         models=tuple(ModelSpec(**json.loads(spec)) for spec in message["models"]),
         **{name: message[name] for name in ("done", "fresh", "keep", "priority")},
     )

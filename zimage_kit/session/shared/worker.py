@@ -167,7 +167,7 @@ class EngineWorker(WorkerPlugin):
 
     def _status(self) -> wire.Message:
         status = self._engine.worker_status().model_dump()
-        return {**status, "name": self._name, "fingerprints": self._fingerprints}
+        return {**status, "name": self._name, "fingerprints": self._fingerprints, "machine": wire.machine()}
 
     def _cancel(self, job: str) -> None:
         self._engine.cancel(job)
