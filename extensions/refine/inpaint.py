@@ -23,6 +23,8 @@ from . import redraw
 Box = tuple[int, int, int, int]
 _OVERLAP = 32
 """Pixels of the old picture that are drawn again along an edge beyond which it goes on."""
+_SAME_SHAPE = 0.02
+"""Up to this share a mask's shape may differ from its picture's, by rounding to multiples of 16, without a note."""
 
 
 @stage
@@ -97,7 +99,7 @@ class Inpaint(Stage):
                 mend="Give one, mask='mask.png', white where it is drawn, or extend=(128, 0, 128, 0).",
             )
         if self.mask is not None:
-            self._mask((64, 64))
+            self.mask_at((64, 64))
         return redraw.check(self, request)
 
     def depends(self, request: Request) -> dict[str, str]:
@@ -119,7 +121,10 @@ class Inpaint(Stage):
         if self.mask is not None:
             given = Image.new("L", grown.size)
             left, top = (self.extend or (0, 0))[:2]
-            given.paste(self._mask(image.size), (left, top))
+            own = self._mask()
+            if abs(own.width * image.height / (own.height * image.width) - 1) > _SAME_SHAPE:
+                ctx.note(f"inpaint: the mask, {own.width}x{own.height}, was stretched to {image.width}x{image.height}")
+            given.paste(own.resize(image.size, Image.Resampling.BOX), (left, top))
             mask = Image.fromarray(np.maximum(np.asarray(given), np.asarray(new)))
         if mask.getbbox() is None:
             raise BadRequest(
@@ -138,8 +143,19 @@ class Inpaint(Stage):
         drawn = ctx.draw(call, spec.name).resize((size[0], size[1]), Image.Resampling.LANCZOS)
         return _blended(grown, drawn, mask, box, self.feather)
 
-    def _mask(self, size: tuple[int, int]) -> Image.Image:
-        """The mask at this size, L. Raises BadRequest."""
+    @classmethod
+    def control(cls) -> Any | None:
+        """The mask painter."""
+        from .painter import MaskPainter  # anywidget is needed by the panel alone
+
+        return MaskPainter()
+
+    def mask_at(self, size: tuple[int, int]) -> Image.Image:
+        """The mask at this size, L, white where it is drawn. Raises BadRequest."""
+        return self._mask().resize(size, Image.Resampling.BOX)
+
+    def _mask(self) -> Image.Image:
+        """The mask as its file has it."""
         assert self.mask is not None
         path = file_of(self.mask)
         if seen := no_file(path):
@@ -151,7 +167,7 @@ class Inpaint(Stage):
             raise BadRequest(f"inpaint.mask={self.mask} cannot be read ({error})", expected="a picture") from None
         if plain.mode == "RGBA":  # what is transparent is not painted
             plain = Image.alpha_composite(Image.new("RGBA", plain.size, "black"), plain)
-        levels = plain.convert("L").resize(size, Image.Resampling.BOX)
+        levels = plain.convert("L")
         return ImageOps.invert(levels) if self.invert else levels
 
     def _frame(self, mask: Image.Image, spec: ModelSpec) -> tuple[Box, float]:
@@ -210,17 +226,35 @@ def _blended(old: Image.Image, drawn: Image.Image, mask: Image.Image, box: Box, 
 def _feathered(mask: Image.Image, feather: int) -> Any:
     """How much of what was drawn counts, an array [height, width] of 0 to 1: less towards an edge, none outside.
 
-    A mask that is too thin for that many pixels has a narrower edge, so that something of it counts whole.
+    Where the mask is too thin for that many pixels its edge is narrower, so that something of every stroke counts
+    whole, whatever is painted beside it.
     """
     levels = np.asarray(mask, np.float32) / 255
-    while feather:
+    found, left = np.zeros_like(levels), levels > 0
+    while feather and left.any():
         padded = np.pad(np.asarray(mask), feather, mode="edge")  # where the picture ends, the mask does not
         blurred = np.asarray(Image.fromarray(padded).filter(ImageFilter.GaussianBlur(feather / 2)), np.float32)
         within = np.clip(2 * blurred[feather:-feather, feather:-feather] / 255 - 1, 0, 1)
-        if within.max() > 0.9 * levels.max():
-            return np.minimum(levels, within)
+        wide = _reached((levels > 0) & (within >= 0.9 * levels), levels > 0, feather) & left
+        found[wide] = np.minimum(levels, within)[wide]
+        left &= ~wide
         feather //= 2
-    return levels
+    found[left] = levels[left]
+    return found
+
+
+def _reached(core: Any, mask: Any, by: int) -> Any:
+    """What of a mask lies within `by` pixels of its core, on ways inside of the mask (arrays of bool)."""
+    step = max(1, by // 16)
+    for _ in range(-(-by // step)):
+        for axis in (0, 1):
+            padded = np.pad(core, [(step, step) if each == axis else (0, 0) for each in (0, 1)])
+            sums = np.cumsum(padded, axis, dtype=np.int32)
+            sums = np.concatenate((np.zeros_like(np.take(sums, [0], axis)), sums), axis)
+            long = core.shape[axis]
+            core = np.take(sums, range(2 * step + 1, 2 * step + 1 + long), axis) > np.take(sums, range(long), axis)
+        core &= mask
+    return core
 
 
 def _share(mask: Image.Image) -> str:

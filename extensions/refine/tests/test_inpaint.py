@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from zimage_kit.engine.denoise import Begun, Kept
 from zimage_kit.engine.preflight import check
 from zimage_kit.errors import BadRequest
 from zimage_kit.nano import judge
-from zimage_kit.stages import contract
+from zimage_kit.stages import contract, extensions
 
 Inpaint = zk.stages.inpaint
+inpaint: Any = import_module(f"{extensions.load_module('refine').__name__}.inpaint")
 BOX = (48, 72, 216, 236)
 Keep = Callable[..., Path]
 
@@ -132,6 +134,29 @@ def test_a_thin_stroke_is_drawn_however_wide_its_edge_may_be(
     gaps = changed(made.image, boat.image)
     there = np.asarray(Image.open(stroke)) > 0
     assert gaps[~there].max() == 0 < 5 < gaps[there].mean()
+
+
+def test_a_thin_stroke_counts_whole_beside_a_thick_one() -> None:
+    mask = painted(box=(100, 20, 230, 230))  # wide
+    drawing = ImageDraw.Draw(mask)
+    drawing.rectangle((20, 20, 24, 230), fill=255)  # thin, alone
+    drawing.rectangle((90, 20, 93, 230), fill=255)  # thin, within the other's feather
+    drawing.rectangle((40, 100, 100, 104), fill=255)  # thin, and joined to the wide one
+    levels = inpaint._feathered(mask, 32)
+    assert levels[125, 22] > 0.9 and levels[125, 91] > 0.9 and levels[102, 60] > 0.9
+    assert levels[125, 165] > 0.9 and levels[125, 104] < 0.5, "the wide one fades over all its feather"
+    assert not levels[np.asarray(mask) == 0].any()
+    assert np.array_equal(inpaint._feathered(painted(), 0), np.asarray(painted()) / np.float32(255))
+
+
+def test_a_mask_of_another_shape_is_stretched_and_the_trace_says_so(
+    session: Session, boat: Artifact, keep: Keep
+) -> None:
+    quick = {"prompt": "a blue boat", "steps": 1, "strength": 0.3}
+    notes = session.apply(boat, Inpaint(mask=keep(painted((300, 200))), **quick)).trace.notes
+    assert "inpaint: the mask, 300x200, was stretched to 256x256" in notes
+    notes = session.apply(boat, Inpaint(mask=keep(painted((512, 512), BOX)), **quick)).trace.notes
+    assert not [note for note in notes if "stretched" in note]
 
 
 @pytest.mark.parametrize(("by", "size"), [((32, 0, 32, 0), (320, 256)), ((0, 64, 0, 0), (256, 320))])
