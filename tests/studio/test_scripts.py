@@ -22,9 +22,10 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = sorted((ROOT / "tests" / "js").glob("*.test.mjs"))
 OLDEST = 18
 editor: Any = import_module(f"{extensions.load_module('pose').__name__}.editor")
+painter: Any = import_module(f"{extensions.load_module('refine').__name__}.painter")
 for found in pkgutil.walk_packages(studio.__path__, "zimage_kit.studio."):
     import_module(found.name)
-OURS = ("zimage_kit", editor.__name__)
+OURS = ("zimage_kit", editor.__name__, painter.__name__)
 WIDGETS: list[Any] = sorted(
     (each for each in anywidget.AnyWidget.__subclasses__() if each.__module__.startswith(OURS)),
     key=lambda each: each.__name__,
@@ -74,7 +75,7 @@ def test_the_web_pages_script_is_whole(node: str, tmp_path: Path) -> None:
 
 def test_every_script_is_joined_into_what_some_page_gets() -> None:
     served = "\n".join([*(str(widget._esm) for widget in WIDGETS), joined_script(PAGE)])
-    folders = [ROOT / "zimage_kit", Path(editor.__file__).parent]
+    folders = [ROOT / "zimage_kit", Path(editor.__file__).parent, Path(painter.__file__).parent]
     scripts = [file for folder in folders for file in folder.rglob("*.js")]
     assert len(scripts) > 15
     left_out = [file for file in scripts if f"=> {{ // {file.name}\n" not in served and not is_entry(file, served)]
