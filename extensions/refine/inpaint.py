@@ -144,11 +144,11 @@ class Inpaint(Stage):
         return _blended(grown, drawn, mask, box, self.feather)
 
     @classmethod
-    def control(cls) -> Any | None:
-        """The mask painter."""
+    def control(cls, picture: Any = None) -> Any:
+        """The mask painter, `MaskPainter(picture)`: over an artifact, a PIL picture or a file, by default over none."""
         from .painter import MaskPainter  # anywidget is needed by the panel alone
 
-        return MaskPainter()
+        return MaskPainter(picture)
 
     def mask_at(self, size: tuple[int, int]) -> Image.Image:
         """The mask at this size, L, white where it is drawn. Raises BadRequest."""

@@ -21,7 +21,7 @@ import {
 const SVG = "http://www.w3.org/2000/svg";
 const FEATHER = 8; // the stage's default
 const PATIENCE = 700; // milliseconds until it says that the kernel is busy
-const COLOUR = [255, 45, 120];
+const STRIPES = [[255, 45, 120, 0.62], [255, 222, 233, 0.45]]; // red, green, blue, opacity
 const TOOLS = ["brush", "eraser", "rectangle", "lasso", "fill"];
 
 // paths on a 24 x 24 grid
@@ -217,8 +217,11 @@ export default {
           const [column, row] = [rect.left + x, rect.top + y];
           const from = row * mask.width + column;
           const level = levels ? 0.2 * mask.data[from] + 0.8 * levels.data[from] : mask.data[from];
-          image.data.set(COLOUR, to);
-          image.data[to + 3] = level * (Math.floor((column + row) / hatch) % 2 ? 0.62 : 0.46);
+          const [red, green, blue, opacity] = STRIPES[Math.floor((column + row) / hatch) % 2];
+          image.data[to] = red;
+          image.data[to + 1] = green;
+          image.data[to + 2] = blue;
+          image.data[to + 3] = level * opacity;
         }
       context.putImageData(image, rect.left, rect.top);
     }
@@ -651,7 +654,10 @@ export default {
       "change:size": fitted,
       "change:backdrop": backdrop,
       "change:problem": () => complain(""),
-      "change:texts": () => words.forEach((task) => task()),
+      "change:texts": () => {
+        words.forEach((task) => task());
+        tell("");
+      },
       "msg:custom": (content) => {
         if (content.do !== "kept") return;
         kept = Math.max(kept, content.number ?? 0);

@@ -81,7 +81,7 @@ def test_a_mask_that_was_set_is_shown_inverted_if_it_says_so(tmp_path: Path) -> 
 def test_it_goes_with_a_picture_in_any_cell(session: Session, tmp_path: Path) -> None:
     boat = session.run("a red boat", model="nano", width=64, height=64, steps=1, seed=1)
     for picture in (boat, boat.image, boat.save(tmp_path / "boat.png"), Image.new("RGBA", (64, 64))):
-        one = MaskPainter(picture)
+        one = zk.stages.inpaint.control(picture)
         assert one.size == (64, 64) and Image.open(io.BytesIO(one.backdrop)).size == (64, 64)
     paint(one, painted((64, 64)))
     assert "% of 64x64" in repr(one)
