@@ -101,7 +101,7 @@ def test_the_mouse_paints_erases_fills_inverts_and_undo_takes_it_back(notebook: 
     button(nb, "Invert the mask").click()
     level(nb, 150, 150, 0)
     assert nb.python(SHARE) == pytest.approx(0.875, abs=0.01)
-    nb.page.get_by_label("Feather", exact=True).fill("30")
+    nb.page.get_by_role("slider", name="Feather", exact=True).fill("30")
     nb.wait("painter.value.get('feather') == 30")
     nb.page.get_by_label("Show the soft edge").check()
     nb.shot("mask-painter-feather", nb.page.locator(".zk-mask"))
