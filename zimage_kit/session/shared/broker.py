@@ -80,9 +80,8 @@ class Broker(SchedulerPlugin):
         client.stream.start(comm)
         self._state.clients.add(client)
         settings = {name: dask.config.get(f"zimage.{name}", None) for name in Settings.model_fields}
-        client.send(
-            op="welcome", settings=settings, version=__version__, protocol=wire.PROTOCOL, **self._state.what_is_where()
-        )
+        greeting = {"version": __version__, "protocol": wire.PROTOCOL, **self._state.what_is_where()}
+        client.send(op="welcome", settings=settings, **greeting)
         try:
             await self._scheduler.handle_stream(comm, extra={"client": client})
         finally:

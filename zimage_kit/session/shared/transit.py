@@ -77,7 +77,11 @@ def cache_folder() -> Path:
 
 def shared(sent: Sent, others: Iterable[Mapping[str, Any]]) -> None:
     """Let equal bytes of waiting jobs be one object: the cells of a grid have one photograph."""
+    whole = [digest for digest, each in sent.items() if each["bytes"] is not None]
+    if not whole:
+        return
     for other in others:
-        for digest in sent.keys() & other.keys():
-            if sent[digest]["bytes"] is not None and sent[digest]["bytes"] == other[digest]["bytes"]:
+        if alike := [digest for digest in whole if digest in other and other[digest]["bytes"] == sent[digest]["bytes"]]:
+            for digest in alike:
                 sent[digest]["bytes"] = other[digest]["bytes"]
+            return  # the others have the same objects
