@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMP = ROOT / "tests" / "nano" / "nano.sha256"
-KINDS = (".py", ".json", ".jsonl", ".safetensors", ".jinja", ".txt")
+KINDS = (".py", ".json", ".jsonl", ".safetensors", ".xz", ".jinja", ".txt")
 
 
 def files() -> Iterator[Path]:

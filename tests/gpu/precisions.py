@@ -32,7 +32,7 @@ PROMISED = 0.01
 
 def measure(device: str, count: int, ways: Sequence[str]) -> Iterator[dict[str, Any]]:
     """For each way: the share of captions of which everything is right, and how far its pictures are from the first."""
-    mind = judge.load(DIRECTORY / "judge.safetensors")
+    mind = judge.load(DIRECTORY / judge.FILE)
     told = [scenes.sample(FIRST + i, novel=True) for i in range(count)]
     first: list[np.ndarray[Any, Any]] = []
     for way in ways:

@@ -235,7 +235,7 @@ def test_the_stock_pipeline_draws_with_the_export(state: Path, tmp_path: Path) -
     controlnet.export(setup, tmp_path)
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert 8_900_000 < sizes["diffusion_pytorch_model.safetensors"] < 9_100_000
-    assert sizes["joints.safetensors"] <= 520_000
+    assert sizes[joints.FILE] <= 460_000
     net = ZImageControlNetModel.from_pretrained(tmp_path)
     base = ZImagePipeline.from_pretrained(DIRECTORY, dtype=torch.float32, local_files_only=True)
     pipe = ZImageControlNetPipeline(**base.components, controlnet=net)
@@ -246,7 +246,7 @@ def test_the_stock_pipeline_draws_with_the_export(state: Path, tmp_path: Path) -
         guidance_scale=0.0, generator=torch.Generator().manual_seed(1),
     ).images[0]  # fmt: skip
     assert np.asarray(made).std() > 0
-    found = joints.find(joints.load(tmp_path / "joints.safetensors"), [made, Image.new("RGB", (320, 192))])
+    found = joints.find(joints.load(tmp_path / joints.FILE), [made, Image.new("RGB", (320, 192))])
     assert found.shape == (2, 2, 18, 2)
     assert np.isfinite(found).all()
     check_pose.run(setup, tmp_path, pictures=8, steps=1)

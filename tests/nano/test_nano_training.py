@@ -313,7 +313,7 @@ class TestTheWholeWay:
         assert np.array(fitted["bias"]).shape == (3,)
         from zimage_kit.nano import judge as judging
 
-        features, verdicts = judging.look(judging.load(exported / "judge.safetensors"), [Image.new("RGB", (320, 192))])
+        features, verdicts = judging.look(judging.load(exported / judging.FILE), [Image.new("RGB", (320, 192))])
         assert features.shape == (1, judging.FEATURES)
         assert len(verdicts) == 1
 

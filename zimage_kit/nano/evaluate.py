@@ -46,7 +46,7 @@ TELL = {"en": captions.english, "zh": captions.chinese}
 
 def evaluate(count: int, say: Any) -> tuple[dict[str, Any], list[Image.Image]]:
     """Return the figures and the first 48 pictures (alternating language) of `count` captions in each language."""
-    mind = judge.load(DIRECTORY / "judge.safetensors")
+    mind = judge.load(DIRECTORY / judge.FILE)
     told = [scenes.sample(FIRST + i, novel=True) for i in range(count)]
     rng = np.random.default_rng(FIRST)
     figures: dict[str, Any] = {"captions": count, "seeds": "1000 + number of the caption"}

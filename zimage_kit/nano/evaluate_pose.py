@@ -68,7 +68,7 @@ class Pipelines:
 def evaluate(poses: int, weights: Path, say: Any) -> tuple[dict[str, Any], list[Image.Image]]:
     """Return the figures and the rows of the sheet: `poses` of one person, and a quarter as many of two people."""
     pipelines = Pipelines(weights)
-    finder, mind = joints.load(weights / "joints.safetensors"), judge.load(DIRECTORY / "judge.safetensors")
+    finder, mind = joints.load(weights / joints.FILE), judge.load(DIRECTORY / judge.FILE)
     rng = np.random.default_rng(FIRST)
     figures: dict[str, Any] = {"seeds": "1000 + number of the pose", "scale": SCALE}
     rows: list[Image.Image] = []
@@ -155,7 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m zimage_kit.nano.evaluate_pose", description=__doc__.partition("\n")[0] if __doc__ else ""
     )
     parser.add_argument("--poses", type=int, default=100, help="of one person (default 100, as the card needs)")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the ControlNet and joints.safetensors")
+    parser.add_argument(
+        "--weights", type=Path, default=WEIGHTS, help="folder of the ControlNet and joints.safetensors.xz"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     parser.add_argument("--sheet", type=Path, help="write the sheet of pictures here as well")
     given = parser.parse_args(arguments)

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zimage_kit.nano import eight
+from zimage_kit.nano import packed
 from zimage_kit.nano.judge import Residual
 
 PEOPLE, POINTS = 2, 18
@@ -83,10 +83,13 @@ def points_of(maps: Tensor) -> Tensor:
     return torch.stack((((share.sum(3) * (columns + 0.5)).sum(3)) / w, ((share.sum(4) * (rows + 0.5)).sum(3)) / h), -1)
 
 
+FILE = "joints.safetensors.xz"
+
+
 def load(path: Path) -> Joints:
-    """Return the network whose weights lie at `path` (safetensors, as `eight` writes them), in float32 on the CPU."""
+    """Return the network whose weights lie at `path`, in float32 on the CPU."""
     joints = Joints()
-    joints.load_state_dict(eight.load(path))
+    joints.load_state_dict(packed.load(path))
     return joints.eval()
 
 

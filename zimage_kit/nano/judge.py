@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zimage_kit.nano import packed
 from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, KINDS, POSES, STYLES
 
 FEATURES = 160
@@ -103,10 +103,13 @@ class Verdict:
     pose: str
 
 
+FILE = "judge.safetensors.xz"
+
+
 def load(path: Path) -> Judge:
-    """Return the judge whose weights lie at `path` (safetensors, half precision), in float32 on the CPU."""
+    """Return the judge whose weights lie at `path`, in float32 on the CPU."""
     judge = Judge()
-    judge.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    judge.load_state_dict(packed.load(path))
     return judge.eval()
 
 

@@ -257,7 +257,7 @@ def test_a_pose_keeps_its_proportions_in_another_shape_of_picture() -> None:
 def joint_error(picture: Image.Image, stage: Any) -> float:
     """Mean distance of the joints in a picture from the skeleton's, as a share of the picture's height."""
     bodies = [person.body for person in stage.figures(*picture.size)]
-    found = joints.find(joints.load(NANO.controlnet.path / "joints.safetensors"), [picture])[0]
+    found = joints.find(joints.load(NANO.controlnet.path / joints.FILE), [picture])[0]
     return float(np.mean(joints.distances(found, bodies, picture.width / picture.height)))
 
 

@@ -73,7 +73,7 @@ def test_a_red_boat_becomes_blue_and_the_rest_stays(
 
 
 def _colour(image: Image.Image) -> str:
-    _, (verdict,) = judge.look(judge.load(nano.DIRECTORY / "judge.safetensors"), [image])
+    _, (verdict,) = judge.look(judge.load(nano.DIRECTORY / judge.FILE), [image])
     return verdict.colours["boat"][0]
 
 

@@ -10,6 +10,7 @@ import torch
 import torch._dynamo
 
 from zimage_kit.nano import architecture
+from zimage_kit.nano import judge as judging
 from zimage_kit.nano.train import (
     autoencoder,
     check,
@@ -83,7 +84,7 @@ def main() -> None:
     elif given.piece == "begin":
         export.begin(setup, given.to)
     elif given.piece == "people":
-        people.run(setup, given.to / "judge.safetensors")
+        people.run(setup, given.to / judging.FILE)
     elif given.piece == "check":
         check.run(setup, given.to, given.pictures, given.steps)
     elif given.piece == "export-pose":

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zimage_kit.nano import architecture, data, eight, posed
+from zimage_kit.nano import architecture, data, packed, posed
+from zimage_kit.nano import joints as finder
 from zimage_kit.nano.batched import Controlled
 from zimage_kit.nano.train.common import SEED, Average, Clock, Pair, Setup
 from zimage_kit.nano.train.denoiser import LENGTHS, SAVE_EVERY, Latents, Network
@@ -189,7 +190,7 @@ def export(setup: Setup, target: Path) -> None:
     trained(setup).half().save_pretrained(target)
     joints = setup.load("joints")
     if joints is not None:
-        eight.save(joints["average"], target / "joints.safetensors")
+        packed.save_eight(joints["average"], target / finder.FILE)
     sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir()) if path.is_file()}
     for name in sizes:
         (target / name).chmod(0o644)

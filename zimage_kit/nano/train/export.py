@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from diffusers import ZImagePipeline
-from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from transformers import Qwen2Tokenizer
 
-from zimage_kit.nano import architecture, scenes
+from zimage_kit.nano import architecture, packed, scenes
+from zimage_kit.nano import judge as judging
 from zimage_kit.nano.train.common import Setup
 from zimage_kit.nano.train.denoiser import Network
 
@@ -43,9 +43,7 @@ def run(setup: Setup, target: Path) -> None:
     (target / "latent_rgb.json").write_text(json.dumps({"matrix": matrix, "bias": bias}, indent=1) + "\n")
     judge = setup.load("judge")
     if judge is not None:
-        save_file(
-            {name: value.half().contiguous() for name, value in judge["average"].items()}, target / "judge.safetensors"
-        )
+        packed.save_half(judge["average"], target / judging.FILE)
     for path in target.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     total = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
@@ -69,7 +67,7 @@ def begin(setup: Setup, source: Path) -> None:
     vae, config = pipeline.vae.state_dict(), pipeline.vae.config
     kept = {"live": vae, "average": vae, "step": 0, "done": 0.0}
     setup.save("autoencoder", {**kept, "scaling": config.scaling_factor, "shift": config.shift_factor})
-    judge = {name: value.float() for name, value in load_file(source / "judge.safetensors").items()}
+    judge = packed.load(source / judging.FILE)
     setup.save("judge", {"live": judge, "average": judge, "step": 0, "done": 0.0})
     setup.note("begin", source=source.name)
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
-from zimage_kit.nano import data, scenes
+from zimage_kit.nano import data, packed, scenes
 from zimage_kit.nano import judge as judging
 from zimage_kit.nano.train.common import SEED, Clock, Setup
 
@@ -74,6 +73,6 @@ def run(setup: Setup, weights: Path) -> None:
         if time.monotonic() - told > 30:
             told = time.monotonic()
             setup.note("people", step=step, done=clock.done, loss=float(loss.detach()))
-    save_file({name: value.half().contiguous() for name, value in judge.state_dict().items()}, weights)
+    packed.save_half(judge.state_dict(), weights)
     weights.chmod(0o644)
     setup.note("people", step=step, done=clock.done)
