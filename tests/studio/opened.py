@@ -56,6 +56,7 @@ RUN_CELL = """async ([index, wait]) => {
     const ran = jupyterapp.commands.execute("notebook:run-cell");
     if (wait) await ran;
 }"""
+SAVE = "async () => await jupyterapp.commands.execute('docmanager:save')"
 RESTART = """async () => {
     const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
     await kernel.restart();
@@ -125,6 +126,15 @@ class OpenNotebook:
         self._leave_kernel()
         self.page.evaluate(RESTART)
         return self.run_all()
+
+    def reload(self) -> None:
+        """F5, and every cell run again: the kernel is the same."""
+        self.page.evaluate(SAVE)
+        self.page.reload()
+        self.page.wait_for_function(OPEN)
+        self.page.evaluate(READY)
+        self.page.evaluate(ROOM)
+        assert self.run_all(), self.text()
 
     def output(self, index: int) -> Locator:
         """Everything that the cell with this index shows."""
@@ -200,6 +210,8 @@ class OpenNotebook:
 
     def _uncaught(self, error: Error) -> None:
         stack = error.stack or ""
+        if "Failed to initialize model" in error.message and "AbortSignal" in stack:
+            return  # anywidget's word for a widget that was closed while the page was still fetching it
         if "blob:" in stack or "anywidget" in stack:  # a widget's script is a blob; the rest is JupyterLab's
             self.errors.append(f"uncaught: {error.message}\n{stack}")
 
