@@ -300,3 +300,34 @@ def test_a_page_without_a_token_is_open_to_this_machine(place: Path, running: Pa
         assert app.ask("/", Host="elsewhere.example").status == 403, "but not to other sites' pages"
     finally:
         app.end()
+
+
+def test_f5_in_the_midst_of_a_batch_loses_nothing(place: Path, running: Path, tab: Callable[[], Page]) -> None:
+    app = App(place, running, "--no-browser", ZIMAGE_OUTPUTS=str(place / "f5"))
+    try:
+        page, asked = tab(), list[str]()
+        page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+        page.goto(app.url)
+        studio(page)
+        page.get_by_role("textbox", name="Prompt", exact=True).fill("a red lantern")
+        page.get_by_label("How many").fill("12")
+        page.get_by_role("button", name="Generate").click()
+        expect(page.locator(".zk-thumb").nth(1)).to_be_visible(timeout=120_000)
+        kernels = app.kernels()
+        for _ in range(2):
+            page.reload()
+            studio(page)
+            expect(page.get_by_role("textbox", name="Prompt", exact=True)).to_have_value("a red lantern")
+        eventually(lambda: not app.kernels() & kernels, "the page has a kernel of its own again")
+        expect(page.locator(".zk-thumb")).to_have_count(12, timeout=120_000)
+        assert asked == [], "nothing would have been lost, so nothing was asked"
+        page.get_by_role("button", name="Library", exact=True).click()
+        expect(page.locator(".zk-library-told")).to_contain_text("12 pictures")
+        page.get_by_label("Save pictures").uncheck()
+        page.get_by_label("How many").fill("1")
+        page.get_by_role("button", name="Generate").click()
+        expect(page.locator(".zk-thumb")).to_have_count(13, timeout=60_000)
+        page.reload()
+        assert asked == ["beforeunload"], "the last one was not saved"
+    finally:
+        app.end()

@@ -1265,3 +1265,41 @@ def test_any_stage_has_a_form_that_means_what_it_says(monkeypatch: pytest.Monkey
         assert stages.stages() == [Odd(needed=3, open=None)]
     finally:
         registry.remove("panel_odd")
+
+
+def test_a_picture_is_put_into_the_stage_that_needs_one(studio: Studio, artifact: Artifact, home: Path) -> None:
+    fields = {each["value"] for each in studio.viewer.inputs}
+    assert fields == {"control.picture", "inpaint.mask", "pose.photo"}
+    studio.request = whole({"prompt": "a cat", "stages": [{"kind": "pose", "preset": ["waving"]}]})
+    studio.add_opened(artifact)
+    for field in sorted(fields):
+        studio.bar._handle_custom_msg({"do": "input", "id": "r1", "as": field}, [])
+        assert studio.problem.error is None
+    assert [stage.kind for stage in studio.request.stages] == ["pose", "control", "inpaint"]
+    pose, control, inpaint = (stage.fields() for stage in studio.request.stages)
+    assert pose["photo"] == control["picture"] == inpaint["mask"] and not pose.get("preset")
+    assert pose["photo"].startswith("asset:")
+    (kept,) = (home / "outputs" / "assets").rglob("*.png")
+    assert kept.stem in pose["photo"]
+
+
+def test_stages_are_applied_to_the_picture_that_is_shown(studio: Studio, artifact: Artifact) -> None:
+    studio.add_opened(artifact)
+    studio.bar._handle_custom_msg({"do": "apply", "id": "r1"}, [])
+    assert "no stage" in str(studio.problem.error)
+    studio.form.stages.set([StageData(kind="upscale"), StageData(kind="pose", preset=["waving"])])
+    studio.bar._handle_custom_msg({"do": "apply", "id": "r1"}, [])
+    finish()
+    assert studio.problem.error is None and [made.image.size for made in studio.artifacts] == [(64, 64), (128, 128)]
+
+
+def test_a_dropped_picture_without_a_recipe_is_asked_about(studio: Studio) -> None:
+    plain = io.BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(plain, "PNG")
+    studio.bar._handle_custom_msg({"do": "open", "name": "photo.png", "part": 0, "parts": 1}, [plain.getvalue()])
+    buttons = {each.description: each for each in studio.question._buttons.children}
+    assert "photo.png" in studio.question._content.value
+    assert {"Apply stages", "Not now"} < set(buttons) and len(buttons) == 5
+    next(button for label, button in buttons.items() if label.startswith("Control")).click()
+    assert studio.request.but(prompt="x").stages[0].kind == "control"
+    assert "zk-hidden" in studio.question.box._dom_classes

@@ -1,4 +1,4 @@
-"""A working day at the panel: fifty pictures, grids, inpaints, F5, a new kernel, a search and an export; none is lost."""
+"""A day at the panel: fifty pictures, grids, inpaints, F5, a new kernel, a search, an export; nothing is lost."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ def save_half(state: Mapping[str, Tensor], path: Path) -> None:
     """Write a state dict in half precision."""
     kept: dict[str, Tensor] = {}
     for name, value in state.items():
-        bytes_ = value.half().contiguous().view(torch.uint8).view(*value.shape, 2)
+        flat = value.half().flatten().clone(memory_format=torch.contiguous_format)  # it may lie as channels last
+        bytes_ = flat.view(torch.uint8).view(*value.shape, 2)
         kept |= {name + _LOW: bytes_[..., 0].contiguous(), name + _HIGH: bytes_[..., 1].contiguous()}
     _write(kept, path)
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ZImageError
+from ...errors import BadRequest, ZImageError
 from ...models.spec import resolve
+from ...recipe.asset import is_field, store
 from ...recipe.request import SIDE_MULTIPLE, Request, random_seed
+from ...stages.extensions import stage_class
 from ...stages.kinds import stages
 from ..panes.pane import Action
 from ..translations import Texts
+from .fields import StageLabels
 from .results import Result, used
 
 if TYPE_CHECKING:
     from .studio import Studio
 
-ORDER = ("use", "vary", "final", "upscale", "compare", "grid", "copy", "download", "zoom", "forget")
+ORDER = ("use", "vary", "final", "upscale", "apply", "input", "compare", "grid", "copy", "download", "zoom", "forget")
 """How the buttons stand; those of extensions follow. `copy` and `zoom` are the page's own."""
 
 
@@ -31,10 +34,41 @@ def own_actions(studio: Studio, texts: Texts, message: Mapping[str, Any]) -> Ite
     yield action("final", lambda result: studio.jobs.make([final(result.artifact.request)]), is_small)
     yield action("upscale", lambda result: studio.jobs.apply(result.artifact, stages.upscale()),
                  lambda _: "upscale" in studio.form.stages.titles)  # fmt: skip
+    yield action("apply", lambda result: apply_stages(studio, result), lambda _: True)
+    yield action("input", lambda result: use_as(studio, result, str(message.get("as"))), lambda _: True)
     for name in ("copy", "zoom"):  # the page does these by itself
         yield action(name, lambda _: None, lambda _: True)
     yield action("download", lambda result: studio.download(result, message), lambda _: True)
     yield action("forget", studio.forget, lambda _: True)
+
+
+def apply_stages(studio: Studio, result: Result) -> None:
+    """Run the form's stages on a picture: those that change one, such as refine, inpaint, upscale and text."""
+    chosen = [stage for stage in studio.form.stages.stages() if stage.transforms()]
+    if not chosen:
+        raise BadRequest(studio.texts("panel.no_stage"), mend=studio.texts("panel.add_stage"))
+    studio.jobs.apply(result.artifact, *chosen)
+
+
+def inputs(texts: Texts) -> list[dict[str, str]]:
+    """The fields of stages that take a picture: "pose.photo", with its label."""
+    found = []
+    for kind, labels in StageLabels.of_all(texts.language).items():
+        cls = stage_class(kind)
+        for name, info in cls.model_fields.items() if cls is not None else ():
+            if is_field(info):
+                found.append({"value": f"{kind}.{name}", "label": f"{labels.title} · {labels.label(name)}"})
+    return found
+
+
+def use_as(studio: Studio, result: Result, field: str) -> None:
+    """Put a picture into a field of a stage in the form, which is added if it is not there."""
+    kind, _, name = field.partition(".")
+    artifact = result.artifact
+    saved = artifact.path is not None and artifact.path.is_file()
+    content = artifact.path.read_bytes() if saved and artifact.path is not None else artifact.png_bytes()
+    studio.form.stages.put(kind, name, str(store(content, result.file("png")[0])))
+    studio.announce(studio.texts("panel.used_as", field=field))
 
 
 def has_prompt(result: Result) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadRequest
 from ...recipe.artifact import read_any
 from ...text.units import gigabytes
+from .actions import apply_stages, inputs, use_as
 
 if TYPE_CHECKING:
     from .studio import Studio
@@ -73,5 +75,10 @@ class Messages:
         artifact = read_any(content)
         if not (plain := artifact.request.source is not None and not artifact.request.stages):
             studio.form.set(artifact.reopened())
-        studio.add_opened(artifact)
+        result = studio.add_opened(artifact)
         studio.announce(studio.texts("panel.opened_plain" if plain else "panel.opened", name=name))
+        if plain and result is not None:
+            answers = [(each["label"], partial(use_as, studio, result, each["value"])) for each in inputs(studio.texts)]
+            answers.append((studio.texts("viewer.apply"), partial(apply_stages, studio, result)))
+            guarded = [(label, partial(studio.run_catching, do)) for label, do in answers]
+            studio.question.ask(studio.texts("panel.dropped", name=name), guarded)

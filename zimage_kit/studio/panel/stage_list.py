@@ -175,6 +175,22 @@ class StageList:
         self._arrange()
         return form
 
+    def put(self, kind: str, field: str, value: Any) -> None:
+        """Set a field of the first stage of this kind, which is added if there is none.
+
+        Fields that cannot stand beside it are emptied. Raises ZImageError for an unusable value.
+        """
+        form = next((form for form in self.forms if form.kind == kind), None)
+        if form is None:
+            self.add(kind, {field: value})
+            return
+        try:
+            form.value = {**form.value, field: value}
+        except ZImageError:  # a named pose beside a photograph
+            form.value = {field: value}
+        form.on.value = True
+        self._changed()
+
     def move(self, form: StageForm, by: int) -> None:
         """Move one place up (-1) or down (1); at the end of the list nothing happens."""
         if form not in self.forms:  # removed by the click before

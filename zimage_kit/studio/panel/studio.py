@@ -22,7 +22,7 @@ from ..panes.pane import Action, Pane, PaneContext
 from ..panes.registry import pane_classes
 from ..translations import Language, Texts
 from ..translations import language as users_language
-from .actions import ORDER, draft, own_actions
+from .actions import ORDER, draft, inputs, own_actions
 from .bar import Bar
 from .error_box import ErrorBox
 from .form import Form
@@ -115,7 +115,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         receive = Messages(self)
         self.bar.on_msg(lambda _, message, buffers: self.run_catching(receive, message, buffers))
         self.viewer.observe(lambda _: self.run_catching(self._on_selected), "selected")
-        self.viewer.actions = [each.button() for each in self.actions()]
+        self.viewer.actions, self.viewer.inputs = [each.button() for each in self.actions()], inputs(texts)
         top = w.VBox([self.bar, self.problem.box, self.question.box, self.form.words]).add_class("zk-top")
         rest = w.VBox([self.form.rest, self.save]).add_class("zk-rest")
         boxes = {

@@ -8,6 +8,7 @@ const OWN = ["copy", "zoom"]; // actions that need no kernel
 const CHOICES = { // beside which button a choice stands, and its values; the browser remembers the choice
   how: { beside: "use", values: ["seed", "open", "exactly"] },
   format: { beside: "download", values: ["png", "jpg", "webp"] },
+  as: { beside: "input", values: [] }, // fields of stages, which the kernel names
 };
 const KEPT = 8; // full pictures and files, so that going back and forth asks for none again
 const HOVER = 400; // milliseconds over a picture until its file is fetched, to be dragged out
@@ -78,8 +79,9 @@ export default {
 
     const choices = Object.fromEntries(Object.entries(CHOICES).map(([name, { beside, values }]) => {
       const choice = make("select", "zk-choice");
-      choice.append(...values.map((value) => new Option(value, value)));
-      choice.value = values.includes(remembered(name)) ? remembered(name) : values[0];
+      const all = name === "as" ? model.get("inputs") : values.map((value) => ({ value, label: text(`${name}_${value}`) }));
+      choice.append(...all.map(({ value, label }) => new Option(label, value)));
+      choice.value = all.some(({ value }) => value === remembered(name)) ? remembered(name) : all[0]?.value ?? "";
       choice.addEventListener("change", () => remember(name, choice.value), { signal });
       buttons[beside].after(choice);
       return [name, choice];
@@ -111,7 +113,7 @@ export default {
     function act(name) {
       if (name === "zoom") return enlarge();
       if (name === "copy") return copy();
-      tell({ do: name, id: model.get("selected"), view: own, how: choices.how.value, format: choices.format.value });
+      tell({ do: name, id: model.get("selected"), view: own, how: choices.how.value, format: choices.format.value, as: choices.as.value });
     }
 
     async function copy() {
@@ -282,7 +284,7 @@ export default {
       for (const [name, choice] of Object.entries(choices)) {
         choice.setAttribute("aria-label", text(name));
         choice.title = text(`${name}_help`);
-        for (const option of choice.options) option.textContent = text(`${name}_${option.value}`);
+        if (name !== "as") for (const option of choice.options) option.textContent = text(`${name}_${option.value}`);
       }
     }
 

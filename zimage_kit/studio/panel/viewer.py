@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parent
 class Viewer(anywidget.AnyWidget):
     """Its buttons send {"do": action, "id": result} by way of the bar. `actions` are all there are: name, label, help.
 
+    `inputs` are the fields of stages that take a picture: value (kind.field), label.
     `picture` is the selected result as JPEG, `preview` the picture in the making. `progress` is {active, value, max,
     text}; `results` are {id, label, thumb} from the oldest to the newest, `thumb` a JPEG; `about` has the selected
     one's id, caption, alt text, recipe (JSON text), the trace's notes and what can be done with it. A use has a "how"
@@ -41,6 +42,7 @@ class Viewer(anywidget.AnyWidget):
     following = t.Bool(True).tag(sync=True)
     about = t.Dict().tag(sync=True)
     actions: t.List[dict[str, str]] = t.List().tag(sync=True)
+    inputs: t.List[dict[str, str]] = t.List().tag(sync=True)
 
     def __init__(self, texts: Texts, lock: threading.RLock | None = None, **traits: Any) -> None:
         self._lock = lock or threading.RLock()  # before any trait is set
