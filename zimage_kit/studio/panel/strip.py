@@ -96,7 +96,8 @@ class Strip:
         with viewer.hold_sync():
             viewer.following = was.following
             viewer.results = [_in_strip(result) for result in self._results]
-            viewer.progress, viewer.preview = {**was.progress, "said": ""}, was.preview
+            viewer.progress = {**was.progress, "said": ""} if was.progress.get("active") else IDLE
+            viewer.preview = was.preview
             if (result := old.selected) is not None:
                 self.show(result)
 

@@ -83,7 +83,9 @@ export default {
       choice.append(...all.map(({ value, label }) => new Option(label, value)));
       choice.value = all.some(({ value }) => value === remembered(name)) ? remembered(name) : all[0]?.value ?? "";
       choice.addEventListener("change", () => remember(name, choice.value), { signal });
-      buttons[beside].after(choice);
+      const pair = make("span", "zk-pair-of");
+      buttons[beside].replaceWith(pair);
+      pair.append(buttons[beside], choice);
       return [name, choice];
     }));
 
