@@ -1,7 +1,7 @@
 """What the panel and a grid cost in a real browser: until they are there, a key, a preview, a picture.
 
-    python -m tests.browser.bench --output measured.json            about five minutes
-    python -m tests.browser.bench --output measured.json --quick    the same way with few rounds, to try the script
+    python -m tests.studio.bench --output measured.json            about five minutes
+    python -m tests.studio.bench --output measured.json --quick    the same way with few rounds, to try the script
 
 Starts JupyterLab, its kernels and a session in a folder of its own and ends them. Prints a Markdown table of medians
 and writes every number to the JSON file. What the page shows is timed by the page's own clock, up to the end of the
@@ -30,6 +30,7 @@ import torch
 from lab import Lab
 from opened import ADD_CELL, OpenNotebook
 from playwright.sync_api import Browser, Locator, sync_playwright
+from test_library_pane import fill
 
 import zimage_kit as zk
 from conftest import FLAGS, NAMES
@@ -124,6 +125,23 @@ ONE_CLICK = f"""async () => {{
         if (await painted() - begin > 30_000) throw new Error(`no picture: ${{panel.innerText}}`);
     }}
     return await painted() - begin;
+}}"""
+LIBRARY_SHOWN = f"""async (count) => {{
+    const painted = {PAINTED};
+    const panel = document.querySelector(".zk-studio");
+    const begin = performance.now();
+    [...panel.querySelectorAll(".zk-panes button")].find(button => button.textContent === "Library").click();
+    while (true) {{
+        const now = await painted();
+        const frame = panel.querySelector(".zk-library-frame");
+        const box = frame.getBoundingClientRect();
+        const inside = tile => tile.getBoundingClientRect().top < box.bottom;
+        const seen = [...frame.querySelectorAll(".zk-tile")].filter(inside);
+        const told = panel.querySelector(".zk-library-told").textContent.startsWith(`${{count}} `);
+        const there = seen.length > 4 && seen.every(tile => tile.querySelector("img").naturalWidth > 0);
+        if (told && there) return now - begin;
+        if (now - begin > 60_000) throw new Error(panel.innerText);
+    }}
 }}"""
 FOUR_HUNDRED = f"""
 import sys
@@ -229,8 +247,8 @@ class Pages:
     def __init__(self, browser: Browser, lab: Lab) -> None:
         self._browser, self._lab = browser, lab
 
-    def open(self) -> OpenNotebook:
-        notebook = OpenNotebook(self._browser, self._lab, self._lab.write([CONNECT]), "light", 1280, 1000)
+    def open(self, **env: str) -> OpenNotebook:
+        notebook = OpenNotebook(self._browser, self._lab, self._lab.write([CONNECT], env), "light", 1280, 1000)
         if not notebook.run_all():
             raise SystemExit(notebook.text())
         return notebook
@@ -396,6 +414,23 @@ def pictures(pages: Pages, model: str, rounds: int) -> Iterator[Row]:
     notebook.close()
 
 
+def libraries(pages: Pages, folder: Path, count: int, rounds: int) -> Iterator[Row]:
+    """The library's pane over a folder of pictures: its first page, with an index and small pictures or without."""
+    fill(folder, count)
+    cold, warm = [], []
+    for _ in range(rounds):
+        for taken in (cold, warm):
+            if taken is cold:
+                shutil.rmtree(folder / ".zimage", ignore_errors=True)
+            notebook = pages.open(ZIMAGE_OUTPUTS=str(folder))
+            show(notebook)
+            taken.append(float(notebook.page.evaluate(LIBRARY_SHOWN, count)) / 1e3)
+            notebook.close()
+    what = f"the library of {count:,} pictures, from the click until its first page is painted"
+    yield Row(what, "s", warm, 1.0)
+    yield Row("the same for the first time, which reads them all", "s", cold)
+
+
 def measure(model: str, quick: bool) -> Iterator[Row]:
     """Every row."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
@@ -410,6 +445,7 @@ def measure(model: str, quick: bool) -> Iterator[Row]:
             yield from shown(pages, 1 if quick else 5)
             yield from grids(pages, 1 if quick else 5)
             yield from pictures(pages, model, 2 if quick else 15)
+            yield from libraries(pages, Path(place) / "pictures", 60 if quick else 2000, 1 if quick else 3)
             yield from keystrokes(pages, model, 12 if quick else 200)
         finally:
             browser.close()
@@ -420,7 +456,7 @@ def measure(model: str, quick: bool) -> Iterator[Row]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; 0 when every promise is kept."""
     about = (__doc__ or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(prog="python -m tests.browser.bench", description=about)
+    parser = argparse.ArgumentParser(prog="python -m tests.studio.bench", description=about)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--quick", action="store_true", help="few rounds, to try the script")
     parser.add_argument("--model", default="nano")

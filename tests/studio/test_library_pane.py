@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ def fill(folder: Path, count: int = COUNT) -> None:
             prompt=f"a {colour} boat {number}" if number else "海上的红色小船", model="nano", seed=number,
             width=image.width, height=image.height, steps=4, guidance=0.0,
         )  # fmt: skip
-        made = Trace(model="nano", created=f"2026-11-{1 + number // 20:02}T12:{number % 60:02}:00+00:00")
-        Artifact(image, request, made).save(folder=folder)
+        when = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(minutes=11 * number)
+        Artifact(image, request, Trace(model="nano", created=when.isoformat())).save(folder=folder)
 
 
 class LibraryInPage:

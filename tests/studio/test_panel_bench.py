@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.bench
 def test_the_script_measures_every_promise_of_the_panel(chromium: str, tmp_path: Path, model: str) -> None:
     output = tmp_path / "measured.json"
-    command = [sys.executable, "-m", "tests.browser.bench", "--quick", "--output", str(output), "--model", model]
+    command = [sys.executable, "-m", "tests.studio.bench", "--quick", "--output", str(output), "--model", model]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert output.is_file(), done.stderr
     rows = json.loads(output.read_text())["rows"]
-    assert sum(row["promised"] is not None for row in rows) == 6
+    assert sum(row["promised"] is not None for row in rows) == 7
     for row in rows:
         assert f"| {row['what']} |" in done.stdout
         assert row["count"] == len(row["samples"]) > 0, row
