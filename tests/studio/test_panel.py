@@ -14,6 +14,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Literal, get_args, get_origin
 
+import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import save_file
@@ -22,6 +23,7 @@ import zimage_kit as zk
 from zimage_kit import Artifact, Context, Event, Field, Request, Session, Stage, errors
 from zimage_kit import studio as widgets
 from zimage_kit.engine.gpus import Gpu, Holder
+from zimage_kit.engine.preflight import check
 from zimage_kit.engine.worker_status import WorkerStatus
 from zimage_kit.errors import BadRequest, CannotWrite, JobFailed, NoRecipe, OutOfMemory, UnknownModel, ZImageError
 from zimage_kit.models.spec import SPECS, resolve
@@ -32,12 +34,13 @@ from zimage_kit.session.status import JobStatus, Status
 from zimage_kit.stages import extensions
 from zimage_kit.stages.extensions import build_stages
 from zimage_kit.stages.stage import registry, stage
-from zimage_kit.studio.panel.actions import ORDER
+from zimage_kit.studio.panel.actions import ORDER, draft
 from zimage_kit.studio.panel.error_box import ErrorBox, error_html
 from zimage_kit.studio.panel.fields import Entry, StageLabels, entry_for
-from zimage_kit.studio.panel.form import Form, presets
+from zimage_kit.studio.panel.form import Form
 from zimage_kit.studio.panel.jobs import Place
 from zimage_kit.studio.panel.results import MOST, THUMB, Result, Results, differing_fields
+from zimage_kit.studio.panel.size import aspects
 from zimage_kit.studio.panel.stage_list import SHOWN, StageList
 from zimage_kit.studio.panel.status_line import status_html
 from zimage_kit.studio.panel.studio import Studio
@@ -233,16 +236,19 @@ def test_what_a_lora_says_is_shown_and_its_words_are_put_in_once(form: Form, tmp
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
-def test_presets_are_sizes_that_the_model_draws(spec: Any) -> None:
-    found = presets(spec)
-    assert [label.split(" · ")[0] for label, _ in found] == ["1:1", "3:4", "4:3", "9:16", "16:9"]
+def test_ratios_are_sizes_that_the_model_draws(spec: Any) -> None:
+    found = aspects(spec)
+    assert [label.split(" · ")[0] for label, _ in found] == ["1:1", "2:3", "3:2", "3:4", "4:3", "9:16", "16:9", "21:9"]
+    assert len({size for _, size in found}) == len(found), "a menu's values differ"
     for label, (width, height) in found:
-        assert (width, height) in spec.sizes and f"{width} x {height}" in label
+        assert f"{width} x {height}" in label
         assert width % SIDE_MULTIPLE == height % SIDE_MULTIPLE == 0
         assert max(width, height) <= spec.advised_side <= spec.largest_side
+        assert width * height > spec.native[0] * spec.native[1] / 2, "smaller ones are noted as small"
         across, down = map(int, label.split(" · ")[0].split(":"))
-        assert (width > height, width == height) == (across > down, across == down)
+        assert width / height == pytest.approx(across / down, rel=0.08)
     assert found[0][1] == spec.native
+    assert {(896, 1152), (832, 1216), (768, 1344)} & set(spec.sizes) <= {size for _, size in found}
 
 
 def test_a_size_typed_by_hand_is_called_free_and_a_preset_sets_both_sides(form: Form) -> None:
@@ -263,6 +269,38 @@ def test_another_model_brings_its_own_size_steps_and_guidance(form: Form) -> Non
         assert (form.width.value, form.height.value) == spec.native
         assert (form.steps.value, form.guidance.value) == (spec.steps, spec.guidance)
         assert form.ratio.value == spec.native
+
+
+def test_the_chosen_ratio_stays_when_the_model_changes(form: Form) -> None:
+    form.ratio.index = 6
+    assert (form.width.value, form.height.value) == (320, 192)
+    form.model.value = "turbo"
+    assert form.ratio.label == "16:9 · 1344 x 768" and (form.width.value, form.height.value) == (1344, 768)
+    form.width.value, form.height.value = 1280, 640
+    form.model.value = "base"
+    assert (form.width.value, form.height.value) == (1280, 640), "it draws what turbo draws"
+    form.model.value = "nano"
+    width, height = form.width.value, form.height.value
+    assert width / height == pytest.approx(2, rel=0.1) and width <= 320
+
+
+def test_width_and_height_are_swapped_in_one_change(session: Session) -> None:
+    seen: list[tuple[int, int]] = []
+    form = Form(EN, session.models(), lambda: seen.append(form.size.value))
+    form.size.show((320, 192))
+    seen.clear()
+    form.size.swap.click()
+    assert (form.width.value, form.height.value) == (192, 320) and "9:16" in form.ratio.label
+    assert (320, 320) not in seen and (192, 192) not in seen
+
+
+def test_a_size_with_an_open_side_is_shown_as_it_is_drawn(form: Form) -> None:
+    for sides in ({"width": 128}, {"height": 192}, {}):
+        drawn = check(Request(prompt="a cat", model="nano", seed=1, **sides)).request
+        form.set(Request(prompt="a cat", model="nano", **sides))
+        assert form.size.value == (drawn.width, drawn.height), sides
+        half = draft(Request(prompt="a cat", model="nano", **sides))
+        assert half.width == max(64, (drawn.width or 0) // 2), sides
 
 
 def test_what_a_model_has_no_use_for_is_not_shown(form: Form) -> None:
@@ -302,13 +340,13 @@ def test_an_unlocked_seed_is_drawn_anew_and_a_locked_one_counts_up(form: Form) -
 
 
 def test_the_last_seed_comes_back_and_is_kept(form: Form) -> None:
-    assert form.last.disabled
+    assert form.seeds.last.disabled
     form.lock.value = False
     first = form.requests()[0].seed
-    assert not form.last.disabled
-    form.dice.click()
+    assert not form.seeds.last.disabled
+    form.seeds.dice.click()
     assert form.seed.value != first
-    form.last.click()
+    form.seeds.last.click()
     assert (form.seed.value, form.lock.value) == (first, True)
     assert form.requests()[0].seed == first
 
@@ -564,7 +602,7 @@ def test_a_stages_own_control_is_told_of_size_model_picture_and_language(studio:
     studio.form.width.value = 320
     assert control.size == (320, 256)
     studio.form.model.value = "turbo"
-    assert (control.size, control.model) == ((1024, 1024), "turbo")
+    assert (control.size, control.model) == ((1152, 896), "turbo"), "of about the same ratio"
     studio.bar._handle_custom_msg({"do": "open", "name": "x.png", "part": 0, "parts": 1}, [content])
     studio.form.stages.add("pose")
     (added,) = [each.control for each in studio.form.stages.forms]
@@ -876,7 +914,7 @@ def test_the_panel_makes_the_same_pixels_as_a_cell(studio: Studio, session: Sess
 def test_a_click_counts_with_what_the_page_holds(studio: Studio, small: Request) -> None:
     studio.request = small
     form = studio.form
-    values = [[form.ratio.model_id, "index", 3], [form.prompt.model_id, "value", "a yellow boat"]]
+    values = [[form.ratio.model_id, "index", 5], [form.prompt.model_id, "value", "a yellow boat"]]
     values += [[form.seed.model_id, "value", 9], [form.width.model_id, "value", 64], ["elsewhere", "value", 1]]
     assert {model for model, *_ in values[:-1]} <= set(studio.bar.inputs)
     studio.bar._handle_custom_msg({"do": "generate", "values": values}, [])
@@ -1206,15 +1244,32 @@ def test_a_cancel_in_the_midst_of_many_leaves_none_running(studio: Studio, sessi
     assert studio.viewer.progress["said"] == "cancelled"
 
 
-def test_a_seed_that_was_typed_or_diced_is_the_one_that_is_used(form: Form) -> None:
+def test_a_seed_that_was_typed_is_kept_and_a_rolled_one_counts_once(form: Form, session: Session) -> None:
     form.set(whole({"prompt": "a cat"}))
     form.lock.value = False
     form.seed.value = 42
     assert form.lock.value and [request.seed for request in form.requests()] == [42]
     form.lock.value = False
-    form.dice.click()
+    form.seeds.dice.click()
     shown = form.seed.value
-    assert [request.seed for request in form.requests()] == [shown]
+    assert not form.lock.value, "rolling is not locking"
+    again = Form(EN, session.models(), lambda: None)
+    again.restore(form.state())
+    for each in (form, again):
+        assert [request.seed for request in each.requests()] == [shown]
+        assert [request.seed for request in each.requests()] != [shown] and not each.lock.value
+
+
+def test_a_lora_file_that_is_new_is_offered_without_a_restart(
+    form: Form, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZIMAGE_LORAS", str(tmp_path))
+    form.loras.add("papercut")
+    for number, look in enumerate([form.loras.refresh.click, form.loras.add_button.click]):
+        save_file({"x": np.zeros(1, np.float32)}, tmp_path / f"new{number}.safetensors")
+        assert f"new{number}" not in form.loras.rows[0].path.options
+        look()
+        assert all(f"new{number}" in row.path.options for row in form.loras.rows)
 
 
 def test_who_looks_at_an_earlier_picture_is_not_taken_away_from_it(studio: Studio, artifact: Artifact) -> None:

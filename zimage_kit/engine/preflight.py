@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import BadRequest, NoRecipe
 from ..files import content_digest, expanded, no_file
 from ..models.loras import lora_file
+from ..models.sizes import drawn_size
 from ..models.spec import ModelSpec, default_model, models_here, require, resolve
 from ..models.tokens import count_tokens
 from ..recipe import asset
@@ -69,12 +70,8 @@ def check(request: Request, models: frozenset[str] | None = None) -> Checked:
 def _filled(request: Request, spec: ModelSpec, stages: Sequence[Stage]) -> tuple[Request, list[str]]:
     """Fill in every field. If only one side is given, the picture is square."""
     notes = []
-    width, height = request.width, request.height
-    if width is None and height is None:
-        width, height = spec.native
-    elif width is None or height is None:
-        given = width or height
-        width, height = width or given, height or given
+    width, height = drawn_size(spec, request.width, request.height)
+    if (request.width is None) != (request.height is None):
         notes.append(f"only one side was given, so the picture is square: {width}x{height}")
     if request.model is None:
         notes.append(f"no model was named: {spec.name}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadRequest, ZImageError
+from ...models.sizes import drawn_size
 from ...models.spec import resolve
 from ...recipe.asset import is_field, store
 from ...recipe.request import SIDE_MULTIPLE, Request, random_seed
@@ -80,8 +81,9 @@ def has_prompt(result: Result) -> bool:
 def draft(request: Request) -> Request:
     """The same at half the size with half the steps, to see soon whether the words do; another composition, though."""
     spec = resolve(request.model or "")
-    width, height = (max(64, side // 2 // SIDE_MULTIPLE * SIDE_MULTIPLE) for side in
-                     (request.width or spec.native[0], request.height or spec.native[1]))  # fmt: skip
+    width, height = (
+        max(64, side // 2 // SIDE_MULTIPLE * SIDE_MULTIPLE) for side in drawn_size(spec, request.width, request.height)
+    )
     return request.but(width=width, height=height, steps=max(2, -(-(request.steps or spec.steps) // 2)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,19 @@ import ipywidgets as w
 from ...errors import BadRequest
 from ...models.lora_info import LoraInfo, lora_info
 from ...models.loras import lora_file, lora_names
+from ...models.sizes import drawn_size
 from ...models.spec import ModelList, ModelSpec, resolve
 from ...models.tokens import count_tokens
-from ...recipe.request import LARGEST_SEED, SIDE_MULTIPLE, Lora, Request, random_seed
+from ...recipe.request import Lora, Request
 from ..translations import Texts
 from .lora_list import LoraList, with_word
+from .seed import SeedFields
+from .size import SizeFields
 from .stage_list import CatchErrors, StageList, without_catching
 
-RATIOS = ((1, 1), (3, 4), (4, 3), (9, 16), (16, 9))
 MOST_PICTURES = 64
 MOST_PROMPTS = 200
 """Prompts that are remembered."""
-FREE = (0, 0)
-"""The size menu's value for a custom size."""
-
-
-def presets(spec: ModelSpec) -> list[tuple[str, tuple[int, int]]]:
-    """(label, (width, height)) for each ratio: the nearest of the model's native sizes."""
-
-    def nearest(ratio: float) -> tuple[int, int]:
-        return min(spec.sizes, key=lambda size: abs(size[0] / size[1] / ratio - 1))
-
-    found = [((across, down), nearest(across / down)) for across, down in RATIOS]
-    return [(f"{across}:{down} · {size[0]} x {size[1]}", size) for (across, down), size in found]
 
 
 class Form:
@@ -48,7 +38,6 @@ class Form:
     ) -> None:
         self._texts, self._changed_hook = texts, changed
         self._models, self._quiet = models, True  # until all controls are there
-        self.last_seed: int | None = None
         self.history: list[str] = []
         self._given_negative = self._uses_negative = False
         t = texts
@@ -57,34 +46,26 @@ class Form:
         self.tokens = w.HTML().add_class("zk-tokens")
         self.negative = w.Textarea(description=t("form.negative"), placeholder=t("form.negative_hint"), rows=2)
         self.model = w.Dropdown(description=t("form.model"), options=self._model_options(()))
-        self.ratio = w.Dropdown(description=t("form.size"), options=[(t("form.free"), FREE)])
-        self.width = w.BoundedIntText(description=t("form.width"), min=64, max=4096, step=SIDE_MULTIPLE)
-        self.height = w.BoundedIntText(description=t("form.height"), min=64, max=4096, step=SIDE_MULTIPLE)
+        self.size = SizeFields(texts, self._size_changed, catch_errors)
+        self.ratio, self.width, self.height = self.size.ratio, self.size.width, self.size.height
         self.steps = w.BoundedIntText(description=t("form.steps"), tooltip=t("form.steps_help"), min=1, max=200)
         self.guidance = w.BoundedFloatText(
             description=t("form.guidance"), tooltip=t("form.guidance_help"), min=0.0, max=30.0, step=0.5
         )
-        self.seed = w.BoundedIntText(description=t("form.seed"), min=0, max=LARGEST_SEED, value=random_seed())
-        self.lock = w.ToggleButton(description=t("form.lock"), tooltip=t("form.lock_help"))
-        self.dice = w.Button(description=t("form.dice"), tooltip=t("form.dice_help"))
-        self.last = w.Button(description=t("form.last_seed"), tooltip=t("form.last_seed_help"), disabled=True)
+        self.seeds = SeedFields(texts, catch_errors)
+        self.seed, self.lock = self.seeds.seed, self.seeds.lock
         self.count = w.BoundedIntText(description=t("form.count"), min=1, max=MOST_PICTURES, value=1)
-        self.loras = LoraList(texts, self._changed, self._about_lora, self._use_word)
+        self.loras = LoraList(texts, self._changed, self._about_lora, self._use_word, lambda: lora_names(self.spec))
         self.stages = StageList(texts, self._changed, catch_errors)
-        self.dice.on_click(lambda _: setattr(self.seed, "value", random_seed()))
-        self.last.on_click(catch_errors(self._use_last_seed))
         self.model.observe(catch_errors(self._model_changed), "value")
-        self.ratio.observe(catch_errors(self._ratio_changed), "value")
-        self.seed.observe(self._seed_changed, "value")
-        for side in (self.width, self.height):
-            side.observe(catch_errors(self._side_changed), "value")
         self.prompt.observe(catch_errors(lambda _: self.count_tokens()), "value")
         for control in self._own_inputs():
-            control.observe(lambda _: self._changed(), "value")
+            if control not in (self.width, self.height):  # `size` tells of these, of both at once
+                control.observe(lambda _: self._changed(), "value")
         self.model.value = self._default = next(model.name for model in models if model.default)
         self._model_changed(None)
         self._quiet = False
-        self._side_changed(None)
+        self._tell_stages()
         self.words = w.VBox([self.prompt, self.tokens, self.negative]).add_class("zk-group")
         self.rest = w.VBox(self._laid_out()).add_class("zk-form")
 
@@ -98,10 +79,9 @@ class Form:
         def row(*parts: Any) -> Any:
             return w.Box(parts).add_class("zk-grid")
 
-        seed = w.Box([self.seed, w.HBox([self.lock, self.dice, self.last]).add_class("zk-buttons")]).add_class("zk-row")
         return [
-            group("form.picture", row(self.model, self.ratio, self.width, self.height)),
-            group("form.sampling", row(self.steps, self.guidance, self.count), seed),
+            group("form.picture", row(self.model, self.ratio, self.size.sides)),
+            group("form.sampling", row(self.steps, self.guidance, self.count), self.seeds.box),
             group("form.loras", self.loras.box),
             group("form.stages", self.stages.box),
         ]
@@ -135,18 +115,18 @@ class Form:
         return [*options, *((name, name) for name in more if name not in self._named)]
 
     def _model_changed(self, _: Any) -> None:
-        """Set the model's sizes, steps and limits, and hide the fields that it does not use."""
+        """Set the model's sizes, steps and limits, and hide the fields that it does not use. The ratio stays."""
         spec = self.spec
         was_quiet, self._quiet = self._quiet, True
         try:
-            self.ratio.options = [*presets(spec), (self._texts("form.free"), FREE)]
-            self.width.value, self.height.value = spec.native
+            self.size.know(spec)
             self.steps.value, self.guidance.value = spec.steps, spec.guidance
-            self.loras.know(lora_names(spec))
+            self.loras.look()
         finally:
             self._quiet = was_quiet
         self._given_negative = False
-        self._side_changed(None)
+        if not self._quiet:
+            self._tell_stages()
         self._show_what_is_used()
         self.count_tokens()
 
@@ -157,30 +137,13 @@ class Form:
         self._uses_negative = spec.negative_prompt or self.guidance.value > 0 or self._given_negative
         _shown(self.negative, self._uses_negative)
 
-    def _ratio_changed(self, change: Any) -> None:
-        if change["new"] != FREE and not self._quiet:
-            self.width.value, self.height.value = change["new"]
-
-    def _side_changed(self, _: Any) -> None:
-        if self._quiet:
-            return
-        size = (self.width.value, self.height.value)
-        known = {value for _, value in self.ratio.options}
-        self._quiet, was = True, self._quiet
-        try:
-            self.ratio.value = size if size in known else FREE
-        finally:
-            self._quiet = was
-        self.stages.surround(size=size, model=self.model.value)
-
-    def _seed_changed(self, _: Any) -> None:
-        """A seed that was typed or rolled is locked."""
+    def _size_changed(self) -> None:
         if not self._quiet:
-            self.lock.value = True
+            self._tell_stages()
+            self._changed()
 
-    def _use_last_seed(self, _: Any) -> None:
-        if self.last_seed is not None:
-            self.seed.value, self.lock.value = self.last_seed, True
+    def _tell_stages(self) -> None:
+        self.stages.surround(size=self.size.value, model=self.model.value)
 
     def _about_lora(self, name: str) -> LoraInfo:
         """What a LoRA's file says; nothing of one that is not on this disk."""
@@ -237,16 +200,8 @@ class Form:
 
     def requests(self) -> list[Request]:
         """One request per picture, with consecutive seeds. An unlocked seed is replaced by a random one first."""
-        if not self.lock.value:
-            self._quiet, was = True, self._quiet
-            self.seed.value = random_seed()
-            self._quiet = was
         base = self._as_given()
-        first = self.seed.value
-        if first + self.count.value - 1 > LARGEST_SEED:
-            raise BadRequest(f"{self.count.value} seeds from {first} on", expected=f"none above {LARGEST_SEED}")
-        self.last_seed, self.last.disabled = first, False
-        return [base.but(seed=first + number) for number in range(self.count.value)]
+        return [base.but(seed=seed) for seed in self.seeds.take(self.count.value)]
 
     def remember(self, requests: Sequence[Request]) -> None:
         """Put the prompts of these at the end of the history."""
@@ -266,16 +221,14 @@ class Form:
             self.model.options = self._model_options((name,))
             self.model.value = name
             self.prompt.value, self.negative.value = request.prompt, request.negative_prompt
-            self.width.value, self.height.value = request.width or spec.native[0], request.height or spec.native[1]
+            self.size.show(drawn_size(spec, request.width, request.height))
             self.steps.value = request.steps or spec.steps
             self.guidance.value = spec.guidance if request.guidance is None else request.guidance
             self.loras.value = request.loras
-            if request.seed is not None:
-                self.seed.value = request.seed
-            self.lock.value = request.seed is not None
+            self.seeds.set(request.seed)
         finally:
             self._quiet = was
-        self._side_changed(None)
+        self._tell_stages()
         self._given_negative = bool(request.negative_prompt)
         self._show_what_is_used()
         self.count_tokens()
@@ -284,25 +237,26 @@ class Form:
     def state(self) -> dict[str, Any]:
         """The form's content, for `restore`."""
         values = {name: getattr(self, name).value for name in _KEPT}
-        kept = {"last_seed": self.last_seed, "given_negative": self._given_negative, "history": self.history}
-        return values | kept | {"loras": self.loras.state(), "stages": self.stages.state()}
+        kept = {"given_negative": self._given_negative, "history": self.history}
+        return values | kept | self.seeds.state() | {"loras": self.loras.state(), "stages": self.stages.state()}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Show what `state` told."""
-        if state["model"] not in self._named:
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Show what `state` told, perhaps another version's: what it lacks stays as it is."""
+        if state.get("model", self._default) not in self._named:
             self.model.options = self._model_options((state["model"],))
-        for name in _KEPT:  # the lock comes after the seed, which would close it
-            getattr(self, name).value = state[name]
-        self.loras.restore(state["loras"])
-        self.stages.restore(state["stages"])
-        self.last_seed, self.last.disabled = state["last_seed"], state["last_seed"] is None
-        self._given_negative = state["given_negative"]
-        self.history = list(state["history"])
+        for name in _KEPT:
+            if name in state:
+                getattr(self, name).value = state[name]
+        self.seeds.restore(state)
+        self.loras.restore(state.get("loras", ()))
+        self.stages.restore(state.get("stages", ()))
+        self._given_negative = state.get("given_negative", False)
+        self.history = list(state.get("history", ()))
         self._show_what_is_used()
         self.count_tokens()
 
 
-_KEPT = ("model", "prompt", "negative", "width", "height", "steps", "guidance", "seed", "lock", "count")
+_KEPT = ("model", "prompt", "negative", "width", "height", "steps", "guidance", "count")
 
 
 def _shown(control: Any, shown: bool) -> None:

@@ -55,7 +55,8 @@ class LoraRow:
 class LoraList:
     """LoRAs with their weights, by name from the LoRA folders or as files.
 
-    `info` tells what a LoRA says of itself; `use` takes a trigger word that was clicked.
+    `info` tells what a LoRA says of itself; `use` takes a trigger word that was clicked; `names` are those in the
+    folders, looked up when the model changes, when a row is added, and on request.
     """
 
     def __init__(
@@ -64,21 +65,30 @@ class LoraList:
         changed: Callable[[], None],
         info: Callable[[str], LoraInfo],
         use: Callable[[str], None],
+        names: Callable[[], Sequence[str]],
     ) -> None:
-        self._texts, self._changed, self._names = texts, changed, [""]
-        self._info, self._use = info, use
+        self._texts, self._changed = texts, changed
+        self._info, self._use, self._look_up = info, use, names
+        self._names: list[str] = []
         self.rows: list[LoraRow] = []
         self._list = w.VBox()
         self.add_button = w.Button(description=texts("form.add_lora")).add_class("zk-link")
-        self.add_button.on_click(lambda _: self.add())
-        self.box = w.VBox([self._list, self.add_button])
+        self.add_button.on_click(lambda _: self._add_another())
+        self.refresh = w.Button(description=texts("form.refresh_loras"), tooltip=texts("form.refresh_loras_help"))
+        self.refresh.add_class("zk-link")
+        self.refresh.on_click(lambda _: self.look())
+        self.box = w.VBox([self._list, w.HBox([self.add_button, self.refresh]).add_class("zk-links")])
 
-    def know(self, names: Sequence[str]) -> None:
-        """Set the names to offer: those in the model's LoRA folders."""
-        self._names = list(names)
+    def look(self) -> None:
+        """Look the names up that are offered."""
+        self._names = list(self._look_up())
         for row in self.rows:
             row.path.options = self._names
             self._tell(row)
+
+    def _add_another(self) -> None:
+        self.look()
+        self.add()
 
     def add(self, name: str | None = None, weight: float = 1.0) -> None:
         """Add a row. Without a name it takes the only known LoRA, if there is just one."""
