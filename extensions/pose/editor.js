@@ -5,9 +5,9 @@
 // they belong to.
 
 import {
-  BODY, FACE, LEFT_HAND, RIGHT_HAND, BESIDE, boxOf, clamp, dragged, figureOf, fitted, grabbed, grown, handleAfter,
-  handlePlace, handlesOf, limbEllipse, mirrored, named, names, newcomer, nextHandle, placeOf, posed, renamed, rgb,
-  same, seen, stature, withLook, withMirror, withoutPoint, withPoint,
+  BODY, FACE, LEFT_HAND, RIGHT_HAND, BESIDE, at, boxOf, clamp, dragged, figureOf, fitted, grabbed, grown, handleAfter,
+  handlePlace, handlesOf, has, indices, limbEllipse, mirrored, named, namePlace, names, newcomer, nextHandle, placeOf,
+  posed, renamed, replaced, rgb, same, seen, stature, withLook, withMirror, withoutPoint, withPoint,
 } from "./figures.js";
 import { GROWTH, chordCommand, handleCommand, keptFromNotebook, poseReached } from "./keys.js";
 import { UndoStack } from "./undo.js";
@@ -382,7 +382,8 @@ export default {
       return radio;
     });
     onBlack.checked = true;
-    button("load", viewRow, () => pictureFile.click());
+    buttons.load = button("load", viewRow, () => pictureFile.click());
+    const unloading = button("unload", viewRow, unload);
     const brightness = slider("brightness", viewRow, 0, 55, scenery);
 
     const files = element("div", "zk-pose-row", tools);
@@ -419,6 +420,7 @@ export default {
     function scenery() {
       const url = urls.loaded || urls.last;
       onPicture.disabled = !url;
+      unloading.hidden = !urls.loaded;
       if (!url) onBlack.checked = true;
       const shown = onPicture.checked;
       if (url) photo.setAttribute("href", url);
@@ -426,6 +428,14 @@ export default {
       photo.style.display = shown ? "" : "none";
       photo.style.opacity = brightness.range.value / 100;
       brightness.label.hidden = !shown;
+    }
+
+    /** Takes the loaded picture away; behind it is the panel's last one, if there is one. */
+    function unload() {
+      URL.revokeObjectURL(urls.loaded);
+      urls.loaded = "";
+      scenery();
+      buttons.load.focus();
     }
 
     // ---- files in and out ----

@@ -46,6 +46,9 @@ class PoseEditor(anywidget.AnyWidget):
     edits: ClassVar[tuple[str, ...]] = ("preset", "people", "canvas", "fit", "size", "body", "mirror")
     """The stage's fields that the editor edits."""
 
+    instead: ClassVar[dict[str, tuple[str, ...]]] = {"photo": ("preset", "people", "canvas")}
+    """A photograph takes the place of these, and these of a photograph."""
+
     value = traitlets.Dict().tag(sync=True)
     """JSON values of `edits`; missing ones have their defaults."""
     size = traitlets.Tuple(traitlets.Int(), traitlets.Int(), default_value=(1024, 1024)).tag(sync=True)

@@ -307,8 +307,8 @@ function withMirror(value) {
 }
 
 export {
-  BODY, FACE, LEFT_HAND, RIGHT_HAND, BESIDE, boxOf, bounded, clamp, distanceToLimb, dragged, figureOf, fitted, grabbed, grown,
-  handleAfter, handlePlace, handlesOf, laidOut, limbEllipse, mirrored, moved, named, namePlace, names, newcomer, nextHandle,
-  placeOf, pointTo, posed, renamed, rgb, same, scaled, seen, shifted, stature, tidy, withLook, withMirror, withoutPoint,
+  BODY, FACE, LEFT_HAND, RIGHT_HAND, BESIDE, at, boxOf, bounded, clamp, distanceToLimb, dragged, figureOf, fitted, grabbed,
+  grown, handleAfter, handlePlace, handlesOf, has, indices, laidOut, limbEllipse, mirrored, moved, named, namePlace, names, newcomer, nextHandle,
+  placeOf, pointTo, posed, renamed, replaced, rgb, same, scaled, seen, shifted, stature, tidy, withLook, withMirror, withoutPoint,
   withPoint,
 };

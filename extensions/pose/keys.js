@@ -5,7 +5,7 @@ const NUDGE = 0.01; // of the picture's width or height
 const LONG_NUDGE = 0.05;
 const GROWTH = 1.05;
 const LONG_GROWTH = 1.2;
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const ARROWS = { __proto__: null, ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** [command, …] for a key on a handle, null for none: nudge dx dy, walk ±1, remove, grow factor, leave. */
 function handleCommand({ key, shiftKey }) {
@@ -19,8 +19,8 @@ function handleCommand({ key, shiftKey }) {
 
 /** The number of the pose that a key goes to from `index`, of `count`; null for a key that goes nowhere. */
 function poseReached(key, index, count) {
-  const end = { Home: 0, End: count - 1 }[key];
-  const turn = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[key];
+  const end = { __proto__: null, Home: 0, End: count - 1 }[key];
+  const turn = { __proto__: null, ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[key];
   if (end === undefined && !turn) return null;
   return end ?? (index + turn + count) % count;
 }

@@ -59,7 +59,7 @@ export const placeOf = (brush) => clamp((100 * Math.log(brush / 0.004)) / Math.l
 
 // without a prototype, since a key may be named like a method of every object
 /** @type {Record<string, [number, number]>} */
-const ARROWS = Object.assign(Object.create(null), { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] });
+const ARROWS = { __proto__: null, ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 /** @type {Record<string, string>} */
 const TOOLS = Object.assign(Object.create(null), { b: "brush", e: "eraser", r: "rectangle", l: "lasso", f: "fill" });
 /** @type {Record<string, string>} */

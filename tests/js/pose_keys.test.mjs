@@ -28,6 +28,13 @@ test("brackets walk, Delete removes, + and - scale, Escape leaves, and other key
   for (const name of ["a", "d", "m", "x", "Enter", "Tab", "Home"]) assert.equal(handleCommand(key(name)), null, name);
 });
 
+test("a key is not looked up in what every object has", () => {
+  for (const name of ["toString", "constructor", "__proto__"]) {
+    assert.equal(handleCommand(key(name)), null, name);
+    assert.equal(poseReached(name, 0, 5), null, name);
+  }
+});
+
 test("arrows go round in the row of poses, Home and End to its ends", () => {
   assert.equal(poseReached("ArrowRight", 0, 5), 1);
   assert.equal(poseReached("ArrowDown", 4, 5), 0);

@@ -613,6 +613,18 @@ def test_a_stages_own_control_is_told_of_size_model_picture_and_language(studio:
     assert again.backdrop == added.backdrop
 
 
+def test_a_photo_takes_the_place_of_a_named_pose_and_the_other_way_round(stages: StageList) -> None:
+    form = stages.add("pose", {"preset": ["waving"], "size": 0.5})
+    photo = next(entry for entry in form._entries if entry.name == "photo")
+    photo.widget.value = "/photos/me.jpg"
+    assert form.problem.value == "" and (form.stage().preset, form.stage().size) == ((), 0.5)  # type: ignore[attr-defined]
+    assert str(form.stage().photo) == "/photos/me.jpg"  # type: ignore[attr-defined]
+    form.control.value = {"preset": ["sitting"]}
+    assert form.problem.value == "" and form.stage().photo is None  # type: ignore[attr-defined]
+    form.value = {"photo": "/photos/me.jpg"}
+    assert str(form.stage().photo) == "/photos/me.jpg" and form.stage().preset == ()  # type: ignore[attr-defined]
+
+
 def test_what_the_hand_did_in_a_stages_own_control_is_in_the_request(stages: StageList) -> None:
     made = stages.add("pose")
     assert not {each.name for each in made._entries} & set(made.control.edits)

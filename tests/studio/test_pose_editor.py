@@ -372,6 +372,18 @@ def test_the_panel_sets_value_size_backdrop_and_language(notebook: OpenOne) -> N
     expect(nb.page.locator(".zk-pose").get_by_role("alert")).to_contain_text("levitating")
 
 
+def test_a_loaded_picture_is_taken_away_again(notebook: OpenOne, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), (0, 90, 0)).save(tmp_path / "photo.png")
+    nb = notebook([EDITOR])
+    expect(button(nb, "Remove the picture")).to_be_hidden()
+    nb.page.locator('.zk-pose input[accept="image/*"]').set_input_files([tmp_path / "photo.png"])
+    expect(nb.page.get_by_role("radio", name="Picture", exact=True)).to_be_checked()
+    button(nb, "Remove the picture").click()
+    expect(nb.page.get_by_role("radio", name="Picture", exact=True)).to_be_disabled()
+    assert seen(nb)[0].getpixel((4, 4)) == (0, 0, 0)
+    expect(button(nb, "Load a picture…")).to_be_focused()
+
+
 def test_a_finger_drags_too(notebook: OpenOne) -> None:
     nb = notebook([EDITOR])
     area = picture(nb)

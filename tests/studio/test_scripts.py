@@ -30,6 +30,9 @@ WIDGETS: list[Any] = sorted(
     (each for each in anywidget.AnyWidget.__subclasses__() if each.__module__.startswith(OURS)),
     key=lambda each: each.__name__,
 )
+TYPESCRIPT = Path(__file__).parent / "node_modules" / "typescript" / "bin" / "tsc"
+UNKNOWN_NAMES = ("2304", "2305", "2552", "2724", "18004")
+"""TypeScript's errors for a name that is not there, or that a module does not export."""
 PAGE = web_page._FOLDER / "page.js"
 WHOLE = """
 const { default: found } = await import(process.argv[1]);
@@ -65,6 +68,24 @@ def test_a_widgets_script_is_whole(node: str, widget: Any, tmp_path: Path) -> No
     script = tmp_path / "widget.mjs"
     script.write_text(str(widget._esm), "utf-8")
     run(node, "--input-type=module", "--eval", WHOLE, script.as_uri())
+
+
+def test_no_script_names_what_it_does_not_have(node: str) -> None:
+    """A name that is neither declared nor imported fails only when its line runs, which a click may be needed for."""
+    if not TYPESCRIPT.is_file():
+        pytest.skip("TypeScript is not installed: npm install in tests/studio (make test does it)")
+    scripts = [file for folder in ("zimage_kit", "extensions") for file in (ROOT / folder).rglob("*.js")]
+    options = "--noEmit --allowJs --checkJs --skipLibCheck --target es2022 --module esnext --moduleResolution bundler"
+    command = [node, TYPESCRIPT, *options.split(), "--lib", "es2023,dom,dom.iterable", *scripts]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT).stdout.splitlines()
+    assert [line for line in found if re.search(rf"error TS({'|'.join(UNKNOWN_NAMES)}):", line)] == []
+
+
+def test_a_table_of_keys_has_no_more_than_its_own() -> None:
+    """`{ Home: 0 }["toString"]` is a function: what a key is looked up in has no prototype."""
+    table = re.compile(r"\{(?! *\s*__proto__: null)(?=[^{}]*\b(?:Arrow|Home|Enter|Delete))[^{}]*\}\)?\[(?:event\.)?key\b")
+    scripts = [*(ROOT / "zimage_kit").rglob("*.js"), *(ROOT / "extensions").rglob("*.js")]
+    assert not [file.name for file in scripts if table.search(file.read_text("utf-8"))]
 
 
 def test_the_web_pages_script_is_whole(node: str, tmp_path: Path) -> None:

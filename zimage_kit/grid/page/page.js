@@ -83,7 +83,7 @@ $("grid").addEventListener("keydown", event => {
   const button = event.target.closest(".cell");
   if (!button) return;
   if (event.key === "Escape") return hideCard();
-  const next = { Home: shown()[0], End: shown().at(-1) }[event.key] || (event.key.startsWith("Arrow") && reached(toward, button, event.key));
+  const next = { __proto__: null, Home: shown()[0], End: shown().at(-1) }[event.key] || (event.key.startsWith("Arrow") && reached(toward, button, event.key));
   if (!next) return;
   event.preventDefault();
   focusable(next);

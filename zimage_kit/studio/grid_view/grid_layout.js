@@ -183,7 +183,7 @@ class Layout {
   neighbour(index, key) {
     if (this.shape.place(index).page !== this.page) return null;
     const { line, slot } = this.where(index);
-    const [down, right] = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[key] ?? [0, 0];
+    const [down, right] = { __proto__: null, ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[key] ?? [0, 0];
     let [toLine, toSlot] = [line + down, slot + right];
     if (this.shape.wall && right) { // on to the next line
       if (toSlot < 0) [toLine, toSlot] = [line - 1, Infinity];
@@ -218,7 +218,7 @@ class Layout {
   fromHeader(active, key) {
     const rows = active.at === "rows";
     const last = this.shape[active.at] - 1;
-    const step = { [rows ? "ArrowDown" : "ArrowRight"]: 1, [rows ? "ArrowUp" : "ArrowLeft"]: -1 }[key];
+    const step = { __proto__: null, [rows ? "ArrowDown" : "ArrowRight"]: 1, [rows ? "ArrowUp" : "ArrowLeft"]: -1 }[key];
     if (step) return active.number + step < 0 || active.number + step > last ? null : { ...active, number: active.number + step };
     if (key !== (rows ? "ArrowRight" : "ArrowDown")) return null;
     return { at: "cell", index: rows ? this.at(active.number, 0) : this.at(0, active.number * this.shape.inner) };

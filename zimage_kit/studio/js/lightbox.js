@@ -133,7 +133,7 @@ export function lightbox(root, { text, signal }) {
 
   const neighbour = (key) => {
     if (source.next) return source.next(index, key);
-    const to = index + ({ ArrowLeft: -1, ArrowRight: 1 }[key] ?? 0);
+    const to = index + ({ __proto__: null, ArrowLeft: -1, ArrowRight: 1 }[key] ?? 0);
     return to === index || to < 0 || to >= source.count ? null : to;
   };
 

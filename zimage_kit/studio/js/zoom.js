@@ -59,7 +59,7 @@ export const wheeled = ({ deltaY, deltaMode, ctrlKey }) =>
  * @returns {[string, ...any[]] | null} */
 export function command({ key, shiftKey, ctrlKey, metaKey, altKey }) {
   if (ctrlKey || metaKey || altKey) return null;
-  const [dx, dy] = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[key] ?? [0, 0];
+  const [dx, dy] = { __proto__: null, ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[key] ?? [0, 0];
   if (dx || dy) return shiftKey ? ["move", dx, dy] : ["turn", key];
   switch (key.length === 1 ? key.toLowerCase() : key) {
     case "+": case "=": return ["by", 1.25];

@@ -324,7 +324,7 @@ export default {
 
     /** Alt and an arrow in the prompt: an earlier or later one. */
     function walked(event) {
-      const by = event.altKey ? { ArrowUp: -1, ArrowDown: 1 }[event.key] : undefined;
+      const by = event.altKey ? { __proto__: null, ArrowUp: -1, ArrowDown: 1 }[event.key] : undefined;
       const field = event.target;
       if (!by || !field.matches?.(".zk-prompt textarea")) return false;
       past.prompts = model.get("history");

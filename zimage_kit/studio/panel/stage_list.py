@@ -66,7 +66,11 @@ class StageForm:
             if self.control.has_trait("language"):
                 self.control.language = texts.language
             self.surround(around)
+            self.control.observe(lambda _: self._drop_fields(), "value")
             self.control.observe(self._edited, "value")
+            for each in self._entries:
+                if each.name in getattr(self.control, "instead", {}):
+                    each.widget.observe(lambda _, entry=each: self._drop_from_control(entry), "value")
         for each in (*(each.widget for each in self._entries), self.on):
             each.observe(self._edited, "value")
 
@@ -128,6 +132,18 @@ class StageForm:
     def inputs(self) -> list[Any]:
         """The controls whose values count."""
         return [*(each.widget for each in self._entries), self.on, *([self.control] if self.control else [])]
+
+    def _drop_fields(self) -> None:
+        """Empty the fields that exclude what was just set in the stage's own control."""
+        for entry in self._entries:
+            if any(self.control.value.get(name) for name in getattr(self.control, "instead", {}).get(entry.name, ())):
+                entry.value = self._defaults.get(entry.name, entry.value)
+
+    def _drop_from_control(self, entry: Entry) -> None:
+        """Drop from the control's value what the field that was just set excludes."""
+        if entry.value:
+            excluded = self.control.instead[entry.name]
+            self.control.value = {name: value for name, value in self.control.value.items() if name not in excluded}
 
     def _edited(self, _: Any) -> None:
         self.problem.value = ""

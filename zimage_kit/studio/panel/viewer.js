@@ -18,7 +18,7 @@ export const follows = (results, id, making) => results.at(-1)?.id === id && !ma
 
 /** The number that a key leads to in a row of `count`, of which only one is a tab stop; null for no such key. */
 export function reached(key, at, count) {
-  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: count - 1 }[key];
+  const to = { __proto__: null, ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: count - 1 }[key];
   return to === undefined || count === 0 ? null : Math.min(count - 1, Math.max(0, to));
 }
 

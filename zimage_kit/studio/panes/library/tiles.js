@@ -33,7 +33,7 @@ export function pages(first, end, size) {
 /** Where a key leads from a tile; null for a key that leads nowhere. `shown`: rows that are seen at once. */
 export function moved(key, index, { columns }, count, shown = 1) {
   const by = {
-    ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns,
+    __proto__: null, ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns,
     PageUp: -columns * shown, PageDown: columns * shown, Home: -Infinity, End: Infinity,
   }[key];
   if (by === undefined || count === 0) return null;
@@ -56,10 +56,10 @@ export function chosenAfter(chosen, name, { toggle = false, range = [] } = {}) {
 export function command(event) {
   if (event.isComposing || event.altKey) return null;
   const held = event.ctrlKey || event.metaKey;
-  if (held) return { a: ["all"], z: ["undo"] }[event.key.toLowerCase()] ?? null;
+  if (held) return { __proto__: null, a: ["all"], z: ["undo"] }[event.key.toLowerCase()] ?? null;
   if (/^[0-5]$/.test(event.key)) return ["mark", Number(event.key)];
   return {
-    Delete: ["remove"], Backspace: ["remove"], Enter: ["enlarge"], " ": ["toggle"], u: ["use"], s: ["strip"],
+    __proto__: null, Delete: ["remove"], Backspace: ["remove"], Enter: ["enlarge"], " ": ["toggle"], u: ["use"], s: ["strip"],
     c: ["compare"], g: ["grid"], d: ["download"], l: ["like"], t: ["tag"], "?": ["help"], "/": ["find"], Escape: ["none"],
   }[event.key] ?? null;
 }
