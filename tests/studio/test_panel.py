@@ -30,6 +30,7 @@ from zimage_kit.models.spec import SPECS, resolve
 from zimage_kit.models.tokens import count_tokens
 from zimage_kit.recipe.artifact import Trace
 from zimage_kit.recipe.request import LARGEST_SEED, SIDE_MULTIPLE, StageData
+from zimage_kit.session.inline import _Job as InlineJob
 from zimage_kit.session.status import JobStatus, Status
 from zimage_kit.stages import extensions
 from zimage_kit.stages.extensions import build_stages
@@ -38,6 +39,7 @@ from zimage_kit.studio.panel.actions import ORDER, draft
 from zimage_kit.studio.panel.error_box import ErrorBox, error_html
 from zimage_kit.studio.panel.fields import Entry, StageLabels, entry_for
 from zimage_kit.studio.panel.form import Form
+from zimage_kit.studio.panel.job_progress import progress_of
 from zimage_kit.studio.panel.jobs import Place
 from zimage_kit.studio.panel.results import MOST, THUMB, Result, Results, differing_fields
 from zimage_kit.studio.panel.size import aspects
@@ -936,6 +938,39 @@ def test_a_click_counts_with_what_the_page_holds(studio: Studio, small: Request)
     assert (made.request.width, made.request.height) == (64, 320), "9:16 was chosen before the width was typed"
 
 
+def test_the_same_picture_made_again_is_selected_and_not_added(studio: Studio, small: Request) -> None:
+    studio.request = small.but(prompt="a red boat")
+    studio.generate()
+    finish()
+    studio.request = small.but(prompt="a red boat", seed=8)
+    studio.generate()
+    finish()
+    assert [each.request.seed for each in studio.artifacts] == [7, 8]
+    studio.request = small.but(prompt="a red boat")
+    studio.generate()
+    finish()
+    assert [each.request.seed for each in studio.artifacts] == [7, 8] and studio.viewer.selected == "r1"
+    assert studio.viewer.progress["said"] == "1: a red boat, 7 again: the same recipe gives the same picture"
+    studio.forget(studio.results.get("r1"))  # type: ignore[arg-type]
+    studio.generate()
+    finish()
+    assert [each.request.seed for each in studio.artifacts] == [8, 7], "one that was removed is made anew"
+
+
+def test_loading_is_never_told_as_steps() -> None:
+    loading = Event(kind="loading", job="a", message="loading nano", bytes_done=3 * 10**9, bytes_total=9 * 10**9)
+    shown = progress_of(loading, EN, {})
+    assert shown == {"value": 3 * 10**9, "max": 9 * 10**9, "text": "loading nano (3.0 GB / 9.0 GB)"}
+    first = progress_of(Event(kind="step", job="a", step=1, steps=8), EN, {})
+    assert first is not None and first["text"] == "step 1 of 8", "no time is told that is not known"
+    job = JobStatus(id="j", state="running", prompt="a cat", model="nano")
+    words = Words(status_html(Status(engine="inline", state="loading", jobs=(job,)), EN))
+    assert "this process: at work" in words.text and "step" not in words.text
+    own = InlineJob(None, lambda event: None, lambda outcome, last: None, step=(8, 8))  # type: ignore[arg-type]
+    own.listen(loading)
+    assert own.step == (None, None), "a stage's model is loaded after the last step"
+
+
 def test_several_pictures_come_in_order_with_seeds_that_count_up(studio: Studio, small: Request) -> None:
     studio.request = small
     studio.form.count.value = 3
@@ -1093,7 +1128,7 @@ def test_pictures_are_saved_only_if_asked_for(session: Session, small: Request, 
     finish()
     saved(studio)
     (file,) = outputs.rglob("*.png")
-    made = studio.artifacts[1]
+    (made,) = studio.artifacts  # the same picture, saved now
     assert made.path == file and file.name in studio.viewer.about["caption"]
     read = zk.open(file)
     assert read.request == made.request and read.image.tobytes() == made.image.tobytes()

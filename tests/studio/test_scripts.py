@@ -83,7 +83,9 @@ def test_no_script_names_what_it_does_not_have(node: str) -> None:
 
 def test_a_table_of_keys_has_no_more_than_its_own() -> None:
     """`{ Home: 0 }["toString"]` is a function: what a key is looked up in has no prototype."""
-    table = re.compile(r"\{(?! *\s*__proto__: null)(?=[^{}]*\b(?:Arrow|Home|Enter|Delete))[^{}]*\}\)?\[(?:event\.)?key\b")
+    table = re.compile(
+        r"\{(?! *\s*__proto__: null)(?=[^{}]*\b(?:Arrow|Home|Enter|Delete))[^{}]*\}\)?\[(?:event\.)?key\b"
+    )
     scripts = [*(ROOT / "zimage_kit").rglob("*.js"), *(ROOT / "extensions").rglob("*.js")]
     assert not [file.name for file in scripts if table.search(file.read_text("utf-8"))]
 

@@ -45,8 +45,7 @@ class _Job:
 
     def listen(self, event: Event) -> None:
         """Pass an event on, and remember the latest step."""
-        if event.kind == "step":
-            self.step = event.step, event.steps
+        self.step = (event.step, event.steps) if event.kind == "step" else (None, None)  # loading is no step
         try:
             self.on_event(event)
         except Exception:  # a listener's failure must not cost the picture

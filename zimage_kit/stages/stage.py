@@ -186,10 +186,10 @@ class Stage(BaseModel):
         form leaves them out). Its trait `value` is a dict with JSON values of some of these fields; a missing one has
         its default. The panel sets `value` from a recipe; the widget assigns a new dict when the user edits, with which
         `cls(**value)` must work. A class attribute `instead`, such as {"photo": ("preset", "people")}, names fields of
-        the form that exclude fields of the value: the one that is set last counts. The panel also sets these traits if the widget has them: `size`, width and height of
-        the picture in pixels; `model`, the chosen model's name; `backdrop`, the last picture as bytes of a JPEG or PNG,
-        empty for none; and `language`, "en" or "zh". Only the panel calls this, so import what it needs (ipywidgets,
-        anywidget) in here, not with the stage.
+        the form that exclude fields of the value: the one that is set last counts. The panel also sets these traits if
+        the widget has them: `size`, width and height of the picture in pixels; `model`, the chosen model's name;
+        `backdrop`, the last picture as bytes of a JPEG or PNG, empty for none; and `language`, such as "en". Only the
+        panel calls this, so import what it needs (ipywidgets, anywidget) in here, not with the stage.
         """
         return None
 

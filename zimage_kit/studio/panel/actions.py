@@ -15,7 +15,7 @@ from ...stages.kinds import stages
 from ..panes.pane import Action
 from ..translations import Texts
 from .fields import StageLabels
-from .results import Result, used
+from .results import TYPES, Result, used
 
 if TYPE_CHECKING:
     from .studio import Studio
@@ -39,7 +39,7 @@ def own_actions(studio: Studio, texts: Texts, message: Mapping[str, Any]) -> Ite
     yield action("input", lambda result: use_as(studio, result, str(message.get("as"))), lambda _: True)
     for name in ("copy", "zoom"):  # the page does these by itself
         yield action(name, lambda _: None, lambda _: True)
-    yield action("download", lambda result: studio.download(result, message), lambda _: True)
+    yield action("download", lambda result: download(studio, result, message), lambda _: True)
     yield action("forget", studio.forget, lambda _: True)
 
 
@@ -70,6 +70,17 @@ def use_as(studio: Studio, result: Result, field: str) -> None:
     content = artifact.path.read_bytes() if saved and artifact.path is not None else artifact.png_bytes()
     studio.form.stages.put(kind, name, str(store(content, result.file("png")[0])))
     studio.announce(studio.texts("panel.used_as", field=field))
+
+
+def download(studio: Studio, result: Result, message: Mapping[str, Any]) -> None:
+    """Send a picture with its recipe to the page that asks, as the format that it names."""
+    format = str(message.get("format")) if message.get("format") in TYPES else "png"
+
+    def send() -> None:
+        name, content = result.file(format)
+        studio.viewer.send({"file": name, "type": TYPES[format], "view": message.get("view", "")}, [content])
+
+    studio.in_background(send)
 
 
 def has_prompt(result: Result) -> bool:

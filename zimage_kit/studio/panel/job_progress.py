@@ -24,7 +24,10 @@ def progress_of(event: Event, texts: Texts, stage_titles: Mapping[str, str]) -> 
                 text += f" ({gigabytes(int(value))} / {gigabytes(int(most))})"
         case "step":
             value, most = event.step or 0, event.steps or 0
-            text = texts("panel.step", step=event.step, steps=event.steps, left=duration(seconds_left(event) or 0))
+            left = seconds_left(event)
+            text = texts("panel.step", step=event.step, steps=event.steps)
+            if left is not None:
+                text += f" · {texts('panel.left', left=duration(left))}"
         case "stage":
             kind, colon, more = event.message.partition(":")
             text = stage_titles.get(kind, kind) + colon + more

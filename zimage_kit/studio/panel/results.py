@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ...library.store import outputs_dir
-from ...recipe.artifact import Artifact
+from ...recipe.artifact import Artifact, picture_digest
 from ...recipe.picture import on_white
 from ...recipe.request import Request
 from ...text.line_breaks import clusters, shortened
@@ -43,6 +43,14 @@ class Result:
         if path is None or not path.absolute().is_relative_to(folder):
             return ""
         return path.absolute().relative_to(folder).as_posix()
+
+    def is_of(self, artifact: Artifact) -> bool:
+        """Whether an artifact has this picture's recipe and pixels."""
+        return self.artifact.request == artifact.request and self._digest == picture_digest(artifact.image)
+
+    @cached_property
+    def _digest(self) -> str:
+        return picture_digest(self.artifact.image)
 
     @cached_property
     def jpeg(self) -> bytes:
@@ -128,6 +136,10 @@ class Results:
     def named(self, name: str) -> Result | None:
         """The result whose file has this name in the library."""
         return next((result for result in self if result.name == name), None)
+
+    def same(self, artifact: Artifact) -> Result | None:
+        """The result of the same recipe with the same pixels."""
+        return next((each for each in self if each.is_of(artifact)), None)
 
     def get(self, id_: str) -> Result | None:
         """The result with this id."""

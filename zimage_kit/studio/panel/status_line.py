@@ -92,8 +92,9 @@ def _items(status: Status, t: Texts) -> Iterator[str]:
             yield html.escape(t("status.holder", who=whose, bytes=gigabytes(holder.bytes)))
     running = [job for job in status.jobs if job.state == "running"]
     for job in running:
-        step = f"{job.step or 0}/{job.steps}" if job.steps else ""
-        yield html.escape(t("status.runs", owner=job.owner or t("status.here"), step=step))
+        owner = job.owner or t("status.here")
+        step = f"{job.step}/{job.steps}"
+        yield html.escape(t("status.runs", owner=owner, step=step) if job.steps else t("status.prepares", owner=owner))
     yield html.escape(t("status.queue", count=status.queued))
     if status.clients > 1:
         yield html.escape(t("status.clients", count=status.clients))

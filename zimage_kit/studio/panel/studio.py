@@ -32,7 +32,7 @@ from .messages import Messages
 from .plain_output import PlainOutput
 from .question import Question
 from .restoring import restore, state_of
-from .results import TYPES, Result, Results
+from .results import Result, Results
 from .status_line import StatusLine
 from .strip import Strip
 from .widget_tree import close_tree
@@ -75,6 +75,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         callbacks = JobCallbacks(self._on_event, self._add, self._on_running_count, self._on_end, self._on_error)
         self.jobs = Jobs(session, callbacks, self._keeps)
         self._closed, self._restoring = False, True
+        self._again: Result | None = None  # what was made once more
         self._keeper = Keeper(own_name() if name is None else name or None, lambda: state_of(self))
         before = _open.pop(self._keeper.name or "", None)  # the same cell was run before
         taken = before.hand_over() if before is not None else []
@@ -262,7 +263,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._tell_panes("jobs_changed")
 
     def _on_end(self, tally: Tally) -> None:
-        text = tally.told(self.texts)
+        again, self._again = self._again, None
+        text = self.texts("panel.again", label=again.label()) if again is not None else tally.told(self.texts)
         self.announce(text)
         if tally.made and not self.jobs:
             self.bar.send({"finished": text})
@@ -287,19 +289,31 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.strip.announce(text, len(self.jobs) > 0)
 
     def _add(self, artifact: Artifact, save: bool = True) -> Result | None:
-        """Add a finished picture to the viewer, the strip and the plain output, then save it."""
+        """Add a finished picture to the viewer, the strip and the plain output, then save it.
+
+        One that is in the strip already, of the same recipe with the same pixels, is selected instead.
+        """
         with self._lock:
             if self._closed:
                 return None
+            if save and (same := self.results.same(artifact)) is not None:
+                self._again = same
+                self.strip.show(same)
+                self._save_if_asked(same)
+                return same
             result, gone = self.results.add(artifact)
             self.strip.add(result, gone)
             self._plain.show(self._plain_bundle(result))
             self.form.stages.surround(backdrop=result.jpeg)
             self._tell_panes("pictures_changed")
-            there = artifact.path is not None and artifact.path.is_file()
-            if save and self.save.value and not there:
-                self._saver.submit(self.run_catching, self._write, result)
+            if save:
+                self._save_if_asked(result)
             return result
+
+    def _save_if_asked(self, result: Result) -> None:
+        path = result.artifact.path
+        if self.save.value and not (path is not None and path.is_file()):
+            self._saver.submit(self.run_catching, self._write, result)
 
     def _plain_bundle(self, result: Result) -> dict[str, Any]:
         return {"image/jpeg": result.jpeg, "text/plain": repr(result.artifact)}
@@ -326,16 +340,6 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             if self.viewer.selected == result.id:
                 self.strip.show(result)
             self._tell_panes("pictures_changed")
-
-    def download(self, result: Result, message: Mapping[str, Any]) -> None:
-        """Send a picture with its recipe to the page that asks, as the format that it names."""
-        format = message.get("format") if message.get("format") in TYPES else "png"
-
-        def send() -> None:
-            name, content = result.file(str(format))
-            self.viewer.send({"file": name, "type": TYPES[str(format)], "view": message.get("view", "")}, [content])
-
-        self.in_background(send)
 
     # threads and errors
 
