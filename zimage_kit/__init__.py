@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .recipe.artifact import Artifact, Trace, Verdict
     from .recipe.artifact import read as open
     from .recipe.presets import preset, presets, save_preset
+    from .recipe.styles import save_style, styles
     from .session.connect import connect
     from .session.job import Job
     from .session.session import Session
@@ -60,8 +61,10 @@ __all__ = [
     "presets",
     "register_model",
     "save_preset",
+    "save_style",
     "stage",
     "stages",
+    "styles",
 ]
 
 _LAZY = {
@@ -82,6 +85,8 @@ _LAZY = {
     "preset": ("recipe.presets", "preset"),
     "presets": ("recipe.presets", "presets"),
     "save_preset": ("recipe.presets", "save_preset"),
+    "save_style": ("recipe.styles", "save_style"),
+    "styles": ("recipe.styles", "styles"),
 }
 
 

@@ -729,6 +729,61 @@ def test_an_unknown_text_is_the_programs_mistake() -> None:
         EN("panel.nonsense")
 
 
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ZIMAGE_PRESETS", str(tmp_path / "own"))
+    return tmp_path / "own"
+
+
+def test_a_preset_is_saved_replaced_used_and_forgotten(own: Path, studio: Studio) -> None:
+    form, menu = studio.form, studio.form.saved.kinds["preset"]
+    form.saved.fold.value = True
+    form.prompt.value, form.steps.value = "a boat", 3
+
+    def save(name: str) -> None:
+        values = [[menu.name.model_id, "value", name]]
+        studio.bar._handle_custom_msg({"do": "save_preset", "selected": "", "values": values}, [])
+
+    save("quick")
+    kept = zk.preset("quick")
+    assert (kept.prompt, kept.steps, kept.width, kept.seed) == ("a boat", 3, None, None)
+    form.steps.value = 5
+    save("quick")
+    assert zk.preset("quick").steps == 3 and menu.save.description == "Replace quick?"
+    again = Form(EN, studio.session.models(), lambda: None)
+    again.restore(form.state())
+    assert again.saved.fold.value and again.saved.kinds["preset"].name.value == "quick"
+    save("quick")
+    assert zk.preset("quick").steps == 5 and menu.save.description == "Save"
+    form.steps.value = 8
+    menu.menu.value = "quick"
+    assert form.steps.value == 5 and menu.menu.value == "", "it can be chosen again"
+    menu.forget.click()
+    assert zk.presets() == () and menu.undo.description == "Restore quick"
+    menu.undo.click()
+    assert zk.preset("quick").steps == 5 and [label for label, _ in menu.menu.options][1:] == ["quick"]
+    save("a/b")
+    assert "is no name" in studio.problem._content.value
+
+
+def test_a_style_ends_the_prompt_once_and_is_kept_from_what_is_selected(own: Path, studio: Studio) -> None:
+    form, menu = studio.form, studio.form.saved.kinds["style"]
+    form.prompt.value, menu.name.value = "a boat, watercolour on paper", "watercolour"
+    studio.bar._handle_custom_msg({"do": "save_style", "selected": "watercolour on paper"}, [])
+    assert zk.styles() == {"watercolour": "watercolour on paper"} and zk.presets() == ()
+    form.prompt.value = "a cat"
+    for _ in range(2):
+        menu.menu.value = "watercolour"
+        assert form.prompt.value == "a cat, watercolour on paper"
+    menu.forget.click()
+    assert zk.styles() == {}
+    menu.undo.click()
+    assert zk.styles() == {"watercolour": "watercolour on paper"}
+    (own / ".styles.json").write_text("[", "utf-8")
+    with pytest.raises(BadRequest, match="cannot be read"):
+        zk.styles()
+
+
 # errors and the status line
 
 

@@ -276,7 +276,7 @@ export default {
       root.addEventListener("zk-do", (event) => ask(event.detail), { signal }); // from the viewer
       root.addEventListener("click", ({ target }) => { // on buttons in panes whose fields belong to the request
         const name = /zk-asks-(\w+)/.exec(target.closest(".zk-asks")?.className ?? "")?.[1];
-        if (name) ask({ do: name });
+        if (name) ask({ do: name, selected: selectedIn(root.querySelector(".zk-prompt textarea")) });
       }, { signal });
       keys(root);
       drops(root);
@@ -367,6 +367,9 @@ export default {
     };
   },
 };
+
+/** The selected text of a field; it keeps its selection without the focus. */
+const selectedIn = (field) => field?.value.slice(field.selectionStart, field.selectionEnd) ?? "";
 
 // Two soft tones.
 function chime() {

@@ -18,6 +18,7 @@ from ...models.tokens import count_tokens
 from ...recipe.request import Lora, Request
 from ..translations import Texts
 from .lora_list import LoraList, with_word
+from .saved import Saved
 from .seed import SeedFields
 from .size import SizeFields
 from .stage_list import CatchErrors, StageList, without_catching
@@ -66,7 +67,10 @@ class Form:
         self._model_changed(None)
         self._quiet = False
         self._tell_stages()
-        self.words = w.VBox([self.prompt, self.tokens, self.negative]).add_class("zk-group")
+        self.saved = Saved(self, texts, catch_errors)
+        for control in (self.saved.fold, *self.saved.inputs()):
+            control.observe(lambda _: self._changed(), "value")
+        self.words = w.VBox([self.prompt, self.tokens, self.negative, self.saved.box]).add_class("zk-group")
         self.rest = w.VBox(self._laid_out()).add_class("zk-form")
 
     def _laid_out(self) -> list[Any]:
@@ -94,7 +98,7 @@ class Form:
 
     def inputs(self) -> list[Any]:
         """Every control whose value counts, so that a click can bring their latest values along."""
-        return [*self._own_inputs(), self.ratio, *self.loras.inputs(), *self.stages.inputs()]
+        return [*self._own_inputs(), self.ratio, *self.loras.inputs(), *self.stages.inputs(), *self.saved.inputs()]
 
     @property
     def spec(self) -> ModelSpec:
@@ -203,6 +207,10 @@ class Form:
         base = self._as_given()
         return [base.but(seed=seed) for seed in self.seeds.take(self.count.value)]
 
+    def as_preset(self) -> Request:
+        """What a preset keeps: a seed only if it is locked."""
+        return self._as_given().opened(() if self.lock.value else ("seed",))
+
     def remember(self, requests: Sequence[Request]) -> None:
         """Put the prompts of these at the end of the history."""
         used = dict.fromkeys(request.prompt for request in requests if request.prompt.strip())
@@ -238,7 +246,8 @@ class Form:
         """The form's content, for `restore`."""
         values = {name: getattr(self, name).value for name in _KEPT}
         kept = {"given_negative": self._given_negative, "history": self.history}
-        return values | kept | self.seeds.state() | {"loras": self.loras.state(), "stages": self.stages.state()}
+        parts = {"loras": self.loras.state(), "stages": self.stages.state(), "saved": self.saved.state()}
+        return values | kept | self.seeds.state() | parts
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Show what `state` told, perhaps another version's: what it lacks stays as it is."""
@@ -250,6 +259,7 @@ class Form:
         self.seeds.restore(state)
         self.loras.restore(state.get("loras", ()))
         self.stages.restore(state.get("stages", ()))
+        self.saved.restore(state.get("saved", {}))
         self._given_negative = state.get("given_negative", False)
         self.history = list(state.get("history", ()))
         self._show_what_is_used()

@@ -60,6 +60,8 @@ class Messages:
                 raise BadRequest(f"{name} has {gigabytes(size)}", expected="a PNG of at most 300 MB")
             case {"do": "language", "to": "en" | "zh" as language}:
                 studio.language = language
+            case {"do": "save_preset" | "save_style" as what, "selected": str(selected)}:
+                studio.form.saved.kinds[what.removeprefix("save_")].keep(selected)
             case {"do": str(action), "id": str(id_)} if (result := studio.results.get(id_)) is not None:
                 studio.problem.clear()
                 for each in studio.actions(message):

@@ -296,24 +296,19 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         with self._lock:
             if self._closed:
                 return None
-            if save and (same := self.results.same(artifact)) is not None:
-                self._again = same
-                self.strip.show(same)
-                self._save_if_asked(same)
-                return same
-            result, gone = self.results.add(artifact)
-            self.strip.add(result, gone)
-            self._plain.show(self._plain_bundle(result))
-            self.form.stages.surround(backdrop=result.jpeg)
-            self._tell_panes("pictures_changed")
-            if save:
-                self._save_if_asked(result)
+            result = self.results.same(artifact) if save else None
+            if result is not None:
+                self._again = result
+                self.strip.show(result)
+            else:
+                result, gone = self.results.add(artifact)
+                self.strip.add(result, gone)
+                self._plain.show(self._plain_bundle(result))
+                self.form.stages.surround(backdrop=result.jpeg)
+                self._tell_panes("pictures_changed")
+            if save and self.save.value:
+                self._saver.submit(self.run_catching, self._write, result)
             return result
-
-    def _save_if_asked(self, result: Result) -> None:
-        path = result.artifact.path
-        if self.save.value and not (path is not None and path.is_file()):
-            self._saver.submit(self.run_catching, self._write, result)
 
     def _plain_bundle(self, result: Result) -> dict[str, Any]:
         return {"image/jpeg": result.jpeg, "text/plain": repr(result.artifact)}
@@ -333,6 +328,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._tell_panes("pictures_changed")
 
     def _write(self, result: Result) -> None:
+        if (there := result.artifact.path) is not None and there.is_file():
+            return
         path = result.artifact.save()
         if "library" in vars(self.session) and path.is_relative_to(self.session.library.folder):
             self.session.library.add(path, result.artifact)
