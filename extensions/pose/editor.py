@@ -17,7 +17,7 @@ import traitlets
 
 from zimage_kit.errors import ZImageError
 from zimage_kit.models.spec import resolve
-from zimage_kit.studio.translations import LANGUAGES, Texts, language
+from zimage_kit.studio.translations import Texts, language
 from zimage_kit.text.scripts import joined_script
 
 from . import Pose, openpose, presets, skeleton
@@ -57,7 +57,7 @@ class PoseEditor(anywidget.AnyWidget):
     """The model that will draw them: nano's people have other proportions. Empty: an adult's."""
     backdrop = traitlets.Bytes().tag(sync=True)
     """A picture shown behind the people, JPEG or PNG; empty: none."""
-    language = traitlets.Enum(list(LANGUAGES))
+    language = traitlets.Unicode()
 
     figures = traitlets.Dict().tag(sync=True)
     """For the browser: {"of": a value, "people": its figures in a picture of "size", "body": theirs}."""

@@ -21,7 +21,7 @@ from zimage_kit.errors import BadRequest, ZImageError
 from zimage_kit.recipe import asset
 from zimage_kit.recipe.artifact import read_any
 from zimage_kit.recipe.picture import on_white
-from zimage_kit.studio.translations import LANGUAGES, Texts, language
+from zimage_kit.studio.translations import Texts, language
 from zimage_kit.text.scripts import joined_script
 
 from .inpaint import Inpaint
@@ -54,7 +54,7 @@ class MaskPainter(anywidget.AnyWidget):
     """Width and height of the picture to be made, in pixels."""
     backdrop = traitlets.Bytes().tag(sync=True)
     """The picture that is painted over, JPEG or PNG; empty: none. The mask has its shape."""
-    language = traitlets.Enum(list(LANGUAGES))
+    language = traitlets.Unicode()
 
     drawn = traitlets.Bytes().tag(sync=True)
     """The mask for the browser, packed as `packed` says; empty: nothing is painted."""

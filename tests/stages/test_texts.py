@@ -9,7 +9,7 @@ import pytest
 
 from zimage_kit.stages import extensions
 from zimage_kit.stages.stage import Stage
-from zimage_kit.studio.translations import LANGUAGES, catalogue
+from zimage_kit.studio.translations import catalogue, languages
 
 OURS = [extension for extension in extensions.discover() if extension.folder.parent == extensions.checkout()]
 KINDS = [(extension, kind) for extension in OURS for kind in extension.stages]
@@ -30,7 +30,7 @@ def stage_of(kind: str) -> type[Stage]:
     return cls
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", languages())
 @pytest.mark.parametrize(("extension", "kind"), KINDS, ids=[kind for _, kind in KINDS])
 def test_a_stage_its_fields_and_their_choices_have_names(
     extension: extensions.Extension, kind: str, language: Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import shutil
 import threading
 import time
 from collections import Counter
@@ -36,7 +37,7 @@ from zimage_kit.stages import extensions
 from zimage_kit.stages.extensions import build_stages
 from zimage_kit.stages.stage import registry, stage
 from zimage_kit.studio.panel.actions import ORDER, draft
-from zimage_kit.studio.panel.error_box import ErrorBox, error_html
+from zimage_kit.studio.panel.error_box import ErrorBox, error_html, error_line
 from zimage_kit.studio.panel.fields import Entry, StageLabels, entry_for
 from zimage_kit.studio.panel.form import Form
 from zimage_kit.studio.panel.job_progress import progress_of
@@ -47,10 +48,12 @@ from zimage_kit.studio.panel.stage_list import SHOWN, StageList
 from zimage_kit.studio.panel.status_line import status_html
 from zimage_kit.studio.panel.studio import Studio
 from zimage_kit.studio.panes.registry import BUILT_IN
-from zimage_kit.studio.translations import LANGUAGES, Language, Texts, catalogue, language
+from zimage_kit.studio.translations import Language, Texts, catalogue, language, languages
+from zimage_kit.text import catalogues, units
 
 EN = Texts("en")
 FOLDER = Path(widgets.__file__).parent
+ROOT = FOLDER.parents[1]
 SHIPPED = ("control", "inpaint", "pose", "refine", "text_overlay", "upscale")
 FIELDS = [(kind, name) for kind in SHIPPED for name in extensions.stage_class(kind).model_fields]  # type: ignore[union-attr]
 PERSON = {"pose_keypoints_2d": [0.5, 0.3, 1.0, *([0.4, 0.5, 1.0] * 17)]}
@@ -646,7 +649,7 @@ def places(text: str) -> Counter[str]:
 
 def test_every_language_has_the_same_texts_with_the_same_places() -> None:
     english = catalogue(FOLDER / "texts", "en")
-    for other in LANGUAGES:
+    for other in languages():
         texts = catalogue(FOLDER / "texts", other)
         assert texts.keys() == english.keys()
         assert [key for key in english if places(texts[key]) != places(english[key])] == [], other
@@ -724,6 +727,55 @@ def test_the_language_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
         language()
 
 
+def test_a_third_language_is_one_file(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "texts"
+    shutil.copytree(FOLDER / "texts", folder)
+    (folder / "fr.toml").write_text('[language]\nname = "Français"\n[bar]\ngenerate = "Générer"\n', "utf-8")
+    monkeypatch.setattr(catalogues, "FOLDER", folder)
+    assert languages() == {"en": "English", "fr": "Français", "zh": "中文"}
+    studio.language = "zh"
+    assert studio.bar.languages["fr"] == "Français", "it stands in the menu"
+    studio.bar._handle_custom_msg({"do": "language", "to": "fr"}, [])
+    assert studio.language == "fr" and studio.bar.texts["generate"] == "Générer"
+    assert studio.bar.texts["cancel"] == "Cancel", "what it lacks is said in English"
+    studio.bar._handle_custom_msg({"do": "language", "to": "xx"}, [])
+    assert studio.language == "fr"
+    monkeypatch.setenv("ZIMAGE_LANG", "fr_FR")
+    assert language() == "fr"
+
+
+def test_what_the_program_says_in_english_is_said_in_chinese() -> None:
+    zh = Texts("zh")
+    tried: list[tuple[dict[str, Any], str]] = [
+        ({"prompt": ""}, "提示词是空的"),
+        ({"prompt": "a cat", "width": 250}, '应为 16 的倍数</p><p class="zk-mend">请用 240 或 256。'),
+        ({"prompt": "a cat", "width": 1024}, "应为 nano 每边最多 512 像素"),
+        ({"prompt": "a cat", "loras": [("papercat", 1)]}, "您是指 papercut 吗？"),
+    ]
+    for fields, said in tried:
+        with pytest.raises(BadRequest) as caught:
+            check(Request(model="nano", **fields))
+        shown = error_html(caught.value, zh)
+        assert said in shown and html.escape(str(caught.value)) in shown.partition("<details>")[2], shown
+        assert str(caught.value) == error_line(caught.value, EN)
+    event = Event(kind="stage", job="a", message="upscale: tile 3 of 9")
+    assert progress_of(event, zh, {"upscale": "放大"})["text"] == "放大：第 3 / 9 块"  # type: ignore[index]
+    event = Event(kind="step", job="a", step=1, steps=8, drawing=10.5)
+    assert progress_of(event, zh, {})["text"] == "第 1 / 8 步 · 还需 1 分 13 秒"  # type: ignore[index]
+    for seconds in (1.44, 59.9, 60, 185.4, 3600, 7812):
+        assert EN.duration(seconds) == units.duration(seconds)
+
+
+def test_the_sentences_that_are_translated_are_the_programs() -> None:
+    sources = [*(ROOT / "zimage_kit").rglob("*.py"), *(ROOT / "extensions").rglob("*.py")]
+    code = re.sub(r'"\s+(?:\+ )?f?"', "", "\n".join(path.read_text("utf-8") for path in sources))
+    code = re.sub(r"\{[^{}]*\}", "", code)
+    for english, said in catalogues._tables(FOLDER / "texts", "zh")["sentences"].items():
+        assert sorted(places(english)) == sorted(places(said)) or set(places(said)) < set(places(english)), english
+        chunks = [chunk.strip(" .:;,?(") for chunk in re.split(r"\{\w+\}", english)]
+        assert max(chunks, key=len) in code, english
+
+
 def test_an_unknown_text_is_the_programs_mistake() -> None:
     with pytest.raises(KeyError):
         EN("panel.nonsense")
@@ -795,7 +847,7 @@ def raised(error: Exception) -> Exception:
         return caught
 
 
-@pytest.mark.parametrize("spoken", LANGUAGES)
+@pytest.mark.parametrize("spoken", languages())
 def test_an_error_says_what_was_seen_and_what_to_do_and_folds_its_traceback(spoken: Language) -> None:
     texts = Texts(spoken)
     error = raised(BadRequest("<script>x=1", expected="no & script", mend="Take <b>y</b>."))

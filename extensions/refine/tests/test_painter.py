@@ -16,7 +16,7 @@ from zimage_kit import Session
 from zimage_kit.errors import BadRequest
 from zimage_kit.recipe import asset
 from zimage_kit.stages import extensions
-from zimage_kit.studio.translations import LANGUAGES, catalogue
+from zimage_kit.studio.translations import catalogue, languages
 
 painter: Any = import_module(f"{extensions.load_module('refine').__name__}.painter")
 MaskPainter = painter.MaskPainter
@@ -93,7 +93,7 @@ def test_it_goes_with_a_picture_in_any_cell(session: Session, tmp_path: Path) ->
         one.stage(strength=2)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", languages())
 def test_every_text_is_used_and_every_text_that_is_used_is_there(language: Any) -> None:
     script = (Path(painter.__file__).parent / "painter.js").read_text("utf-8")
     texts = {key.removeprefix("painter.") for key in catalogue(painter.TEXTS, language) if key.startswith("painter.")}

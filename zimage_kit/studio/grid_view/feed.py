@@ -11,7 +11,6 @@ from ...engine.events import Event
 from ...errors import ZImageError
 from ...grid import Cell, Grid
 from ...grid.cell_store import Mark
-from ...text.units import duration
 from ..translations import Texts
 from .board import Board, short_key
 
@@ -190,7 +189,7 @@ class Feed:
         began, before = self._since
         made, left = done - before, count - done - failed
         if running and made > 0 and left:
-            parts.append(t("grid.left", left=duration((time.monotonic() - began) / made * left)))
+            parts.append(t("grid.left", left=t.duration((time.monotonic() - began) / made * left)))
         elif left and not running:
             parts.append(t("grid.stopped"))
         return {

@@ -14,7 +14,6 @@ from PIL import Image
 
 from ...errors import BadRequest
 from ...grid import Cell, Grid
-from ...text.units import duration
 from ..panel.error_box import ErrorBox
 from ..panel.plain_output import PlainOutput
 from ..panel.widget_tree import close_tree
@@ -225,7 +224,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             return
         parts = [f"{artifact.image.width} × {artifact.image.height}"]
         if took := artifact.trace.milliseconds.get("total"):
-            parts.append(duration(took / 1000))
+            parts.append(self._texts.duration(took / 1000))
         self.board.send({"full": short_key(cell.key), "about": " · ".join(parts)}, [jpeg(artifact)])
 
     # threads and errors

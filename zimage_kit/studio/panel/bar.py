@@ -13,7 +13,7 @@ import anywidget
 import traitlets as t
 
 from ...text.scripts import joined_script, joined_style
-from ..translations import LANGUAGES, Texts
+from ..translations import Texts, languages
 
 FOLDER = Path(__file__).parent
 
@@ -36,7 +36,7 @@ class Bar(anywidget.AnyWidget):
 
     texts = t.Dict().tag(sync=True)
     language = t.Unicode("en").tag(sync=True)
-    languages = t.Dict(dict(LANGUAGES)).tag(sync=True)
+    languages = t.Dict().tag(sync=True)
     inputs = t.List(t.Unicode()).tag(sync=True)
     busy = t.Bool(False).tag(sync=True)
     queue = t.Unicode("").tag(sync=True)
@@ -45,4 +45,4 @@ class Bar(anywidget.AnyWidget):
     loses = t.Bool(False).tag(sync=True)
 
     def __init__(self, texts: Texts, **traits: Any) -> None:
-        super().__init__(texts=texts.section("bar"), language=texts.language, **traits)
+        super().__init__(texts=texts.section("bar"), language=texts.language, languages=languages(), **traits)

@@ -40,14 +40,29 @@ def error_html(error: BaseException, texts: Texts) -> str:
     """The error as HTML: its kind in the user's language, what was seen, the mend, the traceback folded."""
     title = texts.get(f"errors.{type(error).__name__}", texts("errors.other"))
     if isinstance(error, ZImageError):
-        seen = f"{error.seen}; expected {error.expected}" if error.expected else error.seen
         again = texts("error.again") if isinstance(error, SessionDied) else ""
-        mend, inside = error.mend or again, str(error.facts.get("traceback", ""))
+        seen, mend = _seen(error, texts), texts.said(error.mend) or again
+        details = str(error.facts.get("traceback", "")) or "".join(traceback.format_exception(error))
+        if texts.language != "en" and str(error) not in details:
+            details = f"{error}\n\n{details}"  # as the program says it, to look it up
     else:
-        seen, mend, inside = f"{type(error).__name__}: {error}", "", ""
-    details = inside or "".join(traceback.format_exception(error))
+        seen, mend = f"{type(error).__name__}: {error}", ""
+        details = "".join(traceback.format_exception(error))
     summary = f"<summary>{html.escape(texts('error.details'))}</summary>"
     fold = f'<details>{summary}<pre tabindex="0">{html.escape(details)}</pre></details>'
     parts = [f"<p><b>{html.escape(title)}</b></p>", f"<p>{html.escape(seen)}</p>"]
     parts += [f'<p class="zk-mend">{html.escape(mend)}</p>'] if mend else []
     return f'<div role="alert">{"".join(parts)}</div>{fold}'
+
+
+def error_line(error: ZImageError, texts: Texts) -> str:
+    """What was seen, what was expected, and the mend, in a line of the user's language as far as it is translated."""
+    if texts.language == "en":
+        return str(error)
+    return " ".join(filter(None, (_seen(error, texts), texts.said(error.mend))))
+
+
+def _seen(error: ZImageError, texts: Texts) -> str:
+    if not error.expected:
+        return texts.said(error.seen)
+    return texts("error.expected", seen=texts.said(error.seen), expected=texts.said(error.expected))

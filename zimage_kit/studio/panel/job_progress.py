@@ -7,7 +7,7 @@ from typing import Any
 
 from ...engine.events import Event
 from ...session.progress import seconds_left
-from ...text.units import duration, gigabytes
+from ...text.units import gigabytes
 from ..translations import Texts
 
 
@@ -19,7 +19,7 @@ def progress_of(event: Event, texts: Texts, stage_titles: Mapping[str, str]) -> 
             text = texts("panel.waiting", count=event.position) if event.position else texts("panel.next")
         case "loading":
             value, most = event.bytes_done or 0, event.bytes_total or 0
-            text = event.message if texts.language == "en" and event.message else texts("panel.loading")
+            text = texts.said(event.message) if event.message else texts("panel.loading")
             if most:
                 text += f" ({gigabytes(int(value))} / {gigabytes(int(most))})"
         case "step":
@@ -27,10 +27,12 @@ def progress_of(event: Event, texts: Texts, stage_titles: Mapping[str, str]) -> 
             left = seconds_left(event)
             text = texts("panel.step", step=event.step, steps=event.steps)
             if left is not None:
-                text += f" · {texts('panel.left', left=duration(left))}"
+                text += f" · {texts('panel.left', left=texts.duration(left))}"
         case "stage":
             kind, colon, more = event.message.partition(":")
-            text = stage_titles.get(kind, kind) + colon + more
+            text = stage_titles.get(kind, kind)
+            if colon:
+                text = texts("panel.stage", stage=text, what=texts.said(more.strip()))
         case _:
             return None
     return {"value": value, "max": most, "text": text}

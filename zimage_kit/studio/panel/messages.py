@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import BadRequest
 from ...recipe.artifact import read_any
 from ...text.units import gigabytes
+from ..translations import languages
 from .actions import apply_stages, inputs, use_as
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Messages:
                     self._open(content, name)
             case {"do": "refuse", "name": str(name), "bytes": int(size)}:
                 raise BadRequest(f"{name} has {gigabytes(size)}", expected="a PNG of at most 300 MB")
-            case {"do": "language", "to": "en" | "zh" as language}:
+            case {"do": "language", "to": str(language)} if language in languages():
                 studio.language = language
             case {"do": "save_preset" | "save_style" as what, "selected": str(selected)}:
                 studio.form.saved.kinds[what.removeprefix("save_")].keep(selected)

@@ -15,7 +15,6 @@ from ...recipe.artifact import Artifact, picture_digest
 from ...recipe.picture import on_white
 from ...recipe.request import Request
 from ...text.line_breaks import clusters, shortened
-from ...text.units import duration
 from ..translations import Texts
 
 TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
@@ -76,7 +75,7 @@ class Result:
         parts = [] if artifact.request.seed is None else [texts("viewer.seed", seed=artifact.request.seed)]
         parts.append(f"{artifact.image.width} x {artifact.image.height}")
         if took := artifact.trace.milliseconds.get("total"):
-            parts.append(duration(took / 1000))
+            parts.append(texts.duration(took / 1000))
         if artifact.path is not None:
             parts.append(artifact.path.name)
         return " · ".join(parts)
@@ -86,7 +85,12 @@ class Result:
         request = self.artifact.request
         alt = texts("viewer.alt", prompt=request.prompt) if request.prompt else texts("viewer.alt_unknown")
         recipe = json.dumps(request.model_dump(mode="json"), ensure_ascii=False, indent=2)
-        told = {"caption": self.caption(texts), "alt": alt, "recipe": recipe, "notes": list(self.artifact.trace.notes)}
+        told = {
+            "caption": self.caption(texts),
+            "alt": alt,
+            "recipe": recipe,
+            "notes": [texts.said(note) for note in self.artifact.trace.notes],
+        }
         return {"id": self.id, **told, "can": can}
 
 

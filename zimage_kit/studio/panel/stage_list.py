@@ -13,6 +13,7 @@ from ...recipe.request import StageData
 from ...stages.extensions import kinds, stage_class
 from ...stages.stage import Stage, build
 from ..translations import Texts
+from .error_box import error_line
 from .fields import Entry, StageLabels, entry_for
 
 SHOWN = 6
@@ -135,15 +136,17 @@ class StageForm:
 
     def _drop_fields(self) -> None:
         """Empty the fields that exclude what was just set in the stage's own control."""
+        control: Any = self.control
         for entry in self._entries:
-            if any(self.control.value.get(name) for name in getattr(self.control, "instead", {}).get(entry.name, ())):
+            if any(control.value.get(name) for name in getattr(control, "instead", {}).get(entry.name, ())):
                 entry.value = self._defaults.get(entry.name, entry.value)
 
     def _drop_from_control(self, entry: Entry) -> None:
         """Drop from the control's value what the field that was just set excludes."""
+        control: Any = self.control
         if entry.value:
-            excluded = self.control.instead[entry.name]
-            self.control.value = {name: value for name, value in self.control.value.items() if name not in excluded}
+            excluded = control.instead[entry.name]
+            control.value = {name: value for name, value in control.value.items() if name not in excluded}
 
     def _edited(self, _: Any) -> None:
         self.problem.value = ""
@@ -151,7 +154,9 @@ class StageForm:
             try:
                 self.stage()
             except ZImageError as error:
-                self.problem.value = f'<p class="zk-problem-line" role="alert">{html.escape(str(error))}</p>'
+                self.problem.value = (
+                    f'<p class="zk-problem-line" role="alert">{html.escape(error_line(error, self._texts))}</p>'
+                )
         self._changed()
 
 

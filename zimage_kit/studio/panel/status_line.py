@@ -13,7 +13,7 @@ from ...engine.cards import card_of, plan_for
 from ...engine.gpus import Gpu
 from ...errors import OutOfMemory
 from ...session.status import Status
-from ...text.units import duration, gigabytes
+from ...text.units import gigabytes
 from ..translations import Texts
 
 LOOK_SECONDS = 2.0
@@ -108,7 +108,7 @@ def _expected(gpu: Gpu, t: Texts) -> str:
         return t("status.too_small")
     streamed, blocks = found.streamed_blocks, found.resident_blocks + found.streamed_blocks
     where = t("status.streamed", streamed=streamed, blocks=blocks) if streamed else t("status.whole")
-    about = t("status.about", time=duration(found.seconds)) if found.seconds else ""
+    about = t("status.about", time=t.duration(found.seconds)) if found.seconds else ""
     return t("status.turbo", where=where, about=about)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ...engine.events import Event
-from ...text.units import duration
 from ..translations import Texts
 from .job_progress import progress_of
 from .jobs import Place
@@ -41,7 +40,7 @@ class Strip:
         if place.count > 1:
             text = f"{self._texts('panel.of', number=place.number, count=place.count)} · {text}"
         if place.seconds_left is not None:
-            text += f" · {self._texts('panel.all_left', left=duration(place.seconds_left))}"
+            text += f" · {self._texts('panel.all_left', left=self._texts.duration(place.seconds_left))}"
         with self.viewer.hold_sync():
             if event.preview is not None:
                 self.viewer.preview = event.preview

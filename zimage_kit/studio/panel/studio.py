@@ -50,9 +50,9 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     `save`: save each picture in the outputs folder. `pictures`: the number of latest pictures that also appear as plain
     output below the panel, which a saved notebook keeps; after reloading the page, show the panel again for that.
-    `language` is "en" or "zh", by default the user's. `name`: form, strip, panes and running jobs are kept under it and
-    come back with the next panel of that name; by default that of the cell, "" keeps nothing. `panes` are its panes by
-    their names.
+    `language` is a code such as "en", by default the user's. `name`: form, strip, panes and running jobs are kept under
+    it and come back with the next panel of that name; by default that of the cell, "" keeps nothing. `panes` are its
+    panes by their names.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from ...recipe.artifact import Artifact, Trace
 from ...recipe.request import Request
 from ...session.connect import connect
 from ..panel.studio import Studio
-from ..translations import LANGUAGES
+from ..translations import languages
 
 
 def check(name: str) -> None:
@@ -79,7 +79,7 @@ def _in_use(studio: Studio, name: str) -> list[str]:
             if (after := tried("state()", pane.state)) != again and after is not None:
                 broken.append(f"restore() of {again!r} gives the state {after!r}")
     tried("restore({})", lambda: pane.restore({}))
-    for language in (*LANGUAGES, "en"):
+    for language in (*languages(), "en"):
         tried(f"building it in {language}", lambda language=language: setattr(studio, "language", language))
         if not pane.label(studio.texts).strip():
             broken.append(f"it has no label in {language}")

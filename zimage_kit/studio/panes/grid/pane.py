@@ -16,7 +16,7 @@ from ....grid.dimensions import Role
 from ....grid.estimate import Estimate
 from ....grid.grid import prepare_grid
 from ....grid.preparation import ASK_ABOVE
-from ....text.units import duration, gigabytes
+from ....text.units import gigabytes
 from ...grid_view.names import Names
 from ...grid_view.view import GridView
 from ...panel.error_box import ErrorBox
@@ -189,7 +189,7 @@ class GridPane(Pane):
         t = self.context.texts
         if not estimate.new:
             return t("gridpane.all_there", count=estimate.cells)
-        time = t("gridpane.unknown") if estimate.seconds is None else duration(estimate.seconds)
+        time = t("gridpane.unknown") if estimate.seconds is None else t.duration(estimate.seconds)
         return t("gridpane.cost", count=estimate.cells, new=estimate.new, time=time, disk=gigabytes(estimate.bytes))
 
     def make(self, sure: bool = False) -> None:
