@@ -37,7 +37,7 @@ class Named:
         self._texts, self._keeping, self._sure = texts, keeping, ""
         self._undo: Callable[[], object] = lambda: None
         t = texts
-        self.menu = w.Dropdown(description=t(f"saved.use_{kind}"))
+        self.menu = w.Dropdown(description=t(f"saved.use_{kind}"), options=[(t("stages.choose"), "")], value="")
         self.name = w.Text(description=t("saved.name"), placeholder=t(f"saved.hint_{kind}"))
         self.save = w.Button(tooltip=t(f"saved.save_{kind}")).add_class("zk-asks").add_class(f"zk-asks-save_{kind}")
         self.forget = w.Button(description=t("saved.forget"), tooltip=t(f"saved.forget_{kind}"))
@@ -53,6 +53,7 @@ class Named:
     def look(self) -> None:
         """Offer what is kept now."""
         self.menu.options = [(self._texts("stages.choose"), ""), *((name, name) for name in self._keeping.names())]
+        self.menu.value = ""
 
     def keep(self, selected: str) -> None:
         """Save under the name; one that is taken is asked about first, by the button itself."""
