@@ -21,7 +21,7 @@ class Question:
 
     def ask(self, text: str, answers: Sequence[tuple[str, Callable[[], None]]]) -> None:
         """Ask; each answer is a label and what it does."""
-        self._content.value = f'<p role="alert">{html.escape(text)}</p>'
+        self._content.value = f'<p role="status">{html.escape(text)}</p>'
         old = self._buttons.children
         self._buttons.children = [
             self._button(label, do) for label, do in (*answers, (self._texts("question.not_now"), lambda: None))
