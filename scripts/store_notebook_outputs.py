@@ -21,7 +21,7 @@ from PIL import Image
 
 LARGE = 15_000
 """Characters of a picture in base64 beyond which it is stored more coarsely still."""
-WIDE = 760
+WIDE = 600
 """Pixels: about as wide as a page shows a notebook's outputs."""
 
 
@@ -32,7 +32,7 @@ def shrink(data: dict[str, str]) -> None:
         coarse = io.BytesIO()
         with Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))) as picture:
             picture.thumbnail((WIDE, 10 * WIDE))
-            quality = 62 if len(data["image/jpeg"]) > LARGE else 72
+            quality = 60 if len(data["image/jpeg"]) > LARGE else 72
             picture.save(coarse, "JPEG", quality=quality, optimize=True, progressive=True)
         data["image/jpeg"] = base64.b64encode(coarse.getvalue()).decode()
 
