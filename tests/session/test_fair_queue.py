@@ -146,3 +146,13 @@ def test_nobody_has_two_turns_while_another_waits(seed: int) -> None:
         if any(left.startswith(owner) for left in queue.order()):
             waited[owner] = set()
     assert count > 100
+
+
+def test_a_hastened_job_is_its_owners_next_and_nobody_elses() -> None:
+    queue = FairQueue()
+    queued(queue, "a", 3, "batch")
+    queued(queue, "b", 2)
+    assert queue.hasten("a2")
+    assert queue.hasten("b1")
+    assert drained(queue) == ["b1", "a2", "b0", "a0", "a1"]
+    assert not queue.hasten("a0"), "it has run"

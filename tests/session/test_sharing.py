@@ -110,6 +110,22 @@ say("done")
 """
 
 
+def test_a_waiting_job_is_put_before_its_owners_others_only(
+    place: Place, shared: Session, small: Request, hold: Hold
+) -> None:
+    held = hold(shared)
+    jobs = [shared.submit(small, seed=seed, fresh=True, priority="batch") for seed in (1, 2, 3)]
+    waiting = lambda: [job.id for job in shared.status().jobs if job.state == "queued"]  # noqa: E731
+    assert shared.hasten(jobs[2]) and waiting()[0] == jobs[2].id
+    with place.session() as other:
+        assert not other.hasten(jobs[1].id), "another program's"
+    assert waiting() == [jobs[2].id, jobs[0].id, jobs[1].id]
+    held.let_go()
+    for job in jobs:
+        job.result(60)
+    assert not shared.hasten(jobs[0])
+
+
 def test_two_programs_with_ten_jobs_each_take_turns(
     place: Place, shared: Session, small: Request, hold: Hold, tmp_path: Path
 ) -> None:
