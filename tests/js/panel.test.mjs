@@ -18,6 +18,11 @@ test("Ctrl+Enter or Cmd+Enter generates, Enter alone does not", () => {
   assert.equal(shortcut(press("Enter"), true), null);
 });
 
+test("Ctrl+Enter in the grid's pane makes the grid", () => {
+  const target = { closest: (selector) => (selector === ".zk-pane-grid" ? {} : null) };
+  assert.equal(shortcut(press("Enter", { ctrlKey: true, target }), false), "make_grid");
+});
+
 test("Escape cancels what goes on, and is left alone when nothing does", () => {
   assert.equal(shortcut(press("Escape"), true), "cancel");
   assert.equal(shortcut(press("Escape"), false), null);

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from lab import Lab
 from opened import OpenNotebook, OpenOne
 from PIL import Image
 from playwright.sync_api import Browser, Locator, TimeoutError, expect
+
+from zimage_kit import Grid
 
 UNIT = Path(__file__).parents[1] / "grid"
 CONNECT = "import zimage_kit as zk; session = zk.connect()"
@@ -412,6 +415,32 @@ def test_a_value_that_cannot_be_says_so_and_changes_nothing(grid: GridPage) -> N
     grid.button("Dismiss").click()
 
 
+# what leaves it
+
+
+def test_a_grid_is_downloaded_as_a_file_that_opens_it_again(grid: GridPage, tmp_path: Path) -> None:
+    for kind, ending in (("PNG", "png"), ("HTML", "html"), ("CSV", "csv")):
+        with grid.page.expect_download() as told:
+            grid.button(kind).click()
+        assert told.value.suggested_filename.endswith(f".{ending}")
+        path = tmp_path / told.value.suggested_filename
+        told.value.save_as(path)
+        if ending != "csv":
+            assert Grid.open(path).shape == (3, 4)
+        expect(grid.root.locator(".zk-unseen").first).to_contain_text("is downloaded")
+    assert path.read_text("utf-8-sig").startswith("colour,thing,")
+
+
+def test_a_cells_recipe_is_copied_where_there_is_no_form(grid: GridPage) -> None:
+    grid.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    grid.cell(6).click()
+    expect(grid.enlarged.get_by_role("button", name="Copy this recipe (u)")).to_be_visible()
+    grid.page.keyboard.press("u")
+    expect(grid.root.locator(".zk-unseen").first).to_have_text("The recipe is copied")
+    copied = json.loads(grid.page.evaluate("navigator.clipboard.readText()"))
+    assert copied["prompt"] == grid.python("grid.cells[6].request.prompt")
+
+
 # large ones, other themes, other shapes
 
 
@@ -471,7 +500,7 @@ def test_the_studio_makes_grids_of_what_its_form_says(notebook: OpenOne) -> None
     expect(panel.get_by_role("button", name="Generate", exact=True)).to_be_visible()
     fields = {"prompt": "a {colour} lantern", "model": "nano", "steps": 2, "seed": 7, "width": 64, "height": 64}
     opened.python(f"setattr(studio, 'request', zk.Request(**{fields!r}))")
-    panel.get_by_role("button", name="Grid…").click()
+    panel.get_by_role("button", name="Grid", exact=True).click()
     values = panel.locator(".zk-axis textarea")
     expect(panel.get_by_label("Rows", exact=True)).to_have_value("colour")
     expect(panel.get_by_label("Values: Rows", exact=True)).to_be_visible()
@@ -479,10 +508,17 @@ def test_the_studio_makes_grids_of_what_its_form_says(notebook: OpenOne) -> None
     panel.get_by_label("Columns", exact=True).select_option(label="Seed")
     values.nth(1).fill("1-3")
     expect(panel.locator(".zk-grid-buttons")).to_contain_text("6 cells, 6 new")
-    panel.get_by_role("button", name="Make grid").click()
+    values.nth(1).press("Control+Enter")
     expect(panel.locator(".zk-told")).to_have_text("6 of 6", timeout=60_000)
     assert opened.python("[cell.request.prompt for cell in studio.grid.cells][3:4]") == ["a blue lantern"]
+    assert opened.python("len(studio.artifacts)") == 0, "the keys made the grid, and no picture"
     opened.shot("grid_studio")
+    panel.locator('.zk-cell[data-cell="4"]').click()
+    panel.get_by_role("button", name="Use this recipe in the form (u)").click()
+    expect(panel.locator(".zk-gridview .zk-lightbox")).to_be_hidden()
+    expect(panel.locator(".zk-prompt textarea")).to_have_value("a blue lantern")
+    assert opened.python("(studio.request.seed, studio.request.steps)") == [2, 2]
+    opened.python(f"setattr(studio, 'request', zk.Request(**{fields!r}))")
     values.nth(1).fill("1-300")
     expect(panel.locator(".zk-grid-buttons")).to_contain_text("600 cells, 594 new", timeout=30_000)
     panel.get_by_role("button", name="Make grid").click()

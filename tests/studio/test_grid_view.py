@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ from zimage_kit import Request, Session, Stage
 from zimage_kit.grid import Grid, plan
 from zimage_kit.grid.grid import make_grid
 from zimage_kit.stages.stage import registry, stage
+from zimage_kit.studio.grid_view import export
 from zimage_kit.studio.grid_view import word_diff as worddiff
 from zimage_kit.studio.grid_view.board import Board, short_key
 from zimage_kit.studio.grid_view.feed import PACK, TRIES
@@ -57,7 +61,7 @@ def loaded(session: Session, model: str) -> None:
     session.run("a boat", model=model, width=64, height=64, steps=1)
 
 
-def ask(view: GridView, **message: Any) -> None:
+def ask(view: GridView, /, **message: Any) -> None:
     """As the page does, until it is answered."""
     view.board._handle_custom_msg({"of": view.board.plan["id"], **message}, [])
     view._worker.submit(lambda: None).result(30)
@@ -200,6 +204,86 @@ def test_the_full_picture_comes_when_it_is_asked_for(shown: Callable[[Grid], Gri
     (message, (content,)), _ = sent
     assert message == {"full": short_key(grid.cells[1].key), "about": "320 × 64 · 1.2 s"}
     assert Image.open(io.BytesIO(content)).size == (320, 64)
+
+
+# what leaves it
+
+
+def exported(view: GridView, ending: str, sent: list[Any]) -> tuple[dict[str, Any], bytes]:
+    """The file that the page gets, put together from its pieces."""
+    sent.clear()
+    ask(view, do="export", ending=ending, view="this page")
+    view._export._worker.submit(lambda: None).result(60)
+    pieces = [(message, buffers) for message, buffers in sent if "file" in message]
+    assert [message["part"] for message, _ in pieces] == list(range(pieces[0][0]["parts"]))
+    assert {message["view"] for message, _ in pieces} == {"this page"}
+    return pieces[0][0], b"".join(bytes(buffer) for _, (buffer,) in pieces)
+
+
+def test_a_grid_leaves_as_a_sheet_a_page_or_a_table(
+    shown: Callable[[Grid], GridView], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = finished("a {colour} boat", title="Boats", colour=["red", "blue"], seed=range(3))
+    view, sent, told = shown(grid), list[Any](), list[Any]()
+    view.board.send = lambda message, buffers=None: sent.append((message, buffers))
+    view.board.observe(lambda change: told.append((change.new, threading.current_thread())), "exporting")
+    monkeypatch.setattr(export, "PIECE", 1000)
+    monkeypatch.setattr(export, "INTERVAL_SECONDS", 0)
+    for ending, kind in ((".png", "image/png"), (".jpg", "image/jpeg"), (".html", "text/html"), (".csv", "text/csv")):
+        about, content = exported(view, ending, sent)
+        assert (about["file"], about["type"]) == (f"grid-boats{ending}", kind) and about["parts"] > 1
+        (tmp_path / about["file"]).write_bytes(content)
+        if ending == ".csv":
+            assert content.decode("utf-8-sig").startswith("colour,seed,")
+        else:
+            assert Grid.open(tmp_path / about["file"]).cells[0].key == grid.cells[0].key
+    counts = [state.get("done") for state, _ in told if state.get("ending") == ".png"]
+    assert counts == [0, 1, 2, 3, 4, 5, 6] and told[-1][0] == {}
+    assert not {thread for _, thread in told} & {threading.main_thread()}
+    assert b'<html lang="en">' in (tmp_path / "grid-boats.html").read_bytes()
+
+
+def test_several_sheets_leave_as_one_file(shown: Callable[[Grid], GridView]) -> None:
+    grid = finished("a {colour} boat", colour=["red", "blue"], seed=range(3), layout={"pages": "seed"})
+    view, sent = shown(grid), list[Any]()
+    view.board.send = lambda message, buffers=None: sent.append((message, buffers))
+    about, content = exported(view, ".jpg", sent)
+    assert (about["file"], about["type"]) == ("grid-a-colour-boat.zip", "application/zip")
+    names = zipfile.ZipFile(io.BytesIO(content)).namelist()
+    assert names == [f"grid-a-colour-boat-{number}.jpg" for number in (1, 2, 3)]
+
+
+def test_what_a_file_cannot_be_made_of_stands_in_the_box(
+    shown: Callable[[Grid], GridView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = shown(finished(seed=range(3)))
+    monkeypatch.setattr(export, "contents", lambda *given, **options: 1 / 0)
+    ask(view, do="export", ending=".png", view="")
+    view._export._worker.submit(lambda: None).result(60)
+    assert isinstance(view.problem.error, ZeroDivisionError) and view.board.exporting == {}
+
+
+def test_a_cells_recipe_goes_into_the_form_or_to_the_page(session: Session, model: str) -> None:
+    small = Request(prompt="a {colour} boat", model=model, width=64, height=64)
+    grid = make_grid(session, plan(small, {"colour": ["red", "blue"], "steps": [1, None]}), yes=True).wait(60)
+    used: list[tuple[Request, threading.Thread]] = []
+    view = GridView(grid, "en", use=lambda request: used.append((request, threading.current_thread())))
+    alone = GridView(grid, "en")
+    try:
+        assert view.board.fills and not alone.board.fills
+        ask(view, do="use", cell=2)
+        ask(view, do="use", cell=3)
+        assert [request.prompt for request, _ in used] == ["a blue boat"] * 2
+        assert [request.steps for request, _ in used] == [1, None], "what nobody gave is open"
+        assert used[0][0].seed == grid.cells[2].request.seed
+        assert {thread for _, thread in used} == {threading.main_thread()}, "which the form's widgets expect"
+        sent: list[Any] = []
+        alone.board.send = lambda message, buffers=None: sent.append(message)
+        ask(alone, do="recipe", cell=2)
+        assert sent[0]["recipe"] == 2 and Request(**json.loads(sent[0]["text"])) == grid.cells[2].request
+    finally:
+        view.close()
+        alone.close()
 
 
 # a grid that is being made

@@ -46,6 +46,11 @@ class Cell:
         assert self._requested is not None  # a reopened grid gives it
         return self._requested
 
+    def reopened(self) -> Request:
+        """The recipe as it was asked for, with its seed: what nobody gave is open again; see Artifact.reopened."""
+        known = self.checked or self.trace
+        return self.request.opened(name for name in (known.derived if known else ()) if name != "seed")
+
     @property
     def artifact(self) -> Artifact | None:
         """The picture with recipe and trace; None for a cell that is not done."""

@@ -130,9 +130,9 @@ class CellArray:
         Without a path: a contact sheet `YYYY-MM-DD/HHMMSS-grid-slug.png` in the outputs folder.
 
         .png, .jpg: contact sheets, with the options of `sheets` (and quality=92 for .jpg); several sheets become
-        name-1.png, name-2.png … .html: a page that needs nothing but a browser (max_bytes=80_000_000, quality=88).
-        .csv: the table (only=names of columns). .json: the recipe. All but the table hold the recipe, and `Grid.open`
-        opens them. Each file is there whole or not at all. Raises CannotWrite, and BadRequest for other options.
+        name-1.png, name-2.png … .html: a page that needs nothing but a browser (max_bytes=80_000_000, quality=88,
+        language: "en" or "zh"). .csv: the table (only=names of columns). .json: the recipe. All but the table hold the
+        recipe, and `Grid.open` opens them. Each file is there whole or not at all. Raises CannotWrite, and BadRequest for other options.
         """
         from .files import dated_path, save
 

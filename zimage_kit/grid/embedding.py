@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,8 +15,11 @@ from .jpeg import THUMBNAIL_SIDE, small_jpeg
 
 _SMALLEST = 32  # pixels of a picture's longer side
 _ONE_FOR_BOTH = 320  # pixels; up to here a picture is its own small one
+_TOLD_EVERY = 16  # pictures between two reports of progress
 _SAMPLE = 12  # pictures from which the bytes of all are estimated
 
+OnPictures = Callable[[int, int], None]
+"""Hears how many pictures are in a file by now, and how many it will have. Called from one thread."""
 _Pair = tuple[str | None, str | None]
 
 
@@ -43,7 +46,9 @@ class Embedded:
             yield f'<script type="text/plain" id="large-{number}">{picture}</script>'
 
 
-def embed(cells: Sequence[Cell], room: int, quality: int, max_bytes: int) -> Embedded:
+def embed(
+    cells: Sequence[Cell], room: int, quality: int, max_bytes: int, on_pictures: OnPictures = lambda done, count: None
+) -> Embedded:
     """The pictures of these cells in at most `room` bytes: as they are, or all scaled down alike.
 
     Raises BadRequest where even the smallest are too much (`max_bytes` is what the user said).
@@ -71,7 +76,10 @@ def embed(cells: Sequence[Cell], room: int, quality: int, max_bytes: int) -> Emb
                     f"max_bytes={max_bytes}: {len(ones)} pictures do not fit, however small",
                     expected=_millions(least),
                 )
-            made = encoded(ones, side)
+            made = []
+            for start in range(0, len(ones), _TOLD_EVERY):
+                made += encoded(ones[start : start + _TOLD_EVERY], side)
+                on_pictures(len(made), len(ones))
             estimated = _bytes(made)
             if estimated <= room:
                 break

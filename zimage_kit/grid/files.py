@@ -20,12 +20,17 @@ from ..errors import BadRequest, CannotWrite, NoRecipe
 from ..files import write_whole
 from ..library.store import outputs_dir, slug_of
 from ..recipe import png
+from .embedding import OnPictures
 from .jpeg import MARK, check_quality, comments, encode_jpeg, with_comments
 from .sheet import MEGAPIXELS, Fit, layouts_of, render
 from .table import to_csv
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..text.catalogues import Language
     from .cell_array import CellArray
+    from .layout import Layout
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _LARGEST_RECIPE = 256 * 2**20  # bytes of a decompressed chunk
@@ -38,24 +43,34 @@ def save(grid: CellArray, path: Path, **options: Any) -> list[Path]:
     disk, BadRequest for an option that this format does not have.
     """
     path = path.expanduser()
-    write = WRITERS.get(path.suffix.lower())
     if path.is_dir():
         raise CannotWrite(f"{path} is a folder", expected="a file name", mend=f"For example {path / 'grid.png'}.")
-    if write is None:
+    if path.suffix.lower() not in WRITERS:
         known = ", ".join(WRITERS)
         raise CannotWrite(f"{path.name} ends in {path.suffix or 'nothing'}", expected=known, mend="Name another.")
-    known_options = list(inspect.signature(write).parameters)[1:]
+    found = contents(grid, path.suffix.lower(), **options)
+    paths = [path.with_name(name) for name in numbered_names(path.stem, path.suffix, len(found))]
+    for target, content in zip(paths, found, strict=True):
+        write_whole(target, content)
+    return paths
+
+
+def contents(
+    grid: CellArray, ending: str, on_pictures: OnPictures = lambda done, count: None, **options: Any
+) -> list[bytes]:
+    """The grid as files of a kind in `WRITERS`, several where it takes several sheets. Raises BadRequest."""
+    write = WRITERS[ending]
+    known_options = list(inspect.signature(write).parameters)[2:]
     unknown = [name for name in options if name not in known_options]
     if unknown:
         has = ", ".join(known_options) or "none"
-        raise BadRequest(f"option {unknown[0]!r} for a {path.suffix} file", expected=f"one of its options ({has})")
-    contents = list(write(grid, **options))
-    paths = [path] if len(contents) == 1 else [
-        path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, len(contents) + 1)
-    ]  # fmt: skip
-    for target, content in zip(paths, contents, strict=True):
-        write_whole(target, content)
-    return paths
+        raise BadRequest(f"option {unknown[0]!r} for a {ending} file", expected=f"one of its options ({has})")
+    return list(write(grid, on_pictures, **options))
+
+
+def numbered_names(stem: str, ending: str, count: int) -> list[str]:
+    """Names for so many files: `stem.png` for one, `stem-1.png`, `stem-2.png` … for more."""
+    return [stem + ending] if count == 1 else [f"{stem}-{number}{ending}" for number in range(1, count + 1)]
 
 
 def dated_path(grid: CellArray) -> Path:
@@ -76,6 +91,7 @@ def recipe_text(grid: CellArray) -> str:
 
 def _png_files(
     grid: CellArray,
+    on_pictures: OnPictures,
     cell: int | None = None,
     label_size: float | None = None,
     max_megapixels: float = MEGAPIXELS,
@@ -84,12 +100,14 @@ def _png_files(
     from zimage_kit import __version__
 
     chunks = {png.GRID: recipe_text(grid), png.SOFTWARE: f"zimage_kit {__version__}"}
-    for layout in layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit):
-        yield png.encode(render(layout), chunks)
+    layouts = layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit)
+    for sheet in _drawn(layouts, on_pictures):
+        yield png.encode(sheet, chunks)
 
 
 def _jpeg_files(
     grid: CellArray,
+    on_pictures: OnPictures,
     cell: int | None = None,
     label_size: float | None = None,
     max_megapixels: float = MEGAPIXELS,
@@ -98,21 +116,41 @@ def _jpeg_files(
 ) -> Iterator[bytes]:
     check_quality(quality)
     recipe = recipe_text(grid).encode()
-    for layout in layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit):
-        yield with_comments(encode_jpeg(render(layout), quality), recipe)
+    layouts = layouts_of(grid, cell=cell, label_size=label_size, max_megapixels=max_megapixels, fit=fit)
+    for sheet in _drawn(layouts, on_pictures):
+        yield with_comments(encode_jpeg(sheet, quality), recipe)
 
 
-def _html_files(grid: CellArray, max_bytes: int = 80_000_000, quality: int = 88) -> Iterator[bytes]:
+def _drawn(layouts: Sequence[Layout], on_pictures: OnPictures) -> Iterator[Image.Image]:
+    """The sheets one after another."""
+    done, count = 0, sum(len(layout.slots) for layout in layouts)
+
+    def drawn() -> None:
+        nonlocal done
+        done += 1
+        on_pictures(done, count)
+
+    for layout in layouts:
+        yield render(layout, drawn)
+
+
+def _html_files(
+    grid: CellArray,
+    on_pictures: OnPictures,
+    max_bytes: int = 80_000_000,
+    quality: int = 88,
+    language: Language | None = None,
+) -> Iterator[bytes]:
     from .web_page import render_web_page
 
-    yield render_web_page(grid, max_bytes=max_bytes, quality=quality)
+    yield render_web_page(grid, max_bytes=max_bytes, quality=quality, spoken=language, on_pictures=on_pictures)
 
 
-def _csv_files(grid: CellArray, only: str | Sequence[str] | None = None) -> Iterator[bytes]:
+def _csv_files(grid: CellArray, _: OnPictures, only: str | Sequence[str] | None = None) -> Iterator[bytes]:
     yield to_csv(grid, only).encode("utf-8-sig")  # with a byte order mark, by which Excel recognises UTF-8
 
 
-def _json_files(grid: CellArray) -> Iterator[bytes]:
+def _json_files(grid: CellArray, _: OnPictures) -> Iterator[bytes]:
     yield (json.dumps(grid.recipe(), ensure_ascii=False, indent=1) + "\n").encode()
 
 
@@ -120,7 +158,7 @@ WRITERS: dict[str, Callable[..., Iterator[bytes]]] = {
     ".png": _png_files, ".jpg": _jpeg_files, ".jpeg": _jpeg_files, ".html": _html_files, ".csv": _csv_files,
     ".json": _json_files,
 }  # fmt: skip
-"""Writer by extension; its parameters after `grid` are the options."""
+"""Writer by extension; its parameters after the first two are the options."""
 
 
 def read_recipe_of_grid(path: Path) -> dict[str, Any]:

@@ -153,14 +153,15 @@ def _portions(numbers: Sequence[int], count: int) -> list[Sequence[int]]:
     return [numbers[start:end] for start, end in pairwise(ends) if end > start]
 
 
-def render(layout: Layout) -> Image.Image:
-    """A sheet as a picture (RGB)."""
+def render(layout: Layout, drawn: Callable[[], None] = lambda: None) -> Image.Image:
+    """A sheet as a picture (RGB). `drawn` is called after each cell."""
     sheet = Image.new("RGB", (layout.width, layout.height), PAPER)
     pen = ImageDraw.Draw(sheet)
     for left, y, right in layout.rules:
         pen.line((left, y, right, y), LINE, max(1, round(layout.letters.size / 14)))
     for slot in layout.slots:
         _draw_slot(sheet, pen, slot, layout.letters)
+        drawn()
     for text in layout.texts:
         text.label.draw(sheet, text.x, text.y, TONES[text.tone], TONES["accent"], text.align)
     return sheet

@@ -24,7 +24,7 @@ from ..text.scripts import joined_script, joined_style
 from ..text.units import duration, gigabytes
 from .cell import Cell
 from .dimensions import Place
-from .embedding import Embedded, embed
+from .embedding import Embedded, OnPictures, embed
 from .jpeg import check_quality
 from .sheet_content import shared_settings
 
@@ -39,7 +39,12 @@ _WORDS = {"failed": "failed", "done": "gone", "running": "running", "waiting": "
 
 
 def render_web_page(
-    grid: CellArray, *, max_bytes: int = MAX_BYTES, quality: int = 88, spoken: Language | None = None
+    grid: CellArray,
+    *,
+    max_bytes: int = MAX_BYTES,
+    quality: int = 88,
+    spoken: Language | None = None,
+    on_pictures: OnPictures = lambda done, count: None,
 ) -> bytes:
     """The page as UTF-8. Pictures are JPEGs of `quality` 1 to 100, scaled down only to keep the page below `max_bytes`.
 
@@ -51,7 +56,7 @@ def render_web_page(
         raise BadRequest(f"max_bytes={max_bytes!r}", expected="a whole number")
     texts = Texts(spoken or language(), _FOLDER)
     page = _WebPage(grid, texts)
-    embedded = embed(grid.cells, max_bytes - page.bytes_without_pictures(), quality, max_bytes)
+    embedded = embed(grid.cells, max_bytes - page.bytes_without_pictures(), quality, max_bytes, on_pictures)
     if embedded.percent < 100:
         logging.getLogger("zimage_kit").warning(
             "Pictures in the page are scaled to %d %% of their width to keep it below %s.",

@@ -2,6 +2,7 @@
 
 import { make, set, write } from "../js/dom.js";
 import { fill } from "../js/words.js";
+import { Downloads, copy } from "./grid_files.js";
 import { Enlarged } from "./grid_enlarged.js";
 import { Keys } from "./grid_keys.js";
 import { Layout, Shape } from "./grid_layout.js";
@@ -17,7 +18,7 @@ const OVERSCAN = 160; // pixels around the view in which cells are made, so that
 class BoardView extends Keys(Parts) {
   constructor(model, el, shelf, signal) {
     super();
-    Object.assign(this, { model, el, shelf, signal, asked: 0, waits: false, page: 0, marked: [], drafts: {} });
+    Object.assign(this, { model, el, shelf, signal, asked: 0, waits: false, page: 0, marked: [], drafts: {}, view: crypto.getRandomValues(new Uint32Array(2)).join("-"), files: new Downloads() });
     this.cells = new Map(); // index -> CellView
     this.rows = new Map(); // line number -> node
     this.heads = new Map(); // column number -> node
@@ -105,6 +106,14 @@ class BoardView extends Keys(Parts) {
     this.refresh();
   }
 
+  // Fills the form, or where there is none copies the recipe.
+  use(index) {
+    if (this.model.get("fills")) return this.ask({ do: "use", cell: index });
+    const recipe = new Promise((resolve) => { this.copied = resolve; });
+    this.ask({ do: "recipe", cell: index });
+    copy(recipe, this.text("copy_by_hand")).then((done) => { if (done) this.say(this.text("copied")); });
+  }
+
   retry(index) {
     if (this.state(index) === "f" && !this.busy()) this.ask({ do: "retry", cell: index });
   }
@@ -115,6 +124,7 @@ class BoardView extends Keys(Parts) {
     else if (key === "w") this.pick(index);
     else if (key === "c") this.compare(index);
     else if (key === "r") this.retry(index);
+    else if (key === "u") this.use(index);
     else return false;
     return true;
   }
@@ -238,9 +248,16 @@ class BoardView extends Keys(Parts) {
     };
     on("change:plan", () => this.replan());
     on("change:states change:running change:errors change:ratings change:winners change:keys_of change:packs", () => this.soon("refresh"));
-    on("change:progress change:undoable", () => this.soon("refresh"));
+    on("change:progress change:undoable change:exporting", () => this.soon("refresh"));
     on("change:texts", () => { this.tools.update(); this.replan(); });
-    on("msg:custom", (message) => (message.heard ? this.heard() : message.full && this.enlarged.update()));
+    on("msg:custom", (message, buffers) => {
+      if (message.heard) this.heard();
+      else if (message.full) this.enlarged.update();
+      else if (message.recipe !== undefined) this.copied?.(message.text);
+      else if (message.file && message.view === this.view && this.files.take(message, buffers[0])) {
+        this.say(fill(this.text("exported"), { name: message.file }));
+      }
+    });
     scroll.addEventListener("scroll", () => this.soon("render"), { signal, passive: true });
     scroll.addEventListener("keydown", (event) => this.keydown(event), { signal });
     scroll.addEventListener("click", (event) => {

@@ -28,15 +28,30 @@ export class Enlarged {
         board.active = { at: "cell", index: at };
         board.render(); // the enlarged cell must be in the page for its preview
       },
-      key: (event, at) => !event.ctrlKey && !event.metaKey && !event.altKey && board.mark(event.key, at),
-      keys: [["1–5", text("key_rate")], ["W", text("key_pick")], ["C", text("key_compare")], ["R", text("key_retry")]],
+      key: (event, at) => {
+        if (event.ctrlKey || event.metaKey || event.altKey) return false;
+        if (event.key !== "u") return board.mark(event.key, at);
+        this.use(at);
+        return true;
+      },
+      keys: [["1–5", text("key_rate")], ["W", text("key_pick")], ["C", text("key_compare")], ["R", text("key_retry")],
+        ["U", this.useText()]],
       actions: [
         { sign: "♛", label: text("pick"), does: (at) => board.pick(at), pressed: (at) => board.wins(at) },
         { sign: "⇆", label: text("compare"), does: (at) => board.compare(at), pressed: (at) => board.marked.includes(at) },
+        { sign: "↥", label: this.useText(), does: (at) => this.use(at) },
       ],
       foot: (at, foot) => this.marks(at, foot),
       back: (at) => (board.focus(at), null),
     }, index);
+  }
+
+  useText() { return this.board.text(this.board.model.get("fills") ? "use" : "copy_recipe"); }
+
+  // The form is behind the enlarged picture.
+  use(index) {
+    this.board.use(index);
+    if (this.board.model.get("fills")) this.box.close();
   }
 
   item(index) {

@@ -1,6 +1,6 @@
 // Above the cells: progress, commands for the whole grid, pages as tabs, and help on the keys.
 
-import { button, disable, make, set, write } from "../js/dom.js";
+import { button, disable, make, set, unusable, write } from "../js/dom.js";
 import { fill } from "../js/words.js";
 import { LARGEST, SMALLEST } from "./grid_layout.js";
 
@@ -25,6 +25,16 @@ export class Tools {
       board.soon("relayout");
     }, { signal });
     this.size.addEventListener("keydown", (event) => event.key !== "Tab" && event.stopPropagation(), { signal });
+    this.exports = make("span", "zk-exports", this.row);
+    this.exports.setAttribute("role", "group");
+    this.exportName = make("span", "", this.exports);
+    const ask = (ending) => board.ask({ do: "export", ending, view: board.view });
+    this.files = [
+      this.button("png", () => ask(".png"), signal), this.button("jpeg", () => ask(".jpg"), signal),
+      this.button("html", () => ask(".html"), signal), this.button("csv", () => ask(".csv"), signal),
+    ];
+    this.exports.append(...this.files);
+    this.exported = make("progress", "", this.exports);
     this.helpButton = this.button("help", () => this.toggleHelp(), signal);
     this.waits = make("p", "zk-waits", el);
     this.waits.setAttribute("role", "status");
@@ -43,7 +53,7 @@ export class Tools {
   button(name, does, signal) {
     const made = button("zk-button", this.row);
     made.dataset.name = name;
-    made.addEventListener("click", does, { signal });
+    made.addEventListener("click", () => { if (!unusable(made)) does(); }, { signal });
     return made;
   }
 
@@ -57,7 +67,7 @@ export class Tools {
     this.meter.value = (done ?? 0) + (failed ?? 0);
     set(this.meter, "aria-label", text("progress"));
     write(this.line, line ?? "");
-    for (const made of [this.stop, this.goOn, this.retryAll, this.undo, this.helpButton]) {
+    for (const made of [this.stop, this.goOn, this.retryAll, this.undo, ...this.files, this.helpButton]) {
       write(made, text(made.dataset.name));
       made.title = text(`${made.dataset.name}_help`);
     }
@@ -66,6 +76,14 @@ export class Tools {
     this.retryAll.hidden = running || !failed;
     this.undo.hidden = !model.get("undoable");
     disable(this.undo, Boolean(board.pending)); // ask() takes one at a time
+    const { ending, done: drawn, count: wanted } = model.get("exporting");
+    write(this.exportName, text("export"));
+    set(this.exports, "aria-label", text("export"));
+    set(this.exported, "aria-label", text("exporting"));
+    this.exported.hidden = !ending;
+    this.exported.max = wanted || 1;
+    this.exported.value = drawn ?? 0;
+    for (const made of this.files) disable(made, Boolean(ending) || !count);
     write(this.sizeName, text("size"));
     if (board.layout) this.size.value = board.layout.unit;
     write(this.help, text("keys"));

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from PIL import Image
 
 from ...errors import BadRequest
 from ...grid import Cell, Grid
+from ...recipe.request import Request
 from ..panel.error_box import ErrorBox
 from ..panel.plain_output import PlainOutput
 from ..panel.widget_tree import close_tree
@@ -21,6 +23,7 @@ from ..panes.compare.slider import jpeg
 from ..translations import Language, Texts
 from ..translations import language as users_language
 from .board import Board, plan_data, short_key
+from .export import TYPES, Export
 from .feed import Feed
 from .names import Names
 from .pair import PairPane
@@ -36,10 +39,13 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """A grid in the page, updated while it is made. Its cells can be enlarged, rated, compared and retried.
 
     `grid` is the current one: adding or removing a row or column replaces it, and undo restores the previous one.
-    `selected` is the cell that has the focus. `language` is "en" or "zh", by default the user's.
+    `selected` is the cell that has the focus. `language` is "en" or "zh", by default the user's. `use` is given a
+    cell's request, in the kernel's main thread, when somebody goes on from it; without it the page copies it.
     """
 
-    def __init__(self, grid: Grid, language: Language | None = None) -> None:
+    def __init__(
+        self, grid: Grid, language: Language | None = None, *, use: Callable[[Request], None] | None = None
+    ) -> None:
         super().__init__()
         self.add_class("zk-gridview")
         self._texts = Texts(language or users_language())
@@ -50,7 +56,9 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._past: list[tuple[Grid, bool]] = []  # for undo: the grid, and whether it was being made
         self._closed = False
         self._feed: Feed
-        self.board = Board(self._texts)
+        self._use = use
+        self.board = Board(self._texts, fills=use is not None)
+        self._export = Export(self.board, self._texts.language, self._on_error)
         self.problem = ErrorBox(self._texts)
         self.pair_pane = PairPane(self._texts, self._names)
         self.board.on_msg(lambda _, message, buffers: self._run_catching(self._on_message, message))
@@ -87,6 +95,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._closed = True
         self._feed.close()
         self._worker.shutdown(wait=False, cancel_futures=True)
+        self._export.close()
         for part in self.children:
             close_tree(part)
         super().close()
@@ -169,7 +178,18 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Runs in the kernel's main thread or a subshell's, so the work is handed to the view's own thread."""
         number = message.get("of", 0)
         grid = self._grids[number] if number in range(len(self._grids)) else self.grid
-        self._in_background(lambda: self._handle(message, grid))
+        if message.get("do") == "use":
+            self._on_use(grid.cells[int(message["cell"])])
+        else:
+            self._in_background(lambda: self._handle(message, grid))
+
+    def _on_use(self, cell: Cell) -> None:
+        self.problem.clear()
+        try:
+            if self._use is not None:
+                self._use(cell.reopened())
+        finally:
+            self.board.send({"heard": True})
 
     def _handle(self, message: dict[str, Any], grid: Grid) -> None:
         if message.get("do") != "full":
@@ -184,6 +204,10 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 case {"do": "pick", "cell": index}:
                     grid.pick(None if index is None else grid.cells[index])
                     self._feed.send_marks()
+                case {"do": "export", "ending": str(ending), "view": str(view)} if ending in TYPES:
+                    self._export.start(grid, ending, view)
+                case {"do": "recipe", "cell": int(index)}:
+                    self.board.send({"recipe": index, "text": _indented(grid.cells[index].request)})
                 case {"do": "compare", "cells": [int(one), int(other)]}:
                     self.pair_pane.show_pair(grid.cells[one], grid.cells[other])
                 case {"do": "undo"}:
@@ -242,6 +266,10 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _on_error(self, error: BaseException) -> None:
         if not self._closed:
             self.problem.show(error)
+
+
+def _indented(request: Request) -> str:
+    return json.dumps(request.model_dump(mode="json"), ensure_ascii=False, indent=2)
 
 
 def small_sheet(sheet: Image.Image, most: int = LARGEST_SHEET) -> bytes:

@@ -11,10 +11,12 @@ const STILL_SHOWN = 10_000; // milliseconds between two signs that the panel is 
 const LEFT_ALONE = 600_000; // milliseconds without a key or pointer after which nobody is thought to look
 const SETTLES = 400; // milliseconds in which a control that the kernel replaces arrives, on a busy machine too
 
-/** What a key in the panel does: "generate", "cancel" or null. `busy`: there is something to cancel. */
+/** What a key in the panel does: "generate", "make_grid" (within the grid's pane), "cancel" or null. `busy`: there is something to cancel. */
 export function shortcut(event, busy) {
   if (event.isComposing || event.keyCode === 229) return null; // the key belongs to an input method
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return "generate";
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    return event.target?.closest?.(".zk-pane-grid") ? "make_grid" : "generate";
+  }
   if (event.key !== "Escape" || !busy) return null;
   return event.target.closest?.("dialog, select, [data-takes-escape]") ? null : "cancel"; // which use Escape themselves
 }

@@ -16,6 +16,7 @@ from ....grid.dimensions import Role
 from ....grid.estimate import Estimate
 from ....grid.grid import prepare_grid
 from ....grid.preparation import ASK_ABOVE
+from ....recipe.request import Request
 from ....text.units import gigabytes
 from ...grid_view.names import Names
 from ...grid_view.view import GridView
@@ -220,12 +221,16 @@ class GridPane(Pane):
 
     def show_grid(self, grid: Grid) -> None:
         """Show a grid in the pane. A previous grid that is still being made is cancelled."""
-        old, self.view = self.view, GridView(grid, self.context.texts.language)
+        old, self.view = self.view, GridView(grid, self.context.texts.language, use=self._use)
         self._holder.children = [self.view]
         if old is not None:
             if old.grid is not grid:
                 old.grid.cancel()
             old.close()
+
+    def _use(self, request: Request) -> None:
+        self.context.use(request)
+        self.context.announce(self.context.texts("gridpane.used"))
 
     def state(self) -> dict[str, Any]:
         """The axes."""
