@@ -558,6 +558,23 @@ def test_a_column_is_run_again_with_another_value(session: Session, base: Reques
             grid.rerun(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("slot", ["row", "column", "rows", "pages", "title", "yes", "changes", "self", "zip"])
+def test_a_slot_may_be_called_as_an_option_is(session: Session, base: Request, slot: str) -> None:
+    grid = session.grid(base.but(prompt=f"a {{{slot}}} boat"), {slot: ["red", "blue"]}, seed=[0, 1]).wait()
+    wider = grid.rerun({slot: "green"}, row=0).wait()
+    assert wider.labels("rows") == ("red", "green", "blue") and wider[1, 1].request.prompt == "a green boat"
+    assert wider.without(row=1).labels("rows") == ("red", "blue")
+    assert [cell.place.row for cell in grid.at(**{slot: "blue"})] == [1, 1]
+
+
+def test_changes_are_given_once_and_as_a_mapping(session: Session, base: Request) -> None:
+    grid = session.grid(base, colour=["red"], seed=[0, 1]).wait()
+    with pytest.raises(BadRequest, match="two values for steps"):
+        grid.rerun({"steps": 2}, column=0, steps=3)
+    with pytest.raises(BadRequest, match="expected a mapping"):
+        grid.rerun(1, steps=3)  # type: ignore[arg-type]
+
+
 def test_a_cell_is_found_by_number_and_by_value(session: Session, base: Request, runs: Runs) -> None:
     grid = session.grid(base, colour=["red", "blue"], seed=[0, 1], inner="seed").wait()
     assert grid.shape == (2, 2)

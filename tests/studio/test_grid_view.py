@@ -356,6 +356,39 @@ def test_a_stopped_grid_goes_on(shown: Callable[[Grid], GridView], session: Sess
     told(view, "3 of 3")
 
 
+def test_a_value_that_cannot_be_stops_nothing(
+    shown: Callable[[Grid], GridView], session: Session, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = Request(prompt="a boat", model=model, width=128, height=128, steps=30)
+    grid = make_grid(session, plan(small, {"seed": list(range(4))}), yes=True)
+    cancelled: list[Grid] = []
+    monkeypatch.setattr(Grid, "cancel", lambda grid: cancelled.append(grid))
+    view = shown(grid)
+    for name, value in (("steps", "many"), ("model", "no such model"), ("seed", ""), ("nonsense", "1")):
+        ask(view, do="rerun", role="columns", number=0, name=name, value=value)
+        assert view.problem.error is not None, name
+    for line in (1, 7):
+        ask(view, do="without", role="rows", number=line)
+        assert view.problem.error is not None
+    assert cancelled == [] and view.grid is grid and not view.board.undoable
+    monkeypatch.undo()
+    ask(view, do="rerun", role="columns", number=0, name="steps", value="2")
+    assert view.problem.error is None and view.grid.shape == (5,), "one that can be goes on with the rest"
+    told(view, "5 of 5")
+
+
+@pytest.mark.parametrize("slot", ["row", "column", "role", "name", "self"])
+def test_a_column_of_a_slot_called_as_an_option_is_changed(
+    shown: Callable[[Grid], GridView], session: Session, model: str, slot: str
+) -> None:
+    small = Request(prompt=f"a {{{slot}}} boat", model=model, width=64, height=64, steps=1)
+    view = shown(make_grid(session, plan(small, {slot: ["red", "blue"]}), yes=True).wait(60))
+    ask(view, do="rerun", role="columns", number=0, name=slot, value="green")
+    assert view.problem.error is None
+    told(view, "3 of 3")
+    assert view.grid.labels("columns") == ("red", "green", "blue")
+
+
 # pictures and words
 
 

@@ -68,7 +68,7 @@ class CellArray:
         place = {"row": 0, "column": 0, "page": 0, "inner": 0, **found}
         return self._by_place[Place(**place)]
 
-    def at(self, **values: Any) -> Cells:
+    def at(self, /, **values: Any) -> Cells:
         """The cells in which these axes have these values: `grid.at(colour="red", seed=2)`."""
         short = {name.removeprefix("stages."): name for name in self.axes} | {name: name for name in self.axes}
         unknown = sorted(set(values) - set(short))
@@ -131,8 +131,9 @@ class CellArray:
 
         .png, .jpg: contact sheets, with the options of `sheets` (and quality=92 for .jpg); several sheets become
         name-1.png, name-2.png … .html: a page that needs nothing but a browser (max_bytes=80_000_000, quality=88,
-        language: "en" or "zh"). .csv: the table (only=names of columns). .json: the recipe. All but the table hold the
-        recipe, and `Grid.open` opens them. Each file is there whole or not at all. Raises CannotWrite, and BadRequest for other options.
+        language: "en" or "zh"). .csv: the table (only=names of columns). .json: the recipe. All but the table hold
+        the recipe, and `Grid.open` opens them. Each file is there whole or not at all. Raises CannotWrite, and
+        BadRequest for other options.
         """
         from .files import dated_path, save
 

@@ -19,7 +19,7 @@ from .grid_run import GridRun, Listener, OnProgress
 from .plan import Labels, Plan
 from .preparation import ASK_ABOVE, SessionJobs, check_cells, confirm_cost, cost, cost_model_of, remote_fingerprints_of
 from .runner import ordered_tasks
-from .variants import line_of, with_line_repeated, without_line
+from .variants import all_changes, line_of, with_line_repeated, without_line
 
 if TYPE_CHECKING:
     from ..session.session import Session
@@ -154,13 +154,24 @@ class Grid(CellArray):
             plan = plan.relabelled(labels)
         return self._like(plan)
 
-    def rerun(self, row: int | None = None, column: int | None = None, **changes: Any) -> Grid:
+    def rerun(
+        self, changes: Mapping[str, Any] | None = None, /, *, row: int | None = None, column: int | None = None,
+        **more: Any,
+    ) -> Grid:  # fmt: skip
         """A grid with one more row or column: the one given, with these changes, beside it. Only that is made.
 
-        `grid.rerun(column=2, steps=12)`; names are those of axes. Raises BadRequest.
+        `grid.rerun(column=2, steps=12)`; names are those of axes. What is no keyword, or one of these, goes into a
+        mapping: `grid.rerun({"row": "the second"}, column=2)`. Raises BadRequest.
         """
-        plan = with_line_repeated(self.plan, *line_of(self.plan, row, column), changes)
-        return make_grid(self._connected(), plan, yes=True, quiet=True)
+        return begin_grid(self.prepare_rerun(changes, row=row, column=column, **more), yes=True, quiet=True)
+
+    def prepare_rerun(
+        self, changes: Mapping[str, Any] | None = None, /, *, row: int | None = None, column: int | None = None,
+        **more: Any,
+    ) -> Grid:  # fmt: skip
+        """The same, checked and not begun. Raises BadRequest, and then nothing has happened to this grid."""
+        found, line = all_changes(changes, more), line_of(self.plan, row, column)
+        return prepare_grid(self._connected(), with_line_repeated(self.plan, *line, found))
 
     def without(self, row: int | None = None, column: int | None = None) -> Grid:
         """The grid without one row or column; nothing is made or lost."""
@@ -239,9 +250,12 @@ class Grid(CellArray):
 
 def make_grid(session: Session, plan: Plan, *, yes: bool = False, quiet: bool = False) -> Grid:
     """A grid of a plan on a session: checked, its cost told, and begun."""
-    grid = prepare_grid(session, plan)
-    for note in plan.notes:
-        session.warn([note])
+    return begin_grid(prepare_grid(session, plan), yes=yes, quiet=quiet)
+
+
+def begin_grid(grid: Grid, *, yes: bool = False, quiet: bool = False) -> Grid:
+    """Begin a prepared grid; returns it."""
+    grid._connected().warn(list(grid.plan.notes))
     grid._begin([cell for cell in grid.cells if cell.state != "done"], yes, quiet)
     return grid
 

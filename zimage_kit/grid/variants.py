@@ -28,6 +28,16 @@ def line_of(plan: Plan, row: int | None, column: int | None) -> tuple[Role, int]
     return role, number
 
 
+def all_changes(changes: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes given as a mapping and as keywords. Raises BadRequest for a name that is in both."""
+    if not isinstance(changes, Mapping | None):
+        raise BadRequest(f"changes={changes!r}", expected="a mapping of names to values", mend=_SUCH)
+    found = dict(changes or {})
+    if both := sorted(set(found) & set(more)):
+        raise BadRequest(f"two values for {both[0]}", expected="one")
+    return {**found, **more}
+
+
 def with_line_repeated(plan: Plan, role: Role, number: int, changes: Mapping[str, Any]) -> Plan:
     """The plan with a row or column repeated beside itself, with changes. Raises BadRequest."""
     if not changes:

@@ -28,11 +28,12 @@ class Board(anywidget.AnyWidget):
     """Sends what is asked for in the page: {"do": …, "of": plan's id, …}, each answered by {"heard": true}.
 
     `do` is stop, go_on, retry (`cell`), retry_all, rate (`cell`, `rating`), pick (`cell` or null), rerun (`role`,
-    `number`, `name`, `value`), without (`role`, `number`), undo, compare (`cells`), use (`cell`), or these, which get
-    more of an answer: full (`cell`) a message {"full": key, "about": …} with a JPEG, recipe (`cell`) {"recipe": cell,
-    "text": JSON}, export (`ending`, `view`) the file in pieces, {"file": name, "type", "view", "part", "parts"} each.
-    `exporting` is {ending, done, count} meanwhile, `fills` whether there is a form that a recipe can fill.
-    `states` has a letter for each cell: w(aiting), r(unning), d(one), f(ailed). `running` is {cell: {step, steps, text, preview}}, `errors` {cell: text}, `ratings` a digit for each cell.
+    `number`, `name`, `value`), without (`role`, `number`), undo, compare (`cells`), use (`cell`), or one of these, with
+    more of an answer: full (`cell`) a message {"full": key, "about": …} with a JPEG, recipe (`cell`) {"recipe":
+    cell, "text": JSON}, export (`ending`, `view`) a file in pieces, {"file": name, "type", "view", "part", "parts"}.
+    `exporting` is {ending, done, count} meanwhile, `fills` whether there is a form that a recipe can fill. `states` has
+    a letter for each cell: w(aiting), r(unning), d(one), f(ailed). `running` is {cell: {step, steps, text, preview}},
+    `errors` {cell: text}, `ratings` a digit for each cell.
     Small pictures come in packs, {key: JPEG}, in the traits pack0, pack1, …, of which there are `packs`.
     """
 

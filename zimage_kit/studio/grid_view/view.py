@@ -15,6 +15,8 @@ from PIL import Image
 
 from ...errors import BadRequest
 from ...grid import Cell, Grid
+from ...grid.grid import begin_grid
+from ...grid.variants import line_of, without_line
 from ...recipe.request import Request
 from ..panel.error_box import ErrorBox
 from ..panel.plain_output import PlainOutput
@@ -220,20 +222,20 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                     self._go_on(self.grid, *self.grid.failed)
                 case {"do": "retry", "cell": int(index)}:
                     self._go_on(grid, grid.cells[index])
-                case {"do": "rerun" | "without" as what, "role": "rows" | "columns" as role, "number": int(line)}:
-                    self._change(grid, what, {"row" if role == "rows" else "column": line}, message)
+                case {"do": "without", "role": "rows" | "columns" as role, "number": int(number)}:
+                    line = _line(role, number)
+                    without_line(grid.plan, *line_of(grid.plan, **line))  # it can be: only then is anything stopped
+                    self._replace(lambda: grid.without(**line))
+                case {"do": "rerun", "role": "rows" | "columns" as role, "number": int(number)}:
+                    self._rerun(grid, _line(role, number), str(message["name"]), str(message["value"]))
         finally:
             self.board.send({"heard": True})
 
-    def _change(self, grid: Grid, what: str, line: dict[str, Any], message: dict[str, Any]) -> None:
-        if what == "without":
-            self._replace(lambda: grid.without(**line))
-            return
-        name, value = str(message["name"]), str(message["value"])
-        changes: dict[str, Any] = {**line, name: value}
+    def _rerun(self, grid: Grid, line: dict[str, int], name: str, value: str) -> None:
         if not value.strip():
             raise BadRequest(f"no value for {self._names.of(name)}", mend="Enter a value.")
-        self._replace(lambda: grid.rerun(**changes))
+        new = grid.prepare_rerun({name: value}, **line)  # it can be: only then is anything stopped
+        self._replace(lambda: begin_grid(new, yes=True, quiet=True))
 
     def _go_on(self, grid: Grid, *cells: Cell) -> None:
         self._wait_until_stopped(grid)
@@ -266,6 +268,10 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _on_error(self, error: BaseException) -> None:
         if not self._closed:
             self.problem.show(error)
+
+
+def _line(role: str, number: int) -> dict[str, int]:
+    return {"row" if role == "rows" else "column": number}
 
 
 def _indented(request: Request) -> str:
