@@ -17,6 +17,7 @@ from grids import finished
 from PIL import Image
 
 from zimage_kit import Request, Session, Stage
+from zimage_kit.errors import ZImageError
 from zimage_kit.grid import Grid, plan
 from zimage_kit.grid.grid import make_grid
 from zimage_kit.stages.stage import registry, stage
@@ -366,10 +367,10 @@ def test_a_value_that_cannot_be_stops_nothing(
     view = shown(grid)
     for name, value in (("steps", "many"), ("model", "no such model"), ("seed", ""), ("nonsense", "1")):
         ask(view, do="rerun", role="columns", number=0, name=name, value=value)
-        assert view.problem.error is not None, name
+        assert isinstance(view.problem.error, ZImageError), name
     for line in (1, 7):
         ask(view, do="without", role="rows", number=line)
-        assert view.problem.error is not None
+        assert isinstance(view.problem.error, ZImageError), line
     assert cancelled == [] and view.grid is grid and not view.board.undoable
     monkeypatch.undo()
     ask(view, do="rerun", role="columns", number=0, name="steps", value="2")

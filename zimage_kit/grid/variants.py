@@ -14,7 +14,7 @@ from .plan import Plan
 _SUCH = "Such as grid.rerun(column=2, steps=12)."
 
 
-def line_of(plan: Plan, row: int | None, column: int | None) -> tuple[Role, int]:
+def line_of(plan: Plan, row: int | None = None, column: int | None = None) -> tuple[Role, int]:
     """The row or column that is meant. Raises BadRequest for none, both, or one out of range."""
     role: Role = "columns" if row is None else "rows"
     number = column if row is None else row
