@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,9 +46,29 @@ def cell_key(checked: Checked, remote: Fingerprints) -> str:
     return key_of(checked.request, model_fingerprint(checked, remote), lora_fingerprints(checked))
 
 
+_known: ContextVar[dict[Path, str] | None] = ContextVar("known", default=None)
+
+
+@contextmanager
+def models_read_once() -> Iterator[None]:
+    """Meanwhile the files of each model are looked at once: of many cells, each would look through all of them."""
+    token = _known.set(_known.get() or {})
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
 def model_fingerprint(checked: Checked, remote: Fingerprints) -> str:
     """What identifies the files of a request's model; empty if unknown."""
-    return fingerprint(checked.directory) if checked.directory else remote.get(checked.spec.name, "")
+    folder, known = checked.directory, _known.get()
+    if folder is None:
+        return remote.get(checked.spec.name, "")
+    if known is None:
+        return fingerprint(folder)
+    if folder not in known:
+        known[folder] = fingerprint(folder)
+    return known[folder]
 
 
 def lora_fingerprints(checked: Checked) -> list[str]:

@@ -197,7 +197,8 @@ class Grid(CellArray):
         """What it costs to make what is missing."""
         session = self._connected()
         missing = [cell for cell in self.cells if cell.state != "done"]
-        self._check(session, missing)
+        if any(cell.checked is None for cell in missing):  # of a grid that was opened
+            self._check(session, missing)
         return cost(session, self.store, ordered_tasks(missing, self.store, self._remote_fingerprints), len(self))
 
     def _check(self, session: Session, cells: Sequence[Cell]) -> None:
@@ -260,17 +261,17 @@ def begin_grid(grid: Grid, *, yes: bool = False, quiet: bool = False) -> Grid:
     return grid
 
 
-def prepare_grid(session: Session, plan: Plan) -> Grid:
+def prepare_grid(session: Session, plan: Plan, before_each: Callable[[], None] = lambda: None) -> Grid:
     """A grid of a plan on a session, checked and not begun: it has the pictures that are there, `retry` makes the rest.
 
-    Raises BadRequest, naming the cell.
+    `before_each` is called before each cell is checked; what it raises ends that. Raises BadRequest, naming the cell.
     """
     store = CellStore()
     cells = [
         Cell(index, place, plan.point(place), plan.where(place), "", store) for index, place in enumerate(plan.places())
     ]
     remote_fingerprints = remote_fingerprints_of(session)
-    check_cells(session, cells, remote_fingerprints, plan)
+    check_cells(session, cells, remote_fingerprints, plan, before_each)
     grid = Grid(plan, cells, store, session)
     grid._remote_fingerprints = remote_fingerprints
     return grid

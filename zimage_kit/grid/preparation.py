@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +14,7 @@ from ..errors import BadRequest, ZImageError
 from ..recipe.artifact import Artifact
 from ..text.tables import notebook
 from .cell import Cell
-from .cell_store import CellStore, Fingerprints, cell_key
+from .cell_store import CellStore, Fingerprints, cell_key, models_read_once
 from .estimate import CostModel, Estimate, PlannedPicture
 from .plan import Plan
 from .runner import PictureTask
@@ -77,15 +77,26 @@ def remote_fingerprints_of(session: Session) -> Fingerprints:
     return {name: "+".join(sorted(each)) for name, each in found.items()}
 
 
-def check_cells(session: Session, cells: Sequence[Cell], remote_fingerprints: Fingerprints, plan: Plan) -> None:
-    """Resolve every cell and compute its key. Raises the first error, with the cell's label and their number."""
+def check_cells(
+    session: Session,
+    cells: Sequence[Cell],
+    remote_fingerprints: Fingerprints,
+    plan: Plan,
+    before_each: Callable[[], None] = lambda: None,
+) -> None:
+    """Resolve every cell and compute its key. Raises the first error, with the cell's label and their number.
+
+    `before_each` is called before each cell; what it raises ends the check.
+    """
     problems: list[tuple[Cell, ZImageError]] = []
-    for cell in cells:
-        try:
-            cell.checked = session.check(plan.request(cell.place))
-            cell.key = cell_key(cell.checked, remote_fingerprints)
-        except ZImageError as error:
-            problems.append((cell, error))
+    with models_read_once():
+        for cell in cells:
+            before_each()
+            try:
+                cell.checked = session.check(plan.request(cell.place))
+                cell.key = cell_key(cell.checked, remote_fingerprints)
+            except ZImageError as error:
+                problems.append((cell, error))
     if problems:
         cell, first = problems[0]
         more = f" ({len(problems)} of {len(cells)} cells cannot be made.)" if len(problems) > 1 else ""

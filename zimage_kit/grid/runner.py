@@ -23,7 +23,15 @@ from ..errors import JobCancelled, JobFailed, SessionDied, ZImageError
 from ..recipe.artifact import Artifact
 from ..stages.extensions import stage_class
 from .cell import Cell
-from .cell_store import CellStore, Fingerprints, cell_key, key_of, lora_fingerprints, model_fingerprint
+from .cell_store import (
+    CellStore,
+    Fingerprints,
+    cell_key,
+    key_of,
+    lora_fingerprints,
+    model_fingerprint,
+    models_read_once,
+)
 from .estimate import CostModel
 
 if TYPE_CHECKING:
@@ -77,12 +85,13 @@ def ordered_tasks(cells: Iterable[Cell], store: CellStore, remote: Fingerprints)
     By model, then LoRAs, then size, then base picture; within these in the grid's order.
     """
     tasks: dict[str, PictureTask] = {}
-    for cell in cells:
-        if cell.checked is not None:
-            tasks.setdefault(
-                cell.key, PictureTask(cell.key, cell.checked, model_fingerprint(cell.checked, remote))
-            ).cells.append(cell)
-    bases = {key: base for key, task in tasks.items() if (base := _base_of(task.checked, remote)) is not None}
+    with models_read_once():
+        for cell in cells:
+            if cell.checked is not None:
+                tasks.setdefault(
+                    cell.key, PictureTask(cell.key, cell.checked, model_fingerprint(cell.checked, remote))
+                ).cells.append(cell)
+        bases = {key: base for key, task in tasks.items() if (base := _base_of(task.checked, remote)) is not None}
     shared: dict[str, int] = {}
     for base_key, _ in bases.values():
         shared[base_key] = shared.get(base_key, 0) + 1

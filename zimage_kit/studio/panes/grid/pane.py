@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
+import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ipywidgets as w
 
 from ....errors import BadRequest, ZImageError
-from ....grid import Grid, plan
+from ....grid import Grid, Plan, plan
 from ....grid.axis_names import slots
 from ....grid.dimensions import Role
 from ....grid.estimate import Estimate
@@ -37,6 +40,10 @@ _PLACES: dict[Role, str] = {
 }
 
 
+class _Outdated(Exception):
+    """The inputs have changed, or the pane was closed."""
+
+
 class GridPane(Pane):
     """Axes for what the form says, their cost, and the view of the grid; `grid` is the one that is shown."""
 
@@ -45,6 +52,9 @@ class GridPane(Pane):
     def __init__(self) -> None:
         self._filling = False
         self._timer: threading.Timer | None = None
+        self._coster = ThreadPoolExecutor(1, "zimage-grid-cost")
+        self._asked = 0  # how often the cost was asked for
+        self._shown: Plan | None = None  # whose cost the line says
         self.view: GridView | None = None
         self._problem: ErrorBox | None = None  # of the language before
 
@@ -64,6 +74,7 @@ class GridPane(Pane):
         self._problem = self.problem = ErrorBox(texts)
         self.fields, self.values = self._axes(context.catch_errors)
         self.cost_line = w.HTML().add_class("zk-cost")
+        self._shown = None
         # the bar handles these clicks and sends pending input along
         self.make_button = w.Button(description=texts("gridpane.make"), tooltip=texts("gridpane.make_help"))
         self.make_button.add_class("zk-primary").add_class("zk-asks").add_class("zk-asks-make_grid")
@@ -113,6 +124,7 @@ class GridPane(Pane):
 
     def opened(self) -> None:
         """Offer the axes of the current form."""
+        self._shown = None  # other grids may have been made meanwhile
         self.offer_axes()
         self._show_cost_soon()
 
@@ -152,24 +164,60 @@ class GridPane(Pane):
     def _show_cost_soon(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = threading.Timer(WAIT_SECONDS, lambda: self.context.in_background(self.show_cost))
+        self._asked += 1
+        self._timer = threading.Timer(WAIT_SECONDS, self._show_cost_later)
         self._timer.daemon = True
         self._timer.name = "zimage-grid-cost"
         self._timer.start()
 
+    def _show_cost_later(self) -> None:
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self._coster.submit(self._show_cost_catching)
+
+    def _show_cost_catching(self) -> None:
+        try:
+            self.show_cost()
+        except Exception as error:
+            self.context.report(error)
+
     def show_cost(self) -> None:
-        """Show what the grid will cost, or its error."""
+        """Show how many cells the grid has, then what they will cost, or its error; nothing for what is shown already.
+
+        Ends early when something is edited meanwhile, or the pane closed.
+        """
         if not self.is_open:
             return
-        self.sure_button.add_class("zk-hidden")
+        asked = self._asked
+
+        def still_wanted() -> None:
+            if self._asked != asked or not self.is_open:
+                raise _Outdated
+
         try:
-            prepared = self._prepare()
-            self.cost_line.value = html.escape(self.cost(prepared.estimate()) if prepared is not None else "")
+            planned = self._plan()
+            if planned is not None and planned == self._shown:
+                return
+            self._shown = None
+            self.sure_button.add_class("zk-hidden")
+            if planned is None:
+                self.cost_line.value = ""
+                return
+            counted = self.context.texts("gridpane.counted", count=math.prod(planned.shape))
+            self.cost_line.value = html.escape(counted)
+            self.cost_line.value = html.escape(self.cost(self._prepared(planned, still_wanted).estimate()))
+            self._shown = planned
+        except _Outdated:
+            return
         except ZImageError as error:
+            self.sure_button.add_class("zk-hidden")
             self.cost_line.value = f'<span class="zk-problem-line">{html.escape(str(error))}</span>'
 
-    def _prepare(self) -> Grid | None:
-        """The pane's grid, checked but not started; None without an axis."""
+    def _prepared(self, planned: Plan, before_each: Callable[[], None] = lambda: None) -> Grid:
+        """The pane's grid, checked but not started."""
+        return prepare_grid(self.context.session, planned, before_each)
+
+    def _plan(self) -> Plan | None:
+        """What the pane and the form say; None without an axis."""
         axes = {field.value: value.value for field, value in zip(self.fields, self.values, strict=True) if field.value}
         if not axes:
             return None
@@ -183,7 +231,7 @@ class GridPane(Pane):
         }
         if set(places) == {"rows"}:
             places = {}  # one axis alone flows in lines
-        return prepare_grid(self.context.session, plan(self.context.request(), axes, layout=places))
+        return plan(self.context.request(), axes, layout=places)
 
     def cost(self, estimate: Estimate) -> str:
         """The cost as a sentence."""
@@ -205,10 +253,12 @@ class GridPane(Pane):
             self.problem.show(error)
 
     def _make_grid(self, sure: bool) -> None:
-        prepared = self._prepare()
-        if prepared is None:
+        planned = self._plan()
+        if planned is None:
             raise BadRequest(self.context.texts("gridpane.no_axis"))
-        estimate = prepared.estimate()
+        self._asked += 1  # what it costs is found here
+        prepared = self._prepared(planned)
+        estimate, self._shown = prepared.estimate(), planned
         self.cost_line.value = html.escape(self.cost(estimate))
         if estimate.new > ASK_ABOVE and not sure:
             self.sure_button.description = self.context.texts("gridpane.sure", count=estimate.new)
@@ -217,6 +267,7 @@ class GridPane(Pane):
         self.sure_button.add_class("zk-hidden")
         if estimate.new:
             prepared.retry(yes=True)
+            self._shown = None  # it costs less now
         self.show_grid(prepared)
 
     def show_grid(self, grid: Grid) -> None:
@@ -250,6 +301,8 @@ class GridPane(Pane):
         """Cancel the grid and end the threads."""
         if self._timer is not None:
             self._timer.cancel()
+        self._asked += 1
+        self._coster.shutdown(wait=False, cancel_futures=True)
         if self.view is not None:
             self.view.grid.cancel()
             self.view.close()
