@@ -17,6 +17,7 @@ from zimage_kit import cli
 from zimage_kit.errors import BadRequest, ZImageError
 from zimage_kit.session.shared import launch
 from zimage_kit.studio.web_app import address
+from zimage_kit.studio.web_app.attempts import OF_ALL, OF_ONE, WITHIN_SECONDS, Attempts
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +88,35 @@ def test_only_a_loopback_address_may_be_without_a_token(host: str, loopback: boo
         with pytest.raises(BadRequest, match="without a token.*Leave --token out"):
             address.keys(host, "")
     assert len(address.keys(host, None).token) == 32
+
+
+@pytest.mark.parametrize(
+    "weak", ["1", "hunter2", "123456789012345", "aaaaaaaaaaaaaaaaaaaaaaaa", "abababababababab1234"]
+)
+def test_where_others_can_reach_it_a_token_cannot_be_guessed(weak: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BadRequest, match="which others can guess; expected 16 characters or more.*Leave --token out"):
+        address.keys("0.0.0.0", weak)
+    assert cli.call(["app", "--host", "0.0.0.0", "--token", weak, "--no-browser"]) == 2
+    assert "which others can guess" in capsys.readouterr().err
+    assert address.keys("127.0.0.1", weak).token == weak, "on this machine attempts are limited"
+    assert address.keys("0.0.0.0", "correct horse battery").token
+
+
+def test_wrong_tokens_are_counted_for_each_address_and_in_all() -> None:
+    now = [100.0]
+    attempts = Attempts(lambda: now[0])
+    for _ in range(OF_ONE):
+        assert attempts.seconds_to_wait("one") == 0
+        attempts.failed("one")
+    assert attempts.seconds_to_wait("one") == WITHIN_SECONDS and attempts.seconds_to_wait("other") == 0
+    now[0] += WITHIN_SECONDS
+    assert attempts.seconds_to_wait("one") == 0
+    for number in range(OF_ALL):
+        attempts.failed(f"address {number}")
+    assert attempts.seconds_to_wait("another still") == WITHIN_SECONDS
+    for number in range(5000):
+        attempts.failed(f"many {number}")
+    assert len(attempts._of) <= 1000
 
 
 def test_ones_own_token_is_kept_private_and_comes_again(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,33 @@ VIOLATION = """async () => {
 }"""
 
 
+HASTY = (
+    "import sys; from zimage_kit import cli; from zimage_kit.studio.web_app import attempts;"
+    "attempts.WITHIN_SECONDS = 4; sys.exit(cli.call(sys.argv[1:]))"
+)
+SEND = """async ([kernel, code]) => {
+    const base = document.body.dataset.baseUrl.replace("voila/", "");
+    const socket = new WebSocket(`${location.origin.replace("http", "ws")}${base}api/kernels/${kernel}/channels`);
+    const kinds = new Set();
+    socket.onmessage = ({data}) => { if (typeof data === "string") kinds.add(JSON.parse(data).header.msg_type); };
+    await new Promise((opened, failed) => { socket.onopen = opened; socket.onerror = failed; });
+    const send = (channel, msg_type, content) => socket.send(JSON.stringify({
+        channel, content, parent_header: {}, metadata: {}, buffers: [],
+        header: {msg_type, msg_id: crypto.randomUUID(), session: "s", username: "", version: "5.3", date: ""},
+    }));
+    for (const channel of ["shell", "control"])
+        send(channel, "execute_request", {code, silent: false, store_history: false, user_expressions: {},
+            allow_stdin: false, stop_on_error: false});
+    for (const kind of ["complete_request", "inspect_request"]) send("shell", kind, {code, cursor_pos: 3});
+    send("shell", "comm_info_request", {});
+    send("shell", "kernel_info_request", {});
+    while (!kinds.has("kernel_info_reply")) await new Promise(later => setTimeout(later, 20));
+    await new Promise(later => setTimeout(later, 500));
+    socket.close();
+    return [...kinds].filter(kind => kind.endsWith("_reply")).sort();
+}"""
+
+
 class App:
     """A running `zimage app`, as its user started it."""
 
@@ -221,6 +248,85 @@ def test_another_sites_page_can_neither_listen_nor_close(app: App, tab: Callable
     assert app.kernels() == before
     assert app.ask(closing, "POST", Cookie=cookies, Origin=app.base.rstrip("/")).status == 204, "the page itself may"
     eventually(lambda: len(app.kernels()) == len(before) - 1, "its kernel has ended")
+
+
+def test_a_page_runs_no_code_of_its_own(app: App, tab: Callable[[], Page], tmp_path: Path) -> None:
+    page = tab()
+    page.goto(app.url)
+    studio(page)
+    kernel = json.loads(page.locator("#jupyter-config-data").inner_text())["kernelId"]
+    mark = tmp_path / "ran"
+    replies = page.evaluate(SEND, [kernel, f"open({str(mark)!r}, 'w').close()"])
+    assert replies == ["comm_info_reply", "kernel_info_reply"]
+    assert not mark.exists()
+
+
+def test_nothing_else_of_jupyter_is_there(app: App, tab: Callable[[], Page]) -> None:
+    page = tab()
+    page.goto(app.url)
+    studio(page)
+    cookie = {"Cookie": "; ".join(f"{each['name']}={each['value']}" for each in page.context.cookies())}
+    before = app.kernels()
+    paths = ["api/contents", "api/contents/", "api/kernels", "api/kernelspecs", "api/sessions", "api/terminals",
+             "api/config/notebook", "terminals/websocket/1", "files/", "tree", "lab", "metrics", "voila/tree",
+             "voila/api/contents/", "voila/render/studio.ipynb", "voila/files/", "voila/files/studio.ipynb",
+             "voila/files/app.py", "voila/files/page/login.html", "studio.ipynb", "anything"]  # fmt: skip
+    for path in paths:
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            assert app.ask(f"/{path}", method, **cookie).status in (403, 404, 405), f"{method} /{path}"
+    for path in ("logout-everyone", "login?new_password=mine"):
+        assert app.ask(f"/{path}", "POST", **cookie).status in (403, 404)
+    assert app.kernels() == before, "none was started for them"
+
+
+def test_every_answer_says_what_the_page_may_load(app: App) -> None:
+    for path in ("/", "/login", f"/?token={app.token}", "/api/kernels/x"):
+        policy = app.ask(path).headers["Content-Security-Policy"]
+        rules = {rule.split()[0]: rule.split()[1:] for rule in policy.split(";") if rule.strip()}
+        for name in ("base-uri", "form-action", "frame-ancestors"):
+            assert rules[name] == ["'self'"], f"{name} of {path}"
+        assert rules["object-src"] == ["'none'"] and rules["connect-src"] == ["'self'", "data:", "blob:"]
+
+
+def test_who_guesses_is_not_listened_to_for_a_while(place: Path, running: Path) -> None:
+    app = App(place, running, "--no-browser", code=HASTY)
+    try:
+        let_in = app.ask(f"/login?token={app.token}")
+        assert let_in.status == 302
+        cookie = let_in.headers["Set-Cookie"].partition(";")[0]
+        for number in range(5):
+            assert app.ask(f"/?token=guess-{number}").status == 302
+        for path in ("/?token=guess-5", f"/login?token={app.token}"):
+            answer = app.ask(path)
+            assert answer.status == 429 and re.fullmatch(r"Too many wrong tokens. Try again in [1-4] s.", answer.reason)
+        assert app.ask("/login", Authorization="token guess-6").status == 429
+        assert app.ask("/login", Cookie=cookie).status == 302, "who is in stays in"
+        assert app.ask("/login").status == 200, "and the door is there"
+        eventually(lambda: app.ask(f"/login?token={app.token}").status == 302, "the token is good again")
+        assert "Traceback" not in app.end()
+    finally:
+        app.end()
+
+
+def test_the_page_speaks_its_users_language_and_of_no_cells(
+    place: Path, running: Path, tab: Callable[[], Page]
+) -> None:
+    app = App(place, running, "--no-browser", "--lang", "zh")
+    try:
+        page = tab()
+        page.goto(app.base)
+        expect(page.locator("html")).to_have_attribute("lang", "zh")
+        page.goto(app.url)
+        assert page.evaluate("document.documentElement.lang") == "zh" and page.title() == "zimage studio"
+        expect(page.locator(".zk-studio")).to_have_attribute("lang", "zh-CN", timeout=60_000)
+        expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+        page.locator(".zk-language").last.select_option("en")
+        expect(page.locator("html")).to_have_attribute("lang", "en")
+        page.get_by_role("button", name="Library", exact=True).click()
+        expect(page.get_by_role("heading", name="Library", exact=True)).to_be_visible()
+        assert "running cell" not in page.content() and "Run this cell" not in page.inner_text("body")
+    finally:
+        app.end()
 
 
 def test_two_tabs_have_two_kernels_and_one_session(app: App, tab: Callable[[], Page]) -> None:

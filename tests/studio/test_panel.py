@@ -48,7 +48,7 @@ from zimage_kit.studio.panel.stage_list import SHOWN, StageList
 from zimage_kit.studio.panel.status_line import status_html
 from zimage_kit.studio.panel.studio import Studio
 from zimage_kit.studio.panes.registry import BUILT_IN
-from zimage_kit.studio.translations import Language, Texts, catalogue, language, languages
+from zimage_kit.studio.translations import ON_PAGE, Language, Texts, catalogue, language, languages
 from zimage_kit.text import catalogues, units
 
 EN = Texts("en")
@@ -684,6 +684,7 @@ def used_texts() -> set[str]:
     composed = re.compile(rf"""f["']((?:{"|".join(sections)})\.[a-z_]+_)\{{""")
     starts = {start for path in FOLDER.rglob("*.py") for start in composed.findall(path.read_text("utf-8"))}
     used |= {key for key in there if key.startswith(tuple(starts))}
+    used |= {f"{key}{ON_PAGE}" for key in used} & there
     used |= {f"{pane.name}.{part}" for pane in BUILT_IN for part in ("label", "help_line")} & there
     viewer = (FOLDER / "panel" / "viewer.js").read_text("utf-8")
     for name, values in re.findall(r'^  (\w+): \{ beside: "\w+", values: \[(.*?)\]', viewer, re.MULTILINE):

@@ -102,7 +102,7 @@ class _WebPage:
             notes.append(self.t["scaled"].format(percent=embedded.percent, limit=gigabytes(max_bytes)))
         policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
         parts = {
-            "lang": "zh-CN" if self.texts.language == "zh" else "en",
+            "lang": self.texts.lang,
             "policy": escape(policy),
             "generator": f"zimage_kit {__version__}",
             "title": escape(self._title()),

@@ -92,6 +92,7 @@ class Texts:
 
     def __init__(self, language: Language, folder: Path) -> None:
         self.language, self._folder = language, folder
+        self.lang = "zh-CN" if language == "zh" else language  # as HTML calls it
         self._texts = {**catalogue(folder, "en"), **catalogue(folder, language)}
 
     def __call__(self, key: str, **values: object) -> str:

@@ -56,7 +56,9 @@ class Board(anywidget.AnyWidget):
     selected = t.Int(0).tag(sync=True)
 
     def __init__(self, texts: Texts, **traits: Any) -> None:
-        super().__init__(texts={**texts.section("board"), "lightbox": texts.section("lightbox")}, **traits)
+        super().__init__(
+            texts={**texts.section("board"), "lang": texts.lang, "lightbox": texts.section("lightbox")}, **traits
+        )
         self._places = 0
         self.sent: set[str] = set()
 

@@ -273,6 +273,8 @@ export default {
       const root = el.closest(".zk-studio");
       if (!root) return requestAnimationFrame(settle);
       root.dataset.lmSuppressShortcuts = "true"; // JupyterLab would run the cell again on Ctrl+Enter
+      root.lang = model.get("language") === "zh" ? "zh-CN" : "en"; // screen readers speak it
+      if (document.body.dataset.voila) document.documentElement.lang = root.lang; // the page is the panel
       root.setAttribute("role", "region");
       root.setAttribute("aria-label", text("panel"));
       root.addEventListener("zk-do", (event) => ask(event.detail), { signal }); // from the viewer

@@ -21,6 +21,7 @@ from ...files import write_whole
 from ...library.refresh import FOLDER
 from ...library.store import outputs_dir
 from ...text.tables import notebook
+from ..translations import on_page
 
 PAGE = "page"
 """The name of the web page's panel."""
@@ -31,7 +32,7 @@ _log = logging.getLogger("zimage_kit")
 
 def own_name() -> str | None:
     """The name of a panel that is made now: that of the running cell or of the web page; None outside of both."""
-    if os.environ.get("SERVER_SOFTWARE", "").startswith("voila/"):
+    if on_page():
         return PAGE
     shell = notebook()
     parent = shell.get_parent() if shell is not None and hasattr(shell, "get_parent") else {}

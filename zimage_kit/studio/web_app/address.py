@@ -24,6 +24,8 @@ from ...session.shared import launch
 PORT = 7860
 TRIES = 100
 """Number of further ports that `next_port` tries."""
+LEAST, LEAST_DIFFERENT = 16, 8
+"""Characters of a token, and of these different ones, where other machines can try to guess it."""
 SECRET = "page.key"  # beside the session's file, in the user's private folder
 
 
@@ -93,11 +95,18 @@ def holder(port: int) -> str:
 def keys(host: str, token: str | None) -> Keys:
     """`token`, or this user's own when it is None: kept, so that a browser that was let in once stays so.
 
-    Raises BadRequest for an empty token on an address that other machines reach.
+    Raises BadRequest for an empty or weak token on an address that other machines reach.
     """
     if token == "" and not is_loopback(host):
         raise BadRequest(
             f"--host {host} without a token: whoever reaches it could use your session",
+            mend="Leave --token out, and one is made.",
+        )
+    if token and not is_loopback(host) and (len(token) < LEAST or len(set(token)) < LEAST_DIFFERENT):
+        raise BadRequest(
+            f"--host {host} with a token of {len(token)} characters, {len(set(token))} of them different, which others "
+            "can guess",
+            expected=f"{LEAST} characters or more, {LEAST_DIFFERENT} of them different",
             mend="Leave --token out, and one is made.",
         )
     secret = _secret(launch.private_folder(launch.state_folder()) / SECRET)

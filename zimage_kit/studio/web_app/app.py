@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import math
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_server.auth.identity import PasswordIdentityProvider
+from jupyter_server.auth.identity import PasswordIdentityProvider, User
+from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
@@ -27,7 +29,9 @@ from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
 from voila.tornado.handler import TornadoVoilaHandler
 
 from ...session.shared import launch
+from ...text.catalogues import language
 from .address import Keys, is_loopback
+from .attempts import Attempts
 
 Theme = Literal["light", "dark"]
 
@@ -78,7 +82,9 @@ class StudioPage(TornadoVoilaHandler):  # type: ignore[misc]  # Voila has no typ
 
     @authenticated
     async def get(self, path: str | None = None) -> None:
-        """Serve the page with a kernel of its own."""
+        """Serve the page with a kernel of its own. There is nothing below it: not what Jupyter has there, no files."""
+        if path:
+            raise HTTPError(404)
         if "token" in self.request.query_arguments:
             self.redirect(self.request.path)
         else:
@@ -98,9 +104,41 @@ class PageClosed(VoilaShutdownKernelHandler):  # type: ignore[misc]
 
 
 class TokenLogin(PasswordIdentityProvider):
-    """Accepts the token, and one time the key given to the browser that `zimage app` opens."""
+    """Accepts the token, and one time the key given to the browser that `zimage app` opens.
+
+    Wrong ones are counted; after too many none is looked at for a while. Who has the cookie is not concerned.
+    """
 
     one_time_key = ""
+    allow_password_change = False  # it would go into the user's own Jupyter configuration
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self.attempts = Attempts()
+
+    async def get_user_token(self, handler: JupyterHandler) -> User | None:  # type: ignore[override]
+        """The user whose token the request has; None without one, or with a wrong one."""
+        given = bool(self.token) and bool(PasswordIdentityProvider.get_token(self, handler))
+        if given:
+            self._check_attempts(handler)
+        user = await super().get_user_token(handler)
+        if given and user is None:
+            self.attempts.failed(str(handler.request.remote_ip))
+        return user
+
+    def process_login_form(self, handler: JupyterHandler) -> User | None:  # type: ignore[override]
+        """The user who filled in the login page; None for a wrong token."""
+        self._check_attempts(handler)
+        user: User | None = super().process_login_form(handler)
+        if user is None:
+            self.attempts.failed(str(handler.request.remote_ip))
+        return user
+
+    def _check_attempts(self, handler: JupyterHandler) -> None:
+        wait = math.ceil(self.attempts.seconds_to_wait(str(handler.request.remote_ip)))
+        if wait > 0:
+            handler.current_user = None  # the page that says so asks
+            raise HTTPError(429, reason=f"Too many wrong tokens. Try again in {wait} s.")
 
     def get_token(self, handler: RequestHandler) -> str | None:
         """The request's token; the one-time key counts as the token once."""
@@ -129,6 +167,7 @@ class Server(Voila):  # type: ignore[misc]
         """Use our login page as well."""
         settings: dict[str, Any] = super().init_settings()
         self.identity_provider.one_time_key = self._one_time_key
+        settings["jinja2_env"].globals["language"] = language()
         loader = settings["jinja2_env"].loader
         loader.searchpath.insert(0, str(TEMPLATES))
         return settings
@@ -172,10 +211,12 @@ def serve(
         theme=theme,
         allow_theme_override="NO",
         allow_template_override="NO",
+        file_allowlist=[],  # the page needs none of the files beside its notebook
         show_tracebacks=True,  # only the user sees the page
         multi_kernel_manager_class=PageKernels,
         kernel_spec_manager_class=ThisPythonOnly,
     )
+    config.HTMLExporter = Config(language_code=language())
     kernel_settings: dict[str, Any] = {}
     if not launch.WINDOWS:  # sockets in a private folder; any local user could connect to TCP ports
         config.KernelManager = Config(transport="ipc")
