@@ -39,7 +39,7 @@ def no_file(path: Path) -> str:
 def check_picture_path(path: str | os.PathLike[str]) -> Path:
     """Return `path` with ~ expanded if its ending is one of PICTURES. Raises CannotWrite for others, and folders."""
     path = expanded(Path(path))
-    if path.is_dir():
+    if no_file(path) == "is a folder":
         raise CannotWrite(f"{path} is a folder", expected="a file name", mend=f"For example {path / 'picture.png'}.")
     if path.suffix.lower() not in PICTURES:
         raise CannotWrite(
@@ -61,10 +61,12 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
 def check_writable_file(path: Path) -> Path:
     """Like `check_writable`, for a file of any type."""
     path = expanded(path)
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
+    if no_file(path) == "is a folder":
+        raise CannotWrite(f"{path} is a folder", expected="a file name", path=str(path))
     try:
+        folder = path.absolute().parent
+        while not folder.exists():
+            folder = folder.parent
         if not folder.is_dir():
             raise NotADirectoryError(20, "not a folder", str(folder))
         with tempfile.TemporaryFile(dir=folder):

@@ -9,10 +9,12 @@ from typing import Any
 
 import nbformat
 import pytest
+from IPython.core.error import UsageError
 from nbclient import NotebookClient
 from PIL import Image
 
 import zimage_kit as zk
+from zimage_kit.notebook import magic
 
 CELLS = {
     "load": "%load_ext zimage_kit",
@@ -111,3 +113,35 @@ def test_an_error_in_a_cell_is_one_line_and_where(ran: dict[str, Any]) -> None:
         "BadRequest: the prompt is empty. Say what to draw.",
         "  line 1 of the cell: zk.connect().run('', seed=1)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments", "prompt"),
+    [
+        ("a cat's toy", [], "a cat's toy"),
+        ("--seed 3 the dog's and the cat's toys", ["--seed=3"], "the dog's and the cat's toys"),
+        ('a sign that says "OPEN  NOW"', [], 'a sign that says "OPEN  NOW"'),
+        ('a 5" nail --seed 7', ["--seed=7"], 'a 5" nail'),
+        ("写着“海上生明月”的灯笼，‘红’的 --steps 2", ["--steps=2"], "写着“海上生明月”的灯笼，‘红’的"),
+        (r"a back\slash and $5", [], r"a back\slash and $5"),
+        ('--negative "too dark" a cat', ["--negative=too dark"], "a cat"),
+        ("--negative='it is late' a cat's toy", ["--negative=it is late"], "a cat's toy"),
+        ('--stage text_overlay:text="Sea and moon",place=bottom a boat',
+         ["--stage=text_overlay:text=Sea and moon,place=bottom"], "a boat"),
+        ("--save -o boats.png --guidance -1 a boat", ["--save", "-o", "boats.png", "--guidance=-1"], "a boat"),
+        ("--see 7 a boat", ["--see=7"], "a boat"),
+        ("a -3 degree morning, well-lit", [], "a -3 degree morning, well-lit"),
+        ("a boat --seed", ["--seed"], "a boat"),
+        ("--seed --save a boat", ["--seed", "--save"], "a boat"),
+        ("--unknown 3 a boat", ["--unknown"], "3 a boat"),
+        ("", [], ""),
+    ],
+)  # fmt: skip
+def test_a_prompt_comes_out_as_it_was_typed(line: str, arguments: list[str], prompt: str) -> None:
+    assert magic._split(line, magic._options()) == (arguments, prompt)
+
+
+@pytest.mark.parametrize("line", ["a boat --seed", "--seed --save a boat", "--unknown 3 a boat"])
+def test_an_option_that_cannot_be_is_wrong_usage(line: str) -> None:
+    with pytest.raises(UsageError, match="%imagine --help lists the options"):
+        magic.imagine(line)

@@ -24,6 +24,7 @@ from .run import (
     Speed,
     Stages,
     Steps,
+    check_targets,
     open_session,
     parse_lora,
     parse_stage,
@@ -101,6 +102,8 @@ def grid(
     from ..recipe.request import Request, parse_size
 
     targets: list[Path | None] = [checked_output(path) for path in output or ()] or [None]
+    if not output:
+        check_targets(targets)
     given = {"columns": x, "rows": y, "pages": pages, "inner": inner}
     axes, layout = parse_axes(given)
     if not (axes or cells or reopen):

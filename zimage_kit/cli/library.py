@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BadRequest
+from ..text.line_breaks import shortened
 from ..text.units import bytes_of, counted, gigabytes
 from . import console
 from .run import AsJson
@@ -337,8 +338,7 @@ def _quoted(word: str) -> str:
 
 
 def _short(text: str, most: int = 60) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return shortened(" ".join(text.split()), most)
 
 
 def _text(value: Any) -> str:

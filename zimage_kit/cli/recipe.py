@@ -86,14 +86,13 @@ def rerun(
       zimage recipe rerun balloon.png --output again.png
       zimage recipe rerun boat.png --input mask.png
     """
-    from .. import files
     from ..recipe import asset
     from ..recipe.artifact import read
-    from .run import finish, make, open_session
+    from .run import check_targets, finish, make, open_session
 
     artifact = read(file)
-    if output is not None:
-        files.check_writable(output)
+    if not verify or output is not None:
+        check_targets([output])
     for file in inputs or ():
         asset.give(artifact.request, file)
     session = open_session(inline, device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)

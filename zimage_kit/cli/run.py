@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,7 +115,6 @@ def run(
       zimage run "a girl on the grass" --lora papercut:0.8 --stage pose:preset=waving --stage upscale
       zimage run "a red boat" --stage text_overlay:text="Sea and moon",place=bottom
     """
-    from .. import files
     from ..recipe import presets
     from ..recipe.request import Request, parse_size, random_seed
 
@@ -132,9 +132,7 @@ def run(
     if count > 1 and request.seed is None:
         request = request.but(seed=random_seed())
     paths = numbered(output, count)
-    for path in paths:
-        if path is not None:
-            files.check_writable(path)
+    check_targets(paths)
     session = open_session(inline, device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     saved = []
     for number, path in enumerate(paths):
@@ -234,6 +232,18 @@ def parse_stage(text: str) -> dict[str, Any]:
         mend = f"Its kind is {kind.strip()}: another field says what you mean." if twice == "kind" else ""
         raise BadRequest(f"--stage {text!r} gives {twice} twice", expected=expected, mend=mend)
     return {"kind": kind.strip(), **dict(pairs)}
+
+
+def check_targets(paths: Sequence[Path | None]) -> None:
+    """Check that pictures can be written there before any is drawn; None is the outputs folder. Raises CannotWrite."""
+    from .. import files
+    from ..library.store import outputs_dir
+
+    for path in paths:
+        if path is not None:
+            files.check_writable(path)
+        else:
+            files.check_writable_file(outputs_dir() / "picture.png")
 
 
 def numbered(output: Path | None, count: int) -> list[Path | None]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import argparse
-import shlex
+import re
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,7 +15,7 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from ..cli.run import numbered, parse_lora, parse_stage
+from ..cli.run import check_targets, numbered, parse_lora, parse_stage
 from ..errors import ZImageError
 from ..recipe.request import Request, parse_size, random_seed
 from ..session.connect import connect
@@ -60,14 +60,16 @@ def _options() -> _Options:
 def imagine(line: str, cell: str | None = None) -> Any:
     """Run one cell; returns the artifact, or shows several. Raises UsageError, one line, for invalid options."""
     try:
-        given = _options().parse_args(_words(line))
+        options = _options()
+        arguments, rest = _split(line, options)
+        given = options.parse_args(arguments)
         if given.name is not None and (not given.name.isidentifier() or iskeyword(given.name)):
             raise UsageError(f"%%imagine: --as {given.name} is no name of a variable")
         if given.count < 1:
             raise UsageError(f"%%imagine: --count {given.count}; expected 1 or more")
         width, height = parse_size(given.size) if given.size else (None, None)
         request = Request(
-            prompt=_prompt(given.prompt, cell), negative_prompt=given.negative, model=given.model, width=width,
+            prompt=_prompt(rest, cell), negative_prompt=given.negative, model=given.model, width=width,
             height=height, steps=given.steps, guidance=given.guidance,
             seed=random_seed() if given.seed is None else given.seed,
             loras=[parse_lora(text) for text in given.lora], stages=[parse_stage(text) for text in given.stage],
@@ -79,26 +81,49 @@ def imagine(line: str, cell: str | None = None) -> Any:
         raise UsageError(f"%%imagine: {error}") from None
 
 
-def _words(line: str) -> list[str]:
-    """Split as a shell does, but an apostrophe in a prompt is no open quote."""
-    try:
-        return shlex.split(line)
-    except ValueError:
-        return line.split()
+_OPTION = re.compile(r"(?:^|(?<=\s))(--[A-Za-z][\w-]*|-[oh])(?=[\s=]|$)=?")
+_VALUE = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|\S)+)""")
+_QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
 
 
-def _prompt(words: list[str], cell: str | None) -> str:
+def _split(line: str, options: argparse.ArgumentParser) -> tuple[list[str], str]:
+    """The options' words, and the text around them as it was typed: an apostrophe or a quote in a prompt is a letter.
+
+    A value may be quoted as in a shell: --negative "too dark", --stage text_overlay:text="Sea and moon".
+    """
+    takes_value = {name: action.nargs != 0 for action in options._actions for name in action.option_strings}
+    words, texts, place = [], list[str](), 0
+    while found := _OPTION.search(line, place):
+        texts.append(line[place : found.start()])
+        name, place = found[1], found.end()
+        words.append(name)
+        known = [each for each in takes_value if each.startswith(name)]  # argparse takes shortened names, too
+        wants = takes_value.get(name, bool(known) and takes_value[known[0]])
+        if wants and (value := _VALUE.match(line, place)) and not _OPTION.match(line, value.start(1)):
+            place = value.end()
+            words[-1:] = [name, _unquoted(value[1])] if len(name) == 2 else [f"{name}={_unquoted(value[1])}"]
+    texts.append(line[place:])
+    return words, " ".join(text.strip() for text in texts if text.strip())
+
+
+def _unquoted(value: str) -> str:
+    return _QUOTED.sub(lambda quoted: quoted[1] if quoted[1] is not None else quoted[2], value)
+
+
+def _prompt(rest: str, cell: str | None) -> str:
     """The cell's text, or for a line magic the text after the options."""
     if cell is None:
-        return " ".join(words)
-    if words:
-        raise UsageError(f"%%imagine: {' '.join(words)!r} stands behind the options; the prompt goes below that line")
+        return rest
+    if rest:
+        raise UsageError(f"%%imagine: {rest!r} stands behind the options; the prompt goes below that line")
     return cell.strip()
 
 
 def _make(request: Request, given: argparse.Namespace) -> Any:
-    session = connect()
     paths = numbered(Path(given.output) if given.output else None, given.count)
+    if given.output or given.save:
+        check_targets(paths)
+    session = connect()
     made = []
     for number, path in enumerate(paths):
         artifact = session.run(request.but(seed=(request.seed or 0) + number))
