@@ -16,7 +16,7 @@ import pytest
 from grids import finished
 from PIL import Image
 
-from zimage_kit import Request, Session, Stage
+from zimage_kit import Artifact, Request, Session, Stage
 from zimage_kit.errors import ZImageError
 from zimage_kit.grid import Grid, plan
 from zimage_kit.grid.grid import make_grid
@@ -195,6 +195,20 @@ def test_two_cells_are_compared(shown: Callable[[Grid], GridView]) -> None:
     assert "<td>4</td><td>8</td>" in page and "red</del>" in page and "blue &lt;b&gt;</ins>" in page
     ask(view, do="compare", cells=[0, 0])
     assert "The recipes are the same." in view.pair_pane.recipes.value
+
+
+def test_a_comparison_draws_nothing(shown: Callable[[Grid], GridView], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slider can compare a picture with itself before its last stage, which draws it again: not here."""
+
+    def never(*given: object, **options: object) -> None:
+        raise AssertionError("something is drawn")
+
+    for owner, name in ((Artifact, "before"), (Session, "submit"), (Session, "start"), (Session, "extend")):
+        monkeypatch.setattr(owner, name, never)
+    base = Request(prompt="a boat", stages=[{"kind": "upscale"}])
+    view = shown(finished(base, **{"stages.upscale": [True, False]}, seed=[1, 2]))
+    ask(view, do="compare", cells=[0, 3])
+    assert view.problem.error is None and view.pair_pane.is_open and view.pair_pane.slider.before
 
 
 def test_the_full_picture_comes_when_it_is_asked_for(shown: Callable[[Grid], GridView]) -> None:
