@@ -26,7 +26,7 @@ class BoardView extends Keys(Parts) {
     this.wanted = 0; // the user's choice of a picture's width; 0: as it fits
     this.text = (key) => model.get("texts")[key] ?? key;
     el.classList.add("zk-board");
-    el.lang = this.text("lang");
+    el.lang = model.get("texts").lang ?? "";
     el.dataset.lmSuppressShortcuts = "true";
     el.dataset.takesEscape = "true"; // Escape in here does not cancel the panel's picture
     this.tools = new Tools(el, this, signal);
