@@ -1338,7 +1338,7 @@ def test_a_picture_chosen_while_an_event_is_sent_is_shown(
     wanted = studio.results.get("r1")
     assert wanted is not None
     click = threading.Thread(target=viewer.set_state, args=({"selected": "r1"},))
-    event = threading.Thread(target=studio._on_event, args=(Event(kind="step", job="j", step=1, steps=8), Place()))
+    event = threading.Thread(target=studio.on_event, args=(Event(kind="step", job="j", step=1, steps=8), Place()))
 
     def send_state(key: Any = None) -> None:
         names = {key} if isinstance(key, str) else set(key or ())
@@ -1513,3 +1513,37 @@ def test_a_dropped_picture_without_a_recipe_is_asked_about(studio: Studio) -> No
     next(button for label, button in buttons.items() if label.startswith("Control")).click()
     assert studio.request.but(prompt="x").stages[0].kind == "control"
     assert "zk-hidden" in studio.question.box._dom_classes
+
+
+def test_a_picture_that_is_removed_is_compared_no_more(studio: Studio, small: Request) -> None:
+    studio.request = small
+    studio.form.count.value = 3
+    studio.generate()
+    finish()
+    pane = studio.panes["compare"]
+    pane.pair(studio.results.get("r1"), studio.results.get("r3"))
+    studio._worker.submit(lambda: None).result(30)
+    was = pane.slider.before
+    studio.forget(studio.results.get("r1"))
+    studio._worker.submit(lambda: None).result(30)
+    assert (pane.left.value, pane.right.value) == ("r3", "r3")
+    assert pane.slider.before != was and pane.slider.before == pane.slider.after, "the slider shows what the menus say"
+
+
+def test_the_picture_before_is_sent_when_it_is_asked_for(
+    studio: Studio, session: Session, artifact: Artifact, small: Request
+) -> None:
+    studio.request = small.but(stages=[{"kind": "upscale"}])
+    studio.generate()
+    finish()
+    sent: list[tuple[dict[str, Any], int]] = []
+    studio.viewer.send = lambda content, buffers=(): sent.append((content, len(buffers)))  # type: ignore[method-assign]
+    studio.bar._handle_custom_msg({"do": "before", "id": "r1", "view": "v"}, [])
+    studio._worker.submit(lambda: None).result(30)
+    assert sent == [({"before": "r1", "view": "v"}, 1)]
+    studio.add_opened(
+        Artifact(artifact.image, artifact.request.but(source="0" * 64, stages=[{"kind": "upscale"}]), Trace())
+    )
+    studio.bar._handle_custom_msg({"do": "before", "id": "r2", "view": "v"}, [])
+    studio._worker.submit(lambda: None).result(30)
+    assert "does not contain the picture" in sent[1][0]["error"] and sent[1][1] == 0

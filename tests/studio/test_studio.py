@@ -489,6 +489,27 @@ class Box:
         self.cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
 
 
+def test_the_lightbox_shows_the_picture_before_its_last_stage(panel: Panel) -> None:
+    panel.fill(seed=1, steps=1, stages=[{"kind": "upscale"}])
+    panel.generate()
+    panel.picture.click()
+    box = Box(panel)
+    width = "() => document.querySelector('.zk-viewer .zk-lightbox[open] img').naturalWidth"
+    panel.page.wait_for_function(f"() => ({width})() === 512")
+    button = box.dialog.get_by_role("button", name="Before (hold B)")
+    button.click()
+    panel.page.wait_for_function(f"() => ({width})() === 256")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    button.click()
+    panel.page.wait_for_function(f"() => ({width})() === 512")
+    panel.page.keyboard.down("b")
+    panel.page.wait_for_function(f"() => ({width})() === 256")
+    panel.page.keyboard.up("b")
+    panel.page.wait_for_function(f"() => ({width})() === 512")
+    panel.page.keyboard.press("Escape")
+    expect(box.dialog).to_be_hidden()
+
+
 def test_the_lightbox_zooms_pans_and_turns_by_mouse_keys_and_fingers(panel: Panel) -> None:
     for seed in (1, 2, 3):
         panel.fill(seed=seed, steps=1)

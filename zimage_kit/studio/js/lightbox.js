@@ -19,6 +19,7 @@ const STEP = 0.15; // of the frame, for a key that moves an enlarged picture
  * @property {string} [caption] a line below
  * @property {string} [status] why there is none, or how far it is; read out
  * @property {string} [before] a picture to compare with, shown while B is held
+ * @property {() => Promise<string>} [earlier] brings that, the first time somebody wants to see it
  * @property {string | [string, string][] | ((parent: HTMLElement) => void)} [recipe] JSON, names and values, or who writes it
  * @property {string[]} [notes] the trace's
  * @property {() => Promise<Partial<Item>>} [load] asked once, when it is shown: brings the full picture
@@ -77,6 +78,7 @@ export function lightbox(root, { text, signal }) {
   /** @type {"" | "info" | "keys"} */
   let open = ""; // the sheet
   let before = false;
+  let coming = -1; // the picture whose `earlier` is on its way
   let late = false;
   /** @type {Map<number, Partial<Item> | null>} */
   let loaded = new Map(); // null: on its way
@@ -95,7 +97,7 @@ export function lightbox(root, { text, signal }) {
     return made;
   }
   const controls = {
-    before: control("◧", () => compare(!before)),
+    before: control("◧", () => compare(!before, true)),
     smaller: control("−", () => zoom(0.8)),
     larger: control("+", () => zoom(1.25)),
     own_size: control("1:1", () => toggle()),
@@ -183,9 +185,10 @@ export function lightbox(root, { text, signal }) {
     write(caption, before ? text("is_before") : item.caption ?? "");
     write(problem, url ? "" : item.status ?? "");
     problem.hidden = Boolean(url) || !item.status;
-    write(status, url && item.status ? item.status : item.rough && late ? text("waits") : "");
+    const waits = coming === index ? text("before_waits") : item.rough && late ? text("waits") : "";
+    write(status, url && item.status ? item.status : waits);
     source.foot?.(index, slot);
-    controls.before.hidden = !item.before;
+    controls.before.hidden = !item.before && !item.earlier;
     set(controls.before, "aria-pressed", before);
     disable(controls.previous, neighbour("ArrowLeft") === null);
     disable(controls.next, neighbour("ArrowRight") === null);
@@ -196,10 +199,28 @@ export function lightbox(root, { text, signal }) {
     measure();
   }
 
-  function compare(shown) {
+  /** @param {boolean} shown @param {boolean} [stays] it is shown as soon as it is there */
+  function compare(shown, stays = false) {
+    if (shown && !item.before && item.earlier) return bring(item.earlier, stays);
     if (before === (shown && Boolean(item.before))) return;
     before = !before;
     update();
+  }
+
+  /** @param {() => Promise<string>} earlier @param {boolean} stays */
+  function bring(earlier, stays) {
+    if (coming === index) return;
+    const [asked, then] = [index, opening];
+    const put = (/** @type {Partial<Item>} */ more) => {
+      if (coming === asked) coming = -1;
+      if (then !== opening) return;
+      loaded.set(asked, { ...loaded.get(asked), ...more });
+      before = before || (stays && index === asked && Boolean(more.before));
+      update();
+    };
+    coming = asked;
+    update();
+    earlier().then((url) => put({ before: url }), (error) => put({ status: String(error?.message ?? error) }));
   }
 
   // ---- the sheet at the side: recipe and notes, or keys ----

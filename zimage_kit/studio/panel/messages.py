@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...errors import BadRequest
+from ...errors import BadRequest, ZImageError
 from ...recipe.artifact import read_any
 from ...text.units import gigabytes
 from ..translations import languages
 from .actions import apply_stages, inputs, use_as
+from .jobs import Place
+from .results import Result
 
 if TYPE_CHECKING:
     from .studio import Studio
@@ -63,6 +65,8 @@ class Messages:
                 studio.language = language
             case {"do": "save_preset" | "save_style" as what, "selected": str(selected)}:
                 studio.form.saved.kinds[what.removeprefix("save_")].keep(selected)
+            case {"do": "before", "id": str(id_)} if (result := studio.results.get(id_)) is not None:
+                studio.in_background(partial(self._send_before, result, message.get("view", "")))
             case {"do": str(action), "id": str(id_)} if (result := studio.results.get(id_)) is not None:
                 studio.problem.clear()
                 for each in studio.actions(message):
@@ -70,6 +74,18 @@ class Messages:
                         each.do(result)
             case _:
                 any(pane.receive(message) for pane in studio.panes.values())
+
+    def _send_before(self, result: Result, view: str) -> None:
+        """Send the picture before its last stage to the page that asks; it may have to be made again."""
+        studio, told = self._studio, {"before": result.id, "view": view}
+        try:
+            jpeg = Result(0, result.artifact.before(on_event=lambda event: studio.on_event(event, Place()))).jpeg
+        except ZImageError as error:
+            studio.viewer.send({**told, "error": str(error)})
+        else:
+            studio.viewer.send(told, [jpeg])
+        finally:
+            studio.announce("")
 
     def _open(self, content: bytes, name: str) -> None:
         """A picture that was dropped on the panel: add it to the strip; its recipe, if it has one, fills the form."""

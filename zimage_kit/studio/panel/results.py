@@ -90,6 +90,7 @@ class Result:
             "alt": alt,
             "recipe": recipe,
             "notes": [texts.said(note) for note in self.artifact.trace.notes],
+            "staged": bool(request.stages),
         }
         return {"id": self.id, **told, "can": can}
 

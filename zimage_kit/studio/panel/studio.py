@@ -18,7 +18,7 @@ from ...engine.events import Event
 from ...grid.axis_names import slots
 from ...recipe.artifact import Artifact
 from ...recipe.request import Request
-from ..panes.pane import Action, Pane, PaneContext
+from ..panes.pane import Action, PaneContext
 from ..panes.registry import pane_classes
 from ..translations import Language, Texts
 from ..translations import language as users_language
@@ -72,7 +72,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._worker = ThreadPoolExecutor(1, "zimage-panel")
         self._lock = threading.RLock()
         self.results = Results()
-        callbacks = JobCallbacks(self._on_event, self._add, self._on_running_count, self._on_end, self._on_error)
+        callbacks = JobCallbacks(self.on_event, self._add, self._on_running_count, self._on_end, self._on_error)
         self.jobs = Jobs(session, callbacks, self._keeps)
         self._closed, self._restoring = False, True
         self._again: Result | None = None  # what was made once more
@@ -239,8 +239,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def open_pane(self, name: str) -> None:
         """Open a pane by its name."""
-        pane: Pane = self.panes[name]
-        pane.open()
+        self.panes[name].open()
         self.changed()
 
     def add_opened(self, artifact: Artifact) -> Result | None:
@@ -281,7 +280,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             if not self.jobs:
                 self.announce(self.texts("panel.given_up", count=given_up) if given_up > 0 else "")
 
-    def _on_event(self, event: Event, place: Place) -> None:
+    def on_event(self, event: Event, place: Place) -> None:
+        """Show an event as progress."""
         self.strip.show_event(event, place, self.form.stages.titles)
 
     def announce(self, text: str) -> None:
@@ -367,8 +367,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def changed(self) -> None:
         """Something that is kept has changed."""
         with self._lock:  # one thread's look would else overtake another's
-            unsaved = any(not result.name for result in self.results)
-            self.bar.loses = self._keeper.name == PAGE and (unsaved or (self.bar.busy and not self.save.value))
+            unsaved = any(not result.name for result in self.results) or (self.bar.busy and not self.save.value)
+            self.bar.loses = self._keeper.name == PAGE and unsaved
         if not self._restoring:
             self._keeper.changed()
 

@@ -102,7 +102,14 @@ export default {
 
     const full = new Fetched(); // result id -> its whole picture, and what is known of it
     const files = new Fetched(); // result id -> its PNG, to be dragged out
+    const befores = new Fetched(); // result id -> the picture before its last stage
+    const awaited = new Map(); // result id -> what takes the picture before
     let seen = null; // the bytes of the latest one in `full`
+
+    const before = (id) => new Promise((resolve, reject) => {
+      awaited.set(id, { resolve, reject });
+      tell({ do: "before", id, view: own });
+    });
 
     function keepFull() {
       const [about, bytes] = [model.get("about"), model.get("picture")];
@@ -139,7 +146,9 @@ export default {
           const { id, label } = all[index];
           const { url, about } = full.get(id) ?? {};
           if (!url) return { url: thumbs.get(id)?.url ?? "", rough: true, label };
-          return { url, label, alt: about.alt, caption: about.caption, recipe: about.recipe, notes: about.notes };
+          const item = { url, label, alt: about.alt, caption: about.caption, recipe: about.recipe, notes: about.notes };
+          if (!about.staged) return item;
+          return { ...item, before: befores.get(id)?.url, earlier: () => before(id) };
         },
         shown(index) {
           if (all[index].id !== model.get("selected") && thumbs.has(all[index].id)) select(all[index].id);
@@ -303,6 +312,12 @@ export default {
     draggedOut(picture, () => (picture.classList.contains("zk-making") ? "" : model.get("selected")));
 
     model.on("msg:custom", (message, buffers) => {
+      if (message.before && message.view === own) {
+        const { resolve, reject } = awaited.get(message.before) ?? {};
+        if (message.error) return reject?.(new Error(message.error));
+        befores.put(message.before, { url: jpeg(buffers[0]) });
+        return resolve?.(befores.get(message.before).url);
+      }
       if (!message.file || !message.view?.startsWith(own)) return;
       if (message.view !== own) { // to be dragged out
         files.put(message.view.slice(own.length + 1), {

@@ -284,6 +284,8 @@ export default {
     /** @type {Map<string, (item: object) => void>} */
     const awaited = new Map(); // name -> what takes its full picture
 
+    const befores = new Map(); // name -> what takes the picture before its last stage
+
     function enlarge() {
       if (!rows[at]) return;
       box.open({
@@ -298,6 +300,10 @@ export default {
               awaited.set(row.name, resolve);
               send({ do: "full", name: row.name });
             }),
+            earlier: row.staged ? () => new Promise((resolve, reject) => {
+              befores.set(row.name, { resolve, reject });
+              send({ do: "before", name: row.name });
+            }) : undefined,
           };
         },
         shown: (index) => {
@@ -350,6 +356,10 @@ export default {
           focusSoon = false;
           tiles.get(at).element.focus({ preventScroll: true });
         }
+      } else if (message.before) {
+        const { resolve, reject } = befores.get(message.before) ?? {};
+        if (message.error) reject?.(new Error(message.error));
+        else resolve?.(jpeg(buffers[0]));
       } else if (message.full) {
         const { full: name, ...item } = message;
         awaited.get(name)?.({ ...item, url: jpeg(buffers[0]), rough: false });

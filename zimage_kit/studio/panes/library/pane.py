@@ -156,6 +156,8 @@ class LibraryPane(Pane):
                     self._send_page(page, size)
             case {"do": "full", "name": str(name)}:
                 self._send_full(self.library[name])
+            case {"do": "before", "name": str(name)}:
+                self._send_before(self.library[name])
             case {"do": "file", "name": str(name)}:  # the pointer rested on it; it may be deleted by now
                 if (self.library.folder / name).is_file():
                     self._send_file(self.library[name].open(), Path(name).stem, name=name)
@@ -223,7 +225,8 @@ class LibraryPane(Pane):
                 return
             rows = found[start : start + CHUNK]
             thumbs = list(self._painters.map(self.library.thumb, rows))
-            told = [{"name": row.name, "label": self._label(row), "stars": row.stars} for row in rows]
+            told = [{"name": row.name, "label": self._label(row), "stars": row.stars, "staged": bool(row.stages)}
+                    for row in rows]  # fmt: skip
             self.view.send({"page": page, "from": start, "version": version, "rows": told}, thumbs)
 
     def _send_full(self, row: Picture) -> None:
@@ -233,6 +236,17 @@ class LibraryPane(Pane):
         facts = [about["caption"], "★" * row.stars, ", ".join(row.tags)]
         told = {"caption": " · ".join(filter(None, facts)), "recipe": about["recipe"], "notes": about["notes"]}
         self.view.send({"full": row.name, "alt": about["alt"], **told}, [result.jpeg])
+
+    def _send_before(self, row: Picture) -> None:
+        """Send a picture as it was before its last stage; it may have to be made again."""
+        artifact = row.open()
+        artifact.connect(self.context.session)
+        try:
+            jpeg = Result(0, artifact.before(on_event=lambda event: None)).jpeg
+        except ZImageError as error:
+            self.view.send({"before": row.name, "error": str(error)})
+        else:
+            self.view.send({"before": row.name}, [jpeg])
 
     def _label(self, row: Picture) -> str:
         facts = [row.prompt or row.path.name, row.model, "" if row.seed is None else str(row.seed)]
