@@ -1,6 +1,6 @@
 """Put the real `--help` of each command, and the table of graphics cards, into the pages that show them.
 
-python scripts/embed_help.py README.md README.zh-CN.md
+python scripts/embed_help.py README.md README.zh-CN.md docs/cli.md
 """
 
 from __future__ import annotations

@@ -30,15 +30,15 @@ def words(text: str) -> list[str]:
 
 @cache
 def real_help(command: str) -> str:
-    """What the command shows; both pages show the same."""
+    """What the command shows."""
     line = [sys.executable, "-m", "zimage_kit", *command.split()[1:], "--help"]
     return subprocess.run(line, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_the_help_that_is_shown_is_the_real_one(name: str) -> None:
+def test_the_help_that_is_shown_is_the_real_one() -> None:
+    name = "docs/cli.md"
     blocks = HELP.findall(page(name))
-    assert len(blocks) == page(name).count("<!-- help:"), "run: python scripts/embed_help.py " + name
+    assert len(blocks) == page(name).count("<!-- help:") > 8, "run: python scripts/embed_help.py " + name
     for command, shown in blocks:
         assert words(shown) == words(real_help(command)), f"stale: python scripts/embed_help.py {name}"
 
@@ -109,7 +109,7 @@ def test_every_link_into_the_repository_leads_somewhere(name: str) -> None:
 
 def test_both_languages_have_the_same_sections_code_and_commands() -> None:
     english, chinese = page("README.md"), page("README.zh-CN.md")
-    for what in (r"^## ", r"^```\w*$", r"<!-- help: [a-z ]+ -->", r"^\|"):
+    for what in (r"^## ", r"^```\w*$", r"^\|"):
         found = [re.findall(what, text, re.MULTILINE) for text in (english, chinese)]
         assert found[0] == found[1], what
 
