@@ -38,7 +38,7 @@ def test_who_does_not_listen_misses_steps_but_nothing_else() -> None:
     awake, asleep, gone = Line(), Line(), Line()
     gone.gone = True
     listeners = {Client(str(number), "", cast(BatchedSend, line)) for number, line in enumerate((awake, asleep, gone))}
-    task = {"id": "job", "priority": "batch", "keep": False, "request": "{}"}
+    task = {"id": "job", "priority": "batch", "keep": False, "request": "{}", "assets": {}}
     broker._state.add(QueuedJob(task, "", "", "0", listeners))
     heard = []
     for step in range(1000):
@@ -68,7 +68,15 @@ def test_a_fault_of_the_scheduler_ends_the_jobs_that_it_meets(seam: str, monkeyp
         scheduler = SimpleNamespace(handlers={}, stream_handlers={}, worker_send=lambda *_: None, workers={"w": 1})
         broker, line = Broker(cast(Any, scheduler)), Line()
         client = Client("c", "", cast(BatchedSend, line))
-        status = {"model": None, "name": "w", "state": "idle", "fingerprints": {}, "model_loads": 0, "models": []}
+        status = {
+            "model": None,
+            "name": "w",
+            "state": "idle",
+            "fingerprints": {},
+            "model_loads": 0,
+            "models": [],
+            "machine": "m",
+        }
         scheduler.stream_handlers["zimage-report"](worker="w", number=0, worker_status=status, gpus=[])
         await asyncio.sleep(0)
         if seam == "send":
@@ -76,7 +84,7 @@ def test_a_fault_of_the_scheduler_ends_the_jobs_that_it_meets(seam: str, monkeyp
         else:
             monkeypatch.setattr(broker._state, "assign", fault)
         for job in ("first", "second"):
-            task = {"id": job, "priority": "batch", "keep": False, "request": "{}"}
+            task = {"id": job, "priority": "batch", "keep": False, "request": "{}", "assets": {}}
             scheduler.stream_handlers["zimage-submit"](client=client, task=task, prompt="", model="")
         for _ in range(5):
             await asyncio.sleep(0)
