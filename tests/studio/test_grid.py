@@ -372,7 +372,7 @@ def test_what_is_asked_for_while_a_cell_runs_waits_and_says_so(notebook: OpenOne
         grid.cell(3).focus()
         grid.page.keyboard.press("3")
         expect(grid.cell(3).locator(".zk-sign.zk-on")).to_have_count(3)
-        expect(grid.root.locator(".zk-waits")).to_contain_text("busy; this follows")
+        expect(grid.root.locator(".zk-waits")).to_contain_text("waiting for the running cell to finish")
         grid.page.keyboard.press("Enter")
         expect(grid.enlarged).to_contain_text("the full picture will follow")
         expect(grid.enlarged.locator("img")).to_be_visible()
