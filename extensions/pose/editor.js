@@ -1,3 +1,4 @@
+// @ts-check
 // The pose editor: people of 18 points, drawn as the ControlNet gets them and dragged into place.
 //
 // All dragging happens in the browser, so a busy kernel does not delay it; the value is sent when a drag ends. Python
@@ -66,12 +67,14 @@ export default {
 
     // ---- state: `settled` is the last step, which undo goes back to; `people` is what is shown during a drag ----
 
-    let settled = { value: model.get("value"), people: [], size: [...model.get("size")] };
+    /** @type {{value: any, people: any[], size: [number, number]}} */
+    let settled = { value: model.get("value"), people: [], size: /** @type {any} */ ([...model.get("size")]) };
     let people = [];
     let body = "adult";
     let origin = settled; // what reset goes back to: the value set from outside, or the pose last chosen by name
     const undoStack = new UndoStack();
     let person = 0; // the selected one
+    /** @type {number | string} */
     let chosen = "move"; // their handle that has, or last had, the focus: a point, "move" or "size"
     let hovered = null;
     let drag = null;
@@ -691,7 +694,7 @@ export default {
 
     // ---- pointer ----
 
-    /** The pointer in pixels of the picture. */
+    /** The pointer in pixels of the picture. @returns {[number, number]} */
     function pointer(event) {
       const [x, y] = [event.clientX, event.clientY];
       const place = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM().inverse());

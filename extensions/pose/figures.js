@@ -259,7 +259,8 @@ function grabbed(people, [x, y], size, px, limbs, pointer, selected) {
   return found;
 }
 
-/** Where the name of a point at (x, y) stands: above it, where no finger covers it, and inside at the edges. */
+/** Where the name of a point at (x, y) stands: above it, where no finger covers it, and inside at the edges.
+ * @param {number[]} place */
 function namePlace([x, y], [width, height], px) {
   return {
     x: x * width,
@@ -268,7 +269,8 @@ function namePlace([x, y], [width, height], px) {
   };
 }
 
-/** A limb as `skeleton.draw` draws it, an ellipse between its two points: middle, half length, degrees. In pixels. */
+/** A limb as `skeleton.draw` draws it, an ellipse between its two points: middle, half length, degrees. In pixels.
+ * @param {number[]} from @param {number[]} to */
 function limbEllipse([x1, y1], [x2, y2]) {
   return {
     cx: (x1 + x2) / 2,

@@ -1,3 +1,4 @@
+// @ts-check
 // Undo and redo.
 
 const UNDO_STEPS = 200;
@@ -5,7 +6,12 @@ const UNDO_STEPS = 200;
 /** States that can be gone back to. Consecutive steps of one kind, such as a key held down, are undone as one. */
 class UndoStack {
   constructor(most = UNDO_STEPS) {
-    Object.assign(this, { most, past: [], future: [], kind: "" });
+    this.most = most;
+    /** @type {any[]} */
+    this.past = [];
+    /** @type {any[]} */
+    this.future = [];
+    this.kind = "";
   }
 
   /** Before a change: `state` is what undo returns to. */
