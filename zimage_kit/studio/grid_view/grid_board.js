@@ -1,3 +1,4 @@
+// @ts-check
 // The board: cells in lines under headers that stay in view. Only what is in view is in the page.
 
 import { make, set, write } from "../js/dom.js";
@@ -22,6 +23,7 @@ class BoardView extends Keys(Parts) {
     this.cells = new Map(); // index -> CellView
     this.rows = new Map(); // line number -> node
     this.heads = new Map(); // column number -> node
+    /** @type {{at: string, index?: number, number?: number}} */
     this.active = { at: "cell", index: 0 };
     this.wanted = 0; // the user's choice of a picture's width; 0: as it fits
     this.text = (key) => model.get("texts")[key] ?? key;
@@ -262,7 +264,7 @@ class BoardView extends Keys(Parts) {
     scroll.addEventListener("scroll", () => this.soon("render"), { signal, passive: true });
     scroll.addEventListener("keydown", (event) => this.keydown(event), { signal });
     scroll.addEventListener("click", (event) => {
-      const node = event.target.closest(".zk-cell");
+      const node = /** @type {any} */ (event.target).closest(".zk-cell");
       if (node) this.enlarge(Number(node.dataset.cell));
     }, { signal });
     scroll.addEventListener("focusin", ({ target }) => this.focused(target), { signal });

@@ -1,3 +1,4 @@
+// @ts-check
 // A cell of the board in the page: made when it comes into view, removed when it leaves.
 
 import { button, jpeg, make, set, write } from "../js/dom.js";
@@ -6,7 +7,13 @@ import { FOOT } from "./grid_layout.js";
 
 export class CellView {
   constructor(board, index) {
-    Object.assign(this, { board, index, url: "", preview: null });
+    this.board = board;
+    this.index = index;
+    this.url = "";
+    this.own = false; // whether that is a preview's, which is revoked
+    this.preview = null;
+    /** @type {HTMLElement | null} */
+    this.label = null; // in a wall
     const { text } = board;
     this.node = make("div", "zk-cell");
     this.node.setAttribute("role", "gridcell");
@@ -31,7 +38,7 @@ export class CellView {
     this.pick.classList.add("zk-pick");
     this.compare = this.action("⇆", () => board.compare(index));
     this.compare.classList.add("zk-compared");
-    for (const [made, key] of [[this.pick, "pick"], [this.compare, "compare"]]) {
+    for (const [made, key] of /** @type {[HTMLElement, string][]} */ ([[this.pick, "pick"], [this.compare, "compare"]])) {
       set(made, "aria-label", text(key));
       made.title = text(key);
     }
@@ -69,7 +76,7 @@ export class CellView {
     const failed = state === "f";
     write(this.said, failed ? board.error(index) : state === "r" ? board.doing(index)
       : state === "d" && !this.url ? text(board.lost(index) ? "gone" : "coming") : "");
-    this.track.style.setProperty("--done", running?.steps ? running.step / running.steps : 0);
+    this.track.style.setProperty("--done", String(running?.steps ? running.step / running.steps : 0));
     if (failed && !this.retry) {
       this.retry = button("zk-button zk-retry", this.frame);
       this.retry.tabIndex = -1;

@@ -8,6 +8,7 @@ export const Keys = (View) => class extends View {
     if (node) node.tabIndex = 0;
   }
 
+  /** @param {{at: string, index?: number, number?: number}} target */
   node({ at, index, number }) {
     if (at === "cell") return this.cells.get(index)?.node;
     return at === "rows" ? this.rows.get(number)?.zkHead : this.heads.get(number);

@@ -1,3 +1,4 @@
+// @ts-check
 // Where everything stands: lines of cells, each with its pictures side by side. Numbers only, so that a thousand cells
 // cost nothing until they come into view.
 
@@ -20,7 +21,10 @@ class Shape {
   constructor(plan) {
     this.plan = plan;
     const count = (role) => Math.max(1, plan[role]?.length ?? 0);
-    [this.rows, this.columns, this.pages, this.inner] = ["rows", "columns", "pages", "inner"].map(count);
+    this.rows = count("rows");
+    this.columns = count("columns");
+    this.pages = count("pages");
+    this.inner = count("inner");
     this.count = this.rows * this.columns * this.pages * this.inner;
     this.wall = !plan.rows?.length && plan.columns?.length > 0; // only columns: they flow in lines
   }
@@ -73,7 +77,8 @@ class Shape {
 // `measure` gives the width of a label's text.
 class Layout {
   constructor(shape, page, width, wanted, measure = textWidth) {
-    Object.assign(this, { shape, page });
+    this.shape = shape;
+    this.page = page;
     const linesOf = (text, room, most) => Math.min(most, Math.max(1, Math.ceil((measure(text) * 1.12) / Math.max(40, room))));
     const { plan } = shape;
     this.left = plan.rows.length ? Math.round(Math.min(200, Math.max(84, width * 0.16))) : 0;

@@ -1,3 +1,4 @@
+// @ts-check
 // The menu of a row or column: add a copy of it with another value, or remove it.
 
 import { button, make, set, write } from "../js/dom.js";
@@ -5,8 +6,11 @@ import { fill } from "../js/words.js";
 import { menuPlace } from "./grid_layout.js";
 
 export class LineMenu {
+  line; plan; back; // set by open()
+
   constructor(parent, text, ask, signal) {
-    Object.assign(this, { text, ask });
+    this.text = text;
+    this.ask = ask;
     this.node = make("form", "zk-menu", parent);
     this.node.popover = "auto"; // closes on Escape and on a click elsewhere
     this.node.setAttribute("role", "dialog");
@@ -62,6 +66,7 @@ export class LineMenu {
     this.value.value = "";
     this.hint();
     this.node.showPopover();
+    /** @type {[number, number]} */
     const size = [this.node.offsetWidth, this.node.offsetHeight];
     const { x, y } = menuPlace(anchor.getBoundingClientRect(), size, [innerWidth, innerHeight]);
     this.node.style.left = `${x}px`;

@@ -1,3 +1,4 @@
+// @ts-check
 // The parts of the board that are in the page: lines, headers and cells, made when they come into view.
 
 import { button, make, set } from "../js/dom.js";
@@ -13,8 +14,11 @@ function insert(parent, node, order) {
 }
 
 export class Parts {
+  // the board's
+  cells; rows; heads; space; header; shape; layout; text; card; menu;
+
   addLine(number) {
-    const node = make("div", "zk-line");
+    const node = /** @type {any} */ (make("div", "zk-line"));
     node.zkNumber = number;
     node.setAttribute("role", "row");
     insert(this.space, node, number);
@@ -52,7 +56,7 @@ export class Parts {
 
   // A header: its label, and a button for its menu.
   head(kind, role, number, label) {
-    const node = make("div", `zk-head zk-${kind}`);
+    const node = /** @type {any} */ (make("div", `zk-head zk-${kind}`));
     node.setAttribute("role", kind);
     node.tabIndex = -1;
     node.dataset[role === "rows" ? "row" : "column"] = number;

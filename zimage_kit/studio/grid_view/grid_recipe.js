@@ -1,3 +1,4 @@
+// @ts-check
 // A cell's recipe and how it differs from its neighbours', shown beside the cell under the pointer or with the focus. All
 // of it is in the page, so it works while the kernel is busy.
 
@@ -10,7 +11,8 @@ function valueOf(recipes, field, index) {
   return varies ? varies.values[varies.of[index]] : recipes.same[field] ?? "";
 }
 
-// [name, was, now] of what differs: the axes' own values first, then fields that differ for another reason.
+/** What differs: the axes' own values first, then fields that differ for another reason.
+ * @returns {[name: string, was: string, now: string][]} */
 function differences(shape, index, neighbour) {
   const { recipes, slots, fields } = shape.plan;
   const [now, was] = [shape.values(index), shape.values(neighbour)];
@@ -22,10 +24,10 @@ function differences(shape, index, neighbour) {
   const others = Object.keys(recipes.vary).filter(
     (field) => !implied.has(field) && recipes.vary[field].of[index] !== recipes.vary[field].of[neighbour],
   );
-  return [
+  return /** @type {any} */ ([
     ...axes.map((axis) => [fields.find(([, name]) => name === axis)?.[0] ?? axis, was[axis], now[axis]]),
     ...others.map((field) => [recipes.labels[field], valueOf(recipes, field, neighbour), valueOf(recipes, field, index)]),
-  ];
+  ]);
 }
 
 const SLOW = 350; // milliseconds that the pointer rests before the card opens
@@ -78,6 +80,7 @@ class RecipeCard {
 
   fill(node, { shape, index, error = "", title = "" }) {
     const { recipes } = shape.plan;
+    /** @returns {[name: string, value: string, varies: boolean]} */
     const told = (field) => [recipes.labels[field], valueOf(recipes, field, index), field in recipes.vary];
     writeRecipe(node, {
       title,

@@ -1,3 +1,4 @@
+// @ts-check
 // Above the cells: progress, commands for the whole grid, pages as tabs, and help on the keys.
 
 import { button, disable, make, set, unusable, write } from "../js/dom.js";
@@ -125,7 +126,7 @@ export class Tools {
   turn(number) {
     this.board.turn(number);
     this.pages();
-    this.tabs.children[number]?.focus();
+    /** @type {HTMLElement} */ (this.tabs.children[number])?.focus();
   }
 
   tabKey(event) {
