@@ -1,3 +1,4 @@
+// @ts-check
 // What the page does: filter, walk by keyboard, show a cell's recipe, enlarge it. The grid itself is plain HTML, so it
 // shows every picture and label without this script.
 
@@ -7,9 +8,12 @@ import { writeRecipe } from "../../studio/js/recipe.js";
 import { fill } from "../../studio/js/words.js";
 
 const read = id => JSON.parse(document.getElementById(id).textContent);
+/** @type {(id: string) => any} */
 const $ = id => document.getElementById(id);
+/** @type {(selector: string) => any[]} */
+const $$ = selector => [...document.querySelectorAll(selector)];
 const cells = read("cells"), texts = read("texts");
-const buttons = new Map([...document.querySelectorAll(".cell")].map(button => [Number(button.dataset.cell), button]));
+const buttons = new Map($$(".cell").map(button => [Number(button.dataset.cell), button]));
 const places = byPlace(cells);
 const make = (name, props = {}, ...children) => {
   const element = Object.assign(document.createElement(name), props);
@@ -26,7 +30,9 @@ function tell(parent, cell, title = "") {
   const differs = ["left", "above"].map(side => [side, neighbour(places, cell, side)]).filter(([, other]) => other);
   writeRecipe(parent, {
     title, marks: marks(cell), nothing: texts.nothing,
-    recipe: [...facts(cell).map(([name, value]) => [called(name), value]), ...(cell.took ? [[texts.took, cell.took]] : [])],
+    recipe: /** @type {[string, string][]} */ ([
+      ...facts(cell).map(([name, value]) => [called(name), value]), ...(cell.took ? [[texts.took, cell.took]] : []),
+    ]),
     differs: differs.map(([side, other]) => ({
       side: texts[side], changes: differing(other, cell, texts.none).map(([name, was, is]) => [called(name), was, is]),
     })),
@@ -145,7 +151,7 @@ $("grid").addEventListener("click", event => {
 // filter
 
 const haystacks = cells.map(haystack);
-const axes = [...document.querySelectorAll("select[data-axis]")];
+const axes = $$("select[data-axis]");
 
 function filter() {
   const chosen = axes.filter(select => select.value !== "").map(select => [select.dataset.axis, Number(select.value)]);
@@ -156,11 +162,11 @@ function filter() {
   cells.forEach((cell, index) => {
     const fits = passes(cell, haystacks[index], wanted);
     buttons.get(index).closest(".place").hidden = buttons.get(index).hidden = !fits;
-    count += fits;
+    count += Number(fits);
   });
-  for (const item of document.querySelectorAll(".flow > li")) item.hidden = !item.querySelector(".cell:not([hidden])");
-  for (const table of document.querySelectorAll("table")) tidy(table);
-  for (const page of document.querySelectorAll("section")) page.hidden = !page.querySelector(".cell:not([hidden])");
+  for (const item of $$(".flow > li")) item.hidden = !item.querySelector(".cell:not([hidden])");
+  for (const table of $$("table")) tidy(table);
+  for (const page of $$("section")) page.hidden = !page.querySelector(".cell:not([hidden])");
   $("count").textContent = fill(texts.count, { count, all: cells.length });
   if (current?.hidden) {
     const first = [...buttons.values()].find(button => !button.hidden);
@@ -186,14 +192,14 @@ const resize = () => document.documentElement.style.setProperty("--cell", `${$("
 $("size").addEventListener("input", resize);
 
 function fittingSize() {
-  const row = document.querySelector("tbody tr"), most = Number($("size").value);
+  const row = $$("tbody tr")[0], most = Number($("size").value);
   if (!row) return most;
   const pictures = row.querySelectorAll(".place").length;
   return fitting(most, document.documentElement.clientWidth, row.cells[0].offsetWidth, row.cells.length, pictures);
 }
 
 if (current) current.tabIndex = 0;
-for (const field of document.querySelectorAll(".said")) field.hidden = !cells.some(cell => cell.rating || cell.winner);
+for (const field of $$(".said")) field.hidden = !cells.some(cell => cell.rating || cell.winner);
 $("size").defaultValue = fittingSize();
 resize();
 filter();

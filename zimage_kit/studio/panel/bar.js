@@ -1,3 +1,4 @@
+// @ts-check
 // Generate and Cancel, and what the panel as a whole needs from the page: keys, dropped pictures, accessible names, and
 // requests that reach the kernel in the order in which they were made.
 
@@ -126,7 +127,7 @@ export default {
       cancel.textContent = text("cancel");
       cancel.title = text("cancel_help");
       disable(cancel, !model.get("busy") && !waiting); // it keeps the focus
-      for (const [name, each] of [["draft", draft], ["skip", skip]]) {
+      for (const [name, each] of /** @type {[string, HTMLElement][]} */ ([["draft", draft], ["skip", skip]])) {
         each.textContent = text(name);
         each.title = text(`${name}_help`);
       }

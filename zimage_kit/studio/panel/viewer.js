@@ -1,3 +1,4 @@
+// @ts-check
 // The picture, its preview while it is made, the strip of results, and the commands for the selected one.
 
 import { disable, jpeg, make, unusable } from "../js/dom.js";
@@ -25,7 +26,8 @@ export function reached(key, at, count) {
 /** Addresses of what was fetched, by id: the latest `KEPT`; older ones are revoked. */
 export class Fetched {
   constructor(revoke = URL.revokeObjectURL) {
-    Object.assign(this, { all: new Map(), revoke });
+    this.all = new Map();
+    this.revoke = revoke;
   }
 
   get(id) { return this.all.get(id); }
@@ -250,7 +252,7 @@ export default {
 
     // The strip is one tab stop: the picture that has the focus, or the selected one.
     function rove(stop) {
-      const all = [...strip.children];
+      const all = /** @type {HTMLElement[]} */ ([...strip.children]);
       const one = all.includes(stop) ? stop : all.at(-1);
       for (const button of all) button.tabIndex = button === one ? 0 : -1;
     }
@@ -300,7 +302,7 @@ export default {
     }
 
     strip.addEventListener("keydown", (event) => {
-      const all = [...strip.children];
+      const all = /** @type {any[]} */ ([...strip.children]);
       const to = reached(event.key, all.indexOf(document.activeElement), all.length);
       if (to === null) return;
       event.preventDefault();

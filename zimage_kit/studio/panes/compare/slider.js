@@ -1,3 +1,4 @@
+// @ts-check
 // Two pictures, one on top of the other, with a line between them. A range input provides keyboard, focus and
 // accessibility; the pointer is followed on the whole picture, since a range's own thumb does not stay exactly under it.
 
@@ -63,7 +64,7 @@ export default {
       const loaded = shown.map(({ image }) => image).filter((image) => image.naturalWidth > 0);
       if (loaded.length < shown.length || loaded.length === 0) return;
       const aspects = loaded.map((image) => image.naturalWidth / image.naturalHeight);
-      frame.style.setProperty("--aspect", aspects[0]);
+      frame.style.setProperty("--aspect", String(aspects[0]));
       frame.style.setProperty("--pixels", `${Math.max(...loaded.map((image) => image.naturalWidth))}px`);
       for (const image of loaded) image.style.objectFit = sameShape(aspects) ? "fill" : "contain";
     }

@@ -227,13 +227,13 @@ export default {
     }
 
     list.addEventListener("click", (event) => {
-      const tile = event.target.closest(".zk-tile");
+      const tile = /** @type {any} */ (event.target).closest(".zk-tile");
       if (!tile) return;
       choose(Number(tile.dataset.index), event);
       tile.focus({ preventScroll: true });
     }, { signal });
     list.addEventListener("dblclick", (event) => {
-      if (event.target.closest(".zk-tile")) act("enlarge");
+      if (/** @type {any} */ (event.target).closest(".zk-tile")) act("enlarge");
     }, { signal });
     list.addEventListener("keydown", (event) => {
       const rowsSeen = Math.max(1, Math.floor(frame.clientHeight / (shape.tile + 8)));
@@ -324,7 +324,7 @@ export default {
     // The file for a drag out of the page must be there before the drag begins: it is fetched when the pointer rests.
     const files = new Map(); // name -> {url, file}
     list.addEventListener("pointerover", (event) => {
-      const row = rows[Number(event.target.closest?.(".zk-tile")?.dataset.index)];
+      const row = rows[Number(/** @type {any} */ (event.target).closest?.(".zk-tile")?.dataset.index)];
       if (!row || files.has(row.name)) return;
       clearTimeout(hover);
       hover = setTimeout(() => {
@@ -333,7 +333,7 @@ export default {
     }, { signal });
     let hover;
     list.addEventListener("dragstart", (event) => {
-      const row = rows[Number(event.target.closest?.(".zk-tile")?.dataset.index)];
+      const row = rows[Number(/** @type {any} */ (event.target).closest?.(".zk-tile")?.dataset.index)];
       const there = row && files.get(row.name);
       if (!row || !event.dataTransfer) return;
       event.dataTransfer.setData("application/x-zimage-picture", row.name);
