@@ -107,7 +107,7 @@ def test_words_and_filters_find(pane: LibraryInPage) -> None:
     pane.search("红色")
     expect(pane.tiles).to_have_count(1)
     expect(pane.told).to_contain_text("1 pictures")
-    pane.search("gold -93")
+    pane.search('gold -"boat 93"')
     expect(pane.told).to_contain_text("49 pictures")
     pane.search("no such thing")
     expect(pane.root.locator(".zk-empty")).to_have_text("No picture matches.")
