@@ -112,6 +112,8 @@ ONE_RUN = """async (code) => {
     if (reply.content.status !== "ok") throw new Error(reply.content.evalue);
     return performance.now() - begin;
 }"""
+EMPTIED = """() => !document.querySelectorAll(".zk-studio")[document.querySelectorAll(".zk-studio").length - 1]
+    .querySelector(".zk-thumb")"""
 ONE_CLICK = f"""async () => {{
     const painted = {PAINTED};
     const panel = [...document.querySelectorAll(".zk-studio")].at(-1);
@@ -169,10 +171,11 @@ def by_cell():
     return time.perf_counter() - begin
 
 def by_panel(studio):
-    before = len(studio.artifacts)
+    for result in list(studio.results):
+        studio.forget(result)  # a picture that is there is not added again
     begin = time.perf_counter()
     studio.generate()
-    while len(studio.artifacts) == before and studio.problem.error is None:
+    while not studio.artifacts and studio.problem.error is None:
         time.sleep(0.0002)
     made = time.perf_counter() - begin
     while studio.bar.busy or not studio.viewer.progress.get("said"):
@@ -403,6 +406,8 @@ def pictures(pages: Pages, model: str, rounds: int) -> Iterator[Row]:
             if name == "cell":
                 took, taken_by = notebook.page.evaluate(ONE_RUN, "session.run(request)"), by_cell
             else:
+                notebook.python("[studio.forget(result) for result in list(studio.results)]")
+                notebook.page.wait_for_function(EMPTIED)
                 took, taken_by = notebook.page.evaluate(ONE_CLICK), by_panel
                 notebook.python("studio._saver.submit(lambda: None).result()")
             if number >= 0:
