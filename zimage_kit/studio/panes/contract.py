@@ -24,15 +24,16 @@ def check(name: str) -> None:
     Nothing is drawn. Raises AssertionError that lists every broken promise, one line each.
     """
     before = set(threading.enumerate())
-    with connect("inline", device="cpu") as session:
-        studio = Studio(session, name="", language="en", save=False)
-        try:
-            broken = [*_registered(studio, name)] or [*_in_use(studio, name)]
-        finally:
-            studio.close()
-        for thread in set(threading.enumerate()) - before:
+    session = connect("inline", device="cpu")  # left open: the caller's other tests may use it
+    studio = Studio(session, name="", language="en", save=False)
+    try:
+        broken = [*_registered(studio, name)] or [*_in_use(studio, name)]
+    finally:
+        studio.close()
+    for thread in set(threading.enumerate()) - before:
+        if not thread.daemon:
             thread.join(5.0)
-            if thread.is_alive() and not thread.daemon:
+            if thread.is_alive():
                 broken.append(f"the thread {thread.name} goes on after close()")
     assert not broken, f"pane {name} breaks the contract:\n" + "\n".join(f"- {line}" for line in broken)
 
