@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from zimage_kit import Request, Session
+from zimage_kit.studio.panel import keeper
 from zimage_kit.studio.panel.keeper import PAGE, Keeper
 from zimage_kit.studio.panel.studio import Studio
 
@@ -191,3 +193,30 @@ def test_a_page_that_would_lose_something_says_so(session: Session, studio: Open
     page.generate()
     made(page, 1)
     assert not page.bar.loses
+
+
+def test_each_panel_of_a_cell_has_a_name_and_a_cell_run_again_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shell:
+        run = "1"
+
+        def get_parent(self) -> dict[str, Any]:
+            return {"metadata": {"cellId": "test cell"}, "header": {"msg_id": self.run}}
+
+    shell = Shell()
+    monkeypatch.setattr(keeper, "notebook", lambda: shell)
+    monkeypatch.setenv("JPY_SESSION_NAME", "boats.ipynb")
+    first = [keeper.own_name() for _ in range(3)]
+    assert first == ["boats.ipynb test cell", "boats.ipynb test cell 1", "boats.ipynb test cell 2"]
+    shell.run = "2"
+    assert [keeper.own_name() for _ in range(3)] == first
+
+
+def test_states_of_long_ago_are_forgotten(home: Path) -> None:
+    mine = Keeper("mine", dict)
+    mine.changed()
+    mine.flush()
+    assert mine.path is not None
+    old = mine.path.with_name("old.json")
+    old.write_text("{}")
+    os.utime(old, (0, 0))
+    assert mine.load() and not old.exists() and mine.path.exists()

@@ -175,6 +175,8 @@ class Jobs:
         waiting = [job for job in jobs if job.id in self._running]
         for job in running[:1] or waiting[:1]:
             job.cancel()
+        if not running and not waiting:  # stages that are applied to a picture
+            self.cancel()
 
     def retry(self) -> None:
         """Make what failed or was lost."""

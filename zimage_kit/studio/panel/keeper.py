@@ -12,7 +12,9 @@ import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,25 @@ def own_name() -> str | None:
     shell = notebook()
     parent = shell.get_parent() if shell is not None and hasattr(shell, "get_parent") else {}
     cell = parent.get("metadata", {}).get("cellId")
-    return f"{os.environ.get('JPY_SESSION_NAME', '')} {cell}" if cell else None
+    if not cell:
+        return None
+    name, run = f"{os.environ.get('JPY_SESSION_NAME', '')} {cell}", str(parent.get("header", {}).get("msg_id"))
+    last, count = _runs.get(name, ("", 0))
+    _runs[name] = (run, count + 1 if run == last else 0)
+    return f"{name} {_runs[name][1]}" if _runs[name][1] else name
+
+
+_runs: dict[str, tuple[str, int]] = {}
+"""Of each cell its latest run, and how many panels that has made before this one: each of them has a name."""
+_FORGOTTEN_SECONDS = 90 * 86400.0
+
+
+def _sweep(folder: Path) -> None:
+    """Delete the states of panels that nobody has used for three months."""
+    for path in folder.glob("*.json"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _FORGOTTEN_SECONDS:
+                path.unlink()
 
 
 class Keeper:
@@ -63,6 +83,7 @@ class Keeper:
         """What was kept; nothing if there is none, or another version wrote it."""
         if self.path is None:
             return {}
+        _sweep(self.path.parent)
         try:
             found = json.loads(self.path.read_text("utf-8"))
         except (OSError, ValueError, RecursionError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ZImageError
@@ -40,7 +40,7 @@ def restore(studio: Studio, kept: Mapping[str, Any], taken: Sequence[Result]) ->
     """
     studio.run_catching(studio.form.restore, kept.get("form") or {})
     studio.bar.history = studio.form.history
-    for artifact in [result.artifact for result in taken] or _read(kept.get("strip") or ()):
+    for artifact in [result.artifact for result in taken] or _read(kept.get("strip") or []):
         artifact.connect(studio.session)
         studio.strip.add(*studio.results.add(artifact))
     if (selected := studio.results.named(kept.get("selected") or "")) is not None:
@@ -61,8 +61,16 @@ def restore(studio: Studio, kept: Mapping[str, Any], taken: Sequence[Result]) ->
         studio.question.ask(asked, answers)
 
 
-def _read(names: Sequence[str]) -> Iterator[Artifact]:
+def _read(names: Sequence[str]) -> list[Artifact]:
     """The pictures of these names in the library that are still there."""
-    for name in names:
-        with contextlib.suppress(ZImageError, OSError):
-            yield read_any(outputs_dir() / name)
+
+    def read(name: str) -> Artifact | None:
+        try:
+            found = read_any(outputs_dir() / name)
+            found.image.load()
+        except (ZImageError, OSError):
+            return None
+        return found
+
+    with ThreadPoolExecutor() as pool:  # they are decoded on all cores
+        return [found for found in pool.map(read, names) if found is not None]

@@ -40,13 +40,17 @@ class LibraryPane(Pane):
     def build(self, context: PaneContext) -> Sequence[Any]:
         """The view, with the filters that were set."""
         view = LibraryView(context.texts, query=self._query)
-        view.observe(lambda change: self._ask(lambda: self._find(change["new"])), "query")
+        view.observe(self._asked, "query")
         view.on_msg(lambda _, message, __: self._ask(lambda: self._do(message)))
         self.view = view
         self._stale = True
         if self.is_open:
             self.opened()
         return [view]
+
+    def _asked(self, change: Any) -> None:
+        if self.is_open:
+            self._ask(lambda: self._find(change["new"]))
 
     def opened(self) -> None:
         """Look for what is new."""
