@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from zimage_kit.nano import judge as judging
-from zimage_kit.nano import people, scenes
+from zimage_kit.nano import packed, people, scenes
 from zimage_kit.nano.data import LABELS, labels_of
 from zimage_kit.nano.judge import Judge, Verdict, frechet
 from zimage_kit.nano.lexicon import KINDS
@@ -148,11 +147,9 @@ def test_the_judge_looks_at_pictures_of_every_size(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         judge = Judge().eval()
-    save_file(
-        {name: value.half().contiguous() for name, value in judge.state_dict().items()}, tmp_path / "j.safetensors"
-    )
+    packed.save_half(judge.state_dict(), tmp_path / judging.FILE)
     pictures = [Image.new("RGB", size, "orange") for size in scenes.SIZES]
-    features, verdicts = judging.look(judging.load(tmp_path / "j.safetensors"), pictures)
+    features, verdicts = judging.look(judging.load(tmp_path / judging.FILE), pictures)
     assert features.shape == (len(pictures), judging.FEATURES)
     assert len(verdicts) == len(pictures)
     assert all(seen.background and seen.style and seen.pose for seen in verdicts)
