@@ -1478,6 +1478,7 @@ def test_any_stage_has_a_form_that_means_what_it_says(monkeypatch: pytest.Monkey
 
 
 def test_a_picture_is_put_into_the_stage_that_needs_one(studio: Studio, artifact: Artifact, home: Path) -> None:
+    studio._worker.submit(lambda: None).result(30)
     fields = {each["value"] for each in studio.viewer.inputs}
     assert fields == {"control.picture", "inpaint.mask", "pose.photo"}
     studio.request = whole({"prompt": "a cat", "stages": [{"kind": "pose", "preset": ["waving"]}]})

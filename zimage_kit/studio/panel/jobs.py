@@ -115,11 +115,14 @@ class _Batch:
 class Jobs:
     """The jobs that this panel has submitted and follows.
 
-    `keep` says, when pictures are asked for, whether the session shall go on with them and save them when this process
-    ends. `unmade` are the requests that failed, or were lost with a session, until they are tried again or dropped.
+    `keep` says, when so many pictures are asked for, whether the session shall go on with them and save them when this
+    process ends. `unmade` are the requests that failed, or were lost with a session, until they are tried again or
+    dropped.
     """
 
-    def __init__(self, session: Session, callbacks: JobCallbacks, keep: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, session: Session, callbacks: JobCallbacks, keep: Callable[[int], bool] = lambda count: False
+    ) -> None:
         self._session, self._callbacks, self._keep = session, callbacks, keep
         self._lock = threading.Lock()
         self._running: dict[str, Request | None] = {}
@@ -218,7 +221,7 @@ class Jobs:
 
     def _submit(self, batch: _Batch) -> None:
         """Submit all, then follow them. If one cannot be submitted, none of them is made."""
-        keep = self._keep()
+        keep = self._keep(len(batch.pictures))
         try:
             for number, picture in enumerate(batch.pictures):
                 if batch.stop.is_set():
@@ -279,7 +282,7 @@ class Jobs:
         if worker_died and not picture.retried and not batch.stop.is_set():
             picture.retried = True  # a new worker starts by itself
             try:
-                picture.job = self._session.submit(picture.request, keep=self._keep())
+                picture.job = self._session.submit(picture.request, keep=self._keep(len(batch.pictures)))
             except Exception as error:
                 outcome = error
             else:

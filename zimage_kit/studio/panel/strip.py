@@ -70,6 +70,10 @@ class Strip:
             self.viewer.picture = result.jpeg
             self.viewer.about = result.about(self._texts, self._actions(result))
 
+    def offer_inputs(self, look: Callable[[Texts], list[dict[str, str]]], texts: Texts) -> None:
+        """Offer the fields of stages that take a picture."""
+        self.viewer.inputs = look(texts)
+
     def select(self, id_: str) -> None:
         """Show the one that was selected in the page."""
         with self._lock:

@@ -9,6 +9,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -77,8 +78,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._closed, self._restoring = False, True
         self._again: Result | None = None  # what was made once more
         self._keeper = Keeper(own_name() if name is None else name or None, lambda: state_of(self))
-        before = _open.pop(self._keeper.name or "", None)  # the same cell was run before
-        taken = before.hand_over() if before is not None else []
+        taken = before.hand_over() if (before := _open.pop(self._keeper.name or "", None)) is not None else []
         kept = self._keeper.load()
         classes, problems = pane_classes()
         self.panes: dict[str, Any] = {cls.name: cls() for cls in classes}
@@ -103,8 +103,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.problem = ErrorBox(texts)
         self.question = Question(texts)
         self.status_line = StatusLine(self.session.status, texts)
-        self.save.description = texts("panel.save")
-        self.save.tooltip = texts("panel.save_help")
+        self.save.description, self.save.tooltip = texts("panel.save"), texts("panel.save_help")
         context = PaneContext(
             texts, self.session, self.results, self.form.request, self.form.set, self._make, self.add_opened,
             self.open_pane, self.in_background, self._catch_errors, self._on_error, self.announce, self.jobs,
@@ -116,15 +115,15 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         receive = Messages(self)
         self.bar.on_msg(lambda _, message, buffers: self.run_catching(receive, message, buffers))
         self.viewer.observe(lambda _: self.run_catching(self._on_selected), "selected")
-        self.viewer.actions, self.viewer.inputs = [each.button() for each in self.actions()], inputs(texts)
+        self.viewer.actions = [each.button() for each in self.actions()]
+        self.in_background(partial(self.strip.offer_inputs, inputs, texts))  # which imports every stage
         top = w.VBox([self.bar, self.problem.box, self.question.box, self.form.words]).add_class("zk-top")
         rest = w.VBox([self.form.rest, self.save]).add_class("zk-rest")
         boxes = {
             where: [pane.box for pane in self.panes.values() if pane.where == where] for where in ("side", "below")
         }
         side = w.VBox([self.viewer, *boxes["side"]]).add_class("zk-side")
-        columns = w.Box([top, rest, side]).add_class("zk-columns")
-        self.children = [columns, *boxes["below"], self.status_line.box]
+        self.children = [w.Box([top, rest, side]).add_class("zk-columns"), *boxes["below"], self.status_line.box]
         self._on_edit()
 
     @property
@@ -372,9 +371,10 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if not self._restoring:
             self._keeper.changed()
 
-    def _keeps(self) -> bool:
-        """Whether the session goes on with this panel's pictures when the process ends."""
-        return self._keeper.name is not None and self.save.value and self.session.status().engine == "shared"
+    def _keeps(self, count: int) -> bool:
+        """Whether the session goes on when this process ends; then it saves before one sees: not for one in a cell."""
+        lasting = self._keeper.name == PAGE or (self._keeper.name is not None and count > 1)
+        return lasting and self.save.value and self.session.status().engine == "shared"
 
     def _rebuild(self, texts: Texts) -> None:
         """Rebuild the panel in another language and restore its state."""

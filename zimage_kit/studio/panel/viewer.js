@@ -81,9 +81,12 @@ export default {
 
     const choices = Object.fromEntries(Object.entries(CHOICES).map(([name, { beside, values }]) => {
       const choice = make("select", "zk-choice");
-      const all = name === "as" ? model.get("inputs") : values.map((value) => ({ value, label: text(`${name}_${value}`) }));
-      choice.append(...all.map(({ value, label }) => new Option(label, value)));
-      choice.value = all.some(({ value }) => value === remembered(name)) ? remembered(name) : all[0]?.value ?? "";
+      const offer = (/** @type {{value: string, label: string}[]} */ all) => {
+        choice.replaceChildren(...all.map(({ value, label }) => new Option(label, value)));
+        choice.value = all.some(({ value }) => value === remembered(name)) ? remembered(name) : all[0]?.value ?? "";
+      };
+      if (name === "as") model.on("change:inputs", () => offer(model.get("inputs")));
+      offer(name === "as" ? model.get("inputs") : values.map((value) => ({ value, label: text(`${name}_${value}`) })));
       choice.addEventListener("change", () => remember(name, choice.value), { signal });
       const pair = make("span", "zk-pair-of");
       buttons[beside].replaceWith(pair);
