@@ -16,6 +16,8 @@ from opened import OpenNotebook, OpenOne, Theme
 from playwright.sync_api import Browser, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
+from zimage_kit import Request
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 expect.set_options(timeout=30_000)  # a state that comes late on a busy machine has come
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
@@ -33,6 +35,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
                 report.sections.append(("the page", f"{page.url}\n{page.inner_text('body', timeout=5000)[:4000]}"))
             except PlaywrightError as error:
                 report.sections.append(("the page", f"cannot be read: {error}"))
+
+
+@pytest.fixture
+def small(model: str) -> Request:
+    """What is drawn in a moment."""
+    return Request(prompt="a red boat", model=model, width=64, height=64, steps=2, seed=7)
 
 
 @pytest.fixture(scope="session")

@@ -21,11 +21,6 @@ from zimage_kit.studio.translations import Texts
 
 
 @pytest.fixture
-def small(model: str) -> Request:
-    return Request(prompt="a red boat", model=model, width=64, height=64, steps=2, seed=7)
-
-
-@pytest.fixture
 def picky(session: Session) -> Iterator[None]:
     """A stage that fails at seed 8, until it has failed once."""
     failed: list[int] = []

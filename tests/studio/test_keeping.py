@@ -21,11 +21,6 @@ Open = Callable[..., Studio]
 
 
 @pytest.fixture
-def small(model: str) -> Request:
-    return Request(prompt="a red boat", model=model, width=64, height=64, steps=2, seed=7)
-
-
-@pytest.fixture
 def studio(session: Session) -> Iterator[Open]:
     """Opens panels, by default of one name; closes them at the end."""
     opened: list[Studio] = []
