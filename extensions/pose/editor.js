@@ -10,6 +10,7 @@ import {
   handlePlace, handlesOf, has, indices, limbEllipse, mirrored, named, namePlace, names, newcomer, nextHandle, placeOf,
   posed, renamed, replaced, rgb, same, seen, stature, withLook, withMirror, withoutPoint, withPoint,
 } from "./figures.js";
+import { reached } from "zimage_kit/studio/js/kernel.js";
 import { GROWTH, chordCommand, handleCommand, keptFromNotebook, poseReached } from "./keys.js";
 import { UndoStack } from "./undo.js";
 
@@ -460,7 +461,7 @@ export default {
     function ask(content) {
       complain("");
       const waiting = ++asked;
-      model.send(content);
+      if (!reached(model, el, content)) return tell(say("said_gone"));
       setTimeout(() => asked === waiting && !signal.aborted && tell(say("said_waiting")), PATIENCE);
     }
 

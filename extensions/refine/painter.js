@@ -6,6 +6,7 @@
 // back after a reload of the page, and is shown when it was set from outside.
 
 import { button, disable, make, set, unusable, write } from "zimage_kit/studio/js/dom.js";
+import { reached } from "zimage_kit/studio/js/kernel.js";
 import { fill as filled } from "zimage_kit/studio/js/words.js";
 import {
   History, clamp, empty, feathered, fill, invert, packed, polygon, rectangle, resized, share, stroke, unpacked, whole,
@@ -281,7 +282,7 @@ export default {
     /** @param {Record<string, unknown>} content @param {ArrayBuffer[]} [buffers] */
     function send(content, buffers = []) {
       const number = ++sent;
-      model.send({ ...content, number }, undefined, buffers);
+      if (!reached(model, el, { ...content, number }, buffers)) return tell(say("said_gone"));
       setTimeout(() => kept < number && !signal.aborted && tell(say("said_waiting")), PATIENCE);
     }
 

@@ -2,6 +2,7 @@
 // The board: cells in lines under headers that stay in view. Only what is in view is in the page.
 
 import { make, set, write } from "../js/dom.js";
+import { reached } from "../js/kernel.js";
 import { fill } from "../js/words.js";
 import { Downloads, copy } from "./grid_files.js";
 import { Enlarged } from "./grid_enlarged.js";
@@ -69,7 +70,7 @@ class BoardView extends Keys(Parts) {
       this.waits = this.asked > 0;
       this.tools.update();
     }, PATIENCE);
-    this.model.send({ ...message, of: this.shape.plan.id });
+    if (!reached(this.model, this.el, { ...message, of: this.shape.plan.id })) Object.assign(this, { gone: true, asked: 0, pending: false });
     this.tools.update();
   }
 

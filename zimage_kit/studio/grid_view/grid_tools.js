@@ -90,7 +90,7 @@ export class Tools {
     write(this.help, text("keys"));
     set(this.helpButton, "aria-expanded", !this.help.hidden);
     const one = board.marked.length === 1 ? fill(text("marked_first"), { label: board.shape.label(board.marked[0]) }) : "";
-    write(this.waits, board.waits ? text("waiting") : one);
+    write(this.waits, board.gone ? text("kernel_gone") : board.waits ? text("waiting") : one);
     this.waits.hidden = !this.waits.textContent;
     const ended = running ? "" : line ?? "";
     if (this.wasRunning && !running) this.say(ended);

@@ -3,6 +3,7 @@
 // requests that reach the kernel in the order in which they were made.
 
 import { button, disable, set, unusable } from "../js/dom.js";
+import { reached } from "../js/kernel.js";
 import { remember, remembered } from "../js/remembered.js";
 
 const SLICE = 4_000_000; // bytes; the notebook server closes connections at messages of about ten megabytes
@@ -120,6 +121,7 @@ export default {
 
     let asked = 0; // requests that were sent and not answered yet
     let waiting = false; // for a running cell to end
+    let gone = false; // the kernel was ended
 
     function show() {
       generate.textContent = text("generate");
@@ -140,7 +142,7 @@ export default {
       for (const option of done.options) option.textContent = text(`done_${option.value}`);
       language.setAttribute("aria-label", text("language"));
       language.value = model.get("language");
-      queue.textContent = waiting ? text("waiting") : model.get("queue");
+      queue.textContent = gone ? text("kernel_gone") : waiting ? text("waiting") : model.get("queue");
     }
     for (const name of ["texts", "busy", "language", "queue"]) model.on(`change:${name}`, show);
     show();
@@ -192,7 +194,7 @@ export default {
         waiting = asked > 0;
         show();
       }, PATIENCE);
-      model.send({ ...message, values: values() }, undefined, buffers);
+      reached(model, el, { ...message, values: values() }, buffers);
     }
     model.on("msg:custom", (message) => {
       if (message.finished !== undefined) finished(message.finished);
@@ -278,6 +280,11 @@ export default {
       if (document.body.dataset.voila) document.documentElement.lang = root.lang; // the page is the panel
       root.setAttribute("role", "region");
       root.setAttribute("aria-label", text("panel"));
+      root.addEventListener("zk-gone", () => {
+        [gone, asked] = [true, 0];
+        clearInterval(beat);
+        show();
+      }, { signal });
       root.addEventListener("zk-do", (event) => ask(event.detail), { signal }); // from the viewer
       root.addEventListener("click", ({ target }) => { // on buttons in panes whose fields belong to the request
         const name = /zk-asks-(\w+)/.exec(target.closest(".zk-asks")?.className ?? "")?.[1];
@@ -291,7 +298,7 @@ export default {
       observer.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["class", "title"] });
       let touched = performance.now();
       const shown = () => {
-        if (isSeen(document.hidden, performance.now() - touched, model.get("busy"))) model.send({ do: "shown" });
+        if (isSeen(document.hidden, performance.now() - touched, model.get("busy"))) reached(model, el, { do: "shown" });
       };
       for (const name of ["keydown", "pointerdown", "pointermove", "wheel"]) {
         document.addEventListener(name, () => {

@@ -3,6 +3,7 @@
 // with those that are chosen.
 
 import { disable, jpeg, make, unusable } from "../../js/dom.js";
+import { reached } from "../../js/kernel.js";
 import { lightbox } from "../../js/lightbox.js";
 import { chosenAfter, command, layout, moved, pages, place, seen } from "./tiles.js";
 
@@ -59,7 +60,7 @@ export default {
     let focusSoon = false;
     let asks = ""; // the words that were asked for last
 
-    const send = (message) => model.send({ ...message, version: model.get("version") });
+    const send = (message) => reached(model, el, { ...message, version: model.get("version") });
 
     function button(name) {
       const made = make("button", "zk-button");

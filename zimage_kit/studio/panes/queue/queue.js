@@ -1,6 +1,8 @@
 // @ts-check
 // The session's jobs as a table; this panel's have buttons.
 
+import { reached } from "../../js/kernel.js";
+
 export default {
   render({ model, el, signal }) {
     const text = (key) => model.get("texts")[key] ?? key;
@@ -42,7 +44,7 @@ export default {
         made.className = "zk-button";
         made.textContent = text(name);
         made.title = text(`${name}_help`);
-        made.addEventListener("click", () => model.send({ do: ask, id: job.id }), { signal });
+        made.addEventListener("click", () => reached(model, el, { do: ask, id: job.id }), { signal });
         cells[3].append(made);
         return made;
       };
