@@ -123,9 +123,13 @@ class OpenNotebook:
 
     def restart(self) -> bool:
         """A new process behind the same notebook, and every cell run again; False when one raised."""
+        self.end_kernel()
+        return self.run_all()
+
+    def end_kernel(self) -> None:
+        """A new process behind the same notebook, in which nothing has run: its widgets stay in the page."""
         self._leave_kernel()
         self.page.evaluate(RESTART)
-        return self.run_all()
 
     def reload(self) -> None:
         """F5, and every cell run again: the kernel is the same."""

@@ -776,6 +776,16 @@ def test_the_kernel_restarts_and_the_model_is_loaded_no_second_time(panel: Panel
     assert panel.python("session.status().model_loads") == loads == 1
 
 
+def test_a_panel_whose_kernel_has_ended_says_so(panel: Panel) -> None:
+    panel.fill()
+    panel.notebook.end_kernel()
+    panel.button("Generate").click()
+    expect(panel.root).to_contain_text("The kernel has ended; run the cell again.")
+    assert panel.notebook.run_all(), panel.notebook.text()
+    expect(panel.button("Generate")).to_be_visible()
+    expect(panel.root).not_to_contain_text("The kernel has ended")
+
+
 def test_dark_theme_and_chinese_and_two_notebooks_on_one_session(panel: Panel, notebook: OpenOne) -> None:
     panel.fill(steps=40)
     other = Panel(notebook(CELLS, theme="dark", height=1000, env={"ZIMAGE_LANG": "zh"}))
