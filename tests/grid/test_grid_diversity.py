@@ -12,7 +12,8 @@ from PIL import Image
 
 from zimage_kit.errors import BadRequest
 from zimage_kit.grid.cell import Cell
-from zimage_kit.grid.diversity import Diversity, lab, mean_distance
+from zimage_kit.grid.diversity import Diversity
+from zimage_kit.recipe.colour import lab, mean_distance
 from zimage_kit.recipe.request import Request
 
 
