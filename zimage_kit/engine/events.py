@@ -26,7 +26,7 @@ class Event:
 
     `preview` is a small JPEG (at most 40 KB) of the predicted picture, or None for a model without a latent-to-RGB
     matrix. For a step, `seconds` counts from the start of the job and `drawing` from the start of the first step, so
-    without loading.
+    without loading. A message there is what is counted instead of steps: the seeds of a scout.
     """
 
     kind: EventKind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -9,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ExtensionProblem, UnknownModel, printable
+from ..errors import BadRequest, ExtensionProblem, UnknownModel, printable
 from ..files import content_digest
 from ..models.directories import fingerprint, rounded_fingerprint
 from ..models.loras import lora_file
 from ..models.spec import resolve
 from ..recipe.artifact import Artifact, Trace, picture_digest
 from ..recipe.identity import Identity, identity, key, library_versions, stage_identity
+from ..recipe.picture import opened
 from ..recipe.request import Request
 from ..stages.extensions import build_stages, code_digest_of
 from ..stages.stage import Call, Context, Stage
@@ -137,6 +139,10 @@ def rounded_weights(entries: Identity, directories: Iterable[Path], plan: Plan |
     return found
 
 
+class _Looked(Exception):
+    """Ends a picture of which enough was seen."""
+
+
 class _Run:
     """One task on its way through an engine."""
 
@@ -181,6 +187,8 @@ class _Run:
 
     def made(self, checked: Checked) -> tuple[Image.Image, Trace]:
         """The picture of a recipe: from the longest prefix of it in the cache, or from noise."""
+        if self.task.look:
+            return self._looked_at(checked), Trace()
         identities = self._identities(checked)
         keys = [f"{done} {key(each)}" for done, each in enumerate(identities)]
         hits = ((done, self.runtime.cache.get(keys[done])) for done in range(len(self.stages), -1, -1))
@@ -232,8 +240,8 @@ class _Run:
                 found += [directory] if isinstance(name, str) and (directory := resolve(name).directory()) else []
         return found
 
-    def _drawn(self, checked: Checked) -> tuple[Image.Image, Trace]:
-        """Run every stage's `before`, then denoise."""
+    def _conditioned(self, checked: Checked) -> Call:
+        """The call after every stage's `before`."""
         call = _call(checked.request)
         for number, stage in enumerate(self.stages, 1):
             self.runtime.check_cancelled()
@@ -242,6 +250,29 @@ class _Run:
                 with self.runtime.parts.part(f"stage {number} {stage.kind} before", self.runtime.device):
                     call = stage.before(call, self.context)
         self.runtime.check_cancelled()
+        return call
+
+    def _looked_at(self, checked: Checked) -> Image.Image:
+        """What the model expects the picture to be after the task's `look` steps, in the colours of a preview."""
+        call = self._conditioned(checked)
+        until, seen = min(self.task.look, call.steps), list[bytes | None]()
+
+        def on_step(step: Step) -> None:
+            self._on_step(step)
+            if step.step == until:
+                seen.append(step.preview)
+                raise _Looked
+
+        with suppress(_Looked):
+            self._draw(self.runtime.pipeline(), call.but(until=until), on_step)
+        if not seen or seen[0] is None:
+            raise BadRequest(f"{checked.spec.name} has no previews to look at", mend="Choose seeds yourself.")
+        with opened(io.BytesIO(seen[0])) as preview:
+            return preview.convert("RGB")
+
+    def _drawn(self, checked: Checked) -> tuple[Image.Image, Trace]:
+        """Run every stage's `before`, then denoise."""
+        call = self._conditioned(checked)
         pipeline = self.runtime.pipeline()  # only now: a stage may have drawn with another model
         drawn = self._draw(pipeline, call)
         trace = Trace(
@@ -298,11 +329,11 @@ class _Run:
         self.notes += drawn.notes
         return drawn.image
 
-    def _draw(self, pipeline: ResidentPipeline, call: Call) -> Drawn:
+    def _draw(self, pipeline: ResidentPipeline, call: Call, on_step: Callable[[Step], None] | None = None) -> Drawn:
         """Reports steps, and what takes seconds before the first one."""
         if pipeline.imports_diffusers(call):
             self.runtime.emit(Event(kind="loading", job=self.task.id, message="importing diffusers"))
-        return pipeline.draw(call, self.runtime.parts, self._on_step)
+        return pipeline.draw(call, self.runtime.parts, on_step or self._on_step)
 
     def _on_step(self, step: Step) -> None:
         seconds = self.runtime.elapsed()

@@ -213,7 +213,7 @@ class ResidentPipeline:
                 self._controls.condition(control, call.steps, network)
                 for control, network in zip(call.controls, controlnets, strict=True)
             ]
-        watch = StepWatch(scheduler, call.steps, begin, self._preview, on_step, self.not_finite)
+        watch = StepWatch(scheduler, call.steps, begin, self._preview, on_step, self.not_finite, call.until)
         with parts.part("denoise", lambda: self.device):
             latents = denoise(transformer, scheduler, begin, prompt, negative, call.guidance, watch, conditions, kept)
             watch.finish()

@@ -45,9 +45,12 @@ class StepWatch:
         preview: Preview | None,
         on_step: Callable[[Step], None],
         not_finite: Callable[[int], Exception],
+        until: int | None = None,
     ) -> None:
+        """`until`: the step (from 1) that is reported at once, since `on_step` raises then."""
         self._scheduler, self._steps, self._preview, self._on_step = scheduler, steps, preview, on_step
         self._not_finite = not_finite
+        self._until = until
         self._cuda = noise.device.type == "cuda"
         self._before, self._sigmas = noise, []  # type: tuple[torch.Tensor, list[float]]
         self._waiting: _Reported | None = None
@@ -68,10 +71,10 @@ class StepWatch:
         now = _Reported(index + 1, after, finite, pixels, self._clock.mark())
         self._before = latents
         previous, self._waiting = self._waiting, now
-        if not self._cuda:
-            self.finish()
-        elif previous is not None:
+        if self._cuda and previous is not None:
             self._report(previous)
+        if not self._cuda or index + 1 == self._until:
+            self.finish()
 
     def finish(self) -> None:
         """Report the last step, which is still waiting."""

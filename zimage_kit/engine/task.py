@@ -32,6 +32,7 @@ class Task:
     the cache. `keep`: the engine saves the picture in `folder` (None: its own outputs folder), and a shared session
     goes on with the job when its client ends. `roots`, `files`, `assets` and `models` are the client's extension
     folders, files of LoRAs by name, inputs by digest, and registered models; None and empty: as in this process.
+    `look`: end after so many steps and give what the model then expects the picture to be, as a preview.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Task:
     keep: bool = False
     priority: Priority = "interactive"
     folder: Path | None = None
+    look: int = 0
     roots: tuple[Path, ...] | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     assets: Mapping[str, Path] = field(default_factory=dict)

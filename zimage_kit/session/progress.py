@@ -92,7 +92,7 @@ def told(event: Event) -> tuple[float, float, str] | None:
         case "loading":
             return 0, 1, event.message or "loading"
         case "step" if event.steps and event.step:
-            return event.step, event.steps, f"step {event.step} of {event.steps}"
+            return event.step, event.steps, f"{event.message or 'step'} {event.step} of {event.steps}"
         case "stage":
             return 1, 1, event.message
     return None

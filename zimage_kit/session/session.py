@@ -23,6 +23,7 @@ from ..models.spec import ModelList, default_notice, list_models
 from ..recipe.artifact import Artifact, picture_digest, read_any
 from ..recipe.request import Request
 from ..stages.stage import Stage
+from . import scout as scouting
 from .engine import Engine, Status
 from .job import Job
 from .progress import watcher
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ..grid.plan import Labels
     from ..library.library import Library
     from ..studio.panel.studio import Studio
+    from .scout import Scouted
 
 __all__ = ["Job", "Session"]
 
@@ -52,6 +54,7 @@ class Session:
         self._engine, self._name = engine, name
         self._warned: set[str] = set()
         self._jobs: WeakValueDictionary[str, Job] = WeakValueDictionary()
+        self._looks: dict[tuple[str, int], dict[int, Image.Image]] = {}
 
     def submit(
         self,
@@ -143,6 +146,26 @@ class Session:
             made = self._wait(job, on_event or watch.hear)
         made._applied_to = artifact
         return made
+
+    def scout(
+        self,
+        request: Request | str,
+        look_at: int = scouting.LOOK_AT,
+        keep: int = scouting.KEEP,
+        steps: int = scouting.STEPS,
+        *,
+        on_event: OnEvent | None = None,
+        **fields: Any,
+    ) -> Scouted:
+        """Make `keep` pictures that differ more than those of seeds counted up, and wait for them.
+
+        The first `steps` steps of `look_at` seeds are evaluated, counted up from the request's (a random one if it has
+        none); those whose predicted pictures are farthest apart are finished. Show what is returned, or take its
+        `pictures` and `seeds`; `more()` finishes the next ones without looking again. The looking costs look_at * steps
+        / all steps pictures, which the progress says before. Raises what `run` raises.
+        """
+        asked = request.but(**fields) if isinstance(request, Request) else Request(prompt=request, **fields)
+        return scouting.look(self, asked, look_at, steps, on_event).finish(keep, on_event)
 
     def grid(
         self,
@@ -278,13 +301,20 @@ class Session:
                 self._warned.add(note)
                 logging.getLogger("zimage_kit").warning(note, extra={"in_trace": True})
 
-    def start(self, checked: Checked, *, fresh: bool = False, keep: bool = False, priority: Priority) -> Job:
-        """Queue what `check` gave; `submit` in two steps, for what builds on sessions as grids do."""
+    def start(
+        self, checked: Checked, *, fresh: bool = False, keep: bool = False, priority: Priority, look: int = 0
+    ) -> Job:
+        """Queue what `check` gave; `submit` in two steps, for what builds on sessions as grids do.
+
+        `look`: end after so many steps; the outcome is the preview of what the picture would become.
+        """
         if priority not in get_args(Priority):
             raise BadRequest(f"priority={priority!r}", expected=" or ".join(get_args(Priority)))
         job = Job(checked.request, self._engine)
         folder = outputs_dir().absolute() if keep else None
-        task = Task(job.id, checked.request, checked, fresh=fresh, keep=keep, priority=priority, folder=folder)
+        task = Task(
+            job.id, checked.request, checked, fresh=fresh, keep=keep, priority=priority, folder=folder, look=look
+        )
         return self._queue(job, task)
 
     def extend(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Increased when the messages change. Programs and sessions with different numbers refuse each other."""
 
 
@@ -69,6 +69,7 @@ def task_out(task: Task, *, elsewhere: bool = False) -> Message:
         "fresh": task.fresh,
         "keep": task.keep,
         "priority": task.priority,
+        "look": task.look,
         "folder": None if task.folder is None else str(task.folder),
         "machine": machine(),
         "extensions": [str(root) for root in roots_given()],
@@ -95,7 +96,7 @@ def task_in(message: Message) -> Task:
         files=dict(_files_in(message["files"])),
         assets=transit.assets_in(message["assets"], here=here),
         models=tuple(ModelSpec(**json.loads(spec)) for spec in message["models"]),
-        **{name: message[name] for name in ("done", "fresh", "keep", "priority")},
+        **{name: message[name] for name in ("done", "fresh", "keep", "priority", "look")},
     )
 
 
