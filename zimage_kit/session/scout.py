@@ -34,6 +34,8 @@ LOOK_AT, KEEP, STEPS = 24, 4, 2
 LARGEST_LOOK = 500
 _KNOWN = 8
 """Scouted requests that a session remembers, so that the same cell run again looks at nothing twice."""
+_FIRST = frozenset({"queued", "loading"})
+"""What is heard of each look; its steps are not."""
 _BESIDE, _GAP, _FOOT = 4, 8, 22  # pictures in a row of the strip; pixels between them, and below for the seed
 
 OnEvent = Callable[[Event], None]
@@ -91,8 +93,12 @@ class Scouted:
 
     def more(self, keep: int = KEEP, on_event: OnEvent | None = None) -> Scouted:
         """Finish the next `keep` seeds, far from each other and from the finished ones. Nothing is looked at again."""
-        taken = (*self._taken, *self.seeds)
-        return Scouted(self._session, self.request, self.steps, self.looks, taken).finish(keep, on_event)
+        return self.beside(()).finish(keep, on_event)
+
+    def beside(self, seeds: tuple[int, ...]) -> Scouted:
+        """The same looks, to choose from beside the finished seeds and these."""
+        taken = (*self._taken, *self.seeds, *seeds)
+        return Scouted(self._session, self.request, self.steps, self.looks, taken)
 
     def __repr__(self) -> str:
         return (
@@ -139,7 +145,7 @@ def look(session: Session, request: Request, look_at: int, steps: int, on_event:
         hear = on_event or partial(watch.hear, prefix=f"{cost(look_at, steps, of)}: ")
         try:
             for number, (seed, job) in enumerate(zip(wanted, jobs, strict=True), 1):
-                known[seed] = session._wait(job, None).image
+                known[seed] = session._wait(job, lambda event: hear(event) if event.kind in _FIRST else None).image
                 hear(Event(kind="step", job=job.id, step=number, steps=len(jobs), message="seed"))
         except BaseException:
             for job in jobs:

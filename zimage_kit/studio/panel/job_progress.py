@@ -25,7 +25,8 @@ def progress_of(event: Event, texts: Texts, stage_titles: Mapping[str, str]) -> 
         case "step":
             value, most = event.step or 0, event.steps or 0
             left = seconds_left(event)
-            text = texts("panel.step", step=event.step, steps=event.steps)
+            counted = "panel.seed" if event.message == "seed" else "panel.step"
+            text = texts(counted, step=event.step, steps=event.steps)
             if left is not None:
                 text += f" · {texts('panel.left', left=texts.duration(left))}"
         case "stage":

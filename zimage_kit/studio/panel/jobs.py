@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -141,6 +141,17 @@ class Jobs:
         """Make a picture of each. Returns at once. The first has interactive priority, the others batch priority."""
         batch = _Batch([_Picture(request) for request in requests])
         self._spawn(batch, lambda: self._submit(batch))
+
+    def find(self, find: Callable[[Callable[[Event], None]], Sequence[Request]]) -> None:
+        """Make what `find` returns after jobs of its own, whose events it hands over. Returns at once."""
+        batch = _Batch([])
+
+        def work() -> None:
+            with self._hearing(batch) as hear:
+                batch.pictures += map(_Picture, find(hear))
+            self._submit(batch)
+
+        self._spawn(batch, work)
 
     def apply(self, artifact: Artifact, *stages: Stage) -> None:
         """Run stages on a picture. Returns at once."""
@@ -297,20 +308,27 @@ class Jobs:
             self._callbacks.on_error(outcome, 0)
 
     def _apply(self, artifact: Artifact, stages: Sequence[Stage], batch: _Batch) -> None:
+        with self._hearing(batch) as hear:
+            made = self._session.apply(artifact, *stages, on_event=hear)
+            batch.count_outcome(made)
+            self._callbacks.on_picture(made)
+
+    @contextmanager
+    def _hearing(self, batch: _Batch) -> Iterator[Callable[[Event], None]]:
+        """What hears the events of jobs that somebody else waits for; they count as this panel's until the end."""
         followed: set[str] = set()
 
-        def on_event(event: Event) -> None:
+        def hear(event: Event) -> None:
             if event.job not in followed:
                 followed.add(event.job)
                 self._job_began(event.job, None)
             if batch.stop.is_set():
                 self._session.cancel(event.job)
+                raise JobCancelled("cancelled in the panel")
             self._callbacks.on_event(event, Place())
 
         try:
-            made = self._session.apply(artifact, *stages, on_event=on_event)
-            batch.count_outcome(made)
-            self._callbacks.on_picture(made)
+            yield hear
         finally:
             for job in followed:
                 self._job_ended(job)

@@ -11,6 +11,7 @@ from ...recipe.artifact import read_any
 from ...text.units import gigabytes
 from ..translations import languages
 from .actions import apply_stages, inputs, use_as
+from .differ import DifferentOnes
 from .jobs import Place
 from .results import Result
 
@@ -23,6 +24,7 @@ class Messages:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
+        self._differ = DifferentOnes(studio)
         self._parts: list[bytes] = []  # of a file that is being uploaded
 
     def __call__(self, message: dict[str, Any], buffers: list[Any]) -> None:
@@ -48,6 +50,10 @@ class Messages:
         match message:
             case {"do": "generate" | "draft" as what}:
                 studio.generate(what == "draft")
+            case {"do": "differ"}:
+                studio.problem.clear()
+                studio.question.clear()
+                self._differ()
             case {"do": "cancel"}:
                 studio.cancel()
             case {"do": "skip"}:
