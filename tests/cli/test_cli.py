@@ -206,6 +206,18 @@ def test_json_is_one_object_and_nothing_else(model: str, tmp_path: Path, capsys:
     assert "step" not in shown.err
 
 
+def test_seeds_that_differ_are_looked_for(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["run", "a cat", "--model", model, "--seed", "7", "--steps", "4", "--size", "64x64", "--scout", "6"]
+    assert cli.call([*line, "--count", "2", "--output", str(tmp_path / "b.png")]) == 0
+    shown = capsys.readouterr()
+    assert "looking at 6 seeds, 2 of 4 steps each: the work of 3 pictures, then 2 to finish\n" in shown.err
+    seeds = [zk.open(tmp_path / f"b-{number}.png").request.seed for number in (1, 2)]
+    assert seeds == sorted(set(seeds))
+    assert set(seeds) <= set(range(7, 13))
+    assert cli.call([*line, "--count", "2", "--output", str(tmp_path / "c.png"), "--json"]) == 0
+    assert [each["request"]["seed"] for each in json.loads(capsys.readouterr().out)["pictures"]] == seeds
+
+
 def test_the_same_command_gives_the_same_pixels(model: str, tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
         line = ["run", "a cat", "--model", model, "--seed", "3", "--steps", "2", "--size", "128x96"]

@@ -25,6 +25,8 @@ CELLS = {
     "empty": "%%imagine\n  \n",
     "words": "%%imagine --seed 3 a red\nboat",
     "line": "%imagine --seed 3 --steps 2 a red boat",
+    "scout": "%imagine --scout 6 --count 2 --seed 5 --steps 2 --size 64x64 --as far a red boat",
+    "seeds": "print(sorted(each.request.seed for each in far))",
     "stage": "%%imagine --stage nothing\na red boat",
     "help": "%imagine --help",
     "slow": "import zimage_kit as zk; zk.connect().run('a red boat', steps=60, seed=9)",
@@ -69,6 +71,13 @@ def test_a_cell_is_a_prompt_and_gives_its_artifact(ran: dict[str, Any]) -> None:
 
 def test_one_line_does_as_well(ran: dict[str, Any]) -> None:
     assert "'a red boat', nano, seed 3" in ran["line"][-1]["data"]["text/plain"]
+
+
+def test_seeds_that_differ_are_looked_for(ran: dict[str, Any]) -> None:
+    assert len(pictures(ran["scout"])) == 2
+    found = eval(text(ran["seeds"]))
+    assert len(set(found)) == 2
+    assert set(found) <= set(range(5, 11))
 
 
 def test_several_pictures_with_a_stage_are_shown_and_written(ran: dict[str, Any]) -> None:

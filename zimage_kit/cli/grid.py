@@ -85,13 +85,15 @@ def grid(
     """Make pictures side by side and save them as a sheet.
 
     An axis is a field (prompt, seed, steps, size, model, lora, "lora weight", pose.scale, stages.upscale …) or a {name}
-    in the prompt. Values: 1,2,3 or 1-9 or 1-9(+2); a;b;c for prompts; @FILE for a value a line. Cells are kept: another
+    in the prompt. Values: 1,2,3 or 1-9 or 1-9(+2); a;b;c for prompts; @FILE for a value a line; for seeds also scout,
+    "scout 6" or "scout 6 of 48", those that differ most (see `zimage run --help`). Cells are kept: another
     value makes only what is new, and a grid that was interrupted goes on where it was.
 
     \b
     Examples:
       zimage grid "a {colour} balloon" --x colour=red,blue,green --y seed=1-3 --output balloons.png
       zimage grid --y "prompt=a white cat;海上的红色热气球" --x steps=2,4,8 --output steps.html
+      zimage grid --y "prompt=a red boat;a cat" --x seed=scout --output seeds.png
       zimage grid "a girl" --stage pose:preset=waving --x "pose.scale=0.4-1(+0.2)" --output scale.png
       zimage grid "a red boat" --x seed=1-4 --x size=256x256,320x192,192x320,256x256 --output sizes.jpg
       zimage grid --reopen balloons.png --output balloons.csv

@@ -15,6 +15,7 @@ from ..text.units import duration
 from . import console
 
 if TYPE_CHECKING:
+    from ..engine.events import Event
     from ..recipe.artifact import Artifact
     from ..recipe.request import Request
     from ..session.session import Session
@@ -81,6 +82,10 @@ def run(
     guidance: Guidance = None,
     negative: Negative = "",
     count: Annotated[int, typer.Option(metavar="N", min=1, help="How many pictures; their seeds count up.")] = 1,
+    scout: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=2, help="Look at N seeds and finish the --count (or 4) that differ most."),
+    ] = None,
     lora: Loras = None,
     stage: Stages = None,
     preset: Annotated[
@@ -107,16 +112,21 @@ def run(
     command loads one, as it does with --inline or --device. Several pictures (--count) are saved as FILE-1.png,
     FILE-2.png and so on.
 
+    Seeds counted up often look alike. --scout 24 evaluates two steps of 24 seeds, which takes as long as about 6
+    pictures, and finishes those whose pictures will be farthest apart.
+
     \b
     Examples:
       zimage run "a red hot-air balloon over the sea" --seed 7
       zimage run "海上的红色热气球" --count 4 --output balloon.png
+      zimage run "a red boat" --scout 24 --count 4
       zimage run "a white cat under the moon" --size 320x192 --json
       zimage run "a girl on the grass" --lora papercut:0.8 --stage pose:preset=waving --stage upscale
       zimage run "a red boat" --stage text_overlay:text="Sea and moon",place=bottom
     """
     from ..recipe import presets
     from ..recipe.request import Request, parse_size, random_seed
+    from ..session import scout as scouting
 
     base = Request(prompt=FIRST_PROMPT) if preset is None else presets.preset(preset)
     width, height = parse_size(size) if size else (None, None)
@@ -129,15 +139,17 @@ def run(
         loras=(*base.loras, *map(parse_lora, lora or ())),
         stages=(*base.stages, *map(parse_stage, stage or ())),
     )
-    if count > 1 and request.seed is None:
+    if scout is not None and count == 1:
+        count = scouting.KEEP
+    if (count > 1 or scout is not None) and request.seed is None:
         request = request.but(seed=random_seed())
     paths = numbered(output, count)
     check_targets(paths)
     session = open_session(inline, device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     saved = []
-    for number, path in enumerate(paths):
-        numbered_seed = request if request.seed is None else request.but(seed=request.seed + number)
-        artifact = make(session, numbered_seed, quiet=as_json)
+    seeds = counted(request, count) if scout is None else found(session, request, scout, count, quiet=as_json)
+    for seed, path in zip(seeds, paths, strict=True):
+        artifact = make(session, request.but(seed=seed), quiet=as_json)
         saved.append((artifact, artifact.save(path)))
         if not as_json:
             finish(saved[-1:], as_json)
@@ -169,6 +181,27 @@ def make(session: Session, request: Request, quiet: bool = False) -> Artifact:
             for _ in job.events():  # until the step that is running has ended
                 pass
             raise
+
+
+def counted(request: Request, count: int) -> Sequence[int | None]:
+    """Seeds for `count` pictures, counted up from the request's."""
+    return [None if request.seed is None else request.seed + number for number in range(count)]
+
+
+def found(session: Session, request: Request, look_at: int, count: int, quiet: bool = False) -> Sequence[int]:
+    """The `count` of `look_at` seeds that differ most; shows what looking costs and how far it is."""
+    from ..session import scout as scouting
+
+    with console.progress("queued", quiet=quiet) as bar:
+        steps = session.check(request).request.steps or scouting.STEPS
+        if not quiet:
+            console.say(scouting.cost(look_at, scouting.STEPS, steps, count))
+
+        def show(event: Event) -> None:
+            if (now := console.told(event)) is not None:
+                bar.update(*now)
+
+        return scouting.look(session, request, look_at, scouting.STEPS, show).choose(count)
 
 
 def finish(saved: list[tuple[Artifact, Path]], as_json: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +20,7 @@ from ..cli.run import check_targets, numbered, parse_lora, parse_stage
 from ..errors import ZImageError
 from ..recipe.request import Request, parse_size, random_seed
 from ..session.connect import connect
+from ..session.scout import KEEP, STEPS, look
 
 
 class _Options(argparse.ArgumentParser):
@@ -49,6 +51,7 @@ def _options() -> _Options:
     add("--guidance", type=float, metavar="X", help="0 for nano and turbo, 3 to 5 for base")
     add("--negative", default="", metavar="TEXT", help="what to avoid; only base heeds it")
     add("--count", type=int, default=1, metavar="N", help="how many pictures; their seeds count up")
+    add("--scout", type=int, metavar="N", help="look at N seeds, finish the --count (or 4) that differ most")
     add("--lora", action="append", default=[], metavar="NAME[:WEIGHT]", help="may be given several times")
     add("--stage", action="append", default=[], metavar="KIND:KEY=VALUE,…", help="may be given several times, in order")
     add("--save", action="store_true", help="write into the outputs folder")
@@ -67,6 +70,8 @@ def imagine(line: str, cell: str | None = None) -> Any:
             raise UsageError(f"%%imagine: --as {given.name} is no name of a variable")
         if given.count < 1:
             raise UsageError(f"%%imagine: --count {given.count}; expected 1 or more")
+        if given.scout is not None and given.count == 1:
+            given.count = KEEP
         width, height = parse_size(given.size) if given.size else (None, None)
         request = Request(
             prompt=_prompt(rest, cell), negative_prompt=given.negative, model=given.model, width=width,
@@ -125,8 +130,11 @@ def _make(request: Request, given: argparse.Namespace) -> Any:
         check_targets(paths)
     session = connect()
     made = []
-    for number, path in enumerate(paths):
-        artifact = session.run(request.but(seed=(request.seed or 0) + number))
+    seeds: Sequence[int] = range(request.seed or 0, (request.seed or 0) + given.count)
+    if given.scout is not None:
+        seeds = look(session, request, given.scout, STEPS).choose(given.count)
+    for seed, path in zip(seeds, paths, strict=True):
+        artifact = session.run(request.but(seed=seed))
         made.append(artifact)
         if path is not None or given.save:
             artifact.save(path)

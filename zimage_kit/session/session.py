@@ -190,7 +190,8 @@ class Session:
         off (`"stages.upscale"`: True, False), or a `{slot}` in the prompt. Give axes by keyword, as a mapping `axes`
         (for names with dots, and for slots named like an option of this method), or as a table with one cell in each
         row (pandas, or the path of a CSV file). Values are a list, a `range`, an array, or text: one value a line,
-        "a; b", "1-9(+2)". A single value by keyword (`steps=8`) applies to all cells.
+        "a; b", "1-9(+2)". A single value by keyword (`steps=8`) applies to all cells. `seed="scout"`, "scout 6" or
+        "scout 6 of 48" are seeds whose pictures differ, found at the first cell as `scout` does.
 
         `rows`, `columns`, `pages` and `inner` say where axes go (several names vary together). By default the first
         axis gives the rows, the second the columns, the third the pages, and the fourth the pictures inside each cell;
@@ -199,10 +200,11 @@ class Session:
         Everything is checked before anything runs, and the estimated cost is shown; above 200 new cells it asks, unless
         `yes`. Returns at once: show the grid, `wait()` for it, or `save` it. Raises BadRequest, naming the cell.
         """
-        from ..grid import make_grid, plan
+        from ..grid import make_grid, scouted_plan
 
         layout = {"rows": rows, "columns": columns, "pages": pages, "inner": inner}
-        return make_grid(self, plan(base, axes, more, layout=layout, zipped=zip, labels=labels, title=title), yes=yes)
+        options = {"layout": layout, "zipped": zip, "labels": labels, "title": title}
+        return make_grid(self, scouted_plan(self, base, axes, more, **options), yes=yes)
 
     def status(self) -> Status:
         """The session's status: models, workers, jobs, GPUs and who uses their memory. Answers within two seconds."""
