@@ -776,6 +776,18 @@ def test_the_kernel_restarts_and_the_model_is_loaded_no_second_time(panel: Panel
     assert panel.python("session.status().model_loads") == loads == 1
 
 
+def test_different_ones_are_looked_for_and_come_in_fours(panel: Panel) -> None:
+    panel.fill(width=64, height=64, steps=3)
+    panel.button("Different ones").click()
+    panel.made(4)
+    panel.button("Different ones").click()
+    panel.made(8)
+    seeds = panel.python("[each.request.seed for each in studio.artifacts]")
+    assert len(set(seeds)) == 8
+    assert set(seeds) <= set(range(7, 31))
+    panel.notebook.shot("studio_different_ones")
+
+
 def test_a_panel_whose_kernel_has_ended_says_so(panel: Panel) -> None:
     panel.fill()
     panel.notebook.end_kernel()
