@@ -15,7 +15,7 @@ from ..models.loras import lora_file
 from ..models.sizes import drawn_size
 from ..models.spec import ModelSpec, default_model, models_here, require, resolve
 from ..models.tokens import count_tokens
-from ..recipe import asset
+from ..recipe import asset, templates
 from ..recipe.request import OPEN, SIDE_MULTIPLE, Lora, Request, random_seed
 from ..stages.extensions import build_stages, stage_class
 from ..stages.stage import Stage
@@ -41,9 +41,9 @@ class Checked:
 def check(request: Request, models: frozenset[str] | None = None) -> Checked:
     """Resolve a request and check it against its model, on this disk or among `models` (those of a session's workers).
 
-    Raises BadRequest (size over the model's limit, prompt too long or empty, a negative prompt that would be ignored,
-    a missing LoRA, an unknown stage or field), UnknownModel, ModelMissing, ExtensionProblem, and NoRecipe for a recipe
-    that starts from a picture.
+    Its templates become plain prompts. Raises BadRequest (size over the model's limit, prompt too long or empty, a
+    wrong template, a negative prompt that would be ignored, a missing LoRA, an unknown stage or field), UnknownModel,
+    ModelMissing, ExtensionProblem, and NoRecipe for a recipe that starts from a picture.
     """
     if request.source is not None:
         raise NoRecipe(
@@ -84,6 +84,7 @@ def _filled(request: Request, spec: ModelSpec, stages: Sequence[Stage]) -> tuple
         seed=random_seed() if request.seed is None else request.seed,
         loras=tuple(_found(lora, spec) for lora in request.loras),
     )
+    resolved = templates.resolved(resolved)
     return resolved.but(stages=[named_for_all(stage.resolved(resolved)).data() for stage in stages]), notes
 
 

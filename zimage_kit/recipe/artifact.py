@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import files
 from ..errors import BadRequest, NoRecipe, ZImageError
 from ..files import portable, portable_json, portable_text
-from . import asset, embedded, picture, png, programs
+from . import asset, embedded, picture, png, programs, templates
 from .identity import differences, library_versions
 from .request import Request
 from .verdict import Difference, Verdict, compare, judge
@@ -341,7 +341,7 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
         return artifact
     if (found := programs.read_foreign(texts)) is not None:
         request, notes = found
-        return Artifact(image, request, Trace(model=request.model or "", notes=(*changes, *notes)))
+        return Artifact(image, templates.literal(request), Trace(model=request.model or "", notes=(*changes, *notes)))
     if "workflow" in texts or "prompt" in texts:
         raise NoRecipe(f"{path} carries a ComfyUI graph in which no sampler is found", mend="Open it in ComfyUI.")
     raise NoRecipe(
@@ -390,7 +390,7 @@ def recipe_in(path: Path, text: str) -> tuple[Request, Trace]:
     """Request and trace of the text that a file of ours carries. Raises NoRecipe."""
     try:
         data = json.loads(text)
-        return Request(**data["request"]), Trace(**data["trace"])
+        return templates.literal(Request(**data["request"])), Trace(**data["trace"])
     except (ValueError, TypeError, KeyError, RecursionError, ValidationError, ZImageError) as error:
         reason = " ".join(str(error).split())
         raise NoRecipe(

@@ -111,6 +111,13 @@ class Request(BaseModel):
     loras: tuple[Annotated[Lora, BeforeValidator(_lora)], ...] = ()
     stages: tuple[Annotated[StageData, BeforeValidator(_stage_data)], ...] = ()
     source: str | None = Field(None, description="SHA-256 of the picture that the stages were applied to, if not ours")
+    template: str = Field(
+        "", description="what the prompt was resolved from, see recipe/templates.py; changes no pixel"
+    )
+    negative_template: str = Field("", description="the same of the negative prompt")
+    template_seed: int | None = Field(
+        None, ge=0, le=LARGEST_SEED, description="of a template's choice; by default the picture's"
+    )
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -118,7 +125,7 @@ class Request(BaseModel):
         except ValidationError as error:
             raise explain(error, type(self).model_fields) from None
 
-    @field_validator("prompt", "negative_prompt", "model", "source")
+    @field_validator("prompt", "negative_prompt", "model", "source", "template", "negative_template")
     @classmethod
     def _whole_characters(cls, text: str | None) -> str | None:
         """Refuse half of a surrogate pair: it is not a character, and no file or tokenizer accepts it."""
@@ -170,12 +177,21 @@ class Request(BaseModel):
         size = f"{self.width or 'native'} x {self.height or 'native'}" if self.width or self.height else None
         loras = ", ".join(f"{lora.path} ({lora.weight:g})" for lora in self.loras)
         stages = "\n".join(f"{stage.kind} {_fields_line(stage)}".strip() for stage in self.stages)
-        names = ("prompt", "negative_prompt", "model", "size", "steps", "guidance", "seed", "loras", "stages", "source")
+        names = (
+            "prompt", "template", "negative_prompt", "negative_template", "model", "size", "steps", "guidance", "seed",
+            "template_seed", "loras", "stages", "source",
+        )  # fmt: skip
         values = {**dict(self), "size": size, "loras": loras, "stages": stages}
         return facts((name.replace("_", " "), values[name]) for name in names)
 
     def but(self, **changes: Any) -> Request:
-        """Return a new request with some fields changed, validated like any other."""
+        """Return a new request with some fields changed, validated like any other.
+
+        Another prompt was not resolved from the template of this one, which is forgotten.
+        """
+        for name, record in (("prompt", "template"), ("negative_prompt", "negative_template")):
+            if name in changes and changes[name] != getattr(self, name):
+                changes = {record: "", **changes}
         return Request(**{**dict(self), **changes})
 
     def then(self, *stages: Any) -> Request:
