@@ -15,6 +15,7 @@ from zimage_kit.errors import BadRequest
 from zimage_kit.grid import Plan, plan
 from zimage_kit.grid.axis_values import label_of, parse_values, values_of
 from zimage_kit.grid.planning import GRID_SEED
+from zimage_kit.recipe.templates import resolve
 
 
 def requests(made: Plan) -> list[Request]:
@@ -421,3 +422,46 @@ def test_a_plan_is_json_both_ways() -> None:
 def test_a_grid_beyond_all_measure_is_refused() -> None:
     with pytest.raises(BadRequest, match="40000 cells"):
         plan("a", {"seed": range(200), "steps": [number % 200 + 1 for number in range(200)]})
+
+
+def test_a_template_is_an_axis_of_its_combinations() -> None:
+    made = plan("", {"prompt": "a {red|blue} boat", "seed": [1, 2]})
+    assert made.labels_of("rows") == ("red", "blue")
+    assert [each.prompt for each in requests(made)] == ["a red boat"] * 2 + ["a blue boat"] * 2
+    assert made.notes == ("prompt: each of the 2 combinations of a {red|blue} boat",)
+    by_keyword = plan("", None, {"prompt": "a {red|blue} {boat|}", "steps": 4})
+    assert by_keyword.labels_of("columns") == ("red · boat", "red", "blue · boat", "blue")
+    assert {each.steps for each in requests(by_keyword)} == {4}
+    assert Plan.from_data(by_keyword.data()).labels_of("columns") == by_keyword.labels_of("columns")
+
+
+def test_the_prompt_of_a_grid_may_be_a_template() -> None:
+    made = plan("a {red|blue} {what} on {2$$ink|oil|wood}", {"what": ["boat", "duck"]})
+    assert made.axes == ("prompt", "what")
+    assert [each.prompt for each in requests(made)][:2] == ["a red boat on ink, oil", "a red duck on ink, oil"]
+    assert made.shape == (6, 2)
+    assert made.labels_of("rows")[0] == "red · ink, oil"
+    assert plan("a {red|blue} boat").labels_of("columns") == ("red", "blue")
+
+
+def test_several_templates_and_plain_prompts_are_one_axis() -> None:
+    made = plan("", {"prompt": ["a {red|blue} boat", "a duck", "a red boat", r"the word \{a|b\}"]})
+    assert made.labels_of("columns") == ("a red boat", "a blue boat", "a duck", r"the word \{a\|b\}")
+    assert resolve(requests(made)[-1].prompt, 7) == "the word {a|b}"
+
+
+def test_axes_in_step_choose_by_the_seed() -> None:
+    made = plan("a {red|blue} boat", {"seed": range(6)}, layout={"columns": ("prompt", "seed")})
+    assert made.shape == (6,)
+    assert {each.prompt for each in requests(made)} == {"a {red|blue} boat"}
+    table = pd.DataFrame({"prompt": ["a {red|blue} boat", "a duck"], "seed": [1, 2]})
+    assert plan("", table).shape == (2,)
+
+
+def test_too_many_combinations_say_what_to_do() -> None:
+    text = "{0|1|2|3|4|5|6|7|8|9}" * 3
+    with pytest.raises(
+        BadRequest, match="has 1000 combinations, too many for an axis; expected at most 200. Let cells"
+    ):
+        plan(text, {"seed": [1, 2]})
+    assert plan(text, {"seed": [1, 2]}, layout={"columns": ("prompt", "seed")}).shape == (2,)

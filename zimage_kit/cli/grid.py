@@ -86,12 +86,14 @@ def grid(
 
     An axis is a field (prompt, seed, steps, size, model, lora, "lora weight", pose.scale, stages.upscale …) or a {name}
     in the prompt. Values: 1,2,3 or 1-9 or 1-9(+2); a;b;c for prompts; @FILE for a value a line; for seeds also scout,
-    "scout 6" or "scout 6 of 48", those that differ most (see `zimage run --help`). Cells are kept: another
-    value makes only what is new, and a grid that was interrupted goes on where it was.
+    "scout 6" or "scout 6 of 48", those that differ most (see `zimage run --help`). A template such as "a {red|blue}
+    boat" is an axis of its combinations, see `zimage template`. Cells are kept: another value makes only what is new,
+    and a grid that was interrupted goes on where it was.
 
     \b
     Examples:
       zimage grid "a {colour} balloon" --x colour=red,blue,green --y seed=1-3 --output balloons.png
+      zimage grid "a {red|blue} {boat|balloon}" --x seed=1-3 --output boats.png
       zimage grid --y "prompt=a white cat;海上的红色热气球" --x steps=2,4,8 --output steps.html
       zimage grid --y "prompt=a red boat;a cat" --x seed=scout --output seeds.png
       zimage grid "a girl" --stage pose:preset=waving --x "pose.scale=0.4-1(+0.2)" --output scale.png
@@ -102,13 +104,14 @@ def grid(
     from ..grid.axis_table import table_of
     from ..grid.preparation import cost_output
     from ..recipe.request import Request, parse_size
+    from ..recipe.templates import is_template
 
     targets: list[Path | None] = [checked_output(path) for path in output or ()] or [None]
     if not output:
         check_targets(targets)
     given = {"columns": x, "rows": y, "pages": pages, "inner": inner}
     axes, layout = parse_axes(given)
-    if not (axes or cells or reopen):
+    if not (axes or cells or reopen or is_template(prompt)):
         raise BadRequest("a grid without axes", mend="Give it one, such as --x seed=1-4 or --y 'prompt=a cat;a dog'.")
     if reopen is not None:
         settings = {"--model": model, "--size": size, "--steps": steps, "--seed": seed, "--guidance": guidance,

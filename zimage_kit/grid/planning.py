@@ -11,6 +11,7 @@ from ..errors import BadRequest
 from ..recipe.request import Request
 from .axis_names import canonical, slots
 from .axis_table import table_of
+from .axis_templates import with_combinations
 from .axis_values import is_one_value, values_of
 from .changes import with_fields
 from .dimensions import dimensions_of
@@ -35,8 +36,8 @@ def plan(
     """A plan from a user's arguments. `axes` maps names to values, or is a table (pandas, CSV) with a cell per row.
 
     `more` holds axes given as keywords; a single value for a field there is not an axis but changes the base. `layout`
-    maps roles to names of axes; several names are zipped. `zipped`: all axes, or the named ones, go in step. Raises
-    BadRequest.
+    maps roles to names of axes; several names are zipped. `zipped`: all axes, or the named ones, go in step. A prompt
+    that is a template is an axis of its combinations. Raises BadRequest.
     """
     if not isinstance(base, Request | str):
         raise BadRequest(f"a grid of {type(base).__name__}", expected="a request or a prompt")
@@ -50,6 +51,10 @@ def plan(
     else:
         given = {**(axes or {}), **(more or {})}
     given = {name: list(values) if isinstance(values, Iterator) else values for name, values in given.items()}
+    chosen: dict[str, dict[str, str]] = {}
+    notes: tuple[str, ...] = ()
+    if columns is None and zipped is False:  # a table's rows, and axes in step, have their places
+        given, chosen, notes = with_combinations(request, given, layout or {})
     slot_names = slots(request)
     for name in ("prompt", "negative_prompt"):  # their values may have slots of their own
         if name in given:
@@ -73,13 +78,13 @@ def plan(
     if not values:
         raise BadRequest("a grid without axes", mend="Give it one: session.grid(…, seed=range(4)).")
     request = with_fields(request, {name: value for name, value in fixed.items() if value is not None})
-    notes: tuple[str, ...] = ()
     if request.seed is None:
         request = request.but(seed=GRID_SEED)
         if "seed" in own_slots or None in values.get("seed", [None]):
-            notes = (f"no seed was given: {GRID_SEED}, so that the grid is reproducible",)
+            notes += (f"no seed was given: {GRID_SEED}, so that the grid is reproducible",)
     dimensions = dimensions_of(values, names, layout or {}, zipped)
-    found = Plan(request, dimensions, own_slots, labels_by_value(labels or {}, names, values, own_slots), title, notes)
+    named = labels_by_value({**chosen, **(labels or {})}, names, values, own_slots)
+    found = Plan(request, dimensions, own_slots, named, title, notes)
     check_size(found)
     return found
 
