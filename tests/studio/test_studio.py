@@ -200,6 +200,38 @@ def test_results_gather_in_a_strip(panel: Panel) -> None:
     panel.notebook.shot("studio_light")
 
 
+def test_a_template_shows_what_it_becomes_and_a_click_takes_it(panel: Panel) -> None:
+    template = "a {red|blue|white|yellow} {boat|lantern|balloon} {at sunset|over the sea|}"
+    panel.fill(prompt="x", seed=3)
+    panel.prompt.fill(template)
+    expect(panel.root.locator(".zk-tokens", has_text="36 combinations")).to_be_visible()
+    panel.root.get_by_role("button", name="Some of its prompts").click()
+    choices = panel.root.locator(".zk-choices button")
+    expect(choices).to_have_count(10)
+    panel.generate()
+    drawn = panel.python("studio.artifact.request.prompt")
+    expect(panel.root.locator(".zk-caption")).to_contain_text(f"{drawn} ← {template}")
+    panel.notebook.shot("studio_template")
+    before = choices.all_inner_texts()
+    panel.button("Ten others").click()
+    panel.page.wait_for_function(
+        "was => document.querySelector('.zk-choices button').textContent !== was", arg=before[0]
+    )
+    assert panel.notebook.axe(".zk-top") == []
+    wanted = choices.nth(2).inner_text()
+    choices.nth(2).click()
+    expect(panel.prompt).to_have_value(wanted)
+    panel.button("Back to the template").click()
+    expect(panel.prompt).to_have_value(template)
+    panel.prompt.fill("something else")
+    panel.field("How the recipe is used").select_option("as a template")
+    panel.button("Use this recipe").click()
+    expect(panel.prompt).to_have_value(template)
+    panel.field("How the recipe is used").select_option("with its seed")
+    panel.button("Use this recipe").click()
+    expect(panel.prompt).to_have_value(drawn)
+
+
 def test_a_saved_notebook_shows_the_picture_without_a_kernel(panel: Panel) -> None:
     panel.fill(seed=21)
     shown = panel.notebook.output(1).locator(".jp-RenderedImage img")

@@ -36,8 +36,14 @@ def show(file: Picture, as_json: AsJson = False) -> None:
         return
     request, trace = artifact.request, artifact.trace
     rows: list[tuple[str, ...]] = [("prompt", request.prompt)]
+    if request.template:
+        rows.append(("from the template", request.template))
     if request.negative_prompt:
         rows.append(("negative prompt", request.negative_prompt))
+    if request.negative_template:
+        rows.append(("from the template", request.negative_template))
+    if request.template_seed not in (None, request.seed):
+        rows.append(("template's seed", str(request.template_seed)))
     rows += [
         ("model", request.model or ""),
         ("size", f"{request.width}x{request.height}"),

@@ -66,6 +66,8 @@ Device = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 FIRST_PROMPT = "a red hot-air balloon over the sea"
+MOST_OF_ALL = 200
+"""Pictures that `--all` makes."""
 
 
 def run(
@@ -85,6 +87,12 @@ def run(
     scout: Annotated[
         int | None,
         typer.Option(metavar="N", min=2, help="Look at N seeds and finish the --count (or 4) that differ most."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every combination of a template once, all with the same seed.")
+    ] = False,
+    template_seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of a template's choice [default: the picture's seed].")
     ] = None,
     lora: Loras = None,
     stage: Stages = None,
@@ -110,7 +118,8 @@ def run(
 
     If your session runs (see `zimage session status`), it makes the picture, with the model that it holds; else this
     command loads one, as it does with --inline or --device. Several pictures (--count) are saved as FILE-1.png,
-    FILE-2.png and so on.
+    FILE-2.png and so on. PROMPT may be a template, "a {red|blue} boat": each picture chooses by its seed, and its
+    recipe has both; see `zimage template`.
 
     Seeds counted up often look alike. --scout 24 evaluates two steps of 24 seeds, which takes as long as about 6
     pictures, and finishes those whose pictures will be farthest apart.
@@ -120,19 +129,23 @@ def run(
       zimage run "a red hot-air balloon over the sea" --seed 7
       zimage run "海上的红色热气球" --count 4 --output balloon.png
       zimage run "a red boat" --scout 24 --count 4
+      zimage run "a {red|blue|white} {boat|balloon}" --count 4
       zimage run "a white cat under the moon" --size 320x192 --json
       zimage run "a girl on the grass" --lora papercut:0.8 --stage pose:preset=waving --stage upscale
       zimage run "a red boat" --stage text_overlay:text="Sea and moon",place=bottom
     """
-    from ..recipe import presets
+    from ..errors import BadRequest
+    from ..recipe import presets, templates
     from ..recipe.request import Request, parse_size, random_seed
     from ..session import scout as scouting
 
+    if every and (count > 1 or scout is not None):
+        raise BadRequest(f"--all with --{'count' if scout is None else 'scout'}", expected="one or the other")
     base = Request(prompt=FIRST_PROMPT) if preset is None else presets.preset(preset)
     width, height = parse_size(size) if size else (None, None)
     fields = {
         "prompt": prompt, "negative_prompt": negative or None, "model": model, "width": width, "height": height,
-        "steps": steps, "guidance": guidance, "seed": seed,
+        "steps": steps, "guidance": guidance, "seed": seed, "template_seed": template_seed,
     }  # fmt: skip
     request = base.but(
         **{name: value for name, value in fields.items() if value is not None},
@@ -141,15 +154,24 @@ def run(
     )
     if scout is not None and count == 1:
         count = scouting.KEEP
-    if (count > 1 or scout is not None) and request.seed is None:
+    if (count > 1 or scout is not None or every) and request.seed is None:
         request = request.but(seed=random_seed())
-    paths = numbered(output, count)
+    if every:
+        requests = templates.every_request(request, MOST_OF_ALL)
+        console.say(f"{len(requests)} combination{'s' * (len(requests) != 1)}")
+    else:
+        if scout is not None:  # the seeds of one prompt are compared
+            request = templates.resolved(request)
+        requests = [request.but(seed=seed) for seed in counted(request, count)]
+    paths = numbered(output, len(requests))
     check_targets(paths)
     session = open_session(inline, device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     saved = []
-    seeds = counted(request, count) if scout is None else found(session, request, scout, count, quiet=as_json)
-    for seed, path in zip(seeds, paths, strict=True):
-        artifact = make(session, request.but(seed=seed), quiet=as_json)
+    if scout is not None:
+        seeds = found(session, request, scout, count, quiet=as_json)
+        requests = [request.but(seed=seed) for seed in seeds]
+    for each, path in zip(requests, paths, strict=True):
+        artifact = make(session, each, quiet=as_json)
         saved.append((artifact, artifact.save(path)))
         if not as_json:
             finish(saved[-1:], as_json)
@@ -217,6 +239,8 @@ def finish(saved: list[tuple[Artifact, Path]], as_json: bool) -> None:
             console.say(f"{artifact.request.model} does not know: {words}. It drew the rest.")
         for note in trace.notes:
             console.say(f"note: {note}")
+        if artifact.request.template:
+            console.say(f"prompt: {artifact.request.prompt}")
         console.result(f"saved {path} (seed {artifact.request.seed}{took})")
 
 

@@ -30,6 +30,7 @@ from ..errors import OutOfMemory
 from ..library import store
 from ..models import spec as models
 from ..models.directories import added, missing_files
+from ..recipe import word_lists
 from ..session.shared import launch
 from ..stages import extensions
 from ..text import fonts
@@ -297,6 +298,8 @@ def _letters_and_folders() -> Iterator[Finding]:
         "outputs", "folder", str(folder), "ok" if writable else "fail",
         "" if writable else "Not writable: choose another with ZIMAGE_OUTPUTS.",
     )  # fmt: skip
+    lists = len(word_lists.word_lists())
+    yield Finding("word lists", "folder", f"{word_lists.folder()}, {lists} list{'s' * (lists != 1)}")
 
 
 def _extensions() -> Iterator[Finding]:

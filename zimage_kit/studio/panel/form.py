@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from ...models.sizes import drawn_size
 from ...models.spec import ModelList, ModelSpec, resolve
 from ...models.tokens import count_tokens
 from ...recipe.request import Lora, Request
+from ...recipe.templates import as_prompts
+from ...recipe.templates import resolve as resolve_template
 from ..translations import Texts
 from .lora_list import LoraList, with_word
 from .saved import Saved
 from .seed import SeedFields
 from .size import SizeFields
 from .stage_list import CatchErrors, StageList, without_catching
+from .template_preview import TemplatePreview
 
 MOST_PICTURES = 64
 MOST_PROMPTS = 200
@@ -45,6 +49,7 @@ class Form:
         self.prompt = w.Textarea(description=t("form.prompt"), placeholder=t("form.prompt_hint"), rows=4)
         self.prompt.add_class("zk-prompt")
         self.tokens = w.HTML().add_class("zk-tokens")
+        self.preview = TemplatePreview(self.prompt, texts, catch_errors)
         self.negative = w.Textarea(description=t("form.negative"), placeholder=t("form.negative_hint"), rows=2)
         self.model = w.Dropdown(description=t("form.model"), options=self._model_options(()))
         self.size = SizeFields(texts, self._size_changed, catch_errors)
@@ -70,7 +75,9 @@ class Form:
         self.saved = Saved(self, texts, catch_errors)
         for control in (self.saved.fold, *self.saved.inputs()):
             control.observe(lambda _: self._changed(), "value")
-        self.words = w.VBox([self.prompt, self.tokens, self.negative, self.saved.box]).add_class("zk-group")
+        self.words = w.VBox([self.prompt, self.tokens, self.preview.box, self.negative, self.saved.box]).add_class(
+            "zk-group"
+        )
         self.rest = w.VBox(self._laid_out()).add_class("zk-form")
 
     def _laid_out(self) -> list[Any]:
@@ -164,8 +171,13 @@ class Form:
             self._changed_hook()
 
     def count_tokens(self) -> None:
-        """Show the prompt's length against the model's limit, and words that the model does not know."""
+        """Show the prompt's length against the model's limit, and words that the model does not know.
+
+        Of a template, those of one of its prompts.
+        """
         spec, prompt = self.spec, self.prompt.value
+        with suppress(BadRequest):  # the preview tells what is wrong with it
+            prompt = resolve_template(prompt, self.seed.value)
         directory = spec.directory()
         if directory is None:
             self.tokens.value = ""
@@ -221,7 +233,7 @@ class Form:
 
         Raises ZImageError for an unusable model or stage and then changes nothing.
         """
-        name = request.model or self._default
+        request, name = as_prompts(request), request.model or self._default
         spec = resolve(name)
         self._quiet, was = True, self._quiet
         try:

@@ -14,6 +14,7 @@ from ...library.store import outputs_dir
 from ...recipe.artifact import Artifact, picture_digest
 from ...recipe.picture import on_white
 from ...recipe.request import Request
+from ...recipe.templates import as_template
 from ...text.line_breaks import clusters, shortened
 from ..translations import Texts
 
@@ -70,7 +71,7 @@ class Result:
         return f"{name}.{format}", self.artifact.encoded(f".{format}")
 
     def caption(self, texts: Texts) -> str:
-        """Under the picture: seed, size, time, where it was saved."""
+        """Under the picture: seed, size, time, where it was saved, what was chosen from a template."""
         artifact = self.artifact
         parts = [] if artifact.request.seed is None else [texts("viewer.seed", seed=artifact.request.seed)]
         parts.append(f"{artifact.image.width} x {artifact.image.height}")
@@ -78,6 +79,8 @@ class Result:
             parts.append(texts.duration(took / 1000))
         if artifact.path is not None:
             parts.append(artifact.path.name)
+        if artifact.request.template:
+            parts.append(texts("viewer.chosen", prompt=artifact.request.prompt, template=artifact.request.template))
         return " · ".join(parts)
 
     def about(self, texts: Texts, can: list[str]) -> dict[str, Any]:
@@ -96,7 +99,12 @@ class Result:
 
 
 def used(artifact: Artifact, how: str | None) -> Request:
-    """The recipe as it goes into the form: "exactly" as it was, else what nobody gave is open; "open": its seed too."""
+    """The recipe as it goes into the form: "exactly" as it was, else what nobody gave is open; "open": its seed too.
+
+    "template": with its templates in place of the prompts that were drawn.
+    """
+    if how == "template":
+        return as_template(artifact.reopened())
     return artifact.request if how == "exactly" else artifact.reopened(seed=how != "open")
 
 

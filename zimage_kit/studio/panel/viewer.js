@@ -7,7 +7,7 @@ import { remember, remembered } from "../js/remembered.js";
 
 const OWN = ["copy", "zoom"]; // actions that need no kernel
 const CHOICES = { // beside which button a choice stands, and its values; the browser remembers the choice
-  how: { beside: "use", values: ["seed", "open", "exactly"] },
+  how: { beside: "use", values: ["seed", "open", "exactly", "template"] },
   format: { beside: "download", values: ["png", "jpg", "webp"] },
   as: { beside: "input", values: [] }, // fields of stages, which the kernel names
 };
