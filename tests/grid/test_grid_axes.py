@@ -429,6 +429,7 @@ def test_a_template_is_an_axis_of_its_combinations() -> None:
     assert made.labels_of("rows") == ("red", "blue")
     assert [each.prompt for each in requests(made)] == ["a red boat"] * 2 + ["a blue boat"] * 2
     assert made.notes == ("prompt: each of the 2 combinations of a {red|blue} boat",)
+    assert {each.template for each in requests(Plan.from_data(made.data()))} == {"a {red|blue} boat"}
     by_keyword = plan("", None, {"prompt": "a {red|blue} {boat|}", "steps": 4})
     assert by_keyword.labels_of("columns") == ("red · boat", "red", "blue · boat", "blue")
     assert {each.steps for each in requests(by_keyword)} == {4}

@@ -17,13 +17,14 @@ MOST = 200
 
 def with_combinations(
     request: Request, given: Mapping[str, Any], layout: Mapping[str, str | Sequence[str] | None]
-) -> tuple[dict[str, Any], dict[str, dict[str, str]], tuple[str, ...]]:
-    """The axes `given` with templates taken apart; labels of the values that came of it; notes.
+) -> tuple[dict[str, Any], dict[str, dict[str, str]], dict[str, str], tuple[str, ...]]:
+    """The axes `given` with templates taken apart; labels of the values that came of it; their templates; notes.
 
     The base's prompt, if it is a template and no axis, becomes the first axis. An axis that varies in step with others
     keeps its templates: each cell chooses by its seed. Raises BadRequest for more than `MOST` combinations.
     """
     found, labels, notes = dict(given), dict[str, dict[str, str]](), list[str]()
+    templates: dict[str, str] = {}
     if "prompt" not in found and not request.template and is_template(request.prompt):
         found = {"prompt": [request.prompt], **found}
     in_step = {
@@ -40,11 +41,13 @@ def with_combinations(
         for value in values:
             combinations = _combinations(value) if value in texts else {value: ""}
             every_value += combinations
+            if name == "prompt" and value in texts:
+                templates |= dict.fromkeys(combinations, value)
             if len(values) == 1:
                 labels[name] = {each: label for each, label in combinations.items() if label}
         found[name] = list(dict.fromkeys(every_value))
         notes += [f"{name}: each of the {len(_combinations(text))} combinations of {text}" for text in texts]
-    return found, labels, tuple(notes)
+    return found, labels, templates, tuple(notes)
 
 
 def _combinations(text: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from ..errors import BadRequest
 from ..recipe.request import Request
+from ..recipe.templates import is_template
 from .axis_values import label_of, values_of
 from .changes import request_with
 from .dimensions import ROLES, Place, Point, Role, assign_roles
@@ -32,7 +33,8 @@ Labels = Mapping[str, Mapping[str, str] | Sequence[str]]
 class Plan:
     """`dimensions` are points by role, only those that are used; `slot_names` the axes that are slots of the prompts.
 
-    `labels` name values otherwise: axis -> {value as JSON text: label}. Layout, labels and title change no picture.
+    `labels` name values otherwise: axis -> {value as JSON text: label}. `templates` say which template a prompt comes
+    from. Layout, labels, title and templates change no picture.
     """
 
     base: Request
@@ -41,6 +43,7 @@ class Plan:
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     title: str = ""
     notes: tuple[str, ...] = ()
+    templates: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -93,7 +96,10 @@ class Plan:
 
     def request(self, place: Place) -> Request:
         """The request of a cell, not resolved yet. Raises BadRequest."""
-        return request_with(self.base, self.point(place), self.slot_names)
+        point = self.point(place)
+        request = request_with(self.base, point, self.slot_names)
+        template = self.templates.get(str(point.get("prompt")), "")
+        return request.but(template=template) if template and not is_template(request.prompt) else request
 
     def where(self, place: Place) -> str:
         """A cell's label: those of its points, joined."""
@@ -147,6 +153,7 @@ class Plan:
             "slots": sorted(self.slot_names),
             "labels": {name: dict(labels) for name, labels in self.labels.items()},
             "notes": list(self.notes),
+            "templates": dict(self.templates),
         }
 
     @classmethod
@@ -169,6 +176,7 @@ class Plan:
                 labels=data["labels"],
                 title=str(data["title"]),
                 notes=tuple(map(str, data["notes"])),
+                templates=dict(data.get("templates", {})),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadRequest(f"this is not a saved grid ({error})", mend="Give a file that grid.save wrote.") from None

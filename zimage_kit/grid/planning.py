@@ -52,9 +52,10 @@ def plan(
         given = {**(axes or {}), **(more or {})}
     given = {name: list(values) if isinstance(values, Iterator) else values for name, values in given.items()}
     chosen: dict[str, dict[str, str]] = {}
+    templates: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     if columns is None and zipped is False:  # a table's rows, and axes in step, have their places
-        given, chosen, notes = with_combinations(request, given, layout or {})
+        given, chosen, templates, notes = with_combinations(request, given, layout or {})
     slot_names = slots(request)
     for name in ("prompt", "negative_prompt"):  # their values may have slots of their own
         if name in given:
@@ -84,7 +85,7 @@ def plan(
             notes += (f"no seed was given: {GRID_SEED}, so that the grid is reproducible",)
     dimensions = dimensions_of(values, names, layout or {}, zipped)
     named = labels_by_value({**chosen, **(labels or {})}, names, values, own_slots)
-    found = Plan(request, dimensions, own_slots, named, title, notes)
+    found = Plan(request, dimensions, own_slots, named, title, notes, templates)
     check_size(found)
     return found
 
