@@ -71,7 +71,7 @@ def test_a_click_takes_a_prompt_and_the_template_comes_back(form: Form) -> None:
 
 @pytest.mark.parametrize(
     ("language", "told"),
-    [("en", "a brace is not closed, at &#x27;a ▸{red|blue&#x27;. Close it with }"), ("zh", "大括号没有闭合")],
+    [("en", "template &#x27;a ▸{red|blue&#x27;: a brace is not closed. Close it"), ("zh", "大括号没有闭合")],
 )
 def test_what_is_wrong_is_said_while_it_is_typed(session: Session, language: str, told: str) -> None:
     form = Form(Texts(language), session.models(), lambda: None)
@@ -80,7 +80,8 @@ def test_what_is_wrong_is_said_while_it_is_typed(session: Session, language: str
     assert told in form.preview.line.value
     assert hidden(form.preview.fold) and hidden(form.preview.body)
     if language == "zh":
-        assert "请用 } 闭合；若要大括号本身，请写 \\{。" in form.preview.line.value
+        form.prompt.value = "a __boats__"
+        assert "已有的词表；若要下划线本身，请写 \\__" in form.preview.line.value
     form.prompt.value = "a {red|blue} boat"
     assert not hidden(form.preview.fold) and shown(form) == ["a red boat", "a blue boat"]
 

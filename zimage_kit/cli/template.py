@@ -44,6 +44,7 @@ def template(
             )
         return
     size = templates.count(text)
+    shown: list[tuple[int | None, str]]
     if every:
         shown = [(None, each.prompt) for each in templates.every(text)]
     else:

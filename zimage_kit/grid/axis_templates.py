@@ -27,9 +27,8 @@ def with_combinations(
     templates: dict[str, str] = {}
     if "prompt" not in found and not request.template and is_template(request.prompt):
         found = {"prompt": [request.prompt], **found}
-    in_step = {
-        name for names in layout.values() if not isinstance(names, str) for name in names or () if len(names) > 1
-    }
+    groups = [names for names in layout.values() if names is not None and not isinstance(names, str)]
+    in_step = {name for names in groups if len(names) > 1 for name in names}
     for name in TEXT_FIELDS:
         if name not in found or name in in_step:
             continue
@@ -39,9 +38,12 @@ def with_combinations(
             continue
         every_value: list[Any] = []
         for value in values:
-            combinations = _combinations(value) if value in texts else {value: ""}
+            if not isinstance(value, str) or value not in texts:
+                every_value.append(value)
+                continue
+            combinations = _combinations(value)
             every_value += combinations
-            if name == "prompt" and value in texts:
+            if name == "prompt":
                 templates |= dict.fromkeys(combinations, value)
             if len(values) == 1:
                 labels[name] = {each: label for each, label in combinations.items() if label}

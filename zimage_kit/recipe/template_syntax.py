@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 from ..errors import BadRequest
@@ -51,10 +52,15 @@ class Choice:
     most: int = 1
     separator: str = ", "
 
-    @property
+    @cached_property
     def possible(self) -> tuple[Option, ...]:
         """The options that can be drawn: all whose weight is not 0."""
         return tuple(option for option in self.options if option.weight)
+
+    @cached_property
+    def shares(self) -> tuple[Fraction, ...]:
+        """The sums of the weights up to each of the `possible` options."""
+        return tuple(accumulate(option.weight for option in self.possible))
 
     @cached_property
     def count(self) -> int:
@@ -164,7 +170,7 @@ class _Parser:
     def _choice(self, start: int, close: int) -> Choice:
         """The choice between two braces."""
         if close < 0:
-            raise self._error(start, "a brace is not closed", r"Close it with }, or write \{ for the brace itself.")
+            raise self._error(start, "a brace is not closed", "Close it, or put a backslash before it.")
         self._depth += 1
         if self._depth > _DEEPEST:
             raise self._error(start, f"more than {_DEEPEST} braces within each other", "Use fewer.")
@@ -224,10 +230,13 @@ class _Parser:
         try:
             lines = word_lists.entries(name)
         except BadRequest as error:
-            mend = f"{error.mend} \\__ is for the signs themselves.".strip()
-            raise self._error(at, error.seen, mend, expected=error.expected) from None
+            expected = error.expected or r"a list that is there, or \__ for underscores"
+            raise self._error(at, error.seen, error.mend, expected=expected) from None
         found = []
         for line in lines:
+            if not is_template(line) and "::" not in line:
+                found.append(Option(Fraction(1), (line,)))
+                continue
             parser = _Parser(line, (*self._within, name), self._known, self._depth + 1)
             weight = _WEIGHT.match(line)
             found.append(Option(Fraction(weight[1]) if weight else Fraction(1), parser.entry(weight)))
@@ -242,4 +251,4 @@ class _Parser:
         """An error that shows where: `a ▸{red|blue boat`."""
         marked = f"{self._text[max(0, at - 20) : at]}▸{self._text[at : at + 30]}"
         where = f" (word list {self._within[-1]})" if self._within else ""
-        return BadRequest(f"template: {seen}, at {marked!r}{where}", expected=expected, mend=mend, position=at)
+        return BadRequest(f"template {marked!r}{where}: {seen}", expected=expected, mend=mend, position=at)

@@ -7,9 +7,10 @@ exact fractions. The request that runs holds the plain prompt; the template is r
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from itertools import combinations, product
+from itertools import accumulate, combinations, product
 from typing import NamedTuple
 
 from ..errors import BadRequest
@@ -69,8 +70,12 @@ def some(text: str, number: int = 10, seed: int = 0) -> list[str]:
     parts = parse(text)
     if syntax.count(parts) <= number:
         return [combination.prompt for combination in every(text)]
-    drawn = (_drawn(parts, _Draws(f"prompt {seed + more}")) for more in range(20 * number))
-    return list(dict.fromkeys(drawn))[:number]
+    found = dict[str, None]()
+    for more in range(20 * number):
+        found[_drawn(parts, _Draws(f"prompt {seed + more}"))] = None
+        if len(found) == number:
+            break
+    return list(found)
 
 
 def resolved(request: Request) -> Request:
@@ -146,9 +151,15 @@ def _drawn(parts: Parts, draws: _Draws) -> str:
 
 def _drawn_of(choice: Choice, draws: _Draws) -> str:
     size = choice.least + draws.below(choice.most - choice.least + 1)
-    left = list(enumerate(choice.possible))
-    taken = [left.pop(draws.weighted([option.weight for _, option in left])) for _ in range(size)]
-    return choice.separator.join(_drawn(option.parts, draws) for _, option in sorted(taken, key=lambda each: each[0]))
+    if size == 1:
+        taken = [draws.among(choice.shares)]
+    else:
+        left = list(range(len(choice.possible)))
+        taken = []
+        for _ in range(size):
+            shares = tuple(accumulate(choice.possible[place].weight for place in left))
+            taken.append(left.pop(draws.among(shares)))
+    return choice.separator.join(_drawn(choice.possible[place].parts, draws) for place in sorted(taken))
 
 
 def _joined(texts: Iterable[str]) -> str:
@@ -181,16 +192,9 @@ class _Draws:
         """A whole number from 0, less than `count`; with one to choose from nothing is drawn."""
         return int(self.fraction() * count) if count > 1 else 0
 
-    def weighted(self, weights: Sequence[Fraction]) -> int:
-        """The place of one of the weights, drawn in proportion to them."""
-        if len(weights) == 1:
-            return 0
-        at = self.fraction() * sum(weights, Fraction())
-        for place, weight in enumerate(weights):
-            at -= weight
-            if at < 0:
-                return place
-        raise AssertionError("a fraction is less than 1")
+    def among(self, shares: Sequence[Fraction]) -> int:
+        """A place, drawn in proportion to weights, of which `shares` are the sums; of one, nothing is drawn."""
+        return bisect_right(shares, self.fraction() * shares[-1]) if len(shares) > 1 else 0
 
 
 def _short(text: str) -> str:
