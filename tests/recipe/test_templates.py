@@ -219,3 +219,11 @@ def test_each_picture_of_a_batch_makes_its_own_choice(session: Session, model: s
     made = list(session.run([request] * 4, seed=range(4)))
     assert [each.request.prompt for each in made] == [templates.resolve(request.prompt, seed) for seed in range(4)]
     assert len({each.request.prompt for each in made}) > 1
+
+
+def test_scouting_chooses_once_for_all_seeds(session: Session, model: str) -> None:
+    request = Request(prompt="a {red|blue|green|white} boat", model=model, width=64, height=64, steps=2, seed=1)
+    found = session.scout(request, look_at=3, keep=2, steps=1)
+    prompt = templates.resolve(request.prompt, 1)
+    assert {(each.request.prompt, each.request.template) for each in found.pictures} == {(prompt, request.prompt)}
+    assert session.check(found.worded(request).but(seed=9)).request.prompt == prompt

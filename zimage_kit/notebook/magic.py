@@ -132,7 +132,8 @@ def _make(request: Request, given: argparse.Namespace) -> Any:
     made = []
     seeds: Sequence[int] = range(request.seed or 0, (request.seed or 0) + given.count)
     if given.scout is not None:
-        seeds = look(session, request, given.scout, STEPS).choose(given.count)
+        scouted = look(session, request, given.scout, STEPS)
+        seeds, request = scouted.choose(given.count), scouted.worded(request)
     for seed, path in zip(seeds, paths, strict=True):
         artifact = session.run(request.but(seed=seed))
         made.append(artifact)

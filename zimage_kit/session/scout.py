@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.events import Event
 from ..errors import BadRequest
+from ..recipe import templates
 from ..recipe.artifact import Artifact
 from ..recipe.colour import areas, distances, mean_distance
 from ..recipe.picture import on_white
@@ -95,6 +96,11 @@ class Scouted:
         """Finish the next `keep` seeds, far from each other and from the finished ones. Nothing is looked at again."""
         return self.beside(()).finish(keep, on_event)
 
+    def worded(self, request: Request) -> Request:
+        """A request with the prompts that were looked at: a template has chosen once for all seeds."""
+        names = ("prompt", "negative_prompt", "template", "negative_template", "template_seed")
+        return request.but(**{name: getattr(self.request, name) for name in names})
+
     def beside(self, seeds: tuple[int, ...]) -> Scouted:
         """The same looks, to choose from beside the finished seeds and these."""
         taken = (*self._taken, *self.seeds, *seeds)
@@ -133,7 +139,8 @@ def look(session: Session, request: Request, look_at: int, steps: int, on_event:
     first = random_seed() if request.seed is None else request.seed
     if first + look_at - 1 > LARGEST_SEED:
         raise BadRequest(f"seed={first}", expected=f"at most {LARGEST_SEED - look_at + 1}, to count {look_at} seeds up")
-    checked = session.check(request.but(seed=first))
+    request = templates.resolved(request.but(seed=first))  # the seeds of one prompt are compared
+    checked = session.check(request)
     plain, of = checked.request.but(seed=None), checked.request.steps or steps
     known = session._looks.setdefault((plain.model_dump_json(), steps), {})
     while len(session._looks) > _KNOWN:

@@ -48,4 +48,4 @@ class DifferentOnes:
         scouted = known or look(self._studio.session, request, max(LOOK_AT, 2 * count), STEPS, hear)
         seeds = scouted.choose(count)
         self._scouted = scouted.beside(seeds)
-        return [request.but(seed=seed) for seed in seeds]
+        return [scouted.worded(request).but(seed=seed) for seed in seeds]
