@@ -16,12 +16,9 @@ from typing import NamedTuple
 from ..errors import BadRequest
 from . import template_syntax as syntax
 from .request import Request
-from .template_syntax import Choice, Parts, escape, is_template, parse
-
-__all__ = [
-    "Combination", "as_prompts", "as_template", "count", "escape", "every", "every_request", "is_template", "literal",
-    "resolve", "resolved", "some",
-]  # fmt: skip
+from .template_syntax import Choice, Parts, parse
+from .template_syntax import escape as escape
+from .template_syntax import is_template as is_template
 
 MOST_COMBINATIONS = 10_000
 """The most that `every` lists."""
