@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .models.spec import ModelSpec, register_model
     from .recipe.artifact import Artifact, Trace, Verdict
     from .recipe.artifact import read as open
+    from .recipe.coach import coach
     from .recipe.presets import preset, presets, save_preset
     from .recipe.styles import save_style, styles
     from .session.connect import connect
@@ -53,6 +54,7 @@ __all__ = [
     "Trace",
     "Verdict",
     "ZImageError",
+    "coach",
     "connect",
     "contract",
     "library",
@@ -77,6 +79,7 @@ _LAZY = {
     "Session": ("session.session", "Session"),
     "Trace": ("recipe.artifact", "Trace"),
     "Verdict": ("recipe.artifact", "Verdict"),
+    "coach": ("recipe.coach", "coach"),
     "contract": ("stages.contract", ""),
     "library": ("library", ""),
     "connect": ("session.connect", "connect"),
