@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import bench, console, extensions, grid, library, machine, models, recipe, run, session, template
+from . import bench, coach, console, extensions, grid, library, machine, models, recipe, run, session, template
 
 if TYPE_CHECKING:
     from ..errors import ZImageError
@@ -57,6 +57,7 @@ def _zimage(
 app.command("run", short_help="Make a picture from a prompt.")(run.run)
 app.command("grid", short_help="Make pictures side by side.")(grid.grid)
 app.command("template", short_help="What a prompt with {choices|…} becomes.")(template.template)
+app.command("coach", short_help="What would make a prompt work better.")(coach.coach)
 app.add_typer(models.app, name="models")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(library.app, name="library")

@@ -38,15 +38,16 @@ def ask(question: str) -> bool:
 
 def table(rows: Sequence[tuple[str, ...]], indent: str = "") -> str:
     """Columns padded to their widest cell; Chinese characters count as two."""
-    widths = [max(_width(cell) for cell in column) for column in zip(*rows, strict=True)]
+    widths = [max(width(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [cell + " " * (width - width(cell)) for cell, width in zip(row, widths, strict=True)]
         lines.append((indent + "  ".join(cells)).rstrip())
     return "\n".join(lines)
 
 
-def _width(text: str) -> int:
+def width(text: str) -> int:
+    """Columns of a terminal that a text takes."""
     from unicodedata import east_asian_width
 
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)

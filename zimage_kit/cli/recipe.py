@@ -10,10 +10,10 @@ import typer
 
 from ..text.units import duration
 from . import console
-from .run import AsJson, Device, Dtype, Inline, Memory, Precision, Speed
+from .run import AsJson, Device, Dtype, Inline, Memory, Model, Precision, Speed
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="The recipe inside a picture: show, rerun, diff, presets."
+    no_args_is_help=True, rich_markup_mode=None, help="The recipe inside a picture: show, rerun, diff, presets, styles."
 )
 
 Picture = Annotated[Path, typer.Argument(metavar="FILE", help="A picture made by zimage_kit, or by A1111.")]
@@ -162,6 +162,22 @@ def presets(
         console.result_json(found)
     elif found:
         console.result(console.table([(name, _fields(fields)) for name, fields in found.items()]))
+
+
+@app.command(short_help="Named pieces of prompt.")
+def styles(model: Model = None, as_json: AsJson = False) -> None:
+    """List styles, pieces of prompt to end one with: yours, and those that ship for a model.
+
+    \b
+    Examples:
+      zimage recipe styles
+      zimage recipe styles --model nano
+    """
+    from ..models.spec import default_model
+    from ..recipe.styles import styles as kept
+
+    found = kept(model=model or default_model())
+    console.result_json(found) if as_json else console.result(console.table(list(found.items())))
 
 
 @app.command(short_help="How two pictures differ.")

@@ -1,12 +1,14 @@
 """Styles: pieces of prompt kept under a name, to end a prompt with: "watercolour, soft edges, white paper".
 
 The user's own are in one file beside the presets. Those that ship are catalogues in a folder `styles` beside this
-module, `en.toml` and so on, each a name and a piece in its language.
+module, `en.toml` and so on: under one code in all languages a name, a piece for turbo and its kind, and one for nano
+where nano knows the style.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from ..errors import BadRequest, closest
@@ -14,15 +16,50 @@ from ..files import write_whole
 from ..text.catalogues import Language, catalogue, language
 from . import presets
 
+_HAN = re.compile("[\u3400-\u9fff]")
 SHIPPED = Path(__file__).parent / "styles"
 
 
-def styles(spoken: Language | None = None) -> dict[str, str]:
+def styles(spoken: Language | None = None, model: str | None = None) -> dict[str, str]:
     """Pieces of prompt by their names: the user's own, and those that ship in a language, by default the user's.
 
-    Raises BadRequest for a file that holds none.
+    `model`: only those that ship which this one knows (nano knows few), in its words; without one, as for turbo. A
+    language without a catalogue has the English ones. Raises BadRequest for a file that holds none, and UnknownModel.
     """
-    return dict(sorted({**catalogue(SHIPPED, spoken or language()), **_own()}.items()))
+    return dict(sorted({**_shipped(spoken or language(), model), **_own()}.items()))
+
+
+def with_piece(prompt: str, piece: str) -> str:
+    """The prompt with a piece at its end, after a comma; as it is if the piece stands in it already."""
+    if _places(prompt, piece):
+        return prompt
+    before = prompt.rstrip().rstrip(",，")
+    comma = "，" if _HAN.search(before[-1:]) and _HAN.search(piece[:1]) else ", "
+    return f"{before}{comma if before else ''}{piece}"
+
+
+def without_piece(prompt: str, piece: str) -> str:
+    """The prompt without a piece and the comma before it: what `with_piece` was given, but for a comma at its end."""
+    found = _places(prompt, piece)
+    if not found:
+        return prompt
+    before, after = prompt[: found[-1].start()], prompt[found[-1].end() :]
+    cut = re.sub(r"\s*[,，]\s*$", "", before)
+    return cut + after if cut or not after else re.sub(r"^\s*[,，]\s*", "", after)
+
+
+def _places(prompt: str, piece: str) -> list[re.Match[str]]:
+    letters = rf"(?<!\w){re.escape(piece)}(?!\w)" if piece.isascii() else re.escape(piece)
+    return list(re.finditer(letters, prompt, re.IGNORECASE))
+
+
+def _shipped(spoken: Language, model: str | None) -> dict[str, str]:
+    from ..models.spec import resolve
+
+    found = catalogue(SHIPPED, spoken) or catalogue(SHIPPED, "en")
+    kind = "nano" if model is not None and resolve(model).family == "nano" else "piece"
+    codes = [key.removesuffix(".name") for key in found if key.endswith(".name")]
+    return {found[f"{code}.name"]: found[f"{code}.{kind}"] for code in codes if f"{code}.{kind}" in found}
 
 
 def save_style(name: str, piece: str, *, replace: bool = False) -> Path:

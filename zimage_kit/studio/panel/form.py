@@ -19,8 +19,9 @@ from ...models.tokens import count_tokens
 from ...recipe.request import Lora, Request
 from ...recipe.templates import as_prompts
 from ...recipe.templates import resolve as resolve_template
+from ...recipe.styles import with_piece
 from ..translations import Texts
-from .lora_list import LoraList, with_word
+from .lora_list import LoraList
 from .saved import Saved
 from .seed import SeedFields
 from .size import SizeFields
@@ -164,7 +165,7 @@ class Form:
             return LoraInfo()
 
     def _use_word(self, word: str) -> None:
-        self.prompt.value = with_word(self.prompt.value, word)
+        self.prompt.value = with_piece(self.prompt.value, word)
 
     def _changed(self) -> None:
         if not self._quiet:

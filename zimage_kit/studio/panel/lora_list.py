@@ -146,12 +146,3 @@ def about(info: LoraInfo, texts: Texts) -> str:
     ]
     lines = [" · ".join(filter(None, facts)), info.description]
     return "".join(f"<p>{html.escape(line)}</p>" for line in lines if line)
-
-
-def with_word(prompt: str, word: str) -> str:
-    """The prompt with this word at its end, if it is not in it."""
-    letters = rf"(?<!\w){re.escape(word)}(?!\w)" if word.isascii() else re.escape(word)
-    if re.search(letters, prompt, re.IGNORECASE):
-        return prompt
-    before = prompt.rstrip().rstrip(",，")
-    return f"{before}{', ' if before else ''}{word}"

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from ...recipe.presets import forget_preset, preset, presets, save_preset
-from ...recipe.styles import forget_style, save_style, styles
+from ...recipe.styles import forget_style, save_style, styles, with_piece, without_piece
 from ..translations import Texts
-from .lora_list import with_word
 
 if TYPE_CHECKING:
     from .form import Form
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
 class Keeping:
     """How one kind is kept. `save` takes a name, whether to replace, and the text selected in the prompt.
 
-    `forget` returns what undoes it.
+    `forget` returns what undoes it, `use` too where it can be undone.
     """
 
     names: Callable[[], Iterable[str]]
-    use: Callable[[str], None]
+    use: Callable[[str], Callable[[], object] | None]
     save: Callable[[str, bool, str], object]
     forget: Callable[[str], Callable[[], object]]
 
@@ -73,14 +72,17 @@ class Named:
     def _chosen(self, change: Any) -> None:
         if name := change["new"]:
             self.menu.value, self.name.value = "", name
-            self._keeping.use(name)
+            if undo := self._keeping.use(name):
+                self._offer(undo, self._texts("saved.take_out", name=name))
 
     def _forget(self) -> None:
         name = self.name.value.strip()
-        self._undo = self._keeping.forget(name)
-        self.undo.description = self._texts("stages.undo", stage=name)
-        self.undo.remove_class("zk-hidden")
+        self._offer(self._keeping.forget(name), self._texts("stages.undo", stage=name))
         self.look()
+
+    def _offer(self, undo: Callable[[], object], label: str) -> None:
+        self._undo, self.undo.description = undo, label
+        self.undo.remove_class("zk-hidden")
 
     def _bring_back(self) -> None:
         self._undo()
@@ -98,8 +100,18 @@ class Saved:
             found = preset(name)
             form.set(found if found.prompt else found.but(prompt=form.prompt.value))
 
-        def put_in(name: str) -> None:
-            form.prompt.value = with_word(form.prompt.value, styles(spoken)[name])
+        def offered() -> dict[str, str]:
+            return styles(spoken, form.model.value)
+
+        def put_in(name: str) -> Callable[[], object]:
+            before, piece = form.prompt.value, offered()[name]
+            form.prompt.value = after = with_piece(before, piece)
+
+            def take_out() -> None:
+                now = form.prompt.value
+                form.prompt.value = before if now == after != before else without_piece(now, piece)
+
+            return take_out
 
         def without_preset(name: str) -> Callable[[], object]:
             was = preset(name)
@@ -115,7 +127,7 @@ class Saved:
                 presets, use, lambda name, sure, _: save_preset(name, form.as_preset(), replace=sure), without_preset,
             ), catch_errors),
             "style": Named(texts, "style", Keeping(
-                lambda: styles(spoken), put_in,
+                offered, put_in,
                 lambda name, sure, words: save_style(name, words or form.prompt.value, replace=sure), without_style,
             ), catch_errors),
         }  # fmt: skip
@@ -123,6 +135,7 @@ class Saved:
         self._body = w.VBox([each.box for each in self.kinds.values()]).add_class("zk-hidden")
         self._label = texts("saved.label")
         self.fold.observe(catch_errors(self._folded), "value")
+        form.model.observe(catch_errors(lambda _: self.kinds["style"].look() if self.fold.value else None), "value")
         self.box = w.VBox([self.fold, self._body])
 
     def _folded(self, change: Any) -> None:
