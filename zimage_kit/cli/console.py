@@ -41,7 +41,7 @@ def table(rows: Sequence[tuple[str, ...]], indent: str = "") -> str:
     widths = [max(width(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [cell + " " * (width - width(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [cell + " " * (column - width(cell)) for cell, column in zip(row, widths, strict=True)]
         lines.append((indent + "  ".join(cells)).rstrip())
     return "\n".join(lines)
 

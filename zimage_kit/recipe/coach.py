@@ -332,10 +332,9 @@ def _length(prompt: str, masked: str, spec: ModelSpec) -> Iterator[Found]:
 
 def _unknown(prompt: str, masked: str, spec: ModelSpec) -> Iterator[Found]:
     words = spec.unknown_words(prompt)
-    places = [(at, word) for word in words if (at := prompt.lower().find(word)) >= 0]
+    places = [found.span() for word in words if (found := re.search(_edges(re.escape(word)), prompt, re.IGNORECASE))]
     if places:
-        at, word = min(places)
-        yield (at, at + len(word)), None, {"model": spec.name, "other": ", ".join(words)}
+        yield min(places), None, {"model": spec.name, "other": ", ".join(words)}
 
 
 _RULES: dict[str, Callable[[str, str, ModelSpec], Iterator[Found]]] = {

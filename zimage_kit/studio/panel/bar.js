@@ -405,6 +405,7 @@ function chime() {
 // ipywidgets gives a symbol button's purpose only as its title, and the state of a toggle not at all.
 function dress(root) {
   for (const symbol of root.querySelectorAll(".zk-symbol")) if (symbol.title) set(symbol, "aria-label", symbol.title);
+  for (const told of root.querySelectorAll(".zk-live")) set(told, "aria-live", "polite");
   for (const toggle of root.querySelectorAll(".widget-toggle-button")) {
     const pressed = String(toggle.classList.contains("mod-active"));
     set(toggle, toggle.classList.contains("zk-fold") ? "aria-expanded" : "aria-pressed", pressed);

@@ -21,6 +21,7 @@ from ...recipe.templates import as_prompts
 from ...recipe.templates import resolve as resolve_template
 from ...recipe.styles import with_piece
 from ..translations import Texts
+from .coaching import Coaching
 from .lora_list import LoraList
 from .saved import Saved
 from .seed import SeedFields
@@ -62,6 +63,7 @@ class Form:
         self.seeds = SeedFields(texts, catch_errors)
         self.seed, self.lock = self.seeds.seed, self.seeds.lock
         self.count = w.BoundedIntText(description=t("form.count"), min=1, max=MOST_PICTURES, value=1)
+        self.coaching = Coaching(texts, self.prompt, self.model, self._changed, catch_errors)
         self.loras = LoraList(texts, self._changed, self._about_lora, self._use_word, lambda: lora_names(self.spec))
         self.stages = StageList(texts, self._changed, catch_errors)
         self.model.observe(catch_errors(self._model_changed), "value")
@@ -76,9 +78,8 @@ class Form:
         self.saved = Saved(self, texts, catch_errors)
         for control in (self.saved.fold, *self.saved.inputs()):
             control.observe(lambda _: self._changed(), "value")
-        self.words = w.VBox([self.prompt, self.tokens, self.preview.box, self.negative, self.saved.box]).add_class(
-            "zk-group"
-        )
+        beside = [self.tokens, self.preview.box, self.coaching.box]
+        self.words = w.VBox([self.prompt, *beside, self.negative, self.saved.box]).add_class("zk-group")
         self.rest = w.VBox(self._laid_out()).add_class("zk-form")
 
     def _laid_out(self) -> list[Any]:
@@ -106,7 +107,8 @@ class Form:
 
     def inputs(self) -> list[Any]:
         """Every control whose value counts, so that a click can bring their latest values along."""
-        return [*self._own_inputs(), self.ratio, *self.loras.inputs(), *self.stages.inputs(), *self.saved.inputs()]
+        return [*self._own_inputs(), self.ratio, *self.loras.inputs(), *self.stages.inputs(), *self.saved.inputs(),
+                self.coaching.switch]  # fmt: skip
 
     @property
     def spec(self) -> ModelSpec:
@@ -260,6 +262,7 @@ class Form:
         values = {name: getattr(self, name).value for name in _KEPT}
         kept = {"given_negative": self._given_negative, "history": self.history}
         parts = {"loras": self.loras.state(), "stages": self.stages.state(), "saved": self.saved.state()}
+        parts["coach"] = self.coaching.state()
         return values | kept | self.seeds.state() | parts
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -273,6 +276,7 @@ class Form:
         self.loras.restore(state.get("loras", ()))
         self.stages.restore(state.get("stages", ()))
         self.saved.restore(state.get("saved", {}))
+        self.coaching.restore(state.get("coach", {}))
         self._given_negative = state.get("given_negative", False)
         self.history = list(state.get("history", ()))
         self._show_what_is_used()
