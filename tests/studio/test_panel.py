@@ -821,20 +821,42 @@ def test_a_preset_is_saved_replaced_used_and_forgotten(own: Path, studio: Studio
 
 def test_a_style_ends_the_prompt_once_and_is_kept_from_what_is_selected(own: Path, studio: Studio) -> None:
     form, menu = studio.form, studio.form.saved.kinds["style"]
-    form.prompt.value, menu.name.value = "a boat, watercolour on paper", "watercolour"
-    studio.bar._handle_custom_msg({"do": "save_style", "selected": "watercolour on paper"}, [])
-    assert zk.styles() == {"watercolour": "watercolour on paper"} and zk.presets() == ()
+    shipped = zk.styles("en")
+    form.prompt.value, menu.name.value = "a boat, chalk on slate", "chalk"
+    studio.bar._handle_custom_msg({"do": "save_style", "selected": "chalk on slate"}, [])
+    assert zk.styles("en") == {**shipped, "chalk": "chalk on slate"} and zk.presets() == ()
     form.prompt.value = "a cat"
     for _ in range(2):
-        menu.menu.value = "watercolour"
-        assert form.prompt.value == "a cat, watercolour on paper"
+        menu.menu.value = "chalk"
+        assert form.prompt.value == "a cat, chalk on slate"
     menu.forget.click()
-    assert zk.styles() == {}
+    assert zk.styles("en") == shipped
     menu.undo.click()
-    assert zk.styles() == {"watercolour": "watercolour on paper"}
+    assert zk.styles("en") == {**shipped, "chalk": "chalk on slate"}
     (own / ".styles.json").write_text("[", "utf-8")
     with pytest.raises(BadRequest, match="cannot be read"):
         zk.styles()
+
+
+def test_the_menu_offers_the_styles_that_the_model_knows_and_takes_one_out_again(own: Path, studio: Studio) -> None:
+    form, menu = studio.form, studio.form.saved.kinds["style"]
+    form.saved.fold.value = True
+    assert [value for _, value in menu.menu.options] == ["", *zk.styles("en", "nano")]
+    form.prompt.value = "a cat,"
+    menu.menu.value = "Ink wash"
+    assert form.prompt.value == "a cat, ink wash painting" and menu.undo.description == "Take out Ink wash"
+    menu.undo.click()
+    assert form.prompt.value == "a cat,", "exactly as it was"
+    menu.menu.value = "Neon"
+    form.prompt.value += ", at night"
+    menu.undo.click()
+    assert form.prompt.value == "a cat, at night", "what was written since stays"
+    form.model.value = "turbo"
+    assert [value for _, value in menu.menu.options] == ["", *zk.styles("en", "turbo")]
+    studio.language = "zh"
+    form = studio.form
+    form.saved.fold.value = True
+    assert [value for _, value in form.saved.kinds["style"].menu.options] == ["", *zk.styles("zh", "turbo")]
 
 
 # errors and the status line

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -199,8 +200,8 @@ def _stuffed(prompt: str, masked: str, spec: ModelSpec) -> Iterator[Found]:
         if _MASK not in piece and piece and pieces.setdefault(piece, found.start()) != found.start():
             doubled.append(found.span())
     words = [found for found in _WORD.finditer(masked.lower()) if len(found[0]) > 2 and found[0] not in _COMMON]
-    counted = {word[0] for word in words if sum(each[0] == word[0] for each in words) >= REPEATED}
-    often = [word.span() for word in words if word[0] in counted]
+    counted = Counter(word[0] for word in words)
+    often = [word.span() for word in words if counted[word[0]] >= REPEATED]
     heap = tags if len({prompt[slice(*span)].lower() for span in tags}) >= HEAP or (weighted and tags) else []
     if heap or doubled or often:
         gone = sorted([*heap, *doubled])
@@ -242,7 +243,7 @@ def _negative(prompt: str, masked: str, spec: ModelSpec) -> Iterator[Found]:
         return
     for pattern, table in _patterns("negative", "find"):
         for found in pattern.finditer(masked):
-            what = (found["what"] or found[0]).lower()
+            what = (found["what"] or found[0].partition(" in")[0]).lower()
             listed = table["instead"]
             known = next((say for words, say in listed if re.search(rf"^(?:\w+\s)?(?:{words})$", what)), "")
             before, after = prompt[: found.start()], prompt[found.end() :]
