@@ -39,7 +39,9 @@ def test_a_prompt_comes_from_stdin_with_its_lines(
     assert capsys.readouterr().out.splitlines()[:2] == ["a beach, no people", "         ^^^^^^^^^"]
 
 
-@pytest.mark.parametrize("words", [["coach", ""], ["coach"], ["coach", "x", "--language", "fr"], ["coach", "x", "--model", "y"]])
+@pytest.mark.parametrize(
+    "words", [["coach", ""], ["coach"], ["coach", "x", "--language", "fr"], ["coach", "x", "--model", "y"]]
+)
 def test_wrong_usage_says_so(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.call(words) == 2
     told = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""How often the coach is right: `python tests/recipe/coach_figures.py [--wrong]`, on prompts that were labelled by hand.
+"""How often the coach is right: `python tests/recipe/coach_figures.py [--wrong]`, on prompts labelled by hand.
 
 By (prompt, rule): precision is the share of hints that were expected, recall that of the expected that were given.
 """

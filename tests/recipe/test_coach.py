@@ -1,4 +1,4 @@
-"""The coach: right on prompts labelled by hand, rewrites that mend what they name, and nothing that stands in the way."""
+"""The coach: right on prompts labelled by hand, rewrites that mend what they name, nothing that stands in the way."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_rewrite_mends_what_its_hint_names(prompt: str) -> None:
         ("Napoleon on a horse", "Napoleon Bonaparte, French emperor, around 1805, on a horse"),
         ("雪后的故宫", "雪后的北京故宫，明清时期宫殿"),
         ("a cat, tiny hat, a cat", "a cat, tiny hat"),
-        ('a poster that says "one two three four five six seven eight nine", red', "a poster, empty space for lettering, red"),
+        ('a poster that says "one two three four five six seven eight nine"', "a poster, empty space for lettering"),
     ],
 )  # fmt: skip
 def test_accepting_gives_the_prompt_that_one_would_write(prompt: str, rewrite: str) -> None:

@@ -12,7 +12,9 @@ from zimage_kit.recipe.styles import SHIPPED, styles, with_piece, without_piece
 from zimage_kit.text.catalogues import catalogue
 
 LANGUAGES = ("en", "zh")
-ALL = [(language, model, name) for language in LANGUAGES for model in ("turbo", "nano") for name in styles(language, model)]
+ALL = [
+    (language, model, name) for language in LANGUAGES for model in ("turbo", "nano") for name in styles(language, model)
+]
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from .run import Model
 
 
 def coach(
-    prompt: Annotated[list[str], typer.Argument(metavar="PROMPT…", help="The prompt; - reads it from stdin.")],
+    prompt: Annotated[list[str], typer.Argument(metavar="PROMPT", help="The prompt; - reads it from stdin.")],
     model: Model = None,
     language: Annotated[
         str | None, typer.Option(metavar="CODE", help="Explain in en or zh [default: the prompt's language].")

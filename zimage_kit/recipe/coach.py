@@ -36,7 +36,9 @@ _TWICE = (re.compile(r"\b(\w+)((?:[\s,]+\1\b){2,})", re.IGNORECASE), re.compile(
 _BETWEEN = re.compile(r"[\s,，、()（）:.\d]*(?:and|的|而|与|和)?\s*")
 _BINDS = re.compile(r"(?:的|地|而|与|和|又|,|，|、)?\s*")
 _MASK = "\ufffc"
-_COMMON = frozenset("the a an and of in on at with to by from for is are his her its their one two that as under".split())
+_COMMON = frozenset(
+    re.findall(r"\w+", "the a an and of in on at with to by from for is are his her its their one two that as under")
+)
 
 Found = tuple[tuple[int, int], str | None, dict[str, object]]
 """(span, rewrite, further words of `why`)."""
@@ -62,7 +64,7 @@ class Hint(BaseModel):
 
 
 def coach(prompt: str, model: str | None = None, language: Language | None = None) -> tuple[Hint, ...]:
-    """Hints for a prompt in the order of their words, empty for a good one; at most one of each rule, but for `negative`.
+    """Hints for a prompt in the order of their words, empty for a good one; one of each rule, but for `negative`.
 
     `model` is a name or a folder, by default the one that `run` would take; rules that do not apply to it are left out:
     negatives for one with guidance, unknown words for one without a list of its words. `language` ("en", "zh") is that
@@ -93,7 +95,9 @@ def coach(prompt: str, model: str | None = None, language: Language | None = Non
     return tuple(sorted(hints, key=lambda hint: hint.span))
 
 
-def mark(prompt: str, spans: Sequence[tuple[int, int]], marked: Callable[[str], str], plain: Callable[[str], str]) -> str:
+def mark(
+    prompt: str, spans: Sequence[tuple[int, int]], marked: Callable[[str], str], plain: Callable[[str], str]
+) -> str:
     """The prompt with what stands in `spans` given through `marked`, and the rest through `plain`."""
     out, at = "", 0
     for start, end in sorted(spans):
@@ -114,11 +118,11 @@ def _tables() -> Mapping[str, Mapping[str, Any]]:
 @lru_cache
 def _patterns(rule: str, key: str) -> tuple[tuple[re.Pattern[str], Mapping[str, Any]], ...]:
     """The expressions of a rule in all languages, each with its language's table of the rule."""
-    found = []
+    found: list[tuple[re.Pattern[str], Mapping[str, Any]]] = []
     for table in _tables().values():
         given = table[rule][key]
-        for text in [given] if isinstance(given, str) else given:
-            found.append((re.compile(text.replace("{thing}", table["thing"]), re.IGNORECASE | re.DOTALL), table[rule]))
+        texts = [text.replace("{thing}", table["thing"]) for text in ([given] if isinstance(given, str) else given)]
+        found += [(re.compile(text, re.IGNORECASE | re.DOTALL), table[rule]) for text in texts]
     return tuple(found)
 
 
@@ -246,6 +250,7 @@ def _negative(prompt: str, masked: str, spec: ModelSpec) -> Iterator[Found]:
             what = (found["what"] or found[0].partition(" in")[0]).lower()
             listed = table["instead"]
             known = next((say for words, say in listed if re.search(rf"^(?:\w+\s)?(?:{words})$", what)), "")
+            known = known if not spec.unknown_words(known) else ""  # nano would not know what it is
             before, after = prompt[: found.start()], prompt[found.end() :]
             if "of" in found.groupdict():
                 known = known + found["of"] if known else ""

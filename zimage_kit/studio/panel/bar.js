@@ -440,7 +440,8 @@ function keepFocus(root, signal) {
       all.find((element) => element.classList.contains("zk-primary"));
     next?.focus();
   }
-  const observer = new MutationObserver(() => requestAnimationFrame(() => restore(false)));
+  // The browser takes the focus from what is hidden at the end of a frame, after the frame's callbacks.
+  const observer = new MutationObserver(() => requestAnimationFrame(() => setTimeout(restore, 0, false)));
   observer.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["disabled", "class"] });
   restore(false);
   signal.addEventListener("abort", () => observer.disconnect());

@@ -6,7 +6,6 @@ What the line above them says already, the number of tokens and words that the m
 from __future__ import annotations
 
 import html
-import os
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -43,8 +42,8 @@ class Coaching:
         self._before: tuple[str, str] | None = None  # a prompt, and what was accepted for it
         self.hints: list[Hint] = []
         self._look = catch_errors(lambda _: self.look())
-        self.switch = w.ToggleButton(value=True, description=texts("coach.hints"), tooltip=texts("coach.hints_help"))
-        self.switch.add_class("zk-link")
+        self.switch = w.Checkbox(value=True, description=texts("coach.hints"), tooltip=texts("coach.hints_help"))
+        self.switch.indent = False
         self._told = w.HTML().add_class("zk-unseen").add_class("zk-live")
         self.rows = [_Row(texts, partial(self._do, number), catch_errors) for number in range(MOST)]
         self.undo = w.Button(description=texts("coach.undo"), tooltip=texts("coach.undo_help"))
@@ -159,9 +158,14 @@ def hint_html(hint: Hint) -> str:
 
 def _same(one: str, other: str) -> bool:
     """Whether one prompt is the other, edited: half of the shorter is left at their beginnings and ends."""
-    ahead = len(os.path.commonprefix([one, other]))
-    behind = len(os.path.commonprefix([one[ahead:][::-1], other[ahead:][::-1]]))
+    ahead = _shared(one, other)
+    behind = _shared(one[ahead:][::-1], other[ahead:][::-1])
     return ahead + behind > 0 and 2 * (ahead + behind) >= min(len(one), len(other))
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters they begin with alike."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _shown(control: Any, shown: bool) -> None:
