@@ -84,6 +84,8 @@ def test_only_the_author_knows_who_stands_where_and_which_of_two_is_meant() -> N
     for prompt in ("a man on the left and a woman on the right", "深夜的街道，正午的阳光", "古代将军骑着战马"):
         (hint,) = coach(prompt, "turbo")
         assert hint.rewrite is None
+    for prompt in ("a knight without a helmet", "没有叶子的树"):
+        assert coach(prompt, "turbo")[0].rewrite is None, "the model has to be told what it looks like"
     (hint,) = coach("no people", "turbo")
     assert hint.rewrite == "empty and deserted"
 

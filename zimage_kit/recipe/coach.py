@@ -70,7 +70,7 @@ def coach(prompt: str, model: str | None = None, language: Language | None = Non
     negatives for one with guidance, unknown words for one without a list of its words. `language` ("en", "zh") is that
     of `why`, by default the prompt's. Take a rewrite with `prompt = hint.rewrite`, then ask again: each rewrite mends
     its own fault only. It is None where only the author knows what to write: which of two that contradict, who stands
-    where (the stage `pose` takes that), what else to call a word that nano does not know. Tokens are counted by the
+    where (the stage `pose` takes that), what a thing has that shall be “without” something. Tokens are counted by the
     model's tokenizer; without it on this disk, `length` speaks up only if a low estimate is too many, and says so.
     No torch, no network. Raises UnknownModel, and BadRequest for a language that the coach does not speak.
     """
@@ -253,10 +253,13 @@ def _negative(prompt: str, masked: str, spec: ModelSpec) -> Iterator[Found]:
             known = known if not spec.unknown_words(known) else ""  # nano would not know what it is
             before, after = prompt[: found.start()], prompt[found.end() :]
             if "of" in found.groupdict():
-                known = known + found["of"] if known else ""
+                known += found["of"] if known else ""
             elif known and before.strip() and not re.search(r"[,，.;:(]\s*$", before):
                 before, known = before.rstrip(), f", {known}"
-            yield found.span(), _tidy(before + known + after), {}
+            bound = found[0].lower().startswith("without") or found.groupdict().get(
+                "of"
+            )  # it describes the thing itself
+            yield found.span(), None if bound and not known else _tidy(before + known + after), {}
 
 
 def _contradiction(prompt: str, masked: str, spec: ModelSpec) -> Iterator[Found]:
