@@ -17,9 +17,9 @@ from ...models.sizes import drawn_size
 from ...models.spec import ModelList, ModelSpec, resolve
 from ...models.tokens import count_tokens
 from ...recipe.request import Lora, Request
+from ...recipe.styles import with_piece
 from ...recipe.templates import as_prompts
 from ...recipe.templates import resolve as resolve_template
-from ...recipe.styles import with_piece
 from ..translations import Texts
 from .coaching import Coaching
 from .lora_list import LoraList
