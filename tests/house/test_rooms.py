@@ -196,6 +196,7 @@ def test_torch_is_imported_at_the_top_only_in_the_engine() -> None:
         "networks",
         "packing",
         "pipeline",
+        "places",
         "prepare",
         "rehearse",
         "scheduler",

@@ -164,6 +164,11 @@ def test_nothing_that_can_be_typed_stops_it(prompt: str) -> None:
     assert isinstance(zk.coach(prompt, model="turbo"), tuple)
 
 
+def test_what_makes_a_template_is_no_unknown_word() -> None:
+    assert rules("{2$$a cat|a dog} by {0.5::the sea|a lake} __animals__", "nano") == []
+    assert rules("{2$$a cat|a gryphon}", "nano") == ["unknown"]
+
+
 def test_marks_go_where_the_words_are() -> None:
     assert mark("a cat, no people", [(7, 16)], str.upper, str) == "a cat, NO PEOPLE"
     assert mark("abc", [(0, 2), (1, 3)], lambda part: f"[{part}]", str) == "[ab][c]", "overlaps are marked once"

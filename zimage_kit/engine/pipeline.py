@@ -26,7 +26,6 @@ from ..stages.stage import Call
 from . import encode as text_encoder
 from . import fused, networks
 from .autoencoder import SlabbedAutoencoder, eight_bits, mask_of, pixels
-from .blocks import spread
 from .controlnet import NAME as CONTROLNET
 from .controlnet import ControlNets, extent, kept_as
 from .denoise import Kept, begun, denoise, noise, noised, schedule, set_schedule
@@ -34,10 +33,11 @@ from .flat_controlnet import FlatControlNet
 from .graphs import NAME as GRAPHS
 from .graphs import Graphs
 from .half import summed_in_half
-from .load import Home, Keeping, Network, load_networks
+from .load import Home, Network, load_networks
 from .lora import Loras, adapter_name
 from .memory import Profiler, free_memory, limit_memory, means_out_of_memory, out_of_memory, release
 from .needs import Extras, decode_bytes
+from .places import homes, keeping
 from .plan import HOST_SHARE, SPARE_BYTES, Plan
 from .prepare import preparing
 from .preview import Preview
@@ -187,8 +187,7 @@ class ResidentPipeline:
     def _denoised(self, call: Call, parts: Profiler, on_step: Callable[[Step], None], spare: int) -> Drawn:
         for each in self._networks.values():
             each.streamer.free()  # of a picture that was cancelled
-        fitted = self._fit(call, spare)
-        notes = fitted + self._loras.apply(call.loras, lambda: free_memory(self.device))
+        notes = self._fit(call, spare) + self._loras.apply(call.loras, lambda: free_memory(self.device))
         keep = frozenset(map(kept_as, call.controls))
         keep |= frozenset(adapter_name(lora_file(lora, self.spec)) for lora in call.loras)
         needed = decode_bytes((call.width, call.height), self.plan.speed, self.dtype)
@@ -201,8 +200,10 @@ class ResidentPipeline:
                 controlnets, told = self._controls.load(call.controls, call.steps, home)
             notes += told
         with parts.part("encode", lambda: self.device):
-            prompt = self._embed(call.prompt)
-            negative = self._embed(call.negative_prompt) if call.guidance > 0 else None
+            prompt, negative = (
+                self._embed(call.prompt),
+                self._embed(call.negative_prompt) if call.guidance > 0 else None,
+            )
             begin, kept = self._first_latents(call, schedule(call.steps, call.strength))
             scheduler, transformer = self._scheduler, self._transformer
             if self._flat:
@@ -370,31 +371,3 @@ def _load(
             mend=f"Check its files: zimage models verify {spec.name}" if spec.checksums else "Check its files.",
         ) from None
     return found
-
-
-def keeping(plan: Plan, component: str) -> Keeping:
-    """How a component's weights are kept: the autoencoder in float32 where the others are in float16, and as it is."""
-    wide = component == "vae" and plan.dtype == "float16"
-    fast = plan.speed == "fast"
-    packed = plan.precision if component == "transformer" or not fast else ""
-    device, second = torch.device(plan.device), torch.device(plan.second) if plan.second else None
-    return Keeping(
-        second if second is not None and component in ("text_encoder", "vae") else device,
-        torch.float32 if wide else getattr(torch, plan.dtype),
-        second,
-        packed,
-        fast and component == "transformer",
-        plan.pinned,
-        copies=plan.pinned and device.type == "cuda",
-    )
-
-
-def homes(plan: Plan, component: str, count: int) -> tuple[Home, ...]:
-    """Where each of a component's `count` blocks is."""
-    waits: Home = "files" if plan.mapped else "host"
-    if component == "transformer":
-        first = count - plan.second_blocks
-        resident = spread(first, first - plan.streamed_blocks)
-        return tuple("second" if i >= first else "device" if i in resident else waits for i in range(count))
-    streamed = {"text_encoder": plan.encoder, CONTROLNET: plan.controlnet}.get(component) == "streamed"
-    return tuple(waits if streamed else "device" for _ in range(count))

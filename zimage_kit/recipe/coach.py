@@ -340,12 +340,14 @@ def _length(prompt: str, masked: str, spec: ModelSpec) -> Iterator[Found]:
 
 
 def _unknown(prompt: str, masked: str, spec: ModelSpec) -> Iterator[Found]:
-    words = spec.unknown_words(prompt)
+    words = spec.unknown_words(_TEMPLATE.sub(" ", prompt))
     places = [found.span() for word in words if (found := re.search(_edges(re.escape(word)), prompt, re.IGNORECASE))]
     if places:
         yield min(places), None, {"model": spec.name, "other": ", ".join(words)}
 
 
+_TEMPLATE = re.compile(r"(?<=\{)[\d-]*\$\$|[\d.]+::|__\w[\w/.-]*?__")
+"""What in a template is no word of the picture: counts, weights and names of lists."""
 _RULES: dict[str, Callable[[str, str, ModelSpec], Iterator[Found]]] = {
     "order": _order, "stuffed": _stuffed, "abstract": _abstract, "names": _names, "negative": _negative,
     "contradiction": _contradiction, "lettering": _lettering, "people": _people, "length": _length, "unknown": _unknown,
