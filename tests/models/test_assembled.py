@@ -19,7 +19,8 @@ from zimage_kit.engine.load import Keeping, load_networks
 from zimage_kit.errors import BadRequest, JobFailed, ModelMissing, UnknownModel
 from zimage_kit.models.assembled import add, remove
 from zimage_kit.models.directories import added, component_sizes, fingerprint
-from zimage_kit.models.spec import fingerprints_here, list_models, resolve
+from zimage_kit.models.listing import list_models
+from zimage_kit.models.spec import fingerprints_here, resolve
 from zimage_kit.models.weights import component_weights, components_in
 from zimage_kit.nano import DIRECTORY
 

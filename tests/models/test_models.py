@@ -14,6 +14,7 @@ import zimage_kit as zk
 from zimage_kit.errors import BadRequest, ModelMissing, NoRecipe, UnknownModel
 from zimage_kit.models import spec as models
 from zimage_kit.models.directories import fingerprint, missing_files
+from zimage_kit.models.listing import list_models
 from zimage_kit.models.loras import lora_file
 from zimage_kit.models.spec import SPECS, default_model, require, resolve
 
@@ -222,3 +223,11 @@ def test_a_path_of_a_user_who_is_not_here_is_one_sentence() -> None:
         zk.open("~nobody-of-this-name/a.png")
     with pytest.raises(BadRequest, match="nobody-of-this-name"):
         lora_file(zk.Lora(path=Path("~nobody-of-this-name/a.safetensors")), SPECS["nano"])
+
+
+def test_a_model_is_found_in_the_list_by_its_name_or_as_the_default() -> None:
+    models_known = list_models()
+    assert models_known.named("nano").native == (256, 256)
+    assert models_known.named().default
+    with pytest.raises(UnknownModel, match="nano, turbo, base"):
+        models_known.named("nanno")

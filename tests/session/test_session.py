@@ -333,7 +333,8 @@ def test_a_program_ends_although_a_job_is_running() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_without_turbo_the_program_says_once_that_nano_draws(model: str, running: Path) -> None:
+@pytest.mark.slow
+def test_that_nano_draws_is_said_once_in_a_session(model: str, tmp_path: Path) -> None:
     if model != "nano":
         pytest.skip("nano's weights are not here")
     code = (
@@ -341,9 +342,16 @@ def test_without_turbo_the_program_says_once_that_nano_draws(model: str, running
         "session = zk.connect()\n"
         "for _ in range(2): print(session.run('a cat', steps=1, width=64, height=64).trace.notes[0])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stderr.count("turbo is not on this disk, so nano draws") == 1
-    assert done.stdout.splitlines() == ["no model was named: nano"] * 2
+    settings = {**os.environ, "ZIMAGE_STATE": str(tmp_path / "state"), "ZIMAGE_OUTPUTS": str(tmp_path / "outputs")}
+    command = [sys.executable, "-c", code]
+    try:
+        for times in (1, 0):  # the program that starts the session, and one that joins it
+            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=settings)
+            assert done.stderr.count("turbo is not on this disk, so nano draws") == times
+            assert done.stdout.splitlines() == ["no model was named: nano"] * 2
+    finally:
+        stop = [sys.executable, "-m", "zimage_kit", "session", "stop"]
+        subprocess.run(stop, check=True, timeout=60, env=settings, capture_output=True)
 
 
 def test_encoding_a_png_does_not_hold_up_the_next_job(session: Session, small: Request) -> None:

@@ -19,7 +19,8 @@ from ..engine.preflight import Checked, check, check_applied
 from ..engine.task import Priority, Task
 from ..errors import BadRequest, ZImageError
 from ..library.store import outputs_dir
-from ..models.spec import ModelList, default_notice, list_models
+from ..models.listing import ModelList, list_models
+from ..models.spec import default_notice
 from ..recipe.artifact import Artifact, picture_digest, read_any
 from ..recipe.request import Request
 from ..stages.stage import Stage
@@ -286,12 +287,12 @@ class Session:
     def check(self, request: Request | str, **changes: Any) -> Checked:
         """Check and resolve a request as `submit` does, with nothing loaded. Raises what `submit` raises.
 
-        Warns once per process when nano draws because turbo is missing.
+        Warns once in a session, before its first picture, when nano draws because turbo is missing.
         """
         request = request.but(**changes) if isinstance(request, Request) else Request(prompt=request, **changes)
         checked = check(request, self._engine.models())
         notice = default_notice(checked.request.model) if request.model is None else None
-        if notice:
+        if notice and not self._engine.status().model_loads:
             logging.getLogger("zimage_kit").warning(notice)
         self.warn(checked.warnings)
         return checked

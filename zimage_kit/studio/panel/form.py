@@ -11,10 +11,11 @@ from typing import Any
 import ipywidgets as w
 
 from ...errors import BadRequest
+from ...models.listing import ModelList
 from ...models.lora_info import LoraInfo, lora_info
 from ...models.loras import lora_file, lora_names
 from ...models.sizes import drawn_size
-from ...models.spec import ModelList, ModelSpec, resolve
+from ...models.spec import ModelSpec, resolve
 from ...models.tokens import count_tokens
 from ...recipe.request import Lora, Request
 from ...recipe.styles import with_piece
