@@ -34,6 +34,9 @@ LARGEST_SHEET = 300_000
 """Bytes of the contact sheet that a saved notebook keeps."""
 SMALLEST_CELL, LARGEST_CELL, SHEET_PIXELS = 48, 256, 4e6
 """Sides of its cells in pixels, and about how many pixels it has in all."""
+AT_ONCE = 60
+"""Up to so many pictures that are there already it is made before the cell ends: whoever runs a notebook without a
+browser (nbclient, Papermill) keeps only what was shown until then."""
 STOP_SECONDS = 60.0
 
 
@@ -112,7 +115,11 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.add_class("zk-with-sheet")
         display({**self._repr_mimebundle_(), "text/plain": repr(self.grid)}, raw=True)  # type: ignore[no-untyped-call]
         self._plain.display()
-        if self.grid.state != "running":
+        if self.grid.state == "running":
+            return
+        if len(self.grid) <= AT_ONCE:
+            self._keep_sheet()
+        else:
             self._in_background(self._keep_sheet)
 
     # which grid
