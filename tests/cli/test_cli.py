@@ -467,12 +467,36 @@ def test_lab_serves_the_notebooks_on_this_machine_only(tmp_path: Path) -> None:
         else:
             pytest.fail(f"JupyterLab ended with {process.wait()}")
         assert found[1].startswith("http://127.0.0.1:") or found[1].startswith("http://localhost:")
-        assert "01_first_image.ipynb" in found[1]
+        assert "01_first_picture.ipynb" in found[1]
         assert "token=" in found[1]
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
+
+
+def test_the_course_is_copied_and_nothing_of_the_users_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "my course"
+    assert cli.call(["lab", "--copy", str(target)]) == 0
+    told = capsys.readouterr()
+    written = sorted(path.name for path in target.glob("*.ipynb"))
+    assert written[0] == "01_first_picture.ipynb" and len(written) == 13
+    assert f"notebooks written to {target}" in told.out
+    assert f"zimage lab '{target}'" in told.err
+    mine, gone = target / written[0], target / written[1]
+    mine.write_text("mine")
+    gone.unlink()
+    assert cli.call(["lab", "--copy", str(target)]) == 0
+    told = capsys.readouterr()
+    assert mine.read_text() == "mine" and gone.is_file()
+    assert told.out.startswith("1 notebook written") and "were there already" in told.out
+    assert f"kept as it is: {mine}" in told.err
+    (tmp_path / "file").write_text("")
+    assert cli.call(["lab", "--copy", str(tmp_path / "file")]) == 1
+    assert "is a file; expected a folder" in capsys.readouterr().err
+    assert cli.call(["lab", str(target), "--copy", str(target)]) == 2
 
 
 def test_a_grid_that_cannot_be_is_refused_before_anything_is_loaded(

@@ -131,7 +131,7 @@ def test_the_make_targets_of_the_readme_exist() -> None:
 @pytest.mark.slow
 def test_the_wheel_holds_the_weights_and_the_model_card(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    for folder in ("zimage_kit", "extensions"):
+    for folder in ("zimage_kit", "extensions", "notebooks"):
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
@@ -142,3 +142,17 @@ def test_the_wheel_holds_the_weights_and_the_model_card(tmp_path: Path) -> None:
     for path in (ROOT / "zimage_kit").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             assert path.relative_to(ROOT).as_posix() in held
+    for path in (ROOT / "notebooks").rglob("*.ipynb"):
+        assert f"zimage_kit/cli/course_notebooks/{path.relative_to(ROOT / 'notebooks').as_posix()}" in held
+    code = (  # from the wheel alone, in which there is no checkout
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from zimage_kit import cli\n"
+        "cli.call(['lab', '--copy', sys.argv[2]])\n"
+    )
+    unpacked, mine = tmp_path / "unpacked", tmp_path / "mine"
+    zipfile.ZipFile(wheel).extractall(unpacked)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(unpacked), str(mine)], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert "notebooks written to" in done.stdout
+    assert {path.name for path in mine.glob("*.ipynb")} == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from . import console
+from . import console, course
 
 _MARKS = {"ok": "ok  ", "note": "note", "warn": "WARN", "fail": "FAIL"}
 
@@ -62,30 +62,59 @@ def lab(
     folder: Annotated[
         Path | None, typer.Argument(metavar="FOLDER", help="The folder to open [default: the notebooks].")
     ] = None,
+    copy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Copy the course there instead, in both languages; what is there already stays."
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(metavar="N", help="Port on 127.0.0.1; the next free one if it is taken.")] = 8888,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser window.")] = True,
 ) -> None:
     """Open JupyterLab on the notebooks, reachable from this machine only.
 
     \b
-    Example:
+    Examples:
       zimage lab --no-browser
+      zimage lab --copy my-course
+      zimage lab my-course
     """
     from ..errors import BadRequest
 
+    if copy is not None:
+        if folder is not None:
+            raise BadRequest(f"{folder} with --copy", expected="one or the other")
+        _copy_course(copy)
+        return
     _installed("jupyterlab", "JupyterLab")
-    place = (folder or _notebooks()).resolve()
+    place = (folder or course.opened()).resolve()
     if not place.is_dir():
         raise BadRequest(f"folder {place} does not exist", mend="Name the folder that holds your notebooks.")
+    first = course.first(place)
+    if first is None and folder is None:
+        console.say("The course is not in this folder: zimage lab --copy my-course puts it there")
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={place}", "--ip=127.0.0.1", f"--port={port}"]
-    first = place / "01_first_image.ipynb"
-    if first.is_file():
-        command.append(f"--LabApp.default_url=/lab/tree/{first.name}")
+    if first is not None:
+        command.append(f"--LabApp.default_url=/lab/tree/{first}")
     if not browser:
         command.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+def _copy_course(target: Path) -> None:
+    """Copy the notebooks and say of each that stays why."""
+    import shlex
+
+    from ..text.units import counted
+
+    copied = course.copy(target)
+    for name in copied.kept:
+        console.say(f"kept as it is: {target / name}, which differs from the course's")
+    unchanged = f", {len(copied.same)} were there already" if copied.same else ""
+    console.result(f"{counted(len(copied.written), 'notebook')} written to {target}{unchanged}")
+    console.say(f"Open them: zimage lab {shlex.quote(str(target))}")
 
 
 def app(
@@ -154,9 +183,3 @@ def _installed(module: str, name: str) -> None:
 
         wanted = requirements_of("notebook") or f"{module} ipywidgets"
         raise ZImageError(f"{name} is not installed", mend=f"{sys.executable} -m pip install {wanted}")
-
-
-def _notebooks() -> Path:
-    """The notebooks of the checkout that this package runs from; of the current folder when it is installed."""
-    checkout = Path(__file__).resolve().parents[2] / "notebooks"
-    return checkout if checkout.is_dir() else Path.cwd() / "notebooks" if Path("notebooks").is_dir() else Path.cwd()
