@@ -7,7 +7,7 @@ PYTHON   ?= python3
 EXTRAS   ?= notebook
 JOBS     ?= 2
 PROMPT   ?= a red hot-air balloon over the sea
-NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb)) $(sort $(wildcard notebooks/zh/*.ipynb))
 
 WANTED    := $(shell (echo '$(EXTRAS)'; sed -n '/^\[build-system\]/,/^\[tool\./p' pyproject.toml) | cksum | cut -d' ' -f1)
 FOR_LAB   := $(VENV)/.installed-$(WANTED)
@@ -87,7 +87,7 @@ lint: setup-tests ## ruff: rules and layout
 types: setup-tests ## mypy, strict
 	@$(BIN)/mypy
 
-check-notebooks: setup-tests ## run every notebook, each in a kernel of its own, and look at what it shows
+check-notebooks: setup-tests ## run the course, each notebook in a kernel of its own (ZIMAGE_TEST_ZH=1: the Chinese too)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest -m notebooks tests/notebook
 
 notebooks: setup-tests ## run every notebook and keep its pictures in it
