@@ -202,6 +202,12 @@ def test_a_notebook_runs_top_to_bottom_and_shows_pictures(path: Path, ran: Run) 
 
 
 @pytest.mark.notebooks
+def test_grids_that_were_waited_for_leave_their_sheets(ran: Run) -> None:
+    grids = [cell for cell in code_of(ran(named("03"))) if "session.grid(" in cell.source]
+    assert [len(pictures(cell)) for cell in grids] == [1, 1, 1], "each sheet came before its cell had ended"
+
+
+@pytest.mark.notebooks
 def test_the_first_notebook_keeps_its_promises(ran: Run) -> None:
     _, _, first, _, recipe, boat, library, cancel = code_of(ran(named("01")))
     assert pictures(first)[0].size == (256, 256)
