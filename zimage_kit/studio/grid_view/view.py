@@ -115,11 +115,10 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.add_class("zk-with-sheet")
         display({**self._repr_mimebundle_(), "text/plain": repr(self.grid)}, raw=True)  # type: ignore[no-untyped-call]
         self._plain.display()
-        if self.grid.state == "running":
-            return
-        if len(self.grid) <= AT_ONCE:
+        grid = self.grid
+        if len(grid.done) == len(grid) <= AT_ONCE:  # its state may still be "running" for a moment
             self._keep_sheet()
-        else:
+        elif grid.state != "running":
             self._in_background(self._keep_sheet)
 
     # which grid
