@@ -147,7 +147,7 @@ def test_the_judge_looks_at_pictures_of_every_size(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         judge = Judge().eval()
-    packed.save_half(judge.state_dict(), tmp_path / judging.FILE)
+    packed.save(judge.state_dict(), tmp_path / judging.FILE)
     pictures = [Image.new("RGB", size, "orange") for size in scenes.SIZES]
     features, verdicts = judging.look(judging.load(tmp_path / judging.FILE), pictures)
     assert features.shape == (len(pictures), judging.FEATURES)

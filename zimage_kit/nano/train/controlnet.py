@@ -190,7 +190,7 @@ def export(setup: Setup, target: Path) -> None:
     trained(setup).half().save_pretrained(target)
     joints = setup.load("joints")
     if joints is not None:
-        packed.save_eight(joints["average"], target / finder.FILE)
+        packed.save(joints["average"], target / finder.FILE)
     sizes = {path.name: path.stat().st_size for path in sorted(target.iterdir()) if path.is_file()}
     for name in sizes:
         (target / name).chmod(0o644)

@@ -43,7 +43,7 @@ def run(setup: Setup, target: Path) -> None:
     (target / "latent_rgb.json").write_text(json.dumps({"matrix": matrix, "bias": bias}, indent=1) + "\n")
     judge = setup.load("judge")
     if judge is not None:
-        packed.save_half(judge["average"], target / judging.FILE)
+        packed.save(judge["average"], target / judging.FILE)
     for path in target.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     total = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

@@ -73,6 +73,6 @@ def run(setup: Setup, weights: Path) -> None:
         if time.monotonic() - told > 30:
             told = time.monotonic()
             setup.note("people", step=step, done=clock.done, loss=float(loss.detach()))
-    packed.save_half(judge.state_dict(), weights)
+    packed.save(judge.state_dict(), weights)
     weights.chmod(0o644)
     setup.note("people", step=step, done=clock.done)
