@@ -1,6 +1,6 @@
-"""Make the pictures in the READMEs of control, pose, refine and upscale again; nano draws them.
+"""Make the pictures in the READMEs of control, pose, refine, upscale and variety again; nano draws them.
 
-python scripts/extension_pictures.py [control] [pose] [refine] [upscale]
+python scripts/extension_pictures.py [control] [pose] [refine] [upscale] [variety]
 """
 
 from __future__ import annotations
@@ -110,12 +110,27 @@ def upscale(session: zk.Session) -> None:
     save(row(pairs, 240, 20), FOLDER / "upscale" / "images" / "detail.webp")
 
 
+def variety(session: zk.Session) -> None:
+    """Four seeds as they are, with half and with full strength."""
+    boat = zk.Request(prompt="a red boat on the sea", model="nano")
+    rows = [
+        row(
+            [session.run(boat.then(zk.stages.variety(strength=strength)), seed=seed).image for seed in range(1, 5)], 144
+        )
+        for strength in (0.0, 0.5, 1.0)
+    ]
+    sheet = Image.new("RGB", (rows[0].width, 3 * rows[0].height + 12), "white")
+    for number, each in enumerate(rows):
+        sheet.paste(each, (0, number * (each.height + 6)))
+    save(sheet, FOLDER / "variety" / "images" / "seeds.webp")
+
+
 def main() -> None:
     """Those that are named, or all."""
-    wanted = sys.argv[1:] or ["control", "pose", "refine", "upscale"]
+    wanted = sys.argv[1:] or ["control", "pose", "refine", "upscale", "variety"]
     with zk.connect("inline", device="cpu") as session:
         for name in wanted:
-            {"control": control, "pose": pose, "refine": refine, "upscale": upscale}[name](session)
+            {"control": control, "pose": pose, "refine": refine, "upscale": upscale, "variety": variety}[name](session)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ KINDS = [kind for extension in OURS for kind in extension.stages]
 
 
 def test_the_four_extensions_are_there() -> None:
-    assert {"control", "pose", "refine", "text_overlay", "upscale"} <= {extension.name for extension in OURS}
-    assert {"control", "pose", "refine", "text_overlay", "upscale"} <= set(dir(zk.stages))
+    assert {"control", "pose", "refine", "text_overlay", "upscale", "variety"} <= {extension.name for extension in OURS}
+    assert {"control", "pose", "refine", "text_overlay", "upscale", "variety"} <= set(dir(zk.stages))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,7 +124,7 @@ def test_the_list_says_state_version_stages_and_why_not(tmp_path: Path, monkeypa
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert rows["pose"].split()[:4] == ["pose", "ready", "1.0", "pose"]
-    assert set(rows) == {"control", "pose", "refine", "text_overlay", "upscale"}
+    assert set(rows) == {"control", "pose", "refine", "text_overlay", "upscale", "variety"}
 
     monkeypatch.setenv("ZIMAGE_EXTENSIONS", str(tmp_path))
     good, torn, wanting = (scaffold.write(f"test_{name}", tmp_path) for name in ("good", "torn", "wanting"))

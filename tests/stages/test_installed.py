@@ -81,6 +81,6 @@ def test_the_four_extensions_are_in_our_wheel_and_work_from_there(tmp_path: Path
     package, found, made = json.loads(run(code, site, cwd=tmp_path))
     assert Path(package).is_relative_to(site)
     ours = {name: (state, problem) for name, state, problem, folder in found if Path(folder).is_relative_to(site)}
-    assert ours == dict.fromkeys(("control", "pose", "refine", "text_overlay", "upscale"), ("ready", ""))
-    assert sorted(made) == ["control", "inpaint", "pose", "refine", "text_overlay", "upscale"]
+    assert ours == dict.fromkeys(("control", "pose", "refine", "text_overlay", "upscale", "variety"), ("ready", ""))
+    assert sorted(made) == ["control", "inpaint", "pose", "refine", "text_overlay", "upscale", "variety"]
     assert not list(site.rglob("extensions/*/tests")), "tests stay in the checkout"

@@ -54,7 +54,7 @@ from zimage_kit.text import catalogues, units
 EN = Texts("en")
 FOLDER = Path(widgets.__file__).parent
 ROOT = FOLDER.parents[1]
-SHIPPED = ("control", "inpaint", "pose", "refine", "text_overlay", "upscale")
+SHIPPED = ("control", "inpaint", "pose", "refine", "text_overlay", "upscale", "variety")
 FIELDS = [(kind, name) for kind in SHIPPED for name in extensions.stage_class(kind).model_fields]  # type: ignore[union-attr]
 PERSON = {"pose_keypoints_2d": [0.5, 0.3, 1.0, *([0.4, 0.5, 1.0] * 17)]}
 STAGES = (
@@ -67,6 +67,7 @@ STAGES = (
      "direction": "vertical", "align": "left", "size": 0.08, "smallest": 9, "line_spacing": 1.1, "font": "Noto Serif",
      "weight": "regular", "colour": "gold", "light": "#ffeedd", "dark": "navy", "outline": 0.02, "shadow": 0.5,
      "behind": "plate", "behind_opacity": 0.4, "opacity": 0.9, "rotation": -12.5},
+    {"kind": "variety", "strength": 0.35},
     {"kind": "control", "picture": "/photos/house.jpg", "type": "depth", "scale": 0.7, "start": 0.1, "end": 0.8,
      "source": "map", "fit": "pad", "low": 50, "high": 150, "controlnet": "/models/control.safetensors"},
 )  # fmt: skip

@@ -16,6 +16,9 @@ from torch import Tensor
 Embedding = list[Tensor]
 """The text encoder's output for one prompt, as the transformer takes it: a list of one tensor [tokens, width]."""
 
+_OTHER_NOISE = 1 << 60
+"""Added to a seed for noise that is not the picture's."""
+
 Samples = Mapping[int, Tensor]
 """What a ControlNet adds to the transformer's hidden states: block number -> tensor."""
 
@@ -87,6 +90,16 @@ class Kept:
         return torch.lerp((1 - sigma) * clean + sigma * noise, latents, self.mask)
 
 
+def disturbed(prompt: Embedding, amount: float, seed: int) -> Embedding:
+    """A prompt's embedding with noise of `amount` of its standard deviations, drawn on the CPU as `noise` is."""
+    generator = torch.Generator("cpu").manual_seed(seed + _OTHER_NOISE)
+    found = []
+    for each in prompt:
+        draw = torch.randn(each.shape, generator=generator, dtype=torch.float32).to(each.device)
+        found.append((each.float() + amount * each.float().std() * draw).to(each.dtype))
+    return found
+
+
 def encode(vae: Any, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """The scheduler's latents of pixels in -1 … 1: a sample of the VAE's distribution; without generator its mode."""
     found = vae.encode(pixels).latent_dist
@@ -131,16 +144,19 @@ def denoise(
     after_step: Callable[[int, Tensor], None],
     conditions: Sequence[ControlCondition] = (),
     kept: Kept | None = None,
+    first: Embedding | None = None,
 ) -> Tensor:
     """Denoise `latents` along the scheduler's levels; return the final latents.
 
     With `guidance` > 0 the model is also evaluated for `negative`, and the prediction moved away from it: Z-Image's
-    cond + guidance * (cond - uncond). `kept` stays as it is at every level. `after_step` gets the step (from 0) and its
-    latents, and may raise to stop.
+    cond + guidance * (cond - uncond). `kept` stays as it is at every level. `first` takes the prompt's place in the
+    first step. `after_step` gets the step (from 0) and its latents, and may raise to stop.
     """
-    embeddings = prompt + negative if guidance > 0 and negative is not None else prompt
-    copies = len(embeddings)
+    others = negative if guidance > 0 and negative is not None else []
+    always, copies = prompt + others, 1 + len(others)
+    begin = always if first is None else first + others
     for step, timestep in enumerate(scheduler.timesteps):
+        embeddings = always if step else begin
         time = ((1000 - timestep.expand(1)) / 1000).repeat(copies)  # 0 noise, 1 picture
         inputs = list(latents.to(transformer.dtype).repeat(copies, 1, 1, 1).unsqueeze(2).unbind(0))  # c 1 h w each
         control = add(condition.samples(step, inputs, time, embeddings) for condition in conditions)

@@ -28,7 +28,7 @@ from . import fused, networks
 from .autoencoder import SlabbedAutoencoder, eight_bits, mask_of, pixels
 from .controlnet import NAME as CONTROLNET
 from .controlnet import ControlNets, extent, kept_as
-from .denoise import Kept, begun, denoise, noise, noised, schedule, set_schedule
+from .denoise import Kept, begun, denoise, disturbed, noise, noised, schedule, set_schedule
 from .flat_controlnet import FlatControlNet
 from .graphs import NAME as GRAPHS
 from .graphs import Graphs
@@ -204,6 +204,7 @@ class ResidentPipeline:
                 self._embed(call.prompt),
                 self._embed(call.negative_prompt) if call.guidance > 0 else None,
             )
+            first = disturbed(prompt, call.variety, call.seed) if call.variety else None
             begin, kept = self._first_latents(call, schedule(call.steps, call.strength))
             scheduler, transformer = self._scheduler, self._transformer
             if self._flat:
@@ -216,7 +217,9 @@ class ResidentPipeline:
             ]
         watch = StepWatch(scheduler, call.steps, begin, self._preview, on_step, self.not_finite, call.until)
         with parts.part("denoise", lambda: self.device):
-            latents = denoise(transformer, scheduler, begin, prompt, negative, call.guidance, watch, conditions, kept)
+            latents = denoise(
+                transformer, scheduler, begin, prompt, negative, call.guidance, watch, conditions, kept, first
+            )
             watch.finish()
         with parts.part("decode", lambda: self.device):
             self._networks["transformer"].streamer.free()

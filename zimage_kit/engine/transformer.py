@@ -109,6 +109,7 @@ class FlatTransformer:
         self._graphs = graphs
         self._times, self._step = times, 0
         self._prompts: tuple[States, tuple[Tensor, ...]] | None = None
+        self._given: Sequence[Tensor] | None = None  # the prompts that are embedded
         self._modulation: Modulation | None = None
         self._images: tuple[int, States, bool] | None = None  # of which step, whether refined
 
@@ -122,8 +123,8 @@ class FlatTransformer:
     ) -> tuple[list[Tensor]]:
         """The velocity for each of `inputs` (latents c 1 H/8 W/8, with the prompt of the same place; all one size).
 
-        `time` is that of the next of the steps. `prompts`: [tokens, width] each. `controlnet_block_samples`: what is
-        added after a layer, by its number, [inputs, n + m or more, dim].
+        `time` is that of the next of the steps. `prompts`: [tokens, width] each; the same object is the same prompts.
+        `controlnet_block_samples`: what is added after a layer, by its number, [inputs, n + m or more, dim].
         """
         module, samples, (channels, _, height, width) = self.module, controlnet_block_samples or {}, inputs[0].shape
         rows, columns = height // 2, width // 2
@@ -151,8 +152,8 @@ class FlatTransformer:
         """The inputs' tokens [n, dim] in this step, `refined` by the noise refiner or as they are embedded."""
         if self._images is None or self._images[::2] != (self._step, refined):
             module, (_, _, height, width) = self.module, inputs[0].shape
-            if self._prompts is None:
-                self._prompts = self._embedded(prompts, height // 2, width // 2)
+            if self._prompts is None or prompts is not self._given:
+                self._prompts, self._given = self._embedded(prompts, height // 2, width // 2), prompts
             if self._modulation is None:
                 self._modulation = Modulation(module.t_embedder(self._times * module.t_scale).to(self.dtype))
             embed = module.all_x_embedder[_PATCH]

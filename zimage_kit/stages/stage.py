@@ -53,6 +53,7 @@ class Call:
     width and height in pixels. With an `image` (RGB, of that size) generation starts from it instead of from noise
     (img2img): `strength` says how much of it may change, above 0 (nothing) up to 1 (everything). With a `mask` too (L,
     of that size) it is drawn where that is white; the rest stays, as exactly as latents of 8x8 pixels can keep it.
+    `variety` is noise on the prompt's embedding in the first step, in standard deviations; see the stage `variety`.
     `until` is the last step that anybody waits for, of a picture that is only looked at; None: all.
     """
 
@@ -68,6 +69,7 @@ class Call:
     image: Image.Image | None = None
     strength: float = 1.0
     mask: Image.Image | None = None
+    variety: float = 0.0
     until: int | None = None
 
     def but(self, **changes: Any) -> Call:
