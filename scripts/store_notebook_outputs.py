@@ -1,7 +1,8 @@
 """Run notebooks top to bottom and keep their outputs in them, so that a reader on the web sees the pictures.
 
-Execution times and the folders of this machine are left out. The notebooks share a session, which is ended afterwards,
-and an outputs folder, so that later ones find the pictures of earlier ones.
+Execution times and the folders of this machine are left out. The notebooks of one language share a session, which is
+ended afterwards, and an outputs folder, so that later ones find the pictures of earlier ones. Those in `zh/` are run in
+Chinese, as their readers see them.
 
     python scripts/store_notebook_outputs.py notebooks/01_first_picture.ipynb
 """
@@ -62,13 +63,23 @@ def run_and_store(path: Path, home: Path) -> None:
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
 
-if __name__ == "__main__":
+def store_together(paths: list[Path], language: str) -> None:
+    """Execute the notebooks of one language one after the other, with a session and a folder of their own."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ZIMAGE_STATE"] = f"{folder}/state"
         os.environ["ZIMAGE_OUTPUTS"] = f"{folder}/zimage/outputs"
-        os.environ["ZIMAGE_PROGRESS"] = "0"  # a bar that is gone leaves an empty output behind
+        os.environ["ZIMAGE_LANG"] = language
         try:
-            for name in sys.argv[1:]:
-                run_and_store(Path(name), Path(folder, "zimage"))
+            for path in paths:
+                run_and_store(path, Path(folder, "zimage"))
         finally:
             subprocess.run([sys.executable, "-m", "zimage_kit", "session", "stop"], check=True)
+
+
+if __name__ == "__main__":
+    os.environ["ZIMAGE_PROGRESS"] = "0"  # a bar that is gone leaves an empty output behind
+    named = [Path(name) for name in sys.argv[1:]]
+    for language in ("en", "zh"):
+        chosen = [path for path in named if (path.resolve().parent.name == "zh") == (language == "zh")]
+        if chosen:
+            store_together(chosen, language)
