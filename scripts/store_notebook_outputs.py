@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -24,8 +23,6 @@ from PIL import Image
 
 WIDE, HIGH = 420, 300
 """Pixels: a contact sheet keeps its width, a single picture its height."""
-TAKEN_BACK = re.compile(r"[^\n]*\n\x1b\[1A\x1b\[2K")
-"""A line that a command showed for a while, as its bar, and erased in the end; a page would keep it."""
 QUALITY = 42
 """Of the JPEG: nano's flat colours bear it, and all notebooks together stay below half a megabyte."""
 
@@ -57,8 +54,6 @@ def run_and_store(path: Path, home: Path) -> None:
             # a widget is nothing without its kernel: what stands for it in text remains
             data.pop("application/vnd.jupyter.widget-view+json", None)
             shrink(data)
-            if "text" in output:
-                output["text"] = TAKEN_BACK.sub("", output["text"])
             for texts in (output, data):
                 texts.update(
                     {key: text.replace(str(home), "~/zimage") for key, text in texts.items() if isinstance(text, str)}

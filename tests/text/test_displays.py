@@ -105,11 +105,19 @@ with zk.connect() as session:
 """
 
 
-def on_terminal(model: str) -> str:
-    """What a program that calls session.run writes on a terminal."""
+COMMAND = """
+from zimage_kit.session.progress import progress
+with progress("measuring") as bar:
+    bar.update(1, 4, "exact 256x256")
+"""
+
+
+def on_terminal(program: str, *arguments: str, **environment: str) -> str:
+    """What a program writes on a terminal."""
     outer, inner = pty.openpty()
-    whole = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
-    done = subprocess.Popen([sys.executable, "-c", PROGRAM, model], stderr=inner, stdout=inner, env=whole)
+    inherited = {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID"}
+    whole = {**inherited, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
+    done = subprocess.Popen([sys.executable, "-c", program, *arguments], stderr=inner, stdout=inner, env=whole)
     os.close(inner)
     shown = b""
     while True:
@@ -126,7 +134,7 @@ def on_terminal(model: str) -> str:
 
 
 def test_a_program_on_a_terminal_shows_a_bar_and_a_pipe_shows_nothing(model: str, running: Path) -> None:
-    assert "of 12" in on_terminal(model)
+    assert "of 12" in on_terminal(PROGRAM, model)
     piped = subprocess.run([sys.executable, "-c", PROGRAM, model], capture_output=True, text=True, check=True)
     assert "step" not in piped.stdout + piped.stderr
 
@@ -156,6 +164,11 @@ def test_lines_of_a_log_come_at_most_so_often_and_the_last_one_always(
         capsys.readouterr().err
         == "1 of 4 files\n3 of 4 files\n4 of 4 files\nagain, on a clock that was set back by 41 s\n"
     )
+
+
+def test_a_command_in_a_cell_tells_its_progress_in_lines_since_a_page_erases_nothing() -> None:
+    assert "\x1b[" in on_terminal(COMMAND), "a bar that redraws itself"
+    assert on_terminal(COMMAND, JPY_PARENT_PID="1").split("\r\n") == ["exact 256x256", ""]
 
 
 def test_progress_can_be_switched_off_and_is_the_main_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,10 +68,13 @@ class _Rich:
 
 @contextlib.contextmanager
 def progress(title: str, quiet: bool = False, line_seconds: float = 0.0) -> Iterator[Bar]:
-    """A bar on a terminal, lines elsewhere (at most one every `line_seconds`), nothing when `quiet`."""
+    """A bar on a terminal, lines elsewhere (at most one every `line_seconds`), nothing when `quiet`.
+
+    A cell's `!command` has a terminal, but the page that shows it can't erase: lines there, too.
+    """
     if quiet:
         yield _Silent()
-    elif not sys.stderr.isatty():
+    elif not sys.stderr.isatty() or "JPY_PARENT_PID" in os.environ:  # jupyter_client 8.10 sets it for kernels
         yield _Lines(line_seconds)
     else:
         from rich.console import Console
