@@ -23,7 +23,7 @@ from PIL import Image
 
 WIDE, HIGH = 420, 300
 """Pixels: a contact sheet keeps its width, a single picture its height."""
-QUALITY = 42
+QUALITY = 36
 """Of the JPEG: nano's flat colours bear it, and all notebooks together stay below half a megabyte."""
 
 
