@@ -27,7 +27,7 @@ from zimage_kit.models.directories import models_dir
 if TYPE_CHECKING:
     from torch import Tensor
 
-NANO = nano.DIRECTORY.parent / "upscale" / "nano_x2.safetensors"
+NANO = nano.DIRECTORY.parent / "upscale" / "nano_x2.safetensors.xz"
 X2PLUS = "RealESRGAN_x2plus.pth"
 X2PLUS_URL = "https://github.com/xinntao/Real-ESRGAN/releases/download/v0.2.1/RealESRGAN_x2plus.pth"
 X2PLUS_SHA256 = "49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb"
@@ -114,7 +114,8 @@ def by_spandrel(file: Path, device: str) -> Network:
     from spandrel import ImageModelDescriptor, ModelLoader
 
     try:
-        found = ModelLoader(device="cpu").load_from_file(file)
+        loader = ModelLoader(device="cpu")
+        found = loader.load_from_state_dict(_unpacked(file)) if file == NANO else loader.load_from_file(file)
     except Exception as error:  # each architecture and each file format raises its own
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise BadRequest(f"{file} holds no network that spandrel supports ({reason})") from None
@@ -135,6 +136,12 @@ def by_spandrel(file: Path, device: str) -> Network:
         return out[..., : height * found.scale, : width * found.scale]
 
     return Network(found.scale, run, found.supports_half, f"{found.architecture.name} {found.scale}x by spandrel")
+
+
+def _unpacked(file: Path) -> dict[str, Tensor]:
+    from zimage_kit.nano import packed
+
+    return packed.load(file)
 
 
 def _padded(pixels: Tensor, least: int, multiple: int, square: bool) -> Tensor:

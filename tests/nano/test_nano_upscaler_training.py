@@ -56,7 +56,7 @@ def test_it_trains_goes_on_and_spandrel_runs_the_export(tmp_path: Path, monkeypa
     assert second is not None
     assert second["step"] > first["step"] > 0
     piece.export(setup, tmp_path / "made")
-    file = tmp_path / "made" / "nano_x2.safetensors"
+    file = tmp_path / "made" / "nano_x2.safetensors.xz"
     assert file.stat().st_size <= 1_500_000
     network = upscaler.load(file)
     picture = Image.effect_noise((48, 32), 40).convert("RGB")

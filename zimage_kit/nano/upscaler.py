@@ -1,6 +1,6 @@
 """The 2x network: a small RRDBNet (Wang et al. 2018), laid out and its weights named as Real-ESRGAN's x2plus is.
 
-It works at half of the picture's size, on patches of 2x2 pixels, and enlarges four times. spandrel recognises its file.
+It works at half of the picture's size, on patches of 2x2 pixels, and enlarges four times; spandrel recognises it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from zimage_kit.nano import packed
 
 WIDTH = 24
 GROWTH = 32  # of a dense block; spandrel knows no other
 BLOCKS = 2
-WEIGHTS = Path(__file__).parent / "upscale" / "nano_x2.safetensors"
+WEIGHTS = Path(__file__).parent / "upscale" / "nano_x2.safetensors.xz"
 
 
 class _Dense(nn.Module):
@@ -73,9 +74,9 @@ def _active(x: Tensor) -> Tensor:
 
 
 def load(path: Path = WEIGHTS) -> Upscaler:
-    """Return the network whose weights lie at `path` (safetensors, half precision), in float32 on the CPU."""
+    """Return the network whose weights lie at `path`, packed in half precision, in float32 on the CPU."""
     upscaler = Upscaler()
-    upscaler.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    upscaler.load_state_dict(packed.load(path))
     return upscaler.eval()
 
 

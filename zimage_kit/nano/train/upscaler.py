@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from zimage_kit.nano import architecture, data, scenes
+from zimage_kit.nano import architecture, data, packed, scenes
 from zimage_kit.nano import upscaler as enlarging
 from zimage_kit.nano.train.autoencoder import Pictures
 from zimage_kit.nano.train.common import SEED, Average, Clock, Pair, Setup, quick_norms
@@ -159,12 +158,12 @@ def _measure(net: Any, vae: Any) -> dict[str, float]:
 
 
 def export(setup: Setup, target: Path) -> None:
-    """Write the network's averaged weights to `target` / nano_x2.safetensors in half precision."""
+    """Write the network's averaged weights to `target` / nano_x2.safetensors.xz in half precision."""
     kept = setup.load("upscaler")
     if kept is None:
         raise SystemExit("upscaler.pt is missing: run the upscaler piece first.")
     target.mkdir(parents=True, exist_ok=True)
     file = target / enlarging.WEIGHTS.name
-    save_file({name: value.half().contiguous() for name, value in kept["average"].items()}, file)
+    packed.save_half(kept["average"], file)
     file.chmod(0o644)
     setup.note("export-upscaler", bytes=file.stat().st_size)
