@@ -169,6 +169,11 @@ def test_what_makes_a_template_is_no_unknown_word() -> None:
     assert rules("{2$$a cat|a gryphon}", "nano") == ["unknown"]
 
 
+@pytest.mark.parametrize("prompt", ["没有人的草地", "a white cat, masterpiece, 8k, best quality"])
+def test_words_of_another_hint_are_not_unknown_besides(prompt: str) -> None:
+    assert "unknown" not in rules(prompt, "nano")
+
+
 def test_marks_go_where_the_words_are() -> None:
     assert mark("a cat, no people", [(7, 16)], str.upper, str) == "a cat, NO PEOPLE"
     assert mark("abc", [(0, 2), (1, 3)], lambda part: f"[{part}]", str) == "[ab][c]", "overlaps are marked once"

@@ -85,6 +85,9 @@ def coach(prompt: str, model: str | None = None, language: Language | None = Non
     masked = _QUOTED.sub(lambda found: _MASK * len(found[0]), prompt)
     hints = []
     for rule, find in _RULES.items():
+        if rule == "unknown":  # what another hint is about already is not counted once more
+            for start, end in (hint.span for hint in hints):
+                masked = masked[:start] + _MASK * (end - start) + masked[end:]
         for (start, end), rewrite, told in find(prompt, masked, spec):
             words = prompt[start:end].strip()
             start += prompt[start:end].index(words)
@@ -340,8 +343,9 @@ def _length(prompt: str, masked: str, spec: ModelSpec) -> Iterator[Found]:
 
 
 def _unknown(prompt: str, masked: str, spec: ModelSpec) -> Iterator[Found]:
-    words = spec.unknown_words(_TEMPLATE.sub(" ", prompt))
-    places = [found.span() for word in words if (found := re.search(_edges(re.escape(word)), prompt, re.IGNORECASE))]
+    text = masked.replace(_MASK, " ")
+    words = spec.unknown_words(_TEMPLATE.sub(" ", text))
+    places = [found.span() for word in words if (found := re.search(_edges(re.escape(word)), text, re.IGNORECASE))]
     if places:
         yield min(places), None, {"model": spec.name, "other": ", ".join(words)}
 
