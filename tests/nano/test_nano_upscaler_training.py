@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from zimage_kit.nano import DIRECTORY, evaluate_upscaler, scenes, upscaler
+from zimage_kit.nano import DIRECTORY, evaluate_upscaler, packed, scenes, upscaler
 from zimage_kit.nano.lexicon import STYLES
 from zimage_kit.nano.train import export
 from zimage_kit.nano.train import upscaler as piece
@@ -63,7 +63,7 @@ def test_it_trains_goes_on_and_spandrel_runs_the_export(tmp_path: Path, monkeypa
     assert upscaler.enlarge(network, picture).size == (96, 64)
 
     spandrel = pytest.importorskip("spandrel")
-    loaded = spandrel.ModelLoader().load_from_file(file)
+    loaded = spandrel.ModelLoader().load_from_state_dict(packed.load(file))
     assert (loaded.architecture.id, loaded.scale, loaded.tags) == ("ESRGAN", 2, ["24nf", "2nb", "unshuffle"])
     x = torch.rand(1, 3, 32, 48)
     with torch.inference_mode():
