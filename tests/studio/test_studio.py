@@ -204,7 +204,7 @@ def test_a_template_shows_what_it_becomes_and_a_click_takes_it(panel: Panel) -> 
     template = "a {red|blue|white|yellow} {boat|lantern|balloon} {at sunset|over the sea|}"
     panel.fill(prompt="x", seed=3)
     panel.prompt.fill(template)
-    expect(panel.root.locator(".zk-tokens", has_text="36 combinations")).to_be_visible()
+    expect(panel.root.locator(".zk-cost", has_text="36 combinations")).to_be_visible()
     panel.root.get_by_role("button", name="Some of its prompts").click()
     choices = panel.root.locator(".zk-choices button")
     expect(choices).to_have_count(10)

@@ -25,7 +25,7 @@ class TemplatePreview:
     def __init__(self, prompt: Any, texts: Texts, catch_errors: Callable[..., Any]) -> None:
         self._prompt, self._texts, self._seed = prompt, texts, 0
         self._was, self._taken = "", ""
-        self.line = w.HTML().add_class("zk-tokens")
+        self.line = w.HTML().add_class("zk-cost")
         self.fold = w.ToggleButton(tooltip=texts("template.preview_help")).add_class("zk-fold").add_class("zk-link")
         self.others = w.Button(description=texts("template.others")).add_class("zk-link")
         self.prompts = w.VBox().add_class("zk-choices")
