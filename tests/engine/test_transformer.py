@@ -96,9 +96,12 @@ def test_what_does_not_change_is_computed_once(module: Any) -> None:
     watched = [*blocks, *(block.adaLN_modulation for block in blocks[2:])]
     hooks = [each.register_forward_hook(lambda part, *_: seen.append(part)) for each in watched]
     evaluate = FlatTransformer(module, torch.tensor([0.1, 0.5, 0.9]))
-    for level in (0.1, 0.5, 0.9):
-        evaluate([torch.randn(16, 1, 8, 8)], torch.tensor([level]), [torch.randn(5, 24)])
+    prompts = [torch.randn(5, 24)]
+    for level in (0.1, 0.5):
+        evaluate([torch.randn(16, 1, 8, 8)], torch.tensor([level]), prompts)
     assert [seen.count(block) for block in blocks[:2]] == [1, 1]
+    evaluate([torch.randn(16, 1, 8, 8)], torch.tensor([0.9]), [torch.randn(5, 24)])
+    assert [seen.count(block) for block in blocks[:2]] == [2, 2], "other prompts are other captions"
     assert {seen.count(block) for block in blocks[2:]} == {3}
     assert {seen.count(block.adaLN_modulation) for block in blocks[2:]} == {1}
     for hook in hooks:
