@@ -66,7 +66,8 @@ def test_the_four_extensions_are_in_our_wheel_and_work_from_there(tmp_path: Path
     source = tmp_path / "source"
     nothing = shutil.ignore_patterns("__pycache__", "weights")
     shutil.copytree(ROOT / "zimage_kit", source / "zimage_kit", ignore=nothing)
-    shutil.copytree(ROOT / "extensions", source / "extensions", ignore=nothing)
+    for name in ("extensions", "notebooks"):
+        shutil.copytree(ROOT / name, source / name, ignore=nothing)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     subprocess.run([*WHEEL, str(tmp_path), str(source)], check=True, capture_output=True)
