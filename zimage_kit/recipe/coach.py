@@ -83,7 +83,7 @@ def coach(prompt: str, model: str | None = None, language: Language | None = Non
     if spoken not in tables:
         raise BadRequest(f"language={spoken!r}", expected=" or ".join(tables))
     masked = _QUOTED.sub(lambda found: _MASK * len(found[0]), prompt)
-    hints = []
+    hints = list[Hint]()
     for rule, find in _RULES.items():
         if rule == "unknown":  # what another hint is about already is not counted once more
             for start, end in (hint.span for hint in hints):
