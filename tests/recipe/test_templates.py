@@ -226,4 +226,4 @@ def test_scouting_chooses_once_for_all_seeds(session: Session, model: str) -> No
     found = session.scout(request, look_at=3, keep=2, steps=1)
     prompt = templates.resolve(request.prompt, 1)
     assert {(each.request.prompt, each.request.template) for each in found.pictures} == {(prompt, request.prompt)}
-    assert session.check(found.worded(request).but(seed=9)).request.prompt == prompt
+    assert session.check(found.request.but(seed=9)).request.prompt == prompt

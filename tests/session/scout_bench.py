@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import zimage_kit as zk
 from zimage_kit.nano import DIRECTORY, captions, judge, scenes
@@ -85,10 +86,9 @@ def main() -> int:
     return 0
 
 
-def _farthest(pictures: list[object]) -> float:
+def _farthest(pictures: list[Image.Image]) -> float:
     """How far apart the four are that a look at finished pictures would choose: no look at less can find more."""
-
-    apart = distances([areas(picture) for picture in pictures])  # type: ignore[arg-type]
+    apart = distances([areas(picture) for picture in pictures])
     places = farthest(apart, KEEP)
     return mean_of(apart[places][:, places])
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+from panel_jobs import finish
 
 from zimage_kit import Event, Request, Session
 from zimage_kit.studio.panel.job_progress import progress_of
@@ -24,13 +24,6 @@ def studio(session: Session) -> Iterator[Studio]:
     yield studio
     studio.close()
     finish()
-
-
-def finish() -> None:
-    end = time.monotonic() + 60
-    while any(thread.name == "zimage-job" for thread in threading.enumerate()):
-        assert time.monotonic() < end, "a picture did not end"
-        time.sleep(0.005)
 
 
 def press(studio: Studio) -> None:

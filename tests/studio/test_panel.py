@@ -7,7 +7,6 @@ import io
 import re
 import shutil
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -17,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
+from panel_jobs import finish
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -140,14 +140,6 @@ def studio(session: Session) -> Iterator[Studio]:
     yield studio
     studio.close()
     finish()
-
-
-def finish() -> None:
-    """Until every picture is made, or has failed."""
-    end = time.monotonic() + 60
-    while any(thread.name == "zimage-job" for thread in threading.enumerate()):
-        assert time.monotonic() < end, "a picture did not end"
-        time.sleep(0.005)
 
 
 def saved(studio: Studio) -> None:

@@ -160,16 +160,13 @@ def run(
         requests = templates.every_request(request, MOST_OF_ALL)
         console.say(f"{len(requests)} combination{'s' * (len(requests) != 1)}")
     else:
-        if scout is not None:  # the seeds of one prompt are compared
-            request = templates.resolved(request)
         requests = [request.but(seed=seed) for seed in counted(request, count)]
     paths = numbered(output, len(requests))
     check_targets(paths)
     session = open_session(inline, device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     saved = []
     if scout is not None:
-        seeds = found(session, request, scout, count, quiet=as_json)
-        requests = [request.but(seed=seed) for seed in seeds]
+        requests = found(session, request, scout, count, quiet=as_json)
     for each, path in zip(requests, paths, strict=True):
         artifact = make(session, each, quiet=as_json)
         saved.append((artifact, artifact.save(path)))
@@ -210,8 +207,8 @@ def counted(request: Request, count: int) -> Sequence[int | None]:
     return [None if request.seed is None else request.seed + number for number in range(count)]
 
 
-def found(session: Session, request: Request, look_at: int, count: int, quiet: bool = False) -> Sequence[int]:
-    """The `count` of `look_at` seeds that differ most; shows what looking costs and how far it is."""
+def found(session: Session, request: Request, look_at: int, count: int, quiet: bool = False) -> list[Request]:
+    """The request with the `count` of `look_at` seeds that differ most; shows what looking costs and how far it is."""
     from ..session import scout as scouting
 
     with console.progress("queued", quiet=quiet) as bar:
@@ -223,7 +220,7 @@ def found(session: Session, request: Request, look_at: int, count: int, quiet: b
             if (now := console.told(event)) is not None:
                 bar.update(*now)
 
-        return scouting.look(session, request, look_at, scouting.STEPS, show).choose(count)
+        return scouting.look(session, request, look_at, scouting.STEPS, show).requests(count)
 
 
 def finish(saved: list[tuple[Artifact, Path]], as_json: bool) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any, NoReturn
@@ -130,12 +129,13 @@ def _make(request: Request, given: argparse.Namespace) -> Any:
         check_targets(paths)
     session = connect()
     made = []
-    seeds: Sequence[int] = range(request.seed or 0, (request.seed or 0) + given.count)
-    if given.scout is not None:
-        scouted = look(session, request, given.scout, STEPS)
-        seeds, request = scouted.choose(given.count), scouted.worded(request)
-    for seed, path in zip(seeds, paths, strict=True):
-        artifact = session.run(request.but(seed=seed))
+    first = request.seed or 0
+    if given.scout is None:
+        requests = [request.but(seed=first + number) for number in range(given.count)]
+    else:
+        requests = look(session, request, given.scout, STEPS).requests(given.count)
+    for each, path in zip(requests, paths, strict=True):
+        artifact = session.run(each)
         made.append(artifact)
         if path is not None or given.save:
             artifact.save(path)

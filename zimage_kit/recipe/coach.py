@@ -98,6 +98,11 @@ def coach(prompt: str, model: str | None = None, language: Language | None = Non
     return tuple(sorted(hints, key=lambda hint: hint.span))
 
 
+def languages() -> tuple[str, ...]:
+    """The codes of the languages in which the coach says why."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
 def mark(
     prompt: str, spans: Sequence[tuple[int, int]], marked: Callable[[str], str], plain: Callable[[str], str]
 ) -> str:

@@ -35,8 +35,8 @@ LOOK_AT, KEEP, STEPS = 24, 4, 2
 LARGEST_LOOK = 500
 _KNOWN = 8
 """Scouted requests that a session remembers, so that the same cell run again looks at nothing twice."""
-_FIRST = frozenset({"queued", "loading"})
-"""What is heard of each look; its steps are not."""
+_LOOK_SIDE = 128
+"""Pixels of a look that is kept: four times what is compared, and little memory for hundreds."""
 _BESIDE, _GAP, _FOOT = 4, 8, 22  # pictures in a row of the strip; pixels between them, and below for the seed
 
 OnEvent = Callable[[Event], None]
@@ -82,24 +82,21 @@ class Scouted:
         taken = [place for place, seed in enumerate(seeds) if seed in gone]
         return tuple(seeds[place] for place in farthest(apart, keep, taken))
 
+    def requests(self, keep: int) -> list[Request]:
+        """The request with each of the `keep` seeds farthest apart; a template has chosen once for all of them."""
+        return [self.request.but(seed=seed) for seed in self.choose(keep)]
+
     def finish(self, keep: int, on_event: OnEvent | None = None) -> Scouted:
-        """Draw the `keep` seeds farthest apart; the first time for this object, later for a new one."""
-        if self.seeds:
-            return self.more(keep, on_event)
-        seeds = self.choose(keep)
-        jobs = [self._session.submit(self.request, seed=seed, priority="batch") for seed in seeds]
+        """Draw the `keep` seeds farthest apart; returns this. For the next ones call `more`."""
+        wanted = self.requests(keep)
+        jobs = [self._session.submit(each, priority="batch") for each in wanted]
         self.pictures = tuple(Stream(jobs, self._session._wait, on_event))
-        self.seeds = seeds
+        self.seeds = tuple(each.seed for each in wanted if each.seed is not None)
         return self
 
     def more(self, keep: int = KEEP, on_event: OnEvent | None = None) -> Scouted:
         """Finish the next `keep` seeds, far from each other and from the finished ones. Nothing is looked at again."""
         return self.beside(()).finish(keep, on_event)
-
-    def worded(self, request: Request) -> Request:
-        """A request with the prompts that were looked at: a template has chosen once for all seeds."""
-        names = ("prompt", "negative_prompt", "template", "negative_template", "template_seed")
-        return request.but(**{name: getattr(self.request, name) for name in names})
 
     def beside(self, seeds: tuple[int, ...]) -> Scouted:
         """The same looks, to choose from beside the finished seeds and these."""
@@ -133,9 +130,10 @@ def look(session: Session, request: Request, look_at: int, steps: int, on_event:
 
     Raises BadRequest for numbers that make no sense, and what `session.check` raises.
     """
-    for name, value, most in (("look_at", look_at, LARGEST_LOOK), ("steps", steps, None)):
-        if not isinstance(value, int) or value < (2 if most else 1) or (most and value > most):
-            raise BadRequest(f"{name}={value!r}", expected=f"2 to {most}" if most else "at least 1")
+    if not isinstance(look_at, int) or not 2 <= look_at <= LARGEST_LOOK:
+        raise BadRequest(f"look_at={look_at!r}", expected=f"2 to {LARGEST_LOOK}")
+    if not isinstance(steps, int) or steps < 1:
+        raise BadRequest(f"steps={steps!r}", expected="at least 1")
     first = random_seed() if request.seed is None else request.seed
     if first + look_at - 1 > LARGEST_SEED:
         raise BadRequest(f"seed={first}", expected=f"at most {LARGEST_SEED - look_at + 1}, to count {look_at} seeds up")
@@ -150,9 +148,15 @@ def look(session: Session, request: Request, look_at: int, steps: int, on_event:
     jobs = [session.start(session.check(plain, seed=seed), priority="batch", look=steps) for seed in wanted]
     with closing(watcher()) as watch:
         hear = on_event or partial(watch.hear, prefix=f"{cost(look_at, steps, of)}: ")
+
+        def hear_beginning(event: Event) -> None:
+            if event.kind in ("queued", "loading"):  # a look's steps are not told, only that it is done
+                hear(event)
+
         try:
             for number, (seed, job) in enumerate(zip(wanted, jobs, strict=True), 1):
-                known[seed] = session._wait(job, lambda event: hear(event) if event.kind in _FIRST else None).image
+                known[seed] = session._wait(job, hear_beginning).image
+                known[seed].thumbnail((_LOOK_SIDE, _LOOK_SIDE))
                 hear(Event(kind="step", job=job.id, step=number, steps=len(jobs), message="seed"))
         except BaseException:
             for job in jobs:

@@ -13,7 +13,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from ...recipe.coach import FOLDER, Hint, coach
+from ...recipe.coach import Hint, coach, languages
 from ..translations import Texts
 
 AFTER_SECONDS = 0.4
@@ -33,7 +33,7 @@ class Coaching:
         self, texts: Texts, prompt: Any, model: Any, changed: Callable[[], None], catch_errors: Callable[..., Any]
     ) -> None:
         self._texts, self._prompt, self._model, self._changed = texts, prompt, model, changed
-        self._language = texts.language if (FOLDER / f"{texts.language}.toml").is_file() else "en"
+        self._language = texts.language if texts.language in languages() else "en"
         self._lock = threading.RLock()
         self._timer: threading.Timer | None = None
         self._dismissed: set[str] = set()

@@ -46,6 +46,6 @@ class DifferentOnes:
         self, request: Request, known: Scouted | None, count: int, hear: Callable[[Event], None]
     ) -> Sequence[Request]:
         scouted = known or look(self._studio.session, request, max(LOOK_AT, 2 * count), STEPS, hear)
-        seeds = scouted.choose(count)
-        self._scouted = scouted.beside(seeds)
-        return [scouted.worded(request).but(seed=seed) for seed in seeds]
+        requests = scouted.requests(count)
+        self._scouted = scouted.beside(tuple(each.seed for each in requests if each.seed is not None))
+        return requests
