@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ipywidgets.widgets.widget import _instances as widgets
 
 from zimage_kit import Request, Session
 from zimage_kit.studio.panel import keeper
@@ -215,3 +216,22 @@ def test_states_of_long_ago_are_forgotten(home: Path) -> None:
     old.write_text("{}")
     os.utime(old, (0, 0))
     assert mine.load() and not old.exists() and mine.path.exists()
+
+
+def test_what_is_not_shown_any_more_is_closed_with_its_layouts(studio: Open, small: Request) -> None:
+    """Each page that is opened fetches every widget that its kernel has."""
+    staged = small.but(stages=[{"kind": "upscale"}, {"kind": "refine"}], loras=[("papercut", 0.5)])
+    first = studio()
+    first.request = staged
+    there = len(widgets)
+    second = studio()  # the cell once more
+    second.language = "zh"
+    second.request = staged
+    second.form.stages.remove(second.form.stages.forms[0])
+    second.form.stages.bring_back()
+    assert [stage.kind for stage in second.request.stages] == ["upscale", "refine"]
+    assert len(widgets) <= there
+    second.form.stages.remove(second.form.stages.forms[0])
+    second.request = small
+    second.close()
+    assert not [widget for widget in widgets.values() if "zk-" in " ".join(getattr(widget, "_dom_classes", ()))]

@@ -11,6 +11,7 @@ import ipywidgets as w
 from ...models.lora_info import LoraInfo
 from ...recipe.request import Lora
 from ..translations import Texts
+from .widget_tree import close_tree
 
 
 class LoraRow:
@@ -42,7 +43,7 @@ class LoraRow:
                 parts += [self._word(word, use) for word in words]
         self.words.children = parts
         for part in before:
-            part.close()
+            close_tree(part)
         self.about.value = about(info, self._texts)
 
     def _word(self, word: str, use: Callable[[str], None]) -> Any:
@@ -105,8 +106,10 @@ class LoraList:
         row.tell(self._info(row.path.value), self._use)
 
     def _set(self, rows: list[LoraRow]) -> None:
-        self.rows = rows
+        self.rows, before = rows, self._list.children
         self._list.children = [row.box for row in rows]
+        for box in {*before} - {*self._list.children}:
+            close_tree(box)
         self._changed()
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets as w
 
 from ..translations import Texts
+from .widget_tree import close_tree
 
 
 class Question:
@@ -27,7 +28,7 @@ class Question:
             self._button(label, do) for label, do in (*answers, (self._texts("question.not_now"), lambda: None))
         ]
         for button in old:
-            button.close()
+            close_tree(button)
         self.box.remove_class("zk-hidden")
 
     def _button(self, label: str, do: Callable[[], None]) -> Any:

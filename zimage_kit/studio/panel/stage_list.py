@@ -15,6 +15,7 @@ from ...stages.stage import Stage, build
 from ..translations import Texts
 from .error_box import error_line
 from .fields import Entry, StageLabels, entry_for
+from .widget_tree import close_tree
 
 SHOWN = 6
 """Number of a stage's fields that are always shown; the others are folded."""
@@ -186,14 +187,18 @@ class StageList:
 
     def add(self, kind: str, fields: dict[str, Any] | None = None) -> StageForm:
         """Append a stage. Raises ZImageError for an unusable stage or invalid fields."""
+        form = self._form(kind, fields)
+        self.forms = [*self.forms, form]
+        self._arrange()
+        return form
+
+    def _form(self, kind: str, fields: dict[str, Any] | None = None) -> StageForm:
         form = StageForm(kind, self._texts, self._around, self._changed)
         if fields:
             form.value = fields
         form.up.on_click(self._catch_errors(lambda _: self.move(form, -1)))
         form.down.on_click(self._catch_errors(lambda _: self.move(form, 1)))
         form.remove.on_click(self._catch_errors(lambda _: self.remove(form)))
-        self.forms = [*self.forms, form]
-        self._arrange()
         return form
 
     def put(self, kind: str, field: str, value: Any) -> None:
@@ -242,9 +247,12 @@ class StageList:
 
     def _arrange(self, removed: tuple[int, StageForm] | None = None) -> None:
         """Show the forms in their order, and before that what undoes a removal: the focus goes there from the row."""
+        before = {*self._rows.children, *([self._removed[1].box] if self._removed is not None else [])}
         self._removed = removed
         _show(self.undo, removed is not None)
         self._rows.children = [form.box for form in self.forms]
+        for box in before - {*self._rows.children, *([removed[1].box] if removed is not None else [])}:
+            close_tree(box)  # nothing brings it back
         for place, form in enumerate(self.forms):
             form.up.disabled, form.down.disabled = place == 0, place == len(self.forms) - 1
         self._changed()
@@ -255,16 +263,8 @@ class StageList:
 
     def set(self, stages: Sequence[StageData]) -> None:
         """Show a recipe's stages. Raises ZImageError for an unusable one and then changes nothing."""
-        known = self.forms
-        self.forms = []
-        try:
-            for data in stages:
-                self.add(data.kind, data.fields())
-        except Exception:
-            self.forms = known
-            raise
-        finally:
-            self._arrange()
+        self.forms = [self._form(data.kind, data.fields()) for data in stages]
+        self._arrange()
 
     def state(self) -> list[tuple[str, bool, bool, dict[str, Any]]]:
         """The list's content, for `restore`."""

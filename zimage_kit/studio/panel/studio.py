@@ -213,7 +213,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             pane.close()
         for pool in (self._worker, self._saver):
             pool.shutdown(wait=False)
-        for part in self.children:
+        for part in (*self.children, self.layout):
             close_tree(part)
         super().close()
 

@@ -12,6 +12,7 @@ from ...errors import BadRequest
 from ...recipe.templates import count, escape, is_template, some
 from ..translations import Texts
 from .error_box import error_line
+from .widget_tree import close_tree
 
 SHOWN = 10
 
@@ -61,7 +62,7 @@ class TemplatePreview:
         _shown(self.others, size > SHOWN)
         before, self.prompts.children = self.prompts.children, [self._button(prompt) for prompt in found]
         for button in before:
-            button.close()
+            close_tree(button)
 
     def _show_others(self) -> None:
         self._seed += 20 * SHOWN  # as many seeds as `some` may have looked at
