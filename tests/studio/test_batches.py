@@ -45,13 +45,13 @@ def picky(session: Session) -> Iterator[None]:
 class Heard:
     """Jobs of one panel, and what it heard of them."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, counted: Callable[[int], None] = lambda count: None) -> None:
         self.pictures, self.errors, self.tallies = list[Artifact](), list[Exception](), list[Tally]()
         self.places: list[Place] = []
         self.over = threading.Event()
         self.jobs = Jobs(
             session,
-            JobCallbacks(self._event, self.pictures.append, lambda count: None, self._end, self._error),
+            JobCallbacks(self._event, self.pictures.append, counted, self._end, self._error),
         )
 
     def _event(self, event: Event, place: Place) -> None:
@@ -162,6 +162,17 @@ def test_jobs_of_an_earlier_panel_are_followed_and_lost_ones_are_told(
     assert [request.seed for request in heard.jobs.unmade] == [77]
     heard.jobs.drop()
     assert heard.jobs.unmade == []
+
+
+def test_no_picture_that_is_over_counts_as_under_way(session: Session, small: Request) -> None:
+    jobs = [session.submit(small.but(seed=seed)) for seed in range(12)]
+    for job in jobs:
+        job.result(60)
+    for slow in (0.0, 0.001, 0.003):  # a panel that tells of the count while other threads wait
+        heard = Heard(session, lambda count, slow=slow: time.sleep(slow))
+        heard.jobs.resume([(job.id, job.request) for job in jobs])
+        heard.wait()
+        assert len(heard.pictures) == 12 and heard.jobs.running == {}
 
 
 def test_a_waiting_job_is_put_first(session: Session, small: Request) -> None:

@@ -269,9 +269,12 @@ class Jobs:
 
     def _follow(self, picture: _Picture, batch: _Batch) -> None:
         """Follow one picture to its end, and once more if its worker died."""
-        while not picture.over:
-            assert picture.job is not None
-            self._job_began(picture.job.id, picture.request)
+        while True:
+            with batch.delivery:  # another thread may have delivered it by now: it would count as under way for ever
+                if picture.over:
+                    return
+                assert picture.job is not None
+                self._job_began(picture.job.id, picture.request)
             with suppress(ZImageError):  # the outcome tells it too
                 for event in picture.job.events():
                     self._callbacks.on_event(event, batch.place(event))
