@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { Names } from "../../zimage_kit/studio/panes/library/names.js";
 import { chosenAfter, command, layout, moved, pages, place, seen } from "../../zimage_kit/studio/panes/library/tiles.js";
 
 test("tiles fill the width, and a list of 20,000 has few of them in sight", () => {
@@ -60,4 +61,34 @@ test("keys mark, remove and find; those of an input method and of the browser do
   assert.equal(key("d", { ctrlKey: true }), null);
   assert.equal(key("3", { isComposing: true }), null);
   assert.equal(key("6"), null);
+});
+
+test("what needs names that have not come is done in its turn, when they have", () => {
+  const asked = [];
+  const done = [];
+  const names = new Names((from, end) => asked.push([from, end]) > 0);
+  const rows = [{ name: "a" }, { name: "b" }];
+  names.of(rows, 0, 2, (found) => done.push(found));
+  assert.deepEqual([asked, done], [[], [["a", "b"]]], "they are there: at once");
+  names.of(rows, 0, 4, (found) => done.push(found));
+  names.inTurn(() => done.push("a key"));
+  names.inTurn(() => names.of(rows, 3, 4, (found) => done.push(found)));
+  names.inTurn(() => done.push("another"));
+  assert.deepEqual([asked, done.length], [[[0, 4]], 1], "nothing overtakes it");
+  names.again(3);
+  assert.deepEqual(asked[1], [0, 3], "other pictures came: it is asked for again");
+  names.came(["a", "b", "c", "d"]);
+  assert.deepEqual(done.slice(1), [["a", "b", "c", "d"], "a key"], "the next that needs names waits for them too");
+  names.came(["d"]);
+  assert.deepEqual(done.slice(3), [["d"], "another"]);
+  names.came(["never asked for"]);
+  assert.equal(done.length, 5);
+});
+
+test("nobody waits for a kernel that has ended", () => {
+  const done = [];
+  const names = new Names(() => false);
+  names.of([], 0, 1, (found) => done.push(found));
+  names.inTurn(() => done.push("a key"));
+  assert.deepEqual(done, ["a key"]);
 });

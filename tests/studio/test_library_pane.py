@@ -79,10 +79,11 @@ def opened(browser: Browser, lab: Lab, outputs: Path) -> Iterator[LibraryInPage]
 
 @pytest.fixture
 def pane(opened: LibraryInPage) -> Iterator[LibraryInPage]:
-    """The pane with nothing searched for."""
+    """The pane from its top, with nothing searched for."""
     opened.python("setattr(studio.panes['library'].view, 'query', {})")
     opened.page.set_viewport_size({"width": 1280, "height": 1000})
     expect(opened.told).to_contain_text(f"{COUNT} pictures")
+    opened.root.locator(".zk-library-frame").evaluate("frame => frame.scrollTo(0, 0)")
     yield opened
     errors = list(opened.notebook.errors)
     opened.notebook.errors.clear()
@@ -131,6 +132,18 @@ def test_stars_are_given_by_key_and_found_again(pane: LibraryInPage, outputs: Pa
     pane.root.get_by_label("Stars").select_option("")
     expect(pane.told).to_contain_text(f"{COUNT} pictures")
     assert len(Library(outputs).search(stars=1)) == 0
+
+
+def test_all_are_chosen_those_too_that_were_never_in_the_page(pane: LibraryInPage) -> None:
+    pane.tile(299).click()
+    pane.page.keyboard.press("Control+a")
+    expect(pane.told).to_contain_text(f"{COUNT} chosen")
+    pane.page.keyboard.press("Escape")
+    pane.tile(299).click()
+    pane.root.locator(".zk-library-frame").evaluate("frame => frame.scrollTo(0, frame.scrollHeight)")
+    pane.root.locator(f'[aria-posinset="{COUNT}"]').click(modifiers=["Shift"])
+    expect(pane.told).to_contain_text(f"{COUNT} chosen")
+    pane.page.keyboard.press("Escape")
 
 
 def test_keys_walk_choose_enlarge_and_come_back(pane: LibraryInPage) -> None:

@@ -5,6 +5,7 @@
 import { disable, jpeg, make, unusable } from "../../js/dom.js";
 import { reached } from "../../js/kernel.js";
 import { lightbox } from "../../js/lightbox.js";
+import { Names } from "./names.js";
 import { chosenAfter, command, layout, moved, pages, place, seen } from "./tiles.js";
 
 const PAGE = 60; // pictures that are asked for at once
@@ -30,7 +31,7 @@ export default {
     actions.setAttribute("role", "toolbar");
     const buttons = Object.fromEntries(COMMANDS.map((name) => {
       const made = button(name);
-      made.addEventListener("click", () => { if (!unusable(made)) act(name); }, { signal });
+      made.addEventListener("click", () => { if (!unusable(made)) names.inTurn(() => act(name)); }, { signal });
       actions.append(made);
       return [name, made];
     }));
@@ -61,6 +62,7 @@ export default {
     let asks = ""; // the words that were asked for last
 
     const send = (message) => reached(model, el, { ...message, version: model.get("version") });
+    const names = new Names((from, end) => send({ do: "names", from, end }));
 
     function button(name) {
       const made = make("button", "zk-button");
@@ -91,13 +93,15 @@ export default {
       clear.hidden = !Object.values(query).some(Boolean);
     }
 
-    function find() {
+    function ask() {
       asks = words.value;
       const query = { words: asks };
       for (const name of FILTERS) query[name] = menus[name].value;
       model.set("query", { ...query, like: model.get("query").like ?? "" });
       model.save_changes();
     }
+
+    const find = () => names.inTurn(ask); // what was typed before it means the pictures that were shown then
 
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let typing;
@@ -106,18 +110,19 @@ export default {
       typing = setTimeout(find, TYPING);
     }, { signal });
     for (const menu of Object.values(menus)) menu.addEventListener("change", find, { signal });
-    clear.addEventListener("click", () => {
+    clear.addEventListener("click", () => names.inTurn(() => {
       words.value = asks = "";
       model.set("query", {});
       model.save_changes();
       words.focus();
-    }, { signal });
+    }), { signal });
 
     // ---- the tiles ----
 
     const count = () => model.get("total");
 
     function anew() {
+      names.again(count());
       asked = new Set();
       for (const row of rows) if (row?.url) URL.revokeObjectURL(row.url);
       rows = [];
@@ -218,13 +223,13 @@ export default {
     }
 
     function choose(index, event) {
-      const row = rows[index];
-      if (!row) return;
-      const from = Math.min(at, index);
-      const range = event.shiftKey ? rows.slice(from, Math.max(at, index) + 1).filter(Boolean).map((each) => each.name) : [];
-      chosen = chosenAfter(chosen, row.name, { toggle: event.ctrlKey || event.metaKey || event.key === " ", range });
+      const [first, last] = event.shiftKey ? [Math.min(at, index), Math.max(at, index)] : [index, index];
+      const toggle = event.ctrlKey || event.metaKey || event.key === " ";
       if (event.key !== " ") at = index;
-      showChosen();
+      names.inTurn(() => names.of(rows, first, last + 1, (found) => {
+        if (found.length) chosen = chosenAfter(chosen, found[0], { toggle, range: event.shiftKey ? found : [] });
+        showChosen();
+      }));
     }
 
     list.addEventListener("click", (event) => {
@@ -241,7 +246,7 @@ export default {
       const to = event.ctrlKey || event.altKey || event.metaKey ? null : moved(event.key, at, shape, count(), rowsSeen);
       const asks = to === null ? command(event) : null;
       if (to === null && !asks) return;
-      if (asks?.[0] === "none" && !chosen.length) return; // Escape belongs to the panel
+      if (asks?.[0] === "none" && !chosen.length && !names.held) return; // Escape belongs to the panel
       event.preventDefault();
       event.stopPropagation();
       if (to !== null) {
@@ -254,16 +259,21 @@ export default {
 
     function key([name, value], event) {
       if (name === "toggle") return choose(at, event);
-      if (name === "all") chosen = rows.filter(Boolean).map((row) => row.name);
-      else if (name === "none") chosen = [];
-      else if (name === "help") keys.hidden = !keys.hidden;
-      else if (name === "find") return words.focus();
-      else {
-        if (!chosen.length && rows[at]) chosen = [rows[at].name];
-        if (name === "mark") send({ do: "mark", names: chosen, stars: value });
-        else act(name);
-      }
-      showChosen();
+      if (name === "help") keys.hidden = !keys.hidden;
+      else if (name === "find") words.focus();
+      else names.inTurn(() => keyed(name, value));
+    }
+
+    function keyed(name, value) {
+      const then = (found) => {
+        chosen = found;
+        if (name === "mark") send({ do: "mark", names: found, stars: value });
+        else if (name !== "all" && name !== "none") act(name);
+        showChosen();
+      };
+      if (name === "all") names.of(rows, 0, count(), then);
+      else if (name === "none" || name === "undo" || chosen.length || !count()) then(name === "none" ? [] : chosen);
+      else names.of(rows, at, at + 1, then);
     }
 
     function act(name) {
@@ -357,6 +367,8 @@ export default {
           focusSoon = false;
           tiles.get(at).element.focus({ preventScroll: true });
         }
+      } else if (message.names && message.version === model.get("version")) {
+        names.came(message.names);
       } else if (message.before) {
         const { resolve, reject } = befores.get(message.before) ?? {};
         if (message.error) reject?.(new Error(message.error));

@@ -158,6 +158,10 @@ class LibraryPane(Pane):
             case {"do": "page", "page": int(page), "size": int(size), "version": int(version)}:
                 if version == self.view.version and 0 < size <= 500:
                     self._send_page(page, size)
+            case {"do": "names", "from": int(start), "end": int(end), "version": int(version)}:
+                if version == self.view.version:
+                    names = [row.name for row in self._search(max(0, end - start), start)] if end > start else []
+                    self.view.send({"names": names, "version": version})
             case {"do": "full", "name": str(name)}:
                 self._send_full(self.library[name])
             case {"do": "before", "name": str(name)}:
