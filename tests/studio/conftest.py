@@ -25,7 +25,7 @@ FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A test that fails tells what its pages showed."""
+    """A test that fails tells what its pages showed, and what the threads of their kernels were at."""
     outcome: Any = yield
     report = outcome.get_result()
     for opened in getattr(item, "funcargs", {}).values():
@@ -35,6 +35,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
                 report.sections.append(("the page", f"{page.url}\n{page.inner_text('body', timeout=5000)[:4000]}"))
             except PlaywrightError as error:
                 report.sections.append(("the page", f"cannot be read: {error}"))
+            if isinstance(notebook := getattr(opened, "notebook", opened), OpenNotebook):
+                report.sections.append(("threads of its kernel", notebook.threads()))
 
 
 @pytest.fixture

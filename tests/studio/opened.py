@@ -76,6 +76,12 @@ ipywidgets.Widget.close_all()
 [each.close() for each in list(globals().values()) if isinstance(each, zimage_kit.Session)]
 get_ipython().reset()
 """
+STACKS = """
+import sys, threading, traceback
+names = {each.ident: each.name for each in threading.enumerate()}
+frames = sys._current_frames().items()
+globals()["stacks"] = "\\n".join(f"{names.get(i)}\\n" + "".join(traceback.format_stack(at)[-9:]) for i, at in frames)
+"""
 SEEN_BY_AXE = """async (selector) => {
     const found = await axe.run(selector, {resultTypes: ["violations"]});
     return found.violations
@@ -160,6 +166,13 @@ class OpenNotebook:
         if answer["status"] != "ok":
             raise RuntimeError(f"{expression}\n" + "\n".join(answer["traceback"]))
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
+
+    def threads(self) -> str:
+        """What each thread of the kernel is at, for a failing test."""
+        try:
+            return str(self.python(f"exec({STACKS!r}) or stacks", 10.0))
+        except (RuntimeError, TimeoutError) as error:
+            return f"cannot be read: {error}"
 
     def wait(self, expression: str, timeout: float = 30.0) -> Any:
         """Until the expression is true in the kernel; its value then."""

@@ -19,6 +19,8 @@ from zimage_kit.library.library import Library
 CELLS = ["import zimage_kit as zk; session = zk.connect()", "studio = session.studio(pictures=0); studio"]
 SIZE = {"model": "nano", "width": 64, "height": 64, "steps": 2}
 BATCHES, EACH = 5, 10
+STATE = "[studio.problem.error, studio.request, studio.bar.queue, studio.jobs.running, studio.viewer.progress]"
+"""What a panel is at from which no pictures come."""
 
 
 class Day:
@@ -49,7 +51,7 @@ class Day:
             if self.saved() >= count:
                 return
             self.page.wait_for_timeout(20)
-        pytest.fail(f"{self.saved()} of {count} pictures: {self.python('repr(studio.problem.error)')}")
+        pytest.fail(f"{self.saved()} of {count} pictures: {self.python(STATE)}")
 
     def reload(self) -> None:
         """F5, and the panel's cell run again."""
