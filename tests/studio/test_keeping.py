@@ -218,6 +218,32 @@ def test_states_of_long_ago_are_forgotten(home: Path) -> None:
     assert mine.load() and not old.exists() and mine.path.exists()
 
 
+def test_a_panel_that_changes_all_the_time_is_kept_all_the_same(tmp_path: Path) -> None:
+    """A batch changes it several times a second, and its process may end at any moment."""
+    count = [0]
+    mine = Keeper("cell 9", lambda: {"count": count[0]})
+    end = time.monotonic() + 4 * keeper._WAIT_SECONDS
+    while time.monotonic() < end:
+        count[0] += 1
+        mine.changed()
+        time.sleep(0.02)
+    assert mine.load()["count"] > 1
+    mine.close()
+
+
+def test_jobs_that_were_just_submitted_are_kept(studio: Open, small: Request) -> None:
+    first = studio()
+    first.request = small.but(steps=200)
+    first.form.count.value = 4
+    first.generate()
+    end = time.monotonic() + 30
+    while len(first._keeper.load().get("jobs", ())) < 4:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert len(first.jobs) == 4, "the first of them is still being made"
+    first.cancel()
+
+
 def test_what_is_not_shown_any_more_is_closed_with_its_layouts(studio: Open, small: Request) -> None:
     """Each page that is opened fetches every widget that its kernel has."""
     staged = small.but(stages=[{"kind": "upscale"}, {"kind": "refine"}], loras=[("papercut", 0.5)])

@@ -56,7 +56,8 @@ class JobCallbacks:
 
     `on_event`: an event of a picture and where its batch is. `on_picture`: a finished one. `on_running_count`: how many
     jobs are under way. `on_end`: all pictures of one click are over. `on_error`: what went wrong, and how many pictures
-    of the batch were not begun because of it.
+    of the batch were not begun because of it. `on_submitted`: the session has them all and makes them even if this
+    process ends now.
     """
 
     on_event: Callable[[Event, Place], None]
@@ -64,6 +65,7 @@ class JobCallbacks:
     on_running_count: Callable[[int], None]
     on_end: Callable[[Tally], None]
     on_error: Callable[[Exception, int], None]
+    on_submitted: Callable[[], None] = lambda: None
 
 
 @dataclass(eq=False)
@@ -205,7 +207,7 @@ class Jobs:
     def leave(self) -> None:
         """Follow no job any more, and cancel none: another panel takes them over."""
         with self._lock:
-            self._callbacks = JobCallbacks(*([lambda *_: None] * 5))
+            self._callbacks = JobCallbacks(*([lambda *_: None] * 6))
 
     def report_running(self) -> None:
         """Call `on_running_count` again."""
@@ -247,6 +249,7 @@ class Jobs:
             self._drop(batch)
             raise
         batch.cancelled = sum(picture.job is None for picture in batch.pictures)
+        self._callbacks.on_submitted()
         self._follow_all(batch)
 
     def _drop(self, batch: _Batch) -> None:
@@ -291,10 +294,10 @@ class Jobs:
             outcome = picture.job.result()
         except Exception as error:
             outcome = error
-        self._job_ended(picture.job.id)
         worker_died = isinstance(outcome, SessionDied) and "worker" in outcome.facts
         if worker_died and not picture.retried and not batch.stop.is_set():
             picture.retried = True  # a new worker starts by itself
+            self._job_ended(picture.job.id)
             try:
                 picture.job = self._session.submit(picture.request, keep=self._keep(len(batch.pictures)))
             except Exception as error:
@@ -305,8 +308,9 @@ class Jobs:
         batch.count_outcome(outcome)
         if isinstance(outcome, Artifact):
             outcome.connect(self._session)
-            self._callbacks.on_picture(outcome)
-        elif not isinstance(outcome, JobCancelled):
+            self._callbacks.on_picture(outcome)  # what is kept names it always: as a job, a picture, or both
+        self._job_ended(picture.job.id)
+        if not isinstance(outcome, Artifact | JobCancelled):
             self.unmade.append(picture.request)
             self._callbacks.on_error(outcome, 0)
 

@@ -61,7 +61,7 @@ def _sweep(folder: Path) -> None:
 
 
 class Keeper:
-    """Writes what `collect` gives, as JSON, half a second after the last change. With no `name` it keeps nothing."""
+    """Writes what `collect` gives, as JSON, half a second after a change. With no `name` it keeps nothing."""
 
     def __init__(self, name: str | None, collect: Callable[[], dict[str, Any]]) -> None:
         self.name, self._collect = name, collect
@@ -91,12 +91,12 @@ class Keeper:
         return found if isinstance(found, dict) and found.get("version") == VERSION else {}
 
     def changed(self) -> None:
-        """Something that is kept has changed."""
+        """Something that is kept has changed. Changes that follow one another closely do not put the writing off."""
         if self.name is None or self._closed:
             return
         with self._lock:
             if self._timer is not None:
-                self._timer.cancel()
+                return
             self._timer = threading.Timer(_WAIT_SECONDS, self.flush)
             self._timer.name, self._timer.daemon = "zimage-panel-state", True
             self._timer.start()

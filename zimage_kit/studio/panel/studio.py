@@ -69,15 +69,15 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.add_class("zk-studio")
         self.session = session
         self._plain = PlainOutput(pictures)
-        self._saver = ThreadPoolExecutor(1, "zimage-save")
-        self._worker = ThreadPoolExecutor(1, "zimage-panel")
-        self._lock = threading.RLock()
-        self.results = Results()
-        callbacks = JobCallbacks(self.on_event, self._add, self._on_running_count, self._on_end, self._on_error)
+        self._saver, self._worker = (ThreadPoolExecutor(1, name) for name in ("zimage-save", "zimage-panel"))
+        self._lock, self.results = threading.RLock(), Results()
+        self._keeper = Keeper(own_name() if name is None else name or None, lambda: state_of(self))
+        callbacks = JobCallbacks(
+            self.on_event, self._add, self._on_running_count, self._on_end, self._on_error, self._keeper.flush
+        )
         self.jobs = Jobs(session, callbacks, self._keeps)
         self._closed, self._restoring = False, True
         self._again: Result | None = None  # what was made once more
-        self._keeper = Keeper(own_name() if name is None else name or None, lambda: state_of(self))
         taken = before.hand_over() if (before := _open.pop(self._keeper.name or "", None)) is not None else []
         kept = self._keeper.load()
         classes, problems = pane_classes()
