@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import pytest
 from jupyter_client import BlockingKernelClient
 from lab import Lab
-from playwright.sync_api import Browser, ConsoleMessage, Error, Locator
+from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, expect
 
 HERE = Path(__file__).resolve().parent
 SHOTS = HERE.parents[1] / "build" / "browser"
@@ -82,6 +82,7 @@ names = {each.ident: each.name for each in threading.enumerate()}
 frames = sys._current_frames().items()
 globals()["stacks"] = "\\n".join(f"{names.get(i)}\\n" + "".join(traceback.format_stack(at)[-9:]) for i, at in frames)
 """
+WIDGETS = ".jp-OutputArea-output.jupyter-widgets, .jp-OutputArea-output > .jupyter-widgets"
 SEEN_BY_AXE = """async (selector) => {
     const found = await axe.run(selector, {resultTypes: ["violations"]});
     return found.violations
@@ -138,12 +139,18 @@ class OpenNotebook:
         self.page.evaluate(RESTART)
 
     def reload(self) -> None:
-        """F5, and every cell run again: the kernel is the same."""
+        """F5, and every cell run again once what it showed is there again: the kernel is the same.
+
+        A cell that runs while JupyterLab is still fetching a busy kernel's widgets may show nothing (seen with
+        jupyterlab_widgets 3.0.17: two answers about one widget, of which it waits for the one that does not come).
+        """
+        shown = self.page.locator(WIDGETS).count()
         self.page.evaluate(SAVE)
         self.page.reload()
         self.page.wait_for_function(OPEN)
         self.page.evaluate(READY)
         self.page.evaluate(ROOM)
+        expect(self.page.locator(WIDGETS)).to_have_count(shown)
         assert self.run_all(), self.text()
 
     def output(self, index: int) -> Locator:
