@@ -393,7 +393,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 pane.restore(panes[name])
             if error is not None:
                 self.problem.show(error)
-            self.jobs.report_running()
+        self.jobs.report_running()  # without the lock, which a job that begins waits for while it holds the jobs' own
         was.close()
         self.status_line.page_shown()
         for part in old:
