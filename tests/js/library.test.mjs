@@ -75,7 +75,7 @@ test("what needs names that have not come is done in its turn, when they have", 
   names.inTurn(() => names.of(rows, 3, 4, (found) => done.push(found)));
   names.inTurn(() => done.push("another"));
   assert.deepEqual([asked, done.length], [[[0, 4]], 1], "nothing overtakes it");
-  names.again(3);
+  names.askFor(3);
   assert.deepEqual(asked[1], [0, 3], "other pictures came: it is asked for again");
   names.came(["a", "b", "c", "d"]);
   assert.deepEqual(done.slice(1), [["a", "b", "c", "d"], "a key"], "the next that needs names waits for them too");

@@ -51,7 +51,7 @@ class Heard:
         self.over = threading.Event()
         self.jobs = Jobs(
             session,
-            JobCallbacks(self._event, self.pictures.append, counted, self._end, self._error),
+            JobCallbacks(self._event, self.pictures.append, counted, self._end, self._error, lambda: None),
         )
 
     def _event(self, event: Event, place: Place) -> None:

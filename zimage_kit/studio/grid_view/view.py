@@ -101,7 +101,7 @@ class GridView(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._feed.close()
         self._worker.shutdown(wait=False, cancel_futures=True)
         self._export.close()
-        for part in self.children:
+        for part in (*self.children, self.layout):
             close_tree(part)
         super().close()
 

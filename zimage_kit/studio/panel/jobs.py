@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from ...engine.events import LAST, Event
@@ -56,8 +56,7 @@ class JobCallbacks:
 
     `on_event`: an event of a picture and where its batch is. `on_picture`: a finished one. `on_running_count`: how many
     jobs are under way. `on_end`: all pictures of one click are over. `on_error`: what went wrong, and how many pictures
-    of the batch were not begun because of it. `on_submitted`: the session has them all and makes them even if this
-    process ends now.
+    of the batch were not begun because of it. `on_submitted`: the session has all pictures of one click.
     """
 
     on_event: Callable[[Event, Place], None]
@@ -65,7 +64,7 @@ class JobCallbacks:
     on_running_count: Callable[[int], None]
     on_end: Callable[[Tally], None]
     on_error: Callable[[Exception, int], None]
-    on_submitted: Callable[[], None] = lambda: None
+    on_submitted: Callable[[], None]
 
 
 @dataclass(eq=False)
@@ -207,7 +206,7 @@ class Jobs:
     def leave(self) -> None:
         """Follow no job any more, and cancel none: another panel takes them over."""
         with self._lock:
-            self._callbacks = JobCallbacks(*([lambda *_: None] * 6))
+            self._callbacks = JobCallbacks(*[lambda *_: None for _ in fields(JobCallbacks)])
 
     def report_running(self) -> None:
         """Call `on_running_count` again."""
@@ -306,10 +305,12 @@ class Jobs:
                 return
         picture.over = True
         batch.count_outcome(outcome)
-        if isinstance(outcome, Artifact):
-            outcome.connect(self._session)
-            self._callbacks.on_picture(outcome)  # what is kept names it always: as a job, a picture, or both
-        self._job_ended(picture.job.id)
+        try:
+            if isinstance(outcome, Artifact):
+                outcome.connect(self._session)
+                self._callbacks.on_picture(outcome)
+        finally:  # after it: what is kept names it always, as a job, a picture, or both
+            self._job_ended(picture.job.id)
         if not isinstance(outcome, Artifact | JobCancelled):
             self.unmade.append(picture.request)
             self._callbacks.on_error(outcome, 0)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Messages:
-    """Takes the bar's messages. Runs in the kernel's main thread."""
+    """Takes the bar's messages. Runs in the kernel's main thread or a subshell's."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio

@@ -31,7 +31,7 @@ def always(result: Result) -> bool:
 class Action:
     """Something that can be done with a picture: a button below it.
 
-    `do` is called with the picture, in the kernel's main thread; `applies` says whether the button can be used.
+    `do` is called with the picture, in the thread that answers the page; `applies` says whether the button can be used.
     """
 
     name: str

@@ -122,7 +122,7 @@ export default {
     const count = () => model.get("total");
 
     function anew() {
-      names.again(count());
+      names.askFor(count()); // once more, of the pictures that there are now
       asked = new Set();
       for (const row of rows) if (row?.url) URL.revokeObjectURL(row.url);
       rows = [];

@@ -19,7 +19,7 @@ export class Names {
     const there = rows.slice(from, end).filter(Boolean);
     if (there.length === end - from) return then(there.map((each) => each.name));
     this.held = { from, end, then, after: [] };
-    this.again(end);
+    this.askFor(end);
   }
 
   /** Do it now, or after what waits for names. @param {() => void} what */
@@ -28,8 +28,8 @@ export class Names {
     else what();
   }
 
-  /** Ask once more, since there are other pictures now, so many. @param {number} count */
-  again(count) {
+  /** Ask the kernel for the names that are held, of so many pictures as there are. @param {number} count */
+  askFor(count) {
     if (this.held && !this.ask(this.held.from, Math.min(this.held.end, count))) this.held = null;
   }
 

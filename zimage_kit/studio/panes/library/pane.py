@@ -160,7 +160,7 @@ class LibraryPane(Pane):
                     self._send_page(page, size)
             case {"do": "names", "from": int(start), "end": int(end), "version": int(version)}:
                 if version == self.view.version:
-                    names = [row.name for row in self._search(max(0, end - start), start)] if end > start else []
+                    names = [row.name for row in self._search(max(0, end - start), start)]
                     self.view.send({"names": names, "version": version})
             case {"do": "full", "name": str(name)}:
                 self._send_full(self.library[name])

@@ -20,8 +20,8 @@ class LibraryView(anywidget.AnyWidget):
     `do` is page (`page` of `size` pictures), names (`from` one place to before the `end`), full or file (`name`), mark
     (`names`, `stars`), tag (`tags`), undo, or what is done with the chosen `names`: use, strip, compare, grid, like,
     download, remove. A page is answered by messages {"page", "from", "rows"} with small JPEGs, names by {"names"}, full
-    by {"full": name, …} with the picture and what is known of it, a file or
-    download by {"file", "type"} with its bytes.
+    by {"full": name, …} with the picture and what is known of it, a file or download by {"file", "type"} with its
+    bytes.
     `query` is the page's: words, model, stage, lora, tag, stars, since, cells, like. `facets` are a filter's choices,
     (label, value). `version` rises when other pictures are shown.
     """
