@@ -153,20 +153,24 @@ class Library:
         return Found([self._picture(row) for row in rows], total, total_bytes)
 
     def _like(self, like: Path | str | Picture | Artifact, query: Query, limit: int | None, offset: int) -> Found:
-        wanted = similar.hash_of(like.image) if isinstance(like, Artifact) else None
-        if wanted is None:
-            path = like.path if isinstance(like, Picture) else self.folder / str(like)
-            path = path if path.is_file() else Path(str(like)).expanduser()
-            wanted = similar.hash_file(path)
-            if wanted is None:
+        path = like.path if isinstance(like, Picture | Artifact) else self.folder / str(like)
+        if isinstance(like, Artifact):
+            wanted = similar.hash_of(like.image)
+        else:
+            path = path if path and path.is_file() else Path(str(like)).expanduser()
+            found = similar.hash_file(path)
+            if found is None:
                 raise BadRequest(f"like={path} is not a readable picture")
+            wanted = found
         self.hash()
         rows, *_ = self._safely(lambda: self._index.select(query.add("hash IS NOT NULL"), None))
-        near = [(similar.distance(wanted, row["hash"]), place, row) for place, row in enumerate(rows)]
-        near = sorted(each for each in near if each[0] <= similar.ALIKE)
-        size = sum(row["bytes"] for _, _, row in near)
+        near = [(similar.distance(wanted, row["hash"]), row) for row in rows]
+        near = [each for each in near if each[0] <= similar.ALIKE]
+        itself = path.absolute() if path else None  # comes first of those that look just like it
+        near.sort(key=lambda each: (each[0], self.folder / each[1]["name"] != itself))
+        size = sum(row["bytes"] for _, row in near)
         page = near[offset : None if limit is None else offset + limit]
-        return Found([self._picture(row) for _, _, row in page], len(near), size)
+        return Found([self._picture(row) for _, row in page], len(near), size)
 
     def hash(self, on_progress: OnProgress | None = None) -> int:
         """Compute the perceptual hashes that are missing, for searches by likeness, from the pixels; how many."""
