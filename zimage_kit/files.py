@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -15,9 +16,14 @@ from typing import Any
 
 from .errors import CannotWrite
 
+if sys.platform != "win32":
+    import fcntl
+
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of the picture files that are written."""
-_TEMPORARY, _STALE_SECONDS = (".zimage-", ".part"), 3600.0
+_TEMPORARY = ".zimage-", ".part"
+_LEFT_SECONDS, _STALE_SECONDS = 60.0, 3600.0
+"""Ages from which a temporary file is removed: one that no process writes, and one of which that cannot be told."""
 
 
 def expanded(path: Path) -> Path:
@@ -93,6 +99,7 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True, mode: int =
         raise _cannot_write(path, error) from None
     try:
         with os.fdopen(handle, "wb") as file:
+            _lock(handle)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -109,11 +116,31 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True, mode: int =
 
 
 def _sweep(folder: Path) -> None:
-    """Remove temporary files that a killed process left behind at least an hour ago."""
+    """Remove temporary files that a killed process left behind."""
     for left in folder.glob("*".join(_TEMPORARY)):
         with suppress(OSError):  # another process has just finished with it, or it is another user's
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+            age = abs(time.time() - left.stat().st_mtime)  # a clock may have been set back
+            if age > _STALE_SECONDS or (age > _LEFT_SECONDS and _is_left(left)):
                 left.unlink()
+
+
+def _lock(handle: int) -> bool:
+    """Mark a file as being written, until it is closed or this process ends. False: somebody else is writing it."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # somebody else's, or a file system without locks
+            return False
+    return sys.platform != "win32"
+
+
+def _is_left(path: Path) -> bool:
+    """Whether it is known that nobody is writing a temporary file."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        return _lock(handle)
+    finally:
+        os.close(handle)
 
 
 def rename_new(temporary: Path, path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,29 @@ def test_nothing_half_written_is_left_when_the_process_dies(tmp_path: Path) -> N
     os.utime(left, (0, 0))
     files.write_whole(path, b"whole")  # the next write sweeps what a dead process left
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["picture.png"]
+
+
+def test_what_a_dead_process_left_goes_after_a_minute_and_what_another_is_writing_stays(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from zimage_kit import files;"
+        "os.fsync = lambda handle: (print('written', flush=True), sys.stdin.readline());"
+        f"files.write_whole(Path({str(tmp_path)!r}, sys.argv[1]), b'x' * 100000)"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, f"{name}.png"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for name in ("dead", "slow")
+    ]
+    for writer in writers:
+        assert writer.stdout is not None and writer.stdout.readline() == b"written\n"
+    writers[0].kill()
+    writers[0].wait()
+    for left in tmp_path.glob(".zimage-*.part"):
+        os.utime(left, (time.time() - 100, time.time() - 100))
+    files.write_whole(tmp_path / "next.png", b"whole")
+    assert len(list(tmp_path.glob(".zimage-*.part"))) == 1, "of the two, that of the one that is alive is left"
+    assert writers[1].communicate(b"go on\n", timeout=30)[0] == b"" and writers[1].returncode == 0
+    writers[0].communicate()
+    assert sorted(file.name for file in tmp_path.iterdir() if file.is_file()) == ["next.png", "slow.png"]
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

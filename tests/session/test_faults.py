@@ -312,6 +312,15 @@ def test_stopping_the_session_ends_every_process_and_tells_every_program(
     assert not place.file.exists()
 
 
+def test_a_session_that_is_killed_leaves_nothing_in_shared_memory(place: Place, shared: Session) -> None:
+    worker_of(shared)
+    named = {map.path for process in place.processes() for map in process.memory_maps() if "/dev/shm/" in map.path}
+    assert named, "nothing to look for"
+    assert launch.kill(launch.read_session_file(place.file))
+    eventually(lambda: not [name for name in named if Path(name).exists()], "the names in shared memory are gone", 10)
+    eventually(lambda: place.processes() == [], "every process is gone", 10)
+
+
 def test_a_session_that_cannot_start_says_why(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION", "perhaps")
     monkeypatch.setenv("PYTHONPATH", str(place.root / "broken"))

@@ -241,7 +241,11 @@ def runs() -> bool:
 
 
 def kill(session: SessionFile) -> bool:
-    """Kill the process of a session that does not answer, and its workers. False: it is not running on this machine."""
+    """Kill the process of a session that does not answer, and its workers. False: it is not running on this machine.
+
+    Python's resource tracker is left to end by itself: once the others are gone, it removes what they named in shared
+    memory.
+    """
     if not session.alive():
         return False
     with suppress(psutil.NoSuchProcess):
@@ -249,6 +253,7 @@ def kill(session: SessionFile) -> bool:
         family = [process, *process.children(recursive=True)]
         for member in family:
             with suppress(psutil.NoSuchProcess):
-                member.kill()
+                if not any("multiprocessing.resource_tracker" in word for word in member.cmdline()):
+                    member.kill()
         psutil.wait_procs(family, timeout=5)
     return True
