@@ -21,6 +21,8 @@ if sys.platform != "win32":
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of the picture files that are written."""
+OUTPUTS = "~/zimage/outputs"
+"""The folder for pictures unless another is given."""
 _TEMPORARY = ".zimage-", ".part"
 _LEFT_SECONDS, _STALE_SECONDS = 60.0, 3600.0
 """Ages from which a temporary file is removed: one that no process writes, and one of which that cannot be told."""
@@ -84,6 +86,15 @@ def check_writable_file(path: Path) -> Path:
     return path
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and what is missing above it. OUTPUTS is made for its owner only (0700). Raises OSError."""
+    private = expanded(Path(OUTPUTS))
+    if private in (folder, *folder.parents) and not private.exists():
+        private.parent.mkdir(parents=True, exist_ok=True)
+        private.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 def write_whole(path: Path, content: bytes, *, replace: bool = True, mode: int = 0o666) -> None:
     """Write a file atomically: a temporary file beside it, flushed to disk, then renamed.
 
@@ -91,7 +102,7 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True, mode: int =
     is raised. Raises CannotWrite.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _sweep(path.parent)
         temporary = path.parent / secrets.token_hex(8).join(_TEMPORARY)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

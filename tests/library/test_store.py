@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import zimage_kit as zk
 from zimage_kit import Artifact, files
 from zimage_kit.errors import CannotWrite
 from zimage_kit.library import store
@@ -125,6 +126,23 @@ def test_a_path_that_cannot_be_written_is_told_before_anything_is_loaded(tmp_pat
             files.check_writable(path)
     assert files.check_writable(tmp_path / "new" / "x.png") == tmp_path / "new" / "x.png"
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("first", ["a picture", "the library"])
+def test_the_default_folder_for_pictures_is_its_owners_only(
+    artifact: Artifact, home: Path, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ZIMAGE_OUTPUTS")
+    mask = os.umask(0)
+    try:
+        if first == "a picture":
+            artifact.save()
+        else:
+            zk.library().close()
+    finally:
+        os.umask(mask)
+    assert (home / "zimage" / "outputs").stat().st_mode & 0o777 == 0o700
+    assert (home / "zimage").stat().st_mode & 0o777 == 0o777, "models beside it may be shared"
 
 
 def test_pictures_are_readable_by_others_as_the_umask_says(artifact: Artifact, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
+from ..files import make_folder
 from . import scan
 from .index import Index
 
@@ -91,7 +92,7 @@ def open_index(folder: Path, *, elsewhere: bool = False) -> tuple[Index, str]:
         try:
             if file.is_symlink() or file.parent.is_symlink():
                 raise OSError(f"{file} is a link")  # to a file of somebody's, which would be made anew
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
             return Index(file), note
         except (OSError, sqlite3.Error) as error:
             problem = error
