@@ -1,4 +1,4 @@
-"""Files: atomic writes, checks that a path is writable before any work begins, and digests of file contents."""
+"""Files: atomic writes, checks that a path may be named or written before any work begins, digests of contents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .errors import CannotWrite
+from .errors import BadRequest, CannotWrite
 
 if sys.platform != "win32":
     import fcntl
@@ -23,6 +23,8 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of the picture files that are written."""
 OUTPUTS = "~/zimage/outputs"
 """The folder for pictures unless another is given."""
+ALLOWED = "ZIMAGE_FILES"
+"""The environment's name for folders, as in PATH: requests of this process name files in these only."""
 _TEMPORARY = ".zimage-", ".part"
 _LEFT_SECONDS, _STALE_SECONDS = 60.0, 3600.0
 """Ages from which a temporary file is removed: one that no process writes, and one of which that cannot be told."""
@@ -42,6 +44,27 @@ def no_file(path: Path) -> str:
         return "" if path.is_file() else "is a folder" if path.is_dir() else "does not exist"
     except OSError:  # a name that is too long
         return "does not exist"
+
+
+def check_allowed(path: Path) -> None:
+    """Check that a request of this process may name a file or folder, whether it is there or not; see ALLOWED.
+
+    Links are followed first. Raises BadRequest.
+    """
+    if (given := os.environ.get(ALLOWED)) is None:
+        return
+    folders = [Path(folder).resolve() for folder in given.split(os.pathsep) if folder]
+    try:
+        real = expanded(path).resolve()
+    except (OSError, RuntimeError, ValueError):  # a circle of links, or no name of a file at all
+        real = None
+    if real is None or not any(real.is_relative_to(folder) for folder in folders):
+        raise BadRequest(
+            f"{path} is in none of the folders that may be named here",
+            expected=", ".join(map(str, folders)),
+            mend="Drop the file into the page, or start it with --files FOLDER.",
+            path=str(path),
+        )
 
 
 def check_picture_path(path: str | os.PathLike[str]) -> Path:

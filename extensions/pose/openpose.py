@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from zimage_kit.files import check_allowed
+
 from .skeleton import Points
 
 BODY, HAND, FACE = 18, 21, 70
@@ -145,6 +147,7 @@ def read(given: Any, canvas: tuple[int, int] | None = None) -> tuple[list[dict[s
     the words of `zimage_kit.recipe.request.explain`: what was expected, and after a | what to do.
     """
     if isinstance(given, Path) or (isinstance(given, str) and not given.lstrip("\ufeff \n\r\t").startswith(("{", "["))):
+        check_allowed(Path(given))
         try:
             given = _decoded(Path(given).expanduser().read_bytes())
         except (OSError, ValueError) as error:

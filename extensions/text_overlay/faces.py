@@ -17,6 +17,7 @@ from typing import Any
 import uharfbuzz as hb  # type: ignore[import-untyped]
 
 from zimage_kit.errors import BadRequest, closest
+from zimage_kit.files import check_allowed
 from zimage_kit.text import fonts
 from zimage_kit.text.line_breaks import EITHER, clusters, is_emoji, is_wide
 
@@ -122,6 +123,7 @@ class Fonts:
 
     def _named(self, name: str) -> Face:
         if name.lower().endswith(_ENDINGS) or "/" in name or os.sep in name:
+            check_allowed(Path(name))
             found = faces_in(Path(name).expanduser())
             if not found:
                 raise BadRequest(

@@ -21,7 +21,7 @@ from urllib.error import URLError
 
 from zimage_kit import nano
 from zimage_kit.errors import BadRequest, DownloadFailed
-from zimage_kit.files import expanded
+from zimage_kit.files import check_allowed, expanded
 from zimage_kit.models.directories import models_dir
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def file_of(weights: str) -> Path:
         return NANO
     if weights == "x2plus":
         return models_dir() / "upscale" / X2PLUS
+    check_allowed(Path(weights))
     return expanded(Path(weights)).absolute()
 
 

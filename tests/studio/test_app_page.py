@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from opened import AXE, SEEN_BY_AXE, SHOTS
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from zimage_kit.session.shared import launch
@@ -259,6 +260,27 @@ def test_a_page_runs_no_code_of_its_own(app: App, tab: Callable[[], Page], tmp_p
     replies = page.evaluate(SEND, [kernel, f"open({str(mark)!r}, 'w').close()"])
     assert replies == ["comm_info_reply", "kernel_info_reply"]
     assert not mark.exists()
+
+
+def test_a_page_names_files_in_the_folders_it_was_given(
+    place: Path, running: Path, tab: Callable[[], Page], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "secret.png")
+    app = App(place, running, "--no-browser", "--files", str(tmp_path / "photos"))
+    try:
+        page = tab()
+        page.goto(app.url)
+        studio(page)
+        page.get_by_role("combobox", name="Add a stage").select_option(label="Control picture")
+        named = page.locator(".zk-stage").get_by_label("Picture", exact=True)
+        named.fill(str(tmp_path / "secret.png"))
+        named.press("Tab")
+        page.get_by_role("button", name="Generate").click()
+        expect(page.get_by_role("alert").first).to_contain_text("is in none of the folders that may be named here")
+    finally:
+        said = app.end()
+    assert f"The page may name files in {tmp_path / 'photos'}, {place / 'outputs'}." in said
 
 
 def test_nothing_else_of_jupyter_is_there(app: App, tab: Callable[[], Page]) -> None:

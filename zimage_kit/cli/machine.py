@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from .. import files
 from . import console, course
 
 _MARKS = {"ok": "ok  ", "note": "note", "warn": "WARN", "fail": "FAIL"}
@@ -132,6 +133,15 @@ def app(
             help='What opens the page; "" for none [default: one of your own].',
         ),
     ] = None,
+    folders: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--files",
+            metavar="FOLDER",
+            help="The page may name files in here. More than once: in all of them [default: any file of yours; with "
+            "--host, those in this folder and in the outputs, models and LoRA folders].",
+        ),
+    ] = None,
     theme: Annotated[Literal["light", "dark"], typer.Option(help="Its colours.")] = "light",
     lang: Annotated[Literal["en", "zh"] | None, typer.Option(help="Its language [default: the system's].")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser window.")] = True,
@@ -147,6 +157,7 @@ def app(
       zimage app
       zimage app --next-port --theme dark --lang zh
       zimage app --host 0.0.0.0
+      zimage app --host 0.0.0.0 --files ~/photos --files ~/zimage
     """
     _installed("voila", "Voila")
     from ..session.connect import connect
@@ -162,6 +173,7 @@ def app(
     if lang:
         os.environ["ZIMAGE_LANG"] = lang  # the kernels inherit it
     connect().close()  # started here, so that its errors are shown here
+    _restrict(folders or [], not address.is_loopback(host))
 
     def when_up() -> None:
         console.result(address.url(host, taken, keys.token))
@@ -173,6 +185,22 @@ def app(
 
     serve(listening, host, taken, keys, theme, when_up)
     console.say("the page is closed; your session keeps running (`zimage session stop` ends it)")
+
+
+def _restrict(folders: list[Path], others: bool) -> None:
+    """Let the page's kernels, which inherit it, name files in these folders only; for others always in some."""
+    from ..library.store import outputs_dir
+    from ..models.directories import models_dir
+
+    if missing := [folder for folder in folders if not folder.expanduser().is_dir()]:
+        raise typer.BadParameter(f"{missing[0]} is not a folder", param_hint="--files")
+    if not folders and others:
+        loras = os.environ.get("ZIMAGE_LORAS")
+        folders = [Path(), outputs_dir(), models_dir(), *([Path(loras)] if loras else [])]
+    if folders:
+        names = [str(folder.expanduser().absolute()) for folder in dict.fromkeys([*folders, outputs_dir()])]
+        os.environ[files.ALLOWED] = os.pathsep.join(names)
+        console.say(f"The page may name files in {', '.join(names)}.")
 
 
 def _installed(module: str, name: str) -> None:

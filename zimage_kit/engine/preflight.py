@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BadRequest, NoRecipe
-from ..files import content_digest, expanded, no_file
+from ..files import check_allowed, content_digest, expanded, no_file
 from ..models.loras import lora_file
 from ..models.sizes import drawn_size
 from ..models.spec import ModelSpec, default_model, models_here, require, resolve
@@ -106,6 +106,7 @@ def named_for_all(stage: Stage) -> Stage:
     changes = {}
     for name, value in dict(stage).items():
         if isinstance(value, Path) and asset.parsed(value) is None:
+            check_allowed(value)
             changes[name] = expanded(value).absolute()
             if asset.is_field(type(stage).model_fields[name]) and not no_file(changes[name]):
                 found = asset.of_file(changes[name])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadRequest
+from ..files import check_allowed
 from .axis_values import not_utf8
 
 COLUMNS = (
@@ -38,6 +39,7 @@ def axes_among(names: Sequence[str]) -> list[str]:
 def table_of(axes: Any) -> dict[str, list[Any]] | None:
     """Columns of a table by name, empty cells as None; None if it is no table. A grid's own table gives its axes."""
     if isinstance(axes, str | Path):
+        check_allowed(Path(axes))
         names, rows = _read_csv(Path(axes).expanduser())
     elif hasattr(axes, "to_dict") and hasattr(axes, "columns"):  # pandas
         names = [str(name) for name in axes.columns]

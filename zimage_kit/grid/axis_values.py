@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from ..errors import BadRequest
-from ..files import portable
+from ..files import check_allowed, portable
 from ..recipe.request import Lora, Request, parse_size
 from ..text.line_breaks import shortened
 from .axis_names import TEXT_FIELDS, field_type, number_type, stage_field
@@ -81,6 +81,7 @@ def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
     `1-9(+2)`, `0.2-1(+0.2)`, `9-1(-4)`, and `0-1[5]`, five from 0 to 1. `@FILE`: the lines of a file.
     """
     if text.startswith("@"):
+        check_allowed(Path(text[1:]))
         path = Path(text[1:]).expanduser()
         try:
             text = path.read_text("utf-8-sig") + "\n"

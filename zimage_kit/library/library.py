@@ -18,6 +18,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import BadRequest, ZImageError
+from ..files import check_allowed
 from ..recipe.artifact import Artifact
 from ..text.units import counted, gigabytes
 from . import marks, scan, similar, trash
@@ -158,6 +159,7 @@ class Library:
             wanted = similar.hash_of(like.image)
         else:
             path = path if path and path.is_file() else Path(str(like)).expanduser()
+            check_allowed(path)
             found = similar.hash_file(path)
             if found is None:
                 raise BadRequest(f"like={path} is not a readable picture")

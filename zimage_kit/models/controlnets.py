@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import BadRequest
-from ..files import expanded
+from ..files import check_allowed, expanded
 from .spec import ModelSpec, controlnet_file
 
 
@@ -27,6 +27,7 @@ def chosen(spec: ModelSpec, given: Path | None, field: str) -> Path:
     """
     if given is None:
         return controlnet_file(spec)
+    check_allowed(given)
     path = expanded(given).absolute()
     if not path.exists():
         raise BadRequest(f"{field}={given} does not exist", expected="a .safetensors file")

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import BadRequest, closest
-from ..files import expanded
+from ..files import check_allowed, expanded
 from ..recipe.request import Lora
 from .directories import models_dir
 from .spec import ModelSpec
@@ -55,7 +55,9 @@ def lora_file(lora: Lora, spec: ModelSpec) -> Path:
         return given
     path = expanded(lora.path)
     places = [path.absolute()]
-    if path.parent == Path() and not path.exists():
+    if path.parent != Path():
+        check_allowed(path)
+    elif not path.exists():
         folders = lora_folders(spec)
         places = [folder / name for folder in folders for name in (path.name, path.name + _ENDING)]
     place = next((place for place in places if place.exists()), None)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .. import nano
 from ..errors import BadRequest, ModelMissing, UnknownModel, closest
+from ..files import check_allowed
 from .directories import (
     INDEX,
     added,
@@ -227,6 +228,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> ModelSpec:
     if Path(name).name == name and origin(here).get("added"):
         like = resolve(str(origin(here).get("like", "turbo")))
         return like.model_copy(update={"name": name, "path": here, "summary": f"added, like {like.name}", **_LOCAL})
+    check_allowed(path)
     if not path.is_dir():
         names = [*named, *added()]
         hint = closest(name, names) if Path(name).name == name else "Give a folder in diffusers' layout."

@@ -319,6 +319,8 @@ def read(path: str | os.PathLike[str] | bytes) -> Artifact:
     source, path = (
         (io.BytesIO(path), Path("the file")) if isinstance(path, bytes) else (None, files.expanded(Path(path)))
     )
+    if source is None:
+        files.check_allowed(path)
     try:
         with picture.opened(source or path) as file:
             texts = embedded.texts(file)

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadRequest, ZImageError, printable
-from ..files import expanded, no_file, portable, write_whole
+from ..files import check_allowed, expanded, no_file, portable, write_whole
 
 if TYPE_CHECKING:
     from .request import Request
@@ -162,9 +162,15 @@ def find(asset: Asset, outputs: Path | None = None) -> Path:
 
 
 def file_of(path: Path) -> Path:
-    """The file that a field names, by its path or as an asset. Raises BadRequest for an asset that is not here."""
+    """The file that a field names, by its path or as an asset.
+
+    Raises BadRequest for an asset that is not here, and for a path that may not be named.
+    """
     asset = parsed(path)
-    return expanded(path) if asset is None else find(asset)
+    if asset is None:
+        check_allowed(path)
+        return expanded(path)
+    return find(asset)
 
 
 def sha256(path: Path) -> str:

@@ -182,6 +182,7 @@ def start(folder: Path, options: dict[str, Any]) -> SessionFile:
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
+            env={name: value for name, value in os.environ.items() if name != files.ALLOWED},  # a page's is not ours
             start_new_session=True,
             close_fds=True,
         )
