@@ -48,6 +48,8 @@ class HubServer:
     certificate: tuple[Path, Path] | None = None
     """certificate and key: the hub speaks TLS"""
     asked: list[Asked] = field(default_factory=list)
+    heard: list[tuple[str, str]] = field(default_factory=list)
+    """every request: its path, and its User-Agent"""
     held: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
 
@@ -98,6 +100,7 @@ class HubServer:
         return [asked.start for asked in self.asked if asked.path == path]
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
+        self.heard.append((request.path, request.headers.get("User-Agent", "")))
         url = urlsplit(request.path)
         query = parse_qs(url.query)
         if not url.path.startswith(self.prefix) or any(page in request.path for page in self.pages):

@@ -145,6 +145,29 @@ def test_a_proxy_that_alone_knows_the_hub_is_used_however_it_is_named(way: Way, 
     assert {place.partition(":")[0] for place in proxy.asked} == {"hub.invalid"}
 
 
+NEAREST = "/api/v1/repos/internalAccelerationInfo"  # where ModelScope's client learns of a nearer copy of the files
+TELLS = """
+import sys
+from pathlib import Path
+if sys.argv[1] == "loaded before":
+    import diffusers, huggingface_hub, transformers
+from zimage_kit.models import hub
+from zimage_kit.models.hub_sources import SOURCES
+hub.fetch(sys.argv[2], SOURCES[sys.argv[3]](), Path(sys.argv[4]), {})
+"""
+
+
+@pytest.mark.parametrize("client", ["loaded before", "not loaded"])
+def test_a_download_asks_for_its_files_alone_and_tells_nothing_of_the_machine(way: Way, client: str) -> None:
+    """Hugging Face's client would tell which torch it runs with, and ask for a list of programs, to tell its own."""
+    command = [sys.executable, "-c", TELLS, client, way.server.repository, way.source, str(way.folder)]
+    subprocess.run(command, check=True, timeout=120)
+    assert way.server.heard
+    for path, agent in way.server.heard:
+        assert way.server.repository in path or path in ("/", NEAREST), path
+        assert "torch/" not in agent and "agent/" not in agent, agent
+
+
 def test_a_CR_behind_a_token_is_not_sent(way: Way) -> None:
     way.set("MODELSCOPE_API_TOKEN", "secret\r")
     way.set("HF_TOKEN", "secret\r")

@@ -145,28 +145,24 @@ class HuggingFace:
 
     def contact(self) -> None:
         """Ask through the client's own session, made anew: an older one keeps the proxies of its time."""
-        from huggingface_hub import close_session, get_session
-
-        close_session()
-        get_session().head(self.at.url, timeout=REACH_SECONDS, follow_redirects=False)
+        client = _hugging_face()
+        client.close_session()
+        client.get_session().head(self.at.url, timeout=REACH_SECONDS, follow_redirects=False)
 
     def license(self, repository: str) -> str:
         """The licence in the model card's metadata."""
-        from huggingface_hub import HfApi
-
         with _quiet("huggingface_hub"):
-            info = HfApi(endpoint=self.at.url).model_info(repository, timeout=REACH_SECONDS)
+            info = _hugging_face().HfApi(endpoint=self.at.url).model_info(repository, timeout=REACH_SECONDS)
         named = info.card_data.get("license") if info.card_data else None
         tagged = (tag.removeprefix("license:") for tag in info.tags or () if tag.startswith("license:"))
         return str(named or next(tagged, ""))
 
     def listing(self, repository: str) -> list[RemoteFile]:
         """List every file of the repository: those in large-file storage (LFS) with SHA-256, others with Git's sum."""
-        from huggingface_hub import HfApi
         from huggingface_hub.hf_api import RepoFile
 
         with _quiet("huggingface_hub"):
-            tree = HfApi(endpoint=self.at.url).list_repo_tree(repository, recursive=True)
+            tree = _hugging_face().HfApi(endpoint=self.at.url).list_repo_tree(repository, recursive=True)
             files = [entry for entry in tree if isinstance(entry, RepoFile)]
         return [
             RemoteFile(f.path, f.size, f.lfs.sha256) if f.lfs else RemoteFile(f.path, f.size, blob=f.blob_id)
@@ -182,7 +178,6 @@ class HuggingFace:
         again: bool = False,
     ) -> Path:
         """Download `files`, except those that are there in the wanted revision."""
-        from huggingface_hub import snapshot_download
         from tqdm.std import tqdm
 
         class Count(tqdm):  # type: ignore[misc]  # shows nothing; it only passes the client's numbers on
@@ -199,7 +194,7 @@ class HuggingFace:
                     received(None, int(n))
 
         with _quiet("huggingface_hub"):
-            folder = snapshot_download(
+            folder = _hugging_face().snapshot_download(
                 repository,
                 endpoint=self.at.url,
                 local_dir=directory,
@@ -210,6 +205,18 @@ class HuggingFace:
                 tqdm_class=Count,
             )
         return Path(folder)
+
+
+def _hugging_face() -> Any:
+    """Hugging Face's client, as with HF_HUB_DISABLE_TELEMETRY.
+
+    Without that it asks the hub for a list of coding agents once a day (version 2.4), also where the files come from a
+    mirror, and names the one it runs in, and torch's version, to it.
+    """
+    import huggingface_hub
+
+    huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
+    return huggingface_hub
 
 
 SOURCES: dict[str, Callable[[], Source]] = {"modelscope": ModelScope, "huggingface": HuggingFace}
