@@ -118,7 +118,10 @@ class GgufFile:
         kind, codes = found.tensor_type.name, found.data[rows]
         if self._device.type == "cuda" and kind in CODES and codes.nbytes <= _MOST_ON_DEVICE:
             return unpack(torch.from_numpy(np.array(codes)), kind, self._device)
-        numbers = dequantize(codes, found.tensor_type)
+        try:
+            numbers = dequantize(codes, found.tensor_type)
+        except (ValueError, LookupError, ArithmeticError) as error:  # of no rows, for one
+            raise GgufError(f"{name}: {error}") from None
         return torch.from_numpy(np.require(numbers, requirements="W"))  # the file is mapped read-only
 
 
