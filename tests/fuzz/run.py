@@ -1,4 +1,4 @@
-"""Fuzzes what reads files and texts of others, guided by the branches that an input reaches (atheris, that is libFuzzer).
+"""Fuzzes what reads files and texts of others, guided by the branches that an input reaches (atheris: libFuzzer).
 
     python -m tests.fuzz.run                         every target, two minutes each
     python -m tests.fuzz.run gguf pose --minutes 10

@@ -1,8 +1,8 @@
 """What reads files and texts of others, one target each: bytes go to the real reader, and only our errors come out.
 
-A target knows which errors its reader may raise: those of `zimage_kit.errors` that its docstring names, or none where it
-says that it never raises. Time and memory are bounded too. A target takes a folder, in which the file that is read and
-the places that readers look into (LoRAs, word lists, presets) are.
+A target knows which errors its reader may raise: those of `zimage_kit.errors` that its docstring names, or none where
+it says that it never raises. Time and memory are bounded too. A target takes a folder, in which are the file that is
+read, and the places that readers look into (LoRAs, word lists, presets).
 
     python -m tests.fuzz.run                fuzzes them; see there
     tests/fuzz/test_seeds.py                every input that was kept, at each run of the tests
@@ -16,7 +16,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,10 +73,8 @@ def bounded(seconds: float = SECONDS, megabytes: int = MEGABYTES) -> Iterator[No
 
 def _forget_peak() -> None:
     """The peak of memory counts from here (Linux alone; elsewhere only time is bounded)."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def _megabytes(field: str) -> float:

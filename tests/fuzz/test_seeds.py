@@ -34,11 +34,7 @@ def imported() -> Callable[[Target, Path], None]:
 
 @pytest.mark.parametrize(
     ("target", "seed"),
-    [
-        pytest.param(target, seed, id=f"{target.name}-{seed.name}")
-        for target in TARGETS.values()
-        for seed in target.seeds()
-    ],
+    [pytest.param(each, seed, id=f"{each.name}-{seed.name}") for each in TARGETS.values() for seed in each.seeds()],
 )
 def test_a_kept_input_is_read_or_refused_in_our_words(
     target: Target, seed: Path, folder: Path, imported: Callable[[Target, Path], None]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadRequest
+from ..files import expanded
 from ..text.tables import notebook
 from .cell import Cell
 from .cell_array import CellArray
@@ -54,7 +55,7 @@ class Grid(CellArray):
         """
         from .files import read_recipe_of_grid
 
-        data = read_recipe_of_grid(Path(path).expanduser())
+        data = read_recipe_of_grid(expanded(Path(path)))
         plan, store = Plan.from_data(data), CellStore()
         places = list(plan.places())
         keys = data.get("cells") or [""] * len(places)

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import expanded
+
 if TYPE_CHECKING:
     from ..recipe.artifact import Artifact
 
@@ -16,7 +18,7 @@ _SLUG_LETTERS = 40
 
 def outputs_dir() -> Path:
     """The folder for pictures: $ZIMAGE_OUTPUTS, else ~/zimage/outputs. Does not create it."""
-    return Path(os.environ.get("ZIMAGE_OUTPUTS") or "~/zimage/outputs").expanduser()
+    return expanded(Path(os.environ.get("ZIMAGE_OUTPUTS") or "~/zimage/outputs"))
 
 
 def path_for(artifact: Artifact, folder: Path | None = None) -> Path:

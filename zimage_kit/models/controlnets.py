@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import BadRequest
-from ..files import expanded
+from ..files import expanded, is_there
 from .spec import ModelSpec, controlnet_file
 
 
@@ -28,7 +28,7 @@ def chosen(spec: ModelSpec, given: Path | None, field: str) -> Path:
     if given is None:
         return controlnet_file(spec)
     path = expanded(given).absolute()
-    if not path.exists():
+    if not is_there(path):
         raise BadRequest(f"{field}={given} does not exist", expected="a .safetensors file")
     return path
 
