@@ -58,7 +58,7 @@ def table_of(axes: Any) -> dict[str, list[Any]] | None:
 def _read_csv(path: Path) -> tuple[list[str], list[list[str | None]]]:
     """Column names and rows. Blank lines are skipped, rows of empty values are kept."""
     try:
-        text = path.read_text("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")  # line breaks within a value stay as they are
     except UnicodeDecodeError:
         raise not_utf8(str(path)) from None
     except (OSError, ValueError) as error:
@@ -85,7 +85,7 @@ def _delimiter(text: str) -> tuple[str, str]:
     And the text, without Excel's own line that says so.
     """
     first, _, rest = text.partition("\n")
-    if (told := re.fullmatch(r"\s*sep=(.)\r?", first)) is not None:
+    if (told := re.fullmatch(r"\s*sep=([^\r\n\"])\r?", first)) is not None:
         return told[1], rest
     unquoted = re.sub(r'"(?:[^"]|"")*"', "", first)
     return max((",", ";", "\t"), key=unquoted.count), text
