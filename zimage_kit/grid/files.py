@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .layout import Layout
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-_LARGEST_RECIPE = 256 * 2**20  # bytes of a decompressed chunk
+_LARGEST_RECIPE = 64 * 2**20  # bytes of a decompressed chunk
 
 
 def save(grid: CellArray, path: Path, **options: Any) -> list[Path]:

@@ -71,9 +71,12 @@ def missing_files(directory: Path) -> list[str]:
         return [INDEX]
     missing: list[str] = []
     for component, value in index.items():
-        if component.startswith("_") or not isinstance(value, list) or value[0] is None:
+        if component.startswith("_") or not isinstance(value, list) or value[:1] in ([], [None]):
             continue
-        missing += [f"{component}/{name}" for name in _missing_of(directory / component, component)]
+        try:
+            missing += [f"{component}/{name}" for name in _missing_of(directory / component, component)]
+        except (OSError, ValueError):  # a name that no folder can have
+            missing.append(component)
     return missing
 
 

@@ -66,8 +66,9 @@ def header(path: Path) -> dict[str, Any]:
             found = parsed_json(file.read(length)) if length <= _LARGEST_HEADER else None
         except ValueError:
             return {}
-    whole = isinstance(found, dict) and all(_is_tensor(each) for name, each in found.items() if name != "__metadata__")
-    return found if whole else {}
+    if not isinstance(found, dict):
+        return {}
+    return found if all(_is_tensor(each) for name, each in found.items() if name != "__metadata__") else {}
 
 
 def _is_tensor(entry: Any) -> bool:
@@ -75,8 +76,9 @@ def _is_tensor(entry: Any) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
         return False
     shape, offsets = entry.get("shape"), entry.get("data_offsets")
-    numbers = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else [None]
-    return len(offsets or ()) == 2 and all(type(number) is int and 0 <= number < 1 << 63 for number in numbers)
+    if not isinstance(shape, list) or not isinstance(offsets, list) or len(offsets) != 2:
+        return False
+    return all(type(number) is int and 0 <= number < 1 << 63 for number in (*shape, *offsets))
 
 
 def gguf_tensors(path: Path) -> Mapping[str, Any]:
