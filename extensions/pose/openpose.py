@@ -218,7 +218,7 @@ def _person(given: Any) -> dict[str, Any]:
     if not isinstance(given, Mapping) or not given.get("pose_keypoints_2d"):
         raise ValueError('each person as an object with "pose_keypoints_2d"')
     if not isinstance(given["pose_keypoints_2d"], Sequence) or isinstance(given["pose_keypoints_2d"], str):
-        raise ValueError("a list of numbers as pose_keypoints_2d")
+        raise ValueError("numbers in pose_keypoints_2d")
     return dict(given)
 
 
