@@ -34,7 +34,7 @@ def expanded(path: Path) -> Path:
     """The path with ~ as the user's folder; as it is where there is no such user."""
     try:
         return path.expanduser()
-    except RuntimeError:
+    except (RuntimeError, ValueError):  # no such user; a name that no user can have
         return path
 
 
@@ -44,6 +44,22 @@ def no_file(path: Path) -> str:
         return "" if path.is_file() else "is a folder" if path.is_dir() else "does not exist"
     except OSError:  # a name that is too long
         return "does not exist"
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or a folder of this name. Never raises: a name that is too long is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def parsed_json(content: str | bytes) -> Any:
+    """JSON of others. Raises ValueError for all that is none, and for what is nested deeper than can be read."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def check_allowed(path: Path) -> None:

@@ -7,7 +7,6 @@ A value is what `Pose(**value)` takes, so recipes, the panel and the editor mean
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +15,7 @@ import anywidget
 import traitlets
 
 from zimage_kit.errors import ZImageError
+from zimage_kit.files import parsed_json
 from zimage_kit.models.spec import resolve
 from zimage_kit.studio.translations import Texts, language
 from zimage_kit.text.scripts import joined_script
@@ -144,7 +144,7 @@ class PoseEditor(anywidget.AnyWidget):
     def _read(self, content: Mapping[str, Any]) -> Answer:
         """The people of OpenPose JSON, placed in the picture."""
         try:
-            given = json.loads(str(content["text"]).removeprefix("\ufeff"))
+            given = parsed_json(str(content["text"]).removeprefix("\ufeff"))
         except ValueError as error:
             raise ValueError(f"OpenPose JSON ({error})") from None
         if not isinstance(given, (dict, list)):

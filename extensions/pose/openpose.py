@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from zimage_kit.files import check_allowed
+from zimage_kit.files import check_allowed, expanded, no_file
 
 from .skeleton import Points
 
@@ -23,6 +23,9 @@ BODY, HAND, FACE = 18, 21, 70
 _OF_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
 _LARGEST_FRACTION = 2.0
 """Coordinates beyond this are pixels: a point of a figure may lie outside of the picture, but not by a whole one."""
+
+_LARGEST_CANVAS, _LARGEST_FILE = 1_000_000, 1 << 26
+"""Pixels of a side; bytes."""
 
 Numbers = tuple[float, ...]
 _log = logging.getLogger("zimage_kit")
@@ -149,7 +152,7 @@ def read(given: Any, canvas: tuple[int, int] | None = None) -> tuple[list[dict[s
     if isinstance(given, Path) or (isinstance(given, str) and not given.lstrip("\ufeff \n\r\t").startswith(("{", "["))):
         check_allowed(Path(given))
         try:
-            given = _decoded(Path(given).expanduser().read_bytes())
+            given = _decoded(_content(expanded(Path(given))))
         except (OSError, ValueError) as error:
             raise ValueError(f"a file with OpenPose JSON ({error})") from None
     if isinstance(given, str):
@@ -167,16 +170,25 @@ def read(given: Any, canvas: tuple[int, int] | None = None) -> tuple[list[dict[s
         raise ValueError("at least one person")
     sides = data.get("canvas_width", data.get("width")), data.get("canvas_height", data.get("height"))
     if all(isinstance(side, int | float) and side > 0 for side in sides):
+        if not all(1 <= side <= _LARGEST_CANVAS for side in sides):
+            raise ValueError(f"a canvas of 1 to {_LARGEST_CANVAS} pixels a side")
         canvas = int(sides[0] or 0), int(sides[1] or 0)
     found = [_as_fractions(_person(each), canvas) for each in people]
-    seen = [
-        person for person in found if any(person["pose_keypoints_2d"][2::3]) or len(person["pose_keypoints_2d"]) < 3
-    ]
+    seen = [each for each in found if any(each["pose_keypoints_2d"][2::3]) or len(each["pose_keypoints_2d"]) < 3]
     if seen and len(seen) < len(found):
         _log.warning(
             "pose: %d of %d people have no point that was seen and are left out", len(found) - len(seen), len(found)
         )
     return seen or found, canvas
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes. Raises OSError for what is no file (a device has no end), and ValueError for a very large one."""
+    if seen := no_file(path):
+        raise OSError(f"{path} {seen}")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise ValueError(f"{path} has {path.stat().st_size >> 20} MiB")
+    return path.read_bytes()
 
 
 def _decoded(content: bytes) -> str:
@@ -189,8 +201,16 @@ def _of_editor(keypoints: Any) -> Any:
     """People as an older pose editor writes them: for each a list of [x, y], or null where a point is missing."""
     if not isinstance(keypoints, Sequence) or isinstance(keypoints, str):
         return None
+    if not all(isinstance(point, list | tuple | None) for point in _joined(keypoints)):
+        raise ValueError('"keypoints" with [x, y] or null for each point of each person')
     rows = [[(*point[:2], 1.0) if point else (0.0, 0.0, 0.0) for point in person or ()] for person in keypoints]
     return [{"pose_keypoints_2d": [number for point in person for number in point]} for person in rows]
+
+
+def _joined(keypoints: Sequence[Any]) -> Iterator[Any]:
+    """The points of all people; of what is no list of points, itself."""
+    for person in keypoints:
+        yield from person if isinstance(person, list | tuple) else () if person is None else (person,)
 
 
 def _person(given: Any) -> dict[str, Any]:
@@ -198,6 +218,8 @@ def _person(given: Any) -> dict[str, Any]:
         return given.model_dump()
     if not isinstance(given, Mapping) or not given.get("pose_keypoints_2d"):
         raise ValueError('each person as an object with "pose_keypoints_2d"')
+    if not isinstance(given["pose_keypoints_2d"], Sequence) or isinstance(given["pose_keypoints_2d"], str):
+        raise ValueError("numbers in pose_keypoints_2d")
     return dict(given)
 
 

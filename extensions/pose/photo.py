@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from zimage_kit.errors import BadRequest
-from zimage_kit.files import content_digest
+from zimage_kit.files import content_digest, expanded
 from zimage_kit.models.extras import EXTRAS
 from zimage_kit.recipe import picture
 from zimage_kit.recipe.identity import digest
@@ -45,7 +45,7 @@ def weights_folder() -> Path:
     given = os.environ.get("ZIMAGE_OPENPOSE")
     if not given:
         return EXTRAS["openpose"].require()
-    folder = Path(given).expanduser()
+    folder = expanded(Path(given))
     if not (folder / "body_pose_model.pth").is_file():
         raise BadRequest(f"ZIMAGE_OPENPOSE={given}", expected="a folder with body_pose_model.pth")
     return folder

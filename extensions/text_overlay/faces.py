@@ -17,7 +17,7 @@ from typing import Any
 import uharfbuzz as hb  # type: ignore[import-untyped]
 
 from zimage_kit.errors import BadRequest, closest
-from zimage_kit.files import check_allowed
+from zimage_kit.files import check_allowed, expanded
 from zimage_kit.text import fonts
 from zimage_kit.text.line_breaks import EITHER, clusters, is_emoji, is_wide
 
@@ -124,7 +124,7 @@ class Fonts:
     def _named(self, name: str) -> Face:
         if name.lower().endswith(_ENDINGS) or "/" in name or os.sep in name:
             check_allowed(Path(name))
-            found = faces_in(Path(name).expanduser())
+            found = faces_in(expanded(Path(name)))
             if not found:
                 raise BadRequest(
                     f"text_overlay.font={name!r} is no font file that can be read",
@@ -149,7 +149,7 @@ class Fonts:
     def _default(self) -> Face | None:
         """A Chinese font that also has good Latin letters, else any sans serif; None on a machine without fonts."""
         own = os.environ.get("ZIMAGE_FONT")
-        if own and (found := faces_in(Path(own).expanduser())):
+        if own and (found := faces_in(expanded(Path(own)))):
             return self._best(found)
         lies = {path.name: path for path in fonts.files()}
         preferred = next((lies[name] for name in fonts.CJK_NAMES if name in lies and faces_in(lies[name])), None)

@@ -11,6 +11,7 @@ import importlib.util
 import sys
 import types
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -32,6 +33,8 @@ X2PLUS = "RealESRGAN_x2plus.pth"
 X2PLUS_URL = "https://github.com/xinntao/Real-ESRGAN/releases/download/v0.2.1/RealESRGAN_x2plus.pth"
 X2PLUS_SHA256 = "49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb"
 X2PLUS_BYTES = 67_061_725
+_MARGIN = 1 << 20
+"""Bytes, of a file that is compressed and small."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,26 @@ def engine_version(engine: str) -> str:
 
 def load(file: Path, engine: str, device: str) -> Network:
     """A network by spandrel, or by the package realesrgan. Raises BadRequest for a file that holds no such network."""
+    _check_size(file)
     return by_realesrgan(file, device) if engine == "realesrgan" else by_spandrel(file, device)
+
+
+def _check_size(file: Path) -> None:
+    """Refuse a file that unpacks to far more than it is. PyTorch stores weights, and allocates what such a file claims.
+
+    Raises BadRequest.
+    """
+    try:
+        with zipfile.ZipFile(file) as packed:
+            claimed = sum(entry.file_size for entry in packed.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # of another format, of which its reader says more
+    if claimed > 2 * file.stat().st_size + _MARGIN:
+        raise BadRequest(
+            f"{file} has {file.stat().st_size >> 10} kB and claims to hold {claimed >> 10} kB",
+            expected="weights as PyTorch stores them",
+            mend="Download it again, from another place.",
+        )
 
 
 def by_spandrel(file: Path, device: str) -> Network:
@@ -177,7 +199,11 @@ def by_realesrgan(file: Path, device: str) -> Network:
         _mend_torchvision()
         from basicsr.archs.rrdbnet_arch import RRDBNet
         from realesrgan import RealESRGANer
-    state = torch.load(file, map_location="cpu", weights_only=True) if file.suffix == ".pth" else None
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True) if file.suffix == ".pth" else None
+    except Exception as error:  # PyTorch's words for what is none of its files, or holds more than numbers
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise BadRequest(f"{file} cannot be read ({reason})", mend="Download it again, from another place.") from None
     weights = next((state[key] for key in ("params_ema", "params") if key in state), None) if state else None
     if weights is None or "conv_first.weight" not in weights:
         raise BadRequest(

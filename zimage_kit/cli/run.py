@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..files import parsed_json
 from ..text.units import duration
 from . import console
 
@@ -267,7 +267,7 @@ def parse_stage(text: str) -> dict[str, Any]:
         raise BadRequest(f"--stage {text!r}", expected=expected)
     if rest.lstrip().startswith("{"):
         try:
-            pairs = list(json.loads(rest).items())
+            pairs = list(parsed_json(rest).items())
         except ValueError as error:
             raise BadRequest(f"--stage {text!r} is not JSON ({error})", expected=expected) from None
     else:

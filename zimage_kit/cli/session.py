@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..files import expanded
 from . import console
 from .run import Dtype, Memory, Precision, Speed
 
@@ -218,7 +219,7 @@ def worker(
     session = launch.read_session_file(join)
     console.say(f"joining the session at {session.address}; Ctrl-C leaves it")
     settings = Settings(device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
-    options = {"join": join.expanduser().absolute(), "host": host, **settings.given()}
+    options = {"join": expanded(join).absolute(), "host": host, **settings.given()}
     raise typer.Exit(stay(launch.server_command(**options)))
 
 

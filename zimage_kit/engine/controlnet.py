@@ -6,7 +6,6 @@ ControlNet alone would move half of the transformer.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from ..errors import BadRequest, JobFailed
-from ..files import content_digest
+from ..files import content_digest, parsed_json
 from ..models.controlnets import weights_file
 from ..models.directories import CONTROL_BLOCK_LISTS, ComponentSize, component_size
 from ..models.hub_network import hugging_face
@@ -145,7 +144,7 @@ def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:
     """
     beside = file.parent / CONFIG
     if beside.is_file():
-        config = {key: value for key, value in json.loads(beside.read_bytes()).items() if not key.startswith("_")}
+        config = {key: value for key, value in parsed_json(beside.read_bytes()).items() if not key.startswith("_")}
         if "control_layers_places" in config:
             return config, f"layers {config['control_layers_places']} by its config.json"
     shapes = _shapes(file)

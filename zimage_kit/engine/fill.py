@@ -115,10 +115,13 @@ class GgufFile:
         from gguf.quants import dequantize
 
         found = self._tensors[name]
-        kind, codes = found.tensor_type.name, found.data[rows]
-        if self._device.type == "cuda" and kind in CODES and codes.nbytes <= _MOST_ON_DEVICE:
-            return unpack(torch.from_numpy(np.array(codes)), kind, self._device)
-        numbers = dequantize(codes, found.tensor_type)
+        try:
+            kind, codes = found.tensor_type.name, found.data[rows]
+            if self._device.type == "cuda" and kind in CODES and codes.nbytes <= _MOST_ON_DEVICE:
+                return unpack(torch.from_numpy(np.array(codes)), kind, self._device)
+            numbers = dequantize(codes, found.tensor_type)
+        except (ValueError, LookupError, ArithmeticError, NotImplementedError) as error:  # of no rows, or none at all
+            raise GgufError(f"{name}: {error}") from None
         return torch.from_numpy(np.require(numbers, requirements="W"))  # the file is mapped read-only
 
 

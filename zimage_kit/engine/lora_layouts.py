@@ -9,7 +9,6 @@ LyCORIS and ComfyUI write.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..files import parsed_json
 from .adapters import Delta, Dense, Hadamard, Kronecker, LowRank
 
 _PREFIXES = (
@@ -267,7 +267,7 @@ def _scale(parts: Mapping[str, Tensor], config: Mapping[str, Any], layer: str, r
 def _config(metadata: Mapping[str, str]) -> dict[str, Any]:
     """The configuration of peft that diffusers writes into a file; of a pipeline's, what concerns the transformer."""
     try:
-        found = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+        found = parsed_json(metadata.get("lora_adapter_metadata", "{}"))
     except ValueError:
         return {}
     if not isinstance(found, dict):

@@ -7,7 +7,6 @@ transformers 5.24. Importing those takes longer than a picture, so their modules
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..files import parsed_json
 from ..models.directories import read_index
 from . import scheduler
 
@@ -81,7 +81,7 @@ def known(directory: Path) -> bool:
 def configuration(directory: Path, name: str) -> dict[str, Any]:
     """What a component's configuration says."""
     file = "scheduler_config.json" if name == "scheduler" else "config.json"
-    found: dict[str, Any] = json.loads((directory / name / file).read_bytes())
+    found: dict[str, Any] = parsed_json((directory / name / file).read_bytes())
     return found
 
 

@@ -35,7 +35,7 @@ class Settings(BaseModel):
         "fast: products in 8 bits, other pixels; stock: diffusers' plain modules, for comparison",
     )
 
-    def __init__(self, **fields: object) -> None:
+    def __init__(self, /, **fields: object) -> None:
         given = {name: value for name, value in fields.items() if value is not None}
         try:
             super().__init__(**given)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadRequest
-from ..files import check_allowed
+from ..files import check_allowed, expanded
 from .axis_values import not_utf8
 
 COLUMNS = (
@@ -40,7 +41,7 @@ def table_of(axes: Any) -> dict[str, list[Any]] | None:
     """Columns of a table by name, empty cells as None; None if it is no table. A grid's own table gives its axes."""
     if isinstance(axes, str | Path):
         check_allowed(Path(axes))
-        names, rows = _read_csv(Path(axes).expanduser())
+        names, rows = _read_csv(expanded(Path(axes)))
     elif hasattr(axes, "to_dict") and hasattr(axes, "columns"):  # pandas
         names = [str(name) for name in axes.columns]
         rows = axes.astype(object).where(axes.notna(), None).to_numpy().tolist()
@@ -48,16 +49,17 @@ def table_of(axes: Any) -> dict[str, list[Any]] | None:
         raise BadRequest(f"axes of type {type(axes).__name__}", expected="names with values, a table or a CSV file")
     else:
         return None
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise BadRequest(f"a table with two columns {twice!r}", expected="each once")
-    return {name: [row[names.index(name)] for row in rows] for name in axes_among(names)}
+    places = {name: place for place, name in enumerate(names)}
+    return {name: [row[places[name]] for row in rows] for name in axes_among(names)}
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[str | None]]]:
     """Column names and rows. Blank lines are skipped, rows of empty values are kept."""
     try:
-        text = path.read_text("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")  # line breaks within a value stay as they are
     except UnicodeDecodeError:
         raise not_utf8(str(path)) from None
     except (OSError, ValueError) as error:
@@ -84,7 +86,7 @@ def _delimiter(text: str) -> tuple[str, str]:
     And the text, without Excel's own line that says so.
     """
     first, _, rest = text.partition("\n")
-    if (told := re.fullmatch(r"\s*sep=(.)\r?", first)) is not None:
+    if (told := re.fullmatch(r"\s*sep=([^\r\n\"])\r?", first)) is not None:
         return told[1], rest
     unquoted = re.sub(r'"(?:[^"]|"")*"', "", first)
     return max((",", ";", "\t"), key=unquoted.count), text

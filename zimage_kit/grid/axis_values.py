@@ -6,7 +6,6 @@ so that a grid can be written down and read again.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from ..errors import BadRequest
-from ..files import check_allowed, portable
+from ..files import check_allowed, expanded, parsed_json, portable
 from ..recipe.request import Lora, Request, parse_size
 from ..text.line_breaks import shortened
 from .axis_names import TEXT_FIELDS, field_type, number_type, stage_field
@@ -82,7 +81,7 @@ def parse_values(name: str, text: str, slot: bool = False) -> list[str]:
     """
     if text.startswith("@"):
         check_allowed(Path(text[1:]))
-        path = Path(text[1:]).expanduser()
+        path = expanded(Path(text[1:]))
         try:
             text = path.read_text("utf-8-sig") + "\n"
         except UnicodeDecodeError:
@@ -211,7 +210,7 @@ def _loras(value: Any) -> JsonValue:
         return []
     if isinstance(value, str) and value.startswith("[["):  # several in one cell of a table
         with suppress(ValueError):
-            value = json.loads(value)
+            value = parsed_json(value)
     if isinstance(value, str):
         name, colon, weight = value.rpartition(":")
         if colon and re.fullmatch(_NUMBER, weight.strip()):
@@ -228,7 +227,7 @@ def _stage_value(name: str, value: Any) -> JsonValue:
     try:
         value = _JSON.dump_python(value, mode="json")
         if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and field_type(name) is not str:
-            value = json.loads(value)
+            value = parsed_json(value)
     except ValueError as error:
         raise BadRequest(f"axis {name}: {short(value)}", expected=f"JSON ({error})", axis=name) from None
     switched = not stage_field(name)

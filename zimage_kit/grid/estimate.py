@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from ..errors import CannotWrite
-from ..files import write_whole
+from ..files import parsed_json, write_whole
 from ..recipe.artifact import Trace
 from ..recipe.request import Request
 from ..text.units import duration, gigabytes
@@ -84,7 +84,7 @@ class CostModel:
         self._path, self._lock = path, threading.Lock()
         self._kinds: dict[str, list[_Measured]] = {}
         try:
-            data = json.loads(path.read_bytes())
+            data = parsed_json(path.read_bytes())
             self._kinds = {str(kind): [_Measured(*map(float, row)) for row in rows] for kind, rows in data.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             pass  # a cache: measured again

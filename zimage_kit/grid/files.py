@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadRequest, CannotWrite, NoRecipe
-from ..files import write_whole
+from ..files import expanded, parsed_json, write_whole
 from ..library.store import outputs_dir, slug_of
 from ..recipe import png
 from .embedding import OnPictures
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from .layout import Layout
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-_LARGEST_RECIPE = 256 * 2**20  # bytes of a decompressed chunk
+_LARGEST_RECIPE = 64 * 2**20  # bytes of a decompressed chunk
 
 
 def save(grid: CellArray, path: Path, **options: Any) -> list[Path]:
@@ -42,7 +41,7 @@ def save(grid: CellArray, path: Path, **options: Any) -> list[Path]:
     Several sheets become `name-1.png`, `name-2.png` … Raises CannotWrite for other extensions and for errors of the
     disk, BadRequest for an option that this format does not have.
     """
-    path = path.expanduser()
+    path = expanded(path)
     if path.is_dir():
         raise CannotWrite(f"{path} is a folder", expected="a file name", mend=f"For example {path / 'grid.png'}.")
     if path.suffix.lower() not in WRITERS:
@@ -179,8 +178,9 @@ def read_recipe_of_grid(path: Path) -> dict[str, Any]:
     elif content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
         text = content
     else:
-        found = re.search(rb'<script type="application/json" id="%s">(.*?)</script>' % MARK, content, re.DOTALL)
-        text = found[1] if found else b""
+        _, _, behind = content.partition(b'<script type="application/json" id="%s">' % MARK)
+        text, end, _ = behind.partition(b"</script>")
+        text = text if end else b""
     if not text:
         csv = " A table has no layout: session.grid(base, path) reads its axes." if path.suffix == ".csv" else ""
         raise NoRecipe(
@@ -189,7 +189,7 @@ def read_recipe_of_grid(path: Path) -> dict[str, Any]:
             mend=csv or "Editors, screenshots and most messengers strip the grid from a sheet.",
         )
     try:
-        data = json.loads(text)
+        data = parsed_json(text)
         if not isinstance(data, dict) or "dimensions" not in data:
             raise ValueError("it has no dimensions")
         keys = data.get("cells") or []

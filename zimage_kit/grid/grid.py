@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadRequest
-from ..files import check_allowed
+from ..files import check_allowed, expanded
 from ..text.tables import notebook
 from .cell import Cell
 from .cell_array import CellArray
@@ -56,7 +56,7 @@ class Grid(CellArray):
         from .files import read_recipe_of_grid
 
         check_allowed(Path(path))
-        data = read_recipe_of_grid(Path(path).expanduser())
+        data = read_recipe_of_grid(expanded(Path(path)))
         plan, store = Plan.from_data(data), CellStore()
         places = list(plan.places())
         keys = data.get("cells") or [""] * len(places)

@@ -169,10 +169,18 @@ class Plan:
                 raise ValueError("unknown or empty dimensions")
             if not all(isinstance(labels, dict) for labels in (data["labels"], *data["labels"].values())):
                 raise ValueError("labels are not mappings")
+            slots = frozenset(data["slots"])
+            dimensions = {
+                role: tuple(
+                    {name: values_of(name, [value], name in slots)[0] for name, value in point.items()}
+                    for point in points
+                )
+                for role, points in dimensions.items()
+            }
             found = cls(
                 base=Request(**data["base"]),
                 dimensions=dimensions,
-                slot_names=frozenset(data["slots"]),
+                slot_names=slots,
                 labels=data["labels"],
                 title=str(data["title"]),
                 notes=tuple(map(str, data["notes"])),

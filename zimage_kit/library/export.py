@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadRequest, CannotWrite
-from ..files import check_writable_file, rename_new
+from ..files import check_writable_file, expanded, rename_new
 from ..recipe import picture as pictures
 from ..recipe.artifact import read_any
 from .trash import inside
@@ -38,7 +38,7 @@ def export(
     """See `Library.export`."""
     if not chosen:
         raise BadRequest("there are no pictures to export")
-    target = target.expanduser()
+    target = expanded(target)
     zipped = target.suffix.lower() == ".zip"
     if not zipped and target.resolve().is_relative_to(root.resolve()):
         raise BadRequest(f"{target} is in the library itself", mend="Give a place outside, or the name of a .zip file.")

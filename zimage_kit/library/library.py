@@ -18,7 +18,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import BadRequest, ZImageError
-from ..files import check_allowed
+from ..files import check_allowed, expanded
 from ..recipe.artifact import Artifact
 from ..text.units import counted, gigabytes
 from . import marks, scan, similar, trash
@@ -46,9 +46,9 @@ class Library:
         `on_progress(done, total)` is called while pictures are read that the index does not know. Raises BadRequest for
         a `folder` that does not exist.
         """
-        if folder and not Path(folder).expanduser().is_dir():
+        if folder and not expanded(Path(folder)).is_dir():
             raise BadRequest(f"{folder} is not a folder")
-        self.folder = Path(folder).expanduser().absolute() if folder else outputs_dir().absolute()
+        self.folder = expanded(Path(folder)).absolute() if folder else outputs_dir().absolute()
         self._lock = RLock()
         self._index, self.index_note = open_index(self.folder)
         try:
@@ -158,7 +158,7 @@ class Library:
         if isinstance(like, Artifact):
             wanted = similar.hash_of(like.image)
         else:
-            path = path if path and path.is_file() else Path(str(like)).expanduser()
+            path = path if path and path.is_file() else expanded(Path(str(like)))
             check_allowed(path)
             found = similar.hash_file(path)
             if found is None:
@@ -315,7 +315,7 @@ class Library:
         if "\0" in str(path):
             raise BadRequest(f"{str(path)!r} is no name of a file")
         if not os.path.lexists(self.folder / path):
-            path = path.expanduser() if str(path).startswith(("~/", "~\\")) else path
+            path = expanded(path) if str(path).startswith(("~/", "~\\")) else path
             if path.exists() and path.absolute().is_relative_to(self.folder):
                 path = path.absolute()
         if path.is_absolute():

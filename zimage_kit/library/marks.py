@@ -24,7 +24,7 @@ OLD = ".json"
 _WINNER = "winner"
 _LARGEST = 1 << 22  # bytes of a sidecar that is read; darktable's drawn masks take a megabyte
 _NO_TAG = re.compile("[^ -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML cannot hold, and line breaks
-_PACKET = re.compile(rb"<\?xpacket.*?\?>", re.DOTALL)
+_PACKET = re.compile(rb"<\?xpacket[^?>]*\?>")
 _X, _RDF = "adobe:ns:meta/", "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMP, _DC = "http://ns.adobe.com/xap/1.0/", "http://purl.org/dc/elements/1.1/"
 _RATING, _LABEL, _SUBJECT = f"{{{_XMP}}}Rating", f"{{{_XMP}}}Label", f"{{{_DC}}}subject"
@@ -113,7 +113,8 @@ def _write(path: Path, marks: Marks) -> None:
     for prefix, name in (*_prefixes(content), ("x", _X), ("rdf", _RDF), ("xmp", _XMP), ("dc", _DC)):
         with contextlib.suppress(ValueError):  # ns1, which is given to those without a name
             ElementTree.register_namespace(prefix, name)
-    begin, *_, end = _PACKET.findall(content) or (b"", b"")
+    packets = _PACKET.findall(content)
+    begin, end = (packets[0], packets[-1]) if len(packets) > 1 else (b"", b"")
     parts = ElementTree.tostring(tree, encoding="utf-8", xml_declaration=True).partition(b"\n")
     write_whole(path, b"\n".join(part for part in (parts[0], begin, parts[2], end) if part))
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import OUTPUTS
+from ..files import OUTPUTS, expanded
 
 if TYPE_CHECKING:
     from ..recipe.artifact import Artifact
@@ -18,7 +18,7 @@ _SLUG_LETTERS = 40
 
 def outputs_dir() -> Path:
     """The folder for pictures: $ZIMAGE_OUTPUTS, else ~/zimage/outputs. Does not create it."""
-    return Path(os.environ.get("ZIMAGE_OUTPUTS") or OUTPUTS).expanduser()
+    return expanded(Path(os.environ.get("ZIMAGE_OUTPUTS") or OUTPUTS))
 
 
 def path_for(artifact: Artifact, folder: Path | None = None) -> Path:

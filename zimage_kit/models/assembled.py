@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadRequest
+from ..files import expanded
 from .directories import INDEX, ORIGIN, added, component_config, models_dir, origin, read_index, scheduler_config
 from .extras import EXTRAS
 from .published import BASE_SHIFT, TURBO_CONFIGS
@@ -58,7 +59,7 @@ def add(name: str, given: Iterable[Path], like: str = "turbo", tokenizer: Path |
     """
     place = _place(name)
     spec = resolve(like)
-    model, given = spec.directory(), [path.expanduser().absolute() for path in given]
+    model, given = spec.directory(), [expanded(path).absolute() for path in given]
     found, configurations = _found(given, model, spec.family)
     borrowed = []
     for component in _NETWORKS:

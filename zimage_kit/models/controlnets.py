@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import BadRequest
-from ..files import check_allowed, expanded
+from ..files import check_allowed, expanded, is_there
 from .spec import ModelSpec, controlnet_file
 
 
@@ -29,7 +29,7 @@ def chosen(spec: ModelSpec, given: Path | None, field: str) -> Path:
         return controlnet_file(spec)
     check_allowed(given)
     path = expanded(given).absolute()
-    if not path.exists():
+    if not is_there(path):
         raise BadRequest(f"{field}={given} does not exist", expected="a .safetensors file")
     return path
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import BadRequest, CannotWrite, JobFailed
-from ..files import write_whole
+from ..files import expanded, parsed_json, write_whole
 from ..text.units import gigabytes
 from . import hub
 from .directories import (
@@ -63,7 +63,7 @@ def survey(directory: Path, to: Path | None = None) -> Work:
     CannotWrite where the disk has too little room.
     """
     directory = directory.absolute()
-    target = directory if to is None else to.expanduser().absolute()
+    target = directory if to is None else expanded(to).absolute()
     names = [path.relative_to(directory).as_posix() for path in convertible(directory)]
     copied: list[str] = []
     linked = [name for name in names if (directory / name).resolve() != directory.resolve() / name]
@@ -232,7 +232,7 @@ class _Noted:
 def _index(path: Path) -> bytes | None:
     """A component's index with the size that its shards will have; None if it says that already, or no size."""
     try:
-        index = json.loads(path.read_bytes())
+        index = parsed_json(path.read_bytes())
         shards = {path.parent / str(name) for name in index["weight_map"].values()}
         told = index.get("metadata", {}).get("total_size")
     except (ValueError, KeyError, AttributeError):

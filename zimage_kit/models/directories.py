@@ -6,7 +6,6 @@ Uses only the local disk, never the network. Of large files it reads sizes, head
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from ..files import expanded, parsed_json
 from .weights import FILES, Weight, component_files, component_weights, header, in_files
 
 INDEX = "model_index.json"
@@ -25,7 +25,7 @@ _IDENTIFYING = (".json", ".safetensors", ".jinja", ".txt")
 
 def models_dir() -> Path:
     """The folder that downloads go to: $ZIMAGE_MODELS, else ~/zimage/models."""
-    return Path(os.environ.get("ZIMAGE_MODELS") or "~/zimage/models").expanduser()
+    return expanded(Path(os.environ.get("ZIMAGE_MODELS") or "~/zimage/models"))
 
 
 def candidates(name: str, modelscope_id: str | None, huggingface_id: str | None) -> Iterator[Path]:
@@ -35,15 +35,15 @@ def candidates(name: str, modelscope_id: str | None, huggingface_id: str | None)
         yield from _modelscope_candidates(modelscope_id)
     if huggingface_id:
         hub = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-        home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
-        base = Path(hub).expanduser() if hub else home / "hub"
+        home = expanded(Path(os.environ.get("HF_HOME") or "~/.cache/huggingface"))
+        base = expanded(Path(hub)) if hub else home / "hub"
         yield from _snapshots(base / f"models--{huggingface_id.replace('/', '--')}")
 
 
 def _modelscope_candidates(repository: str) -> Iterator[Path]:
     """The cache layouts of ModelScope's clients (1.40's, and the older ones that it still reads)."""
     owner, name = repository.split("/")
-    root = Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope").expanduser()
+    root = expanded(Path(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope"))
     for base in (root, root / "hub"):
         yield from _snapshots(base / "models" / f"{owner}--{name}")
         for spelled in dict.fromkeys((name, name.replace(".", "___"))):
@@ -71,9 +71,12 @@ def missing_files(directory: Path) -> list[str]:
         return [INDEX]
     missing: list[str] = []
     for component, value in index.items():
-        if component.startswith("_") or not isinstance(value, list) or value[0] is None:
+        if component.startswith("_") or not isinstance(value, list) or value[:1] in ([], [None]):
             continue
-        missing += [f"{component}/{name}" for name in _missing_of(directory / component, component)]
+        try:
+            missing += [f"{component}/{name}" for name in _missing_of(directory / component, component)]
+        except (OSError, ValueError):  # a name that no folder can have
+            missing.append(component)
     return missing
 
 
@@ -110,7 +113,7 @@ def _present(path: Path) -> bool:
 
 def _read_json(path: Path) -> dict[str, object] | None:
     try:
-        data = json.loads(path.read_bytes())
+        data = parsed_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BadRequest, DownloadFailed
-from ..files import write_whole
+from ..files import expanded, write_whole
 from . import hub_files as on_disk
 from . import spec as models
 from .directories import ORIGIN, candidates, conversion, kept_origin, missing_files, origin
@@ -139,7 +139,7 @@ def quote(name: str, source: str = "modelscope", directory: Path | str | None = 
 def target(name: str, hub: Source, directory: Path | str | None = None) -> Path | None:
     """The folder that a model is downloaded to; None means the hub's own cache, which the user has named."""
     if directory is not None:
-        return Path(directory).expanduser().resolve()
+        return expanded(Path(directory)).resolve()
     if os.environ.get("ZIMAGE_MODELS") or hub.cache is None:
         return models.models_dir() / name
     return None
@@ -252,7 +252,7 @@ def _plan(name: str, source: str, directory: Path | str | None, on_notice: OnNot
     if (extra := EXTRAS.get(name)) is not None:
         if source not in extra.hub_ids:
             raise BadRequest(f"{name} is not on {hub.title}", mend=f"Use --source {next(iter(extra.hub_ids))}.")
-        place = Path(directory).expanduser().resolve() if directory else models.models_dir() / name
+        place = expanded(Path(directory)).resolve() if directory else models.models_dir() / name
         return survey(extra.hub_ids[source], hub, place, {}, extra.files, PARTS, extra.license, (), on_notice)
     spec = models.resolve(name)
     repository = spec.hub_id(source)

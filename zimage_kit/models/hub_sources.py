@@ -16,6 +16,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..files import expanded
 from . import hub_network as network
 from .hub_files import RemoteFile
 from .hub_network import REACH_SECONDS, Endpoint
@@ -75,7 +76,7 @@ class ModelScope:
     def __init__(self) -> None:
         self.at = network.modelscope()
         cache = os.environ.get("MODELSCOPE_CACHE")
-        self.cache = Path(cache).expanduser() if cache else None
+        self.cache = expanded(Path(cache)) if cache else None
 
     def _client(self) -> Any:
         from modelscope_hub import HubApi
@@ -141,7 +142,7 @@ class HuggingFace:
     def __init__(self) -> None:
         self.at = network.hugging_face()
         home, hub = os.environ.get("HF_HOME"), os.environ.get("HF_HUB_CACHE")
-        self.cache = Path(hub).expanduser() if hub else Path(home).expanduser() / "hub" if home else None
+        self.cache = expanded(Path(hub)) if hub else expanded(Path(home)) / "hub" if home else None
 
     def contact(self) -> None:
         """Ask through the client's own session, made anew: an older one keeps the proxies of its time."""

@@ -22,6 +22,8 @@ _MOST_BYTES = 32_000_000
 """Of a header or a file beside it; larger ones are not read."""
 _MOST_WORDS, _WORD, _LINE = 12, 60, 400
 """Trigger words that are kept, letters of one, letters of a text."""
+_MOST_TAGS = 1000
+"""Of the captions, that are looked at."""
 _BESIDE = (".json", ".civitai.info", ".metadata.json", ".cm-info.json")
 """Endings of files beside a LoRA, of A1111, its Civitai Helper, ComfyUI's LoRA Manager and Stability Matrix."""
 _TRIGGERS = (
@@ -144,7 +146,9 @@ def _words(values: Iterable[Any]) -> tuple[str, ...]:
     found: dict[str, str] = {}
     for value in values:
         for text in value[:_MOST_WORDS] if isinstance(value, list) else [value]:
-            for word in re.split(r"[,，、;；\n]", text) if isinstance(text, str) else ():
+            if len(found) >= _MOST_WORDS:
+                return tuple(found.values())[:_MOST_WORDS]
+            for word in re.split(r"[,，、;；\n]", text[: 8 * _LINE]) if isinstance(text, str) else ():
                 if (line := _line(word)) and len(line) <= _WORD:
                     found.setdefault(line.casefold(), line)
     return tuple(found.values())[:_MOST_WORDS]
@@ -156,6 +160,10 @@ def _frequent(value: Any) -> list[str]:
     folders = _json(value) if isinstance(value, str) else value
     for tags in folders.values() if isinstance(folders, dict) else ():
         for tag, count in tags.items() if isinstance(tags, dict) else ():
-            if isinstance(count, int) and (line := _line(tag)) and len(line) <= _WORD:
-                counts[line] += count
-    return [tag for tag, count in counts.most_common(2 * _MOST_WORDS) if count > 1]
+            if isinstance(count, int):
+                counts[tag] += count
+    lines: Counter[str] = Counter()
+    for tag, count in counts.most_common(_MOST_TAGS):  # a file may have millions
+        if (line := _line(tag)) and len(line) <= _WORD:
+            lines[line] += count
+    return [tag for tag, count in lines.most_common(2 * _MOST_WORDS) if count > 1]

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import BadRequest, closest
-from ..files import check_allowed, expanded
+from ..files import check_allowed, expanded, is_there
 from ..recipe.request import Lora
 from .directories import models_dir
 from .spec import ModelSpec
@@ -21,7 +21,7 @@ _ENDING = ".safetensors"
 def lora_folders(spec: ModelSpec) -> tuple[Path, ...]:
     """Folders in which LoRAs are found by name: $ZIMAGE_LORAS, `loras` beside the models, and the model's own."""
     given = os.environ.get("ZIMAGE_LORAS")
-    folders = [Path(given).expanduser()] if given else []
+    folders = [expanded(Path(given))] if given else []
     return (*folders, models_dir() / "loras", *([spec.loras] if spec.loras else []))
 
 
@@ -57,10 +57,10 @@ def lora_file(lora: Lora, spec: ModelSpec) -> Path:
     places = [path.absolute()]
     if path.parent != Path():
         check_allowed(path)
-    elif not path.exists():
+    elif not is_there(path):
         folders = lora_folders(spec)
         places = [folder / name for folder in folders for name in (path.name, path.name + _ENDING)]
-    place = next((place for place in places if place.exists()), None)
+    place = next((place for place in places if is_there(place)), None)
     if place is None and len(places) > 1:
         known = lora_names(spec)
         raise BadRequest(

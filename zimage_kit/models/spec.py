@@ -5,7 +5,6 @@ A name is resolved to a directory on this disk first; diffusers then uses that d
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .. import nano
 from ..errors import BadRequest, ModelMissing, UnknownModel, closest
-from ..files import check_allowed
+from ..files import check_allowed, expanded, no_file, parsed_json
 from .directories import (
     INDEX,
     added,
@@ -106,7 +105,7 @@ class ModelSpec(BaseModel):
         """
         fitted = directory / "latent_rgb.json"
         if fitted.is_file():
-            data = json.loads(fitted.read_bytes())
+            data = parsed_json(fitted.read_bytes())
             return data["matrix"], data["bias"]
         return ([list(row) for row in self.latent_rgb], [0.0, 0.0, 0.0]) if self.latent_rgb else None
 
@@ -223,13 +222,13 @@ def resolve(name_or_path: str | os.PathLike[str]) -> ModelSpec:
     named = {**SPECS, **_client_specs.get()}
     if name in named:
         return named[name]
-    path = Path(name).expanduser().absolute()
+    path = expanded(Path(name)).absolute()
     here = models_dir() / name
     if Path(name).name == name and origin(here).get("added"):
         like = resolve(str(origin(here).get("like", "turbo")))
         return like.model_copy(update={"name": name, "path": here, "summary": f"added, like {like.name}", **_LOCAL})
     check_allowed(path)
-    if not path.is_dir():
+    if no_file(path) != "is a folder":
         names = [*named, *added()]
         hint = closest(name, names) if Path(name).name == name else "Give a folder in diffusers' layout."
         raise UnknownModel(f"model {name!r}", expected=f"{', '.join(names)} or a folder", mend=hint, model=name)

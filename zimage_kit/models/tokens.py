@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelMissing
+from ..files import parsed_json
 
 
 def count_tokens(prompt: str, directory: Path) -> int:
@@ -39,7 +40,7 @@ def _load(folder: Path, stamp: int) -> tuple[Any, Any]:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    config = parsed_json((folder / "tokenizer_config.json").read_text("utf-8"))
     return tokenizer, _compile(_template_source(folder, config), config)
 
 

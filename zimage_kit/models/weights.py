@@ -8,13 +8,14 @@ Only headers are read here.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+
+from ..files import parsed_json
 
 FILES = "files.json"
 """In a component's folder: the files elsewhere that hold its weights, absolute paths."""
@@ -48,7 +49,10 @@ class Weight:
 
 
 def header(path: Path) -> dict[str, Any]:
-    """Names, types and shapes in a safetensors or GGUF file; empty for a broken one, of which its loader says more."""
+    """Names, types and shapes in a safetensors or GGUF file; empty for a broken one, of which its loader says more.
+
+    Each but "__metadata__" has `dtype`, a text, and `shape`, a list of whole numbers; safetensors' own `data_offsets`.
+    """
     if path.suffix == ".gguf":
         try:
             tensors = gguf_tensors(path)
@@ -59,10 +63,22 @@ def header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         try:
             length = int.from_bytes(file.read(8), "little")
-            found = json.loads(file.read(length)) if length <= _LARGEST_HEADER else None
+            found = parsed_json(file.read(length)) if length <= _LARGEST_HEADER else None
         except ValueError:
             return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return found if all(_is_tensor(each) for name, each in found.items() if name != "__metadata__") else {}
+
+
+def _is_tensor(entry: Any) -> bool:
+    """Whether an entry of a header has what is read of it."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
+        return False
+    shape, offsets = entry.get("shape"), entry.get("data_offsets")
+    if not isinstance(shape, list) or not isinstance(offsets, list) or len(offsets) != 2:
+        return False
+    return all(type(number) is int and 0 <= number < 1 << 63 for number in (*shape, *offsets))
 
 
 def gguf_tensors(path: Path) -> Mapping[str, Any]:
@@ -74,23 +90,47 @@ def gguf_tensors(path: Path) -> Mapping[str, Any]:
 @lru_cache(maxsize=4)
 def _gguf_tensors(path: Path, size: int, modified: int) -> Mapping[str, Any]:
     """Of a file in this state: opening one takes seconds where it has a vocabulary."""
+    try:
+        return {each.name: each for each in gguf_reader()(path).tensors}
+    except (ValueError, LookupError, ArithmeticError, TypeError, RecursionError) as error:  # cut, or of another kind
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+
+
+_MOST_READS = 3_000_000
+"""Of a GGUF file's header; one with a vocabulary of 150,000 words takes 800,000."""
+
+
+@cache
+def gguf_reader() -> Any:
+    """The gguf package's reader (seen in 0.19), which ends where the file does.
+
+    Its own takes nothing for an answer, and so reads on for as many numbers as a broken header claims. `_get` is where
+    all of its reads come through.
+    """
     from gguf import GGUFReader
 
-    try:
-        return {each.name: each for each in GGUFReader(path).tensors}
-    except (ValueError, IndexError, OverflowError) as error:  # cut, or of another kind
-        raise ValueError(f"{type(error).__name__}: {error}") from None
+    class Reader(GGUFReader):  # type: ignore[misc, unused-ignore]
+        reads = 0
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, *more: Any, **named: Any) -> Any:
+            self.reads += 1
+            found = super()._get(offset, dtype, count, *more, **named)
+            if len(found) != int(count) or self.reads > _MOST_READS:
+                raise ValueError(f"{count} numbers at byte {offset} of {len(self.data)}")
+            return found
+
+    return Reader
 
 
 def component_files(folder: Path) -> list[Path]:
     """The files that hold a component's weights: those that FILES lists, else the folder's own."""
     try:
-        listed = json.loads((folder / FILES).read_bytes())
+        listed = parsed_json((folder / FILES).read_bytes())
     except FileNotFoundError:
         return sorted(folder.glob("*.safetensors"))
     except ValueError:
         return []
-    return [Path(each) for each in listed] if isinstance(listed, list) else []
+    return [Path(each) for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
 
 
 def component_weights(folder: Path) -> dict[str, Weight]:

@@ -8,7 +8,7 @@ the second.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .foreign import Found, items, json_object
@@ -162,13 +162,20 @@ def _upstream(start: str, nodes: Nodes, seen: set[str] | None = None) -> Iterato
                 waiting.append(target)
 
 
-def _value(value: Any, nodes: Nodes, names: tuple[str, ...], fits: Callable[[Any], bool]) -> Any:
-    """An input's value; of a linked one, what the nodes that it comes from hold under one of these names."""
+def _value(value: Any, nodes: Nodes, seen: set[str]) -> Any:
+    """An input's number or text; of a linked one, what the nodes that it comes from hold under one of `_NUMBERS`.
+
+    `seen`: nodes that were asked already and hold none.
+    """
+
+    def fits(found: Any) -> bool:
+        return isinstance(found, int | float | str)
+
     target = _target(value, nodes)
     if target is None:
         return value if fits(value) else None
-    for key in _upstream(target, nodes):
-        for name in names:
+    for key in _upstream(target, nodes, seen):
+        for name in _NUMBERS:
             if fits(found := nodes[key][1].get(name)):
                 return found
     return None
@@ -176,10 +183,11 @@ def _value(value: Any, nodes: Nodes, names: tuple[str, ...], fits: Callable[[Any
 
 def _first(start: str, names: tuple[str, ...], nodes: Nodes) -> Any:
     """The nearest value under one of these names, of a node or of what it depends on."""
+    seen: set[str] = set()
     for key in _upstream(start, nodes):
         for name in names:
             if name in nodes[key][1]:
-                found = _value(nodes[key][1][name], nodes, _NUMBERS, lambda each: isinstance(each, int | float | str))
+                found = _value(nodes[key][1][name], nodes, seen)
                 if found is not None:
                     return found
     return None

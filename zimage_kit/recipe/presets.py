@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from ..errors import BadRequest, closest
-from ..files import write_whole
+from ..files import expanded, write_whole
 from .request import Request
 
 _NAME = re.compile(r"[^\s/\\:*?\"<>|.\0][^/\\:*?\"<>|\0\n\r]{0,79}")
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[^\s/\\:*?\"<>|.\0][^/\\:*?\"<>|\0\n\r]{0,79}")
 
 def folder() -> Path:
     """Where presets are. Does not create it."""
-    return Path(os.environ.get("ZIMAGE_PRESETS") or "~/zimage/presets").expanduser()
+    return expanded(Path(os.environ.get("ZIMAGE_PRESETS") or "~/zimage/presets"))
 
 
 def presets() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .comfyui import comfyui
+from .embedded import element
 from .foreign import Found, a1111, items, json_object, to_request
 from .png import PARAMETERS
 from .request import Request
@@ -87,8 +88,8 @@ def fooocus(texts: Mapping[str, str]) -> Found | None:
 
 def draw_things(texts: Mapping[str, str]) -> Found | None:
     """Draw Things' JSON in XMP's exif:UserComment, or in EXIF's."""
-    told = re.search(r"<exif:UserComment>.*?<rdf:li[^>]*>(.*?)</rdf:li>", texts.get("xmp", ""), re.DOTALL)
-    given = json_object(html.unescape(told[1])) if told else json_object(texts.get(PARAMETERS))
+    told = element(texts.get("xmp", "").partition("<exif:UserComment>")[2], "rdf:li")
+    given = json_object(html.unescape(told)) if told is not None else json_object(texts.get(PARAMETERS))
     if given is None or "c" not in given or "sampler" not in given:
         return None
     taken = ("c", "uc", "steps", "seed", "size", "scale", "model", "lora", "v2", "profile")

@@ -48,7 +48,7 @@ class Lora(BaseModel):
     path: Path = Field(description="a name in the LoRA folder, a .safetensors file, or a folder that holds one")
     weight: float = Field(1.0, ge=-4.0, le=4.0, allow_inf_nan=False, description="strength")
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -119,7 +119,7 @@ class Request(BaseModel):
         None, ge=0, le=LARGEST_SEED, description="of a template's choice; by default the picture's"
     )
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from ..errors import BadRequest, closest
-from ..files import write_whole
+from ..files import parsed_json, write_whole
 from ..text.catalogues import Language, catalogue, language
 from . import presets
 
@@ -88,7 +88,7 @@ def _file() -> Path:
 
 def _own() -> dict[str, str]:
     try:
-        found = json.loads(_file().read_text("utf-8"))
+        found = parsed_json(_file().read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

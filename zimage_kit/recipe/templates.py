@@ -154,7 +154,7 @@ def _drawn_of(choice: Choice, draws: _Draws) -> str:
         left = list(range(len(choice.possible)))
         taken = []
         for _ in range(size):
-            shares = tuple(accumulate(choice.possible[place].weight for place in left))
+            shares = tuple(accumulate(choice.weights[place] for place in left))
             taken.append(left.pop(draws.among(shares)))
     return choice.separator.join(_drawn(choice.possible[place].parts, draws) for place in sorted(taken))
 
@@ -189,7 +189,7 @@ class _Draws:
         """A whole number from 0, less than `count`; with one to choose from nothing is drawn."""
         return int(self.fraction() * count) if count > 1 else 0
 
-    def among(self, shares: Sequence[Fraction]) -> int:
+    def among(self, shares: Sequence[int]) -> int:
         """A place, drawn in proportion to weights, of which `shares` are the sums; of one, nothing is drawn."""
         return bisect_right(shares, self.fraction() * shares[-1]) if len(shares) > 1 else 0
 

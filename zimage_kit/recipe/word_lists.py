@@ -11,11 +11,12 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ..errors import BadRequest, closest
+from ..files import expanded
 
 
 def folder() -> Path:
     """Where word lists are. Does not create it."""
-    return Path(os.environ.get("ZIMAGE_WORDLISTS") or "~/zimage/wordlists").expanduser()
+    return expanded(Path(os.environ.get("ZIMAGE_WORDLISTS") or "~/zimage/wordlists"))
 
 
 def word_lists() -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..engine.settings import Settings
 from ..errors import BadRequest
+from ..files import expanded
 from .engine import Engine
 from .inline import InlineEngine
 from .session import Session
@@ -58,7 +59,7 @@ def connect(
             mend="Usually zk.connect() is enough.",
         )
     if name.endswith(".json"):
-        name = str(Path(name).expanduser().absolute())
+        name = str(expanded(Path(name)).absolute())
         if settings.given():
             raise BadRequest(
                 f"{', '.join(settings.given())} together with a session file",

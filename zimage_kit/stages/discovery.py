@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..files import expanded
 from ..recipe.request import explain
 
 MANIFEST = "extension.toml"
@@ -113,7 +114,7 @@ def roots() -> tuple[Path, ...]:
 def roots_given() -> tuple[Path, ...]:
     """The folders of $ZIMAGE_EXTENSIONS, absolute."""
     given = os.environ.get("ZIMAGE_EXTENSIONS", "")
-    return tuple(Path(part).expanduser().absolute() for part in given.split(os.pathsep) if part)
+    return tuple(expanded(Path(part)).absolute() for part in given.split(os.pathsep) if part)
 
 
 def checkout() -> Path | None:
@@ -158,10 +159,10 @@ def _read(folder: Path, module: str, shipped_as: str) -> Extension:
     blank = Extension(folder.name, folder, module, bool(shipped_as))
     try:
         manifest = Manifest(**tomllib.loads((folder / MANIFEST).read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        return replace(blank, problem=f"{MANIFEST} cannot be read ({error})")
     except ValidationError as error:
         return replace(blank, problem=f"{MANIFEST}: {explain(error, Manifest.model_fields)}")
+    except (OSError, ValueError, RecursionError) as error:
+        return replace(blank, problem=f"{MANIFEST} cannot be read ({' '.join(str(error).split())})")
     known = replace(
         blank,
         name=manifest.name,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ..errors import BadRequest, CannotWrite
+from ..files import expanded
 from . import extensions, scaffold_pane
 
 MANIFEST = """\
@@ -114,7 +115,7 @@ def write(name: str, root: Path | None = None, pane: bool = False) -> Path:
         raise BadRequest(f"there is already an extension or stage {name!r}", mend="Choose another name.")
     given = extensions.roots_given()
     root = root or extensions.checkout() or (given[0] if given else Path("extensions"))
-    folder = root.expanduser().absolute() / name
+    folder = expanded(root).absolute() / name
     title = "".join(part.capitalize() for part in name.split("_"))
     kind = scaffold_pane if pane else sys.modules[__name__]
     texts = {

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..errors import BadRequest, ExtensionProblem, closest
-from ..files import content_digest
+from ..files import content_digest, expanded, no_file
 from ..recipe import asset
 from ..recipe.request import Lora, Request, StageData, explain
 
@@ -134,7 +134,7 @@ class Stage(BaseModel):
     identity: ClassVar[Mapping[str, Any] | None] = None
     finishing: ClassVar[bool] = False
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -206,10 +206,10 @@ class Stage(BaseModel):
         """
         paths = {name: value for name, value in dict(self).items() if isinstance(value, Path)}
         known = {name: found for name, path in paths.items() if (found := asset.parsed(path)) is not None}
-        files = {name: path.expanduser() for name, path in paths.items() if name not in known}
+        files = {name: expanded(path) for name, path in paths.items() if name not in known}
         return {
             **{name: found.sha256[:16] for name, found in known.items()},  # as `content_digest` of its file
-            **{name: content_digest(path) for name, path in files.items() if path.is_file()},
+            **{name: content_digest(path) for name, path in files.items() if not no_file(path)},
         }
 
     def data(self) -> StageData:

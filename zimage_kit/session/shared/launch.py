@@ -23,6 +23,7 @@ import psutil
 
 from ... import files
 from ...errors import BadRequest, SessionDied
+from ...files import expanded, parsed_json
 
 if TYPE_CHECKING:
     from distributed.security import Security
@@ -83,7 +84,7 @@ def state_folder() -> Path:
     """
     given = os.environ.get("ZIMAGE_STATE")
     if given:
-        return Path(given).expanduser()
+        return expanded(Path(given))
     from platformdirs import user_state_path
 
     return user_state_path("zimage", appauthor=False) / (platform.node() or "machine")
@@ -108,9 +109,9 @@ def read_session_file(path: Path) -> SessionFile:
     Raises SessionDied for a file with a key that other users may read, as ssh refuses such keys: anyone who has read it
     can run code as its user.
     """
-    path = path.expanduser()
+    path = expanded(path)
     try:
-        data = json.loads(path.read_bytes())
+        data = parsed_json(path.read_bytes())
         known = {name: data[name] for name in ("address", "certificate", "key", "host", "pid") if name in data}
         if not isinstance(known["address"], str):
             raise ValueError(f"address={known['address']!r}")

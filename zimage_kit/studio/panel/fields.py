@@ -15,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import ipywidgets as w
 from pydantic.fields import FieldInfo
 
+from ...files import parsed_json
 from ...stages.extensions import Extension, discover
 from ...stages.stage import Stage, registry
 from ..translations import FOLDER, Language, Texts
@@ -157,7 +158,7 @@ def _as_json(text: str) -> Any:
     if not text:
         return None
     try:
-        return json.loads(text)
+        return parsed_json(text)
     except ValueError:
         return text
 
