@@ -103,6 +103,8 @@ def examine(card: Card | None = None, quick: bool = False) -> Report:
         kind, free = "mps" if facts.get("mps") else "cpu", psutil.virtual_memory().available
         report.plan = _facts(partial(plan_without_card, kind, free, facts.get("compute_rate", 0.0)))
         report.advice = advise_without_card(kind, free, facts.get("compute_rate", 0.0))
+    if not engine_is_here():
+        report.advice.insert(0, "Once the engine is installed:")
     return report
 
 
