@@ -4,7 +4,7 @@
 
 VENV     ?= .venv
 PYTHON   ?= python3
-EXTRAS   ?= notebook
+EXTRAS   ?= engine,notebook
 JOBS     ?= 2
 PROMPT   ?= a red hot-air balloon over the sea
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb)) $(sort $(wildcard notebooks/zh/*.ipynb))

@@ -5,6 +5,7 @@
     │   └── UnknownModel      no such model name, and no such folder
     ├── ModelMissing          a known model whose files are missing or incomplete on this disk
     ├── DownloadFailed        the hub, the network or the disk stopped a download
+    ├── EngineMissing         torch and what else draws is not in this installation, a light client
     ├── ExtensionProblem      an extension cannot be read or imported, or two of them claim one kind of stage
     ├── NoRecipe              a picture without the recipe that made it
     ├── CannotWrite           an output path that cannot be written
@@ -23,6 +24,7 @@ import os
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 LONGEST_SENTENCE = 4000
@@ -90,6 +92,10 @@ class DownloadFailed(ZImageError):
     """The hub, the network or the disk stopped a download."""
 
 
+class EngineMissing(ZImageError):
+    """Torch and what else draws is not in this installation: it is the light client."""
+
+
 class ExtensionProblem(ZImageError):
     """An extension cannot be read or imported, or two stages claim one kind."""
 
@@ -120,6 +126,21 @@ class JobCancelled(ZImageError):
 
 class SessionDied(ZImageError):
     """The session or its process is gone."""
+
+
+INSTALL_ENGINE = 'pip install "zimage-kit[engine]"'
+
+
+def engine_is_here() -> bool:
+    """Whether this installation can draw, by whether torch is there. Imports nothing."""
+    return find_spec("torch") is not None
+
+
+def need_engine(what: str) -> None:
+    """The one door to what draws: raise EngineMissing for `what` in a light client, else do nothing."""
+    if not engine_is_here():
+        mend = f"Run: {INSTALL_ENGINE}, or draw in a session elsewhere: ZIMAGE_SESSION names its scheduler.json."
+        raise EngineMissing(f"{what} needs torch, which a light client does not have", mend=mend)
 
 
 def closest(word: str, known: Iterable[str]) -> str:

@@ -205,3 +205,12 @@ def test_an_optional_part_is_asked_for_by_its_requirements() -> None:
     assert doctor.requirements_of("pose").startswith('"controlnet-aux>=')
     assert "matplotlib" in doctor.requirements_of("pose")
     assert doctor.requirements_of("no-such-part") == ""
+
+
+def test_a_light_client_is_a_healthy_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "engine_is_here", lambda: False)
+    report = doctor.examine()
+    found = {(f.area, f.what): f for f in report.findings}
+    assert ("packages", "torch") not in found and "imports" not in {area for area, _ in found}
+    assert found["packages", "engine"].mend == 'To draw here: pip install "zimage-kit[engine]"'
+    assert report.healthy and report.advice[0].startswith("Once the engine is installed:")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,11 +121,12 @@ def grid(
         refuse_settings(
             bool(prompt or axes or cells), [name for name, value in settings.items() if value not in (None, [])]
         )
-    session = open_session(inline, device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
+    opened = partial(open_session, inline, device=device, dtype=dtype, memory=memory, precision=precision, speed=speed)
     with cost_output("nothing" if as_json else "line"):
         if reopen is not None:
-            made = reopened(session, reopen, title, yes)
+            made = reopened(opened, reopen, title, yes)
         else:
+            session = opened()
             width, height = parse_size(size) if size else (None, None)
             base = Request(
                 prompt=prompt,
@@ -195,14 +198,17 @@ def refuse_settings(asked: bool, settings: list[str]) -> None:
         )
 
 
-def reopened(session: Session, path: Path, title: str, yes: bool) -> Grid:
-    """A saved grid, under another title if one is given; what is missing of it is made."""
+def reopened(session: Callable[[], Session], path: Path, title: str, yes: bool) -> Grid:
+    """A saved grid, under another title if one is given; what is missing of it is made, by a session opened for it."""
     from ..grid import Grid
 
-    made = Grid.open(path, session)
+    made = Grid.open(path)
+    missing = len(made.done) < len(made)
+    if missing:
+        made = Grid.open(path, session())
     if title:
         made = made.arranged(title=title)
-    if len(made.done) < len(made):
+    if missing:
         made.retry(yes=yes)
     return made
 

@@ -26,7 +26,7 @@ from packaging.version import Version
 from ..engine import gpus
 from ..engine.cards import Card, advise, advise_without_card, card_of, plan_for, plan_without_card
 from ..engine.plan import Plan
-from ..errors import OutOfMemory
+from ..errors import INSTALL_ENGINE, OutOfMemory, engine_is_here
 from ..library import store
 from ..models import spec as models
 from ..models.directories import added, missing_files
@@ -35,14 +35,9 @@ from ..session.shared import launch
 from ..stages import extensions
 from ..text import fonts
 
-PACKAGES = (
-    "torch", "torchvision", "diffusers", "transformers", "accelerate", "safetensors", "modelscope",
-    "huggingface_hub", "pydantic", "pillow", "numpy", "distributed",
-)  # fmt: skip
-OPTIONAL = {
-    "jupyterlab": "notebook", "ipywidgets": "notebook", "controlnet-aux": "pose", "spandrel": "upscale",
-    "realesrgan": "realesrgan",
-}  # fmt: skip
+PACKAGES = ("pydantic", "pillow", "numpy", "tokenizers", "distributed", "modelscope", "huggingface_hub")
+ENGINE = ("torch", "torchvision", "diffusers", "transformers", "safetensors", "spandrel")
+OPTIONAL = {"jupyterlab": "notebook", "ipywidgets": "notebook", "controlnet-aux": "pose", "realesrgan": "realesrgan"}
 PROBE_SECONDS = 120.0
 TURBO_RAM = 20e9  # bytes; what a card with 4 GB leaves in RAM, and the system
 
@@ -68,7 +63,7 @@ class Report:
 
     @property
     def healthy(self) -> bool:
-        """Whether pictures can be made here, at least with nano."""
+        """Whether pictures can be made: here, at least with nano, or by a light client in a session elsewhere."""
         return not any(f.verdict == "fail" for f in self.findings)
 
     def to_json(self) -> dict[str, Any]:
@@ -91,7 +86,7 @@ def examine(card: Card | None = None, quick: bool = False) -> Report:
     report.findings += _system()
     report.findings += _packages()
     facts: dict[str, Any] = {}
-    if not quick:
+    if not quick and engine_is_here():
         found, facts = _probe()
         report.findings += found
     cards, findings = _graphics()
@@ -108,6 +103,8 @@ def examine(card: Card | None = None, quick: bool = False) -> Report:
         kind, free = "mps" if facts.get("mps") else "cpu", psutil.virtual_memory().available
         report.plan = _facts(partial(plan_without_card, kind, free, facts.get("compute_rate", 0.0)))
         report.advice = advise_without_card(kind, free, facts.get("compute_rate", 0.0))
+    if not engine_is_here():
+        report.advice.insert(0, "Once the engine is installed:")
     return report
 
 
@@ -136,12 +133,15 @@ def _system() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for name in PACKAGES:
+    for name in (*PACKAGES, *(ENGINE if engine_is_here() else ())):
         version = _version(name)
         if version is None:
             yield Finding("packages", name, "missing", "fail", f"{_pip()} install {name}")
         else:
             yield Finding("packages", name, version)
+    if not engine_is_here():
+        saw = "not installed: this is a light client, which draws in a session elsewhere"
+        yield Finding("packages", "engine", saw, "note", f"To draw here: {INSTALL_ENGINE}")
     for name, extra in OPTIONAL.items():
         version = _version(name)
         mend = "" if version else f"{_pip()} install {requirements_of(extra) or name}"
@@ -152,17 +152,23 @@ def _packages() -> Iterator[Finding]:
 
 
 def requirements_of(extra: str) -> str:
-    """The pip requirements of an optional extra, quoted for a shell; empty if zimage_kit was not installed by pip.
+    """The pip requirements of an optional extra, quoted for a shell, with those of extras that it brings.
 
-    The requirements instead of the extra's name, so that the command also works in a checkout.
+    Empty if zimage_kit was not installed by pip. Not the extra's name, so that the command also works in a checkout.
     """
     try:
         lines = importlib.metadata.requires("zimage-kit") or []
     except importlib.metadata.PackageNotFoundError:
         return ""
     wanted = [Requirement(line) for line in lines]
-    chosen = [each for each in wanted if each.marker and f'extra == "{extra}"' in str(each.marker)]
-    return " ".join(f'"{each.name}{each.specifier}"' for each in chosen)
+    chosen, todo = [], [extra]
+    while todo:
+        name = todo.pop()
+        for each in wanted:
+            if each.marker and f'extra == "{name}"' in str(each.marker):
+                todo += each.extras
+                chosen += [] if each.extras else [f'"{each.name}{each.specifier}"']
+    return " ".join(chosen)
 
 
 def torch_pair(torch: str | None, torchvision: str | None, required: str | None) -> Iterator[Finding]:
@@ -257,7 +263,9 @@ def _session() -> Iterator[Finding]:
     elif launch.runs():
         yield Finding("session", "shared", f"running; its log is {launch.state_folder() / launch.LOG}")
     else:
-        yield Finding("session", "shared", "not running; zk.connect() starts it")
+        attach = "ZIMAGE_SESSION=…/scheduler.json attaches to one elsewhere"
+        then = "zk.connect() starts it" if engine_is_here() else attach
+        yield Finding("session", "shared", f"not running; {then}")
 
 
 def _models() -> Iterator[Finding]:

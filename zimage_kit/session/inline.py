@@ -20,7 +20,7 @@ from ..engine.resident import IMPORTING, ResidentModel
 from ..engine.settings import Settings
 from ..engine.task import Task
 from ..engine.worker_status import WorkerStatus
-from ..errors import BadRequest, JobCancelled, SessionDied, ZImageError
+from ..errors import BadRequest, JobCancelled, SessionDied, ZImageError, need_engine
 from ..models.spec import default_model
 from ..recipe.artifact import Artifact
 from ..recipe.request import Request
@@ -81,10 +81,11 @@ class InlineEngine:
 
     A kept job is saved before it is reported as done; unlike in a shared session it ends with this process. Every
     accepted job has exactly one outcome. After a CUDA error that persists the process cannot use its device: all jobs
-    fail, the engine closes, and `on_fault` is called with the reason.
+    fail, the engine closes, and `on_fault` is called with the reason. Raises EngineMissing in a light client.
     """
 
     def __init__(self, settings: Settings | None = None, on_fault: Callable[[str], None] | None = None) -> None:
+        need_engine("drawing in this process")
         self._resident = ResidentModel(settings)
         self._on_fault, self._reason = on_fault, ""
         self._queue: deque[_Job | _Command] = deque()

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..errors import engine_is_here
 from ..files import expanded
 from ..recipe.request import explain
 
@@ -31,7 +32,8 @@ OURS = "zimage-kit"
 class Manifest(BaseModel):
     """`extension.toml`: an extension's name, requirements, stages, and panes of the studio (in panes.py).
 
-    `requires` are pip requirement strings. `api` is the version of the contract between stages and zimage_kit that it
+    `requires` are pip requirement strings; those of `engine_requires` are needed only where pictures are drawn, and not
+    looked for in a light client. `api` is the version of the contract between stages and zimage_kit that it
     was written for.
     """
 
@@ -42,6 +44,7 @@ class Manifest(BaseModel):
     summary: str = ""
     api: Literal[1]
     requires: tuple[str, ...] = ()
+    engine_requires: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     panes: tuple[str, ...] = ()
 
@@ -171,10 +174,12 @@ def _read(folder: Path, module: str, shipped_as: str) -> Extension:
         stages=manifest.stages,
         panes=manifest.panes,
     )
-    try:
-        known = replace(known, missing=_missing(manifest.requires))
-    except ValueError as error:
-        return replace(known, problem=f"{MANIFEST}: requires: {error}")
+    for key, here in (("requires", True), ("engine_requires", engine_is_here())):
+        try:
+            missing = _missing(getattr(manifest, key))
+        except ValueError as error:
+            return replace(known, problem=f"{MANIFEST}: {key}: {error}")
+        known = replace(known, missing=known.missing + (missing if here else ()))
     failure = failures.get(folder)
     if failure is not None and failure.stamp == stamp(folder):
         return replace(known, problem=failure.problem, details=failure.details)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from ... import files
-from ...errors import BadRequest, SessionDied
+from ...errors import BadRequest, SessionDied, need_engine
 from ...files import expanded, parsed_json
 
 if TYPE_CHECKING:
@@ -170,12 +170,15 @@ def starting(folder: Path) -> Iterator[None]:
 
 
 def start(folder: Path, options: dict[str, Any]) -> SessionFile:
-    """Start a detached session and wait until it listens. Raises SessionDied with the end of its log if it does not."""
+    """Start a detached session and wait until it listens. Raises SessionDied with the end of its log if it does not.
+
+    Raises what `server_command` raises.
+    """
     file, log = folder / FILE, folder / LOG
+    command = server_command("--file", str(file), **options)
     file.unlink(missing_ok=True)
     if log.exists():
         log.replace(log.with_suffix(".log.1"))
-    command = server_command("--file", str(file), **options)
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
         process = subprocess.Popen(
             command,
@@ -215,7 +218,8 @@ def idle_unload_setting() -> float | None:
 
 
 def server_command(*arguments: str, **options: Any) -> list[str]:
-    """The command line of `server.py`; options that are None are left out."""
+    """The command line of `server.py`; options that are None are left out. Raises EngineMissing in a light client."""
+    need_engine("a session on this machine")
     given = {f"--{name.replace('_', '-')}": str(value) for name, value in options.items() if value is not None}
     return [sys.executable, "-m", SERVER, *arguments, *(word for pair in given.items() for word in pair)]
 
