@@ -207,7 +207,7 @@ PERMISSIVE = {
     "Apache-2.0", "MIT", "BSD", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "Zlib", "CC0-1.0", "MIT-CMU", "PSF", "BSL-1.0",
     "Apache-2.0 WITH LLVM-exception",
 }  # fmt: skip
-FILE_BY_FILE = {"tqdm": "MPL-2.0"}
+FILE_BY_FILE = {"tqdm": "MPL-2.0", "hypothesis": "MPL-2.0"}
 """Whose licence asks that changes to its own files stay free; nothing of it is changed or copied here."""
 
 

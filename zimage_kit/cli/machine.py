@@ -192,13 +192,13 @@ def _restrict(folders: list[Path], others: bool) -> None:
     from ..library.store import outputs_dir
     from ..models.directories import models_dir
 
-    if missing := [folder for folder in folders if not folder.expanduser().is_dir()]:
+    if missing := [folder for folder in folders if not files.expanded(folder).is_dir()]:
         raise typer.BadParameter(f"{missing[0]} is not a folder", param_hint="--files")
     if not folders and others:
         loras = os.environ.get("ZIMAGE_LORAS")
         folders = [Path(), outputs_dir(), models_dir(), *([Path(loras)] if loras else [])]
     if folders:
-        names = [str(folder.expanduser().absolute()) for folder in dict.fromkeys([*folders, outputs_dir()])]
+        names = [str(files.expanded(folder).absolute()) for folder in dict.fromkeys([*folders, outputs_dir()])]
         os.environ[files.ALLOWED] = os.pathsep.join(names)
         console.say(f"The page may name files in {', '.join(names)}.")
 
