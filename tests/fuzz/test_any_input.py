@@ -251,7 +251,7 @@ WORDS = some.sampled_from(
 OPTIONS = some.sampled_from(["--seed", "--size", "--steps", "--stage", "--lora", "--model", "--guidance", "--json"])
 COMMANDS = [
     ("recipe", "show"), ("recipe", "diff"), ("template",), ("coach",), ("library", "search"), ("extensions", "show"),
-    ("run", "a boat", "--inline", "--output", "boat.txt"), ("models", "path"),
+    ("run", "a boat", "--model", "nowhere", "--output", "boat.txt"), ("models", "path"),
 ]  # fmt: skip
 
 

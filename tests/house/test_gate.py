@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import warnings
 from pathlib import Path
@@ -34,3 +35,12 @@ def test_the_tracked_files_stay_small() -> None:
     sizes = {name: (root / name).stat().st_size for name in filter(None, names.split("\0")) if (root / name).is_file()}
     largest = sorted(sizes, key=lambda name: sizes[name], reverse=True)[:12]
     assert sum(sizes.values()) < 48e6, {name: sizes[name] for name in largest}
+
+
+def test_no_test_closes_the_session_that_all_tests_of_a_process_share() -> None:
+    """Connecting with the same settings gives the same engine, and `with` closes it, for the next test too."""
+    closes = re.compile(r'(with|\n {4,})[ \w.=(]*connect\("inline"(, device="cpu")?\) as')
+    root = Path(__file__).parents[2]
+    paths = [path for folder in ("tests", "extensions") for path in (root / folder).rglob("test_*.py")]
+    assert len(paths) > 100
+    assert [str(path.relative_to(root)) for path in paths if closes.search(path.read_text("utf-8"))] == []
