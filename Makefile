@@ -17,7 +17,7 @@ PIP       := $(BIN)/python -m pip --disable-pip-version-check install
 AXE       := tests/studio/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests fonts test-packages first demo lab test test-training test-benches lint types notebooks check-notebooks clean
+.PHONY: help setup setup-tests fonts test-packages first demo lab test test-training test-benches lint types check-notebooks check soak fuzz notebooks clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -89,6 +89,14 @@ types: setup-tests ## mypy, strict
 
 check-notebooks: setup-tests ## run the course, each notebook in a kernel of its own (ZIMAGE_TEST_ZH=1: the Chinese too)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest -m notebooks tests/notebook
+
+check: test lint types check-notebooks ## what has to pass before a change lands: the same as .ci/run
+
+soak: setup-tests ## a thousand jobs while programs, worker and session are killed (about ten minutes)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m tests.soak.load --output soak.json
+
+fuzz: setup-tests ## what reads files and texts of others, guided by coverage (an hour; needs atheris in $(VENV))
+	@$(BIN)/python -m tests.fuzz.run --minutes 3.4
 
 notebooks: setup-tests ## run every notebook and keep its pictures in it
 	@$(BIN)/python scripts/store_notebook_outputs.py $(NOTEBOOKS)

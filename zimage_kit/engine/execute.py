@@ -21,6 +21,7 @@ from ..recipe.picture import opened
 from ..recipe.request import Request
 from ..stages.extensions import build_stages, code_digest_of
 from ..stages.stage import Call, Context, Stage
+from .contained import contained
 from .events import Event
 from .memory import Profiler, means_out_of_memory
 from .preflight import Checked
@@ -247,7 +248,8 @@ class _Run:
             self.runtime.check_cancelled()
             if stage.conditions():
                 self.stage = stage.kind
-                with self.runtime.parts.part(f"stage {number} {stage.kind} before", self.runtime.device):
+                part = self.runtime.parts.part(f"stage {number} {stage.kind} before", self.runtime.device)
+                with part, contained(stage.kind, self.notes.append):
                     call = stage.before(call, self.context)
         self.runtime.check_cancelled()
         return call
@@ -313,13 +315,15 @@ class _Run:
     def _changed(self, stage: Stage, image: Image.Image) -> Image.Image:
         """What the stage makes of a copy. Where memory runs out the model makes room, and it is tried once more."""
         try:
-            return stage.after(image.copy(), self.context)
+            with contained(stage.kind, self.notes.append):
+                return stage.after(image.copy(), self.context)
         except Exception as error:
             if not means_out_of_memory(error) or not self.runtime.make_room():
                 raise
         # outside of the handler, since an exception's frames keep what they hold on the device
         self.notes.append(f"{stage.kind}: out of memory beside the model, which made room; then it worked")
-        return stage.after(image.copy(), self.context)
+        with contained(stage.kind, self.notes.append):
+            return stage.after(image.copy(), self.context)
 
     def _draw_for_stage(self, call: Call, model: str | None = None) -> Image.Image:
         """Draw for a stage, with the recipe's model or another one. Reports steps and can be cancelled."""
