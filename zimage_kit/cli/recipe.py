@@ -180,6 +180,19 @@ def styles(model: Model = None, as_json: AsJson = False) -> None:
     console.result_json(found) if as_json else console.result(console.table(list(found.items())))
 
 
+@app.command(short_help="Its format, as a JSON Schema.")
+def schema() -> None:
+    """Print the JSON Schema of recipes, with the stages that are installed here; docs/recipe.md explains it.
+
+    \b
+    Example:
+      zimage recipe schema > recipe.schema.json
+    """
+    from ..stages.schema import recipe_schema
+
+    console.result_json(recipe_schema())
+
+
 @app.command(short_help="How two pictures differ.")
 def diff(
     one: Annotated[Path, typer.Argument(metavar="FILE", help="A picture made by zimage_kit, or by A1111.")],
