@@ -1,4 +1,4 @@
-"""The recipe's JSON Schema accepts what pictures carry and refuses what the program refuses; its page names each field."""
+"""The recipe's JSON Schema accepts what pictures carry, and refuses what the program refuses; a page names each."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def schema() -> Draft202012Validator:
 
 
 def recipe(**fields: Any) -> Any:
-    request = Request(
-        **{"prompt": "a boat", "model": "nano", "width": 64, "height": 64, "steps": 8, "seed": 1, **fields}
-    )
+    request = Request(prompt="a boat", model="nano", width=64, height=64, steps=8, seed=1).but(**fields)
     return json.loads(json.dumps(Artifact(Image.new("RGB", (64, 64)), request, Trace()).recipe))
 
 
@@ -50,7 +48,8 @@ def test_what_a_picture_carries_is_accepted(schema: Draft202012Validator, tmp_pa
 @pytest.mark.parametrize(
     "change",
     [
-        {"steps": 0}, {"steps": "many"}, {"width": 63}, {"seed": -1}, {"unknown": 1}, {"version": 2}, {"loras": [{"weight": 1}]},
+        {"steps": 0}, {"steps": "many"}, {"width": 63}, {"seed": -1}, {"unknown": 1}, {"version": 2},
+        {"loras": [{"weight": 1}]},
         {"stages": [{"factor": 2}]}, {"stages": [{"kind": "upscale", "factor": 3}]},
         {"stages": [{"kind": "refine", "strenght": 0.5}]}, {"stages": [{"kind": "variety", "strength": "much"}]},
     ],

@@ -1,4 +1,4 @@
-"""The recipe in a picture as a JSON Schema, for programs that read or write recipes: request, trace, every stage here."""
+"""The recipe in a picture as a JSON Schema, for programs that read or write recipes: request, trace, stages."""
 
 from __future__ import annotations
 
