@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -79,6 +80,9 @@ def _lora(value: Any) -> Any:
 
 def _check_whole(text: str) -> None:
     broken = next((char for char in text if "\ud800" <= char <= "\udfff"), None)
+    if broken is not None and "\udc80" <= broken <= "\udcff":  # a byte of a command line or a file's name
+        encoding = sys.getfilesystemencoding()
+        raise ValueError(f"text in this system's encoding, {encoding}|Set LC_ALL=C.UTF-8, or PYTHONUTF8=1.")
     if broken is not None:
         raise ValueError(f"whole characters|Remove {broken!a}, half of a surrogate pair.")
 
