@@ -174,6 +174,19 @@ def test_a_worker_whose_device_fails_for_good_ends_itself_and_is_replaced(shared
     assert apply(shared, zk.stages.probe_touch()).result(60).image.size == (16, 16)
 
 
+def test_a_job_that_is_sent_as_a_device_fails_for_good_waits_for_the_next_worker(
+    shared: Session, apply: Submit
+) -> None:
+    """The failed worker needs a moment to end, and is free in it."""
+    for number in range(3):
+        failing = apply(shared, zk.stages.probe_fault())
+        next_ones = [apply(shared, zk.stages.probe_touch(number=10 * number + each)) for each in range(2)]
+        with pytest.raises(JobFailed, match="illegal memory access"):
+            failing.result(60)
+        next_ones.append(apply(shared, zk.stages.probe_touch(number=10 * number + 2)))
+        assert [job.result(60).image.size for job in next_ones] == [(16, 16)] * 3
+
+
 def test_a_stuck_worker_is_told_as_such_and_a_restart_replaces_it(
     shared: Session, hold: Hold, apply: Submit, stopped: list[psutil.Process]
 ) -> None:

@@ -273,7 +273,7 @@ class InlineEngine:
                 else:
                     self._run(entry)
                 if self._resident.fault:
-                    self._give_up(f"the device of this session failed ({self._resident.fault})")
+                    self._give_up(self._failed)
                     return
             self._resident.drop()
         except BaseException as error:  # a bug in zimage_kit
@@ -299,7 +299,13 @@ class InlineEngine:
             outcome = keep(job.task, outcome)
         with self._wake:
             self._running = None
+            if self._resident.fault:  # closed before anybody hears of the outcome and sends the next job
+                self._closed, self._reason = True, self._failed
         job.finish(outcome, last_event(job.task.id, outcome, seconds))
+
+    @property
+    def _failed(self) -> str:
+        return f"the device of this session failed ({self._resident.fault})"
 
     def _give_up(self, reason: str) -> None:
         """Close the engine; every running or waiting job fails."""

@@ -141,6 +141,8 @@ class EngineWorker(WorkerPlugin):
             else:
                 self._send_outcome(outcome, last)
 
+        if self._engine.closed:
+            return  # this process is about to end, and the broker gives the job to the next one
         self._send(op="zimage-begun", job=ours.id)
         try:
             self._engine.submit(replace(ours, keep=False), listen, finish)
