@@ -1,17 +1,16 @@
-"""What an extension's code changes in its process rather than in its picture: set back after each call, and said.
+"""What an extension's code changes in torch rather than in its picture: set back after each call, and said.
 
 A worker draws for hours. A number of threads or a default type that one stage leaves behind would change the pixels of
-every later picture, or make it fail.
+every later picture, or make it fail. The working folder and the output are left alone: no pixel depends on them, and in
+a notebook's own process they are the notebook's.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 Part = tuple[str, Callable[[], Any], Callable[[Any], object]]
@@ -22,9 +21,9 @@ Part = tuple[str, Callable[[], Any], Callable[[Any], object]]
 def contained(who: str, say: Callable[[str], object]) -> Iterator[None]:
     """Context manager around code of an extension: what it leaves changed is set back, and `say` hears of it.
 
-    `who`: its name in that sentence. Takes some 20 microseconds. Of torch only where that is loaded already.
+    `who`: its name in that sentence. Takes some 20 microseconds. Does nothing where torch is not loaded before.
     """
-    parts = (*_PROCESS, *(_of_torch() if "torch" in sys.modules else ()))
+    parts = _of_torch() if "torch" in sys.modules else ()
     before = [read() for _, read, _ in parts]
     try:
         yield
@@ -36,29 +35,6 @@ def contained(who: str, say: Callable[[str], object]) -> Iterator[None]:
                 changed.append(name)
         if changed:
             say(f"{who} changed {', '.join(changed)} of the process that draws; that was set back")
-
-
-def _folder() -> Path | None:
-    try:
-        return Path.cwd()
-    except OSError:  # it is gone
-        return None
-
-
-def _go_to(folder: Path | None) -> None:
-    if folder is not None:
-        with suppress(OSError):
-            os.chdir(folder)
-
-
-def _set_output(pair: tuple[Any, Any]) -> None:
-    sys.stdout, sys.stderr = pair
-
-
-_PROCESS: tuple[Part, ...] = (
-    ("the working folder", _folder, _go_to),
-    ("the output", lambda: (sys.stdout, sys.stderr), _set_output),
-)
 
 
 @cache
