@@ -53,6 +53,22 @@ def lost(studio: Studio) -> None:
     module._open.clear()
 
 
+def test_a_language_that_nobody_chose_in_the_panel_is_the_users_next_time(
+    studio: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`zimage app --lang zh`, after a day of English."""
+    for spoken in ("en", "zh", "en"):
+        monkeypatch.setenv("ZIMAGE_LANG", spoken)
+        panel = studio(language=None)
+        assert panel.language == spoken
+        lost(panel)
+    monkeypatch.setenv("ZIMAGE_LANG", "en")
+    panel = studio(language=None)
+    panel.language = "zh"
+    lost(panel)
+    assert studio(language=None).language == "zh", "chosen, it stays"
+
+
 def test_form_strip_panes_and_history_come_back(studio: Open, small: Request) -> None:
     first = studio()
     first.request = small.but(stages=[{"kind": "upscale"}], loras=[("papercut", 0.5)])

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ZImageError
+from ...errors import BadRequest, ZImageError
 from ...library.store import outputs_dir
 from ...recipe.artifact import Artifact, read_any
 from ...recipe.request import Request
+from ..translations import language as users_language
 from .results import Result
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def state_of(studio: Studio) -> dict[str, Any]:
     selected = studio.strip.selected
     jobs = [(id_, request) for id_, request in studio.jobs.running.items() if request is not None]
     return {
-        "language": studio.language,
+        "language": _chosen(studio.language),
         "save": studio.save.value,
         "form": studio.form.state(),
         "strip": [result.name for result in studio.results if result.name],
@@ -30,6 +31,14 @@ def state_of(studio: Studio) -> dict[str, Any]:
         "jobs": [[id_, request.to_json()] for id_, request in jobs],
         "unmade": [request.to_json() for request in studio.jobs.unmade],
     }
+
+
+def _chosen(language: str) -> str:
+    """The language, if it was chosen in the panel; "" for the user's, which may be another one next time."""
+    try:
+        return "" if language == users_language() else language
+    except BadRequest:  # the environment names none of ours
+        return language
 
 
 def restore(studio: Studio, kept: Mapping[str, Any], taken: Sequence[Result]) -> None:
