@@ -1,6 +1,6 @@
 """Eight programs at once draw a thousand pictures while they, their worker and their session are killed.
 
-    python -m tests.soak.load --output measured.json            about a quarter of an hour on two cores
+    python -m tests.soak.load --output measured.json            about ten minutes on two cores
     python -m tests.soak.load --jobs 60 --quiet 40 --clients 3  the same way, to try the script
 
 First the load, with a program killed every few seconds, the worker every minute and the session twice; then a quiet
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -55,7 +54,9 @@ SETTLE = 40
 """Pictures of the quiet part after which memory is first looked at."""
 FLAT = 0.05
 """How much more memory a process may have at the end of the quiet part."""
-LOCKS = 6
+KILLED, LOCKS = -9, 6
+MORE = 4
+"""Handles and threads together, likewise."""
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Place:
 
     def __post_init__(self) -> None:
         extension = self.root / "extensions" / "soak"
-        for folder in (extension, self.root / "home", self.root / "journals", self.root / "inputs", self.root / "tmp"):
+        for folder in (extension, self.outputs, *(self.root / name for name in ("home", "journals", "inputs", "tmp"))):
             folder.mkdir(parents=True)
         (extension / "extension.toml").write_text(MANIFEST)
         (extension / "__init__.py").write_text(STAGES)
@@ -159,15 +160,14 @@ def load(place: Place, jobs: int, clients: int, chance: random.Random, shared: s
     killed: Counter[str] = Counter()
     next_program, next_worker = begin + 6.0, begin + 60.0
     servers = [jobs // 3, 2 * jobs // 3]
-    begun = 0
-    while begun < jobs:
+    begun, problems = 0, list[str]()
+    while begun < jobs and len(problems) <= clients:  # programs that all fail never get that far
         time.sleep(1.0)
-        now, lines = time.monotonic(), place.lines()
-        begun = sum("began" in line for line in lines)
+        now, begun = time.monotonic(), sum("began" in line for line in place.lines())
         for program in list(place.programs):
             if program.poll() is not None:
-                if program.returncode != -9:
-                    lines.append({"problem": f"a program ended with {program.returncode}"})
+                if program.returncode != KILLED:
+                    problems.append(f"{place.programs[program].name}: its program ended with {program.returncode}")
                 del place.programs[program]
         while len(place.programs) < clients:
             place.start()
@@ -193,14 +193,15 @@ def load(place: Place, jobs: int, clients: int, chance: random.Random, shared: s
     for program in place.programs:
         assert program.stdin is not None
         program.stdin.close()
-    late = []
-    for program in place.programs:
+    for program, journal in place.programs.items():
         try:
-            program.wait(180)
+            if program.wait(180) not in (0, KILLED):
+                problems.append(f"{journal.name}: its program ended with {program.returncode}")
         except subprocess.TimeoutExpired:
-            late.append(place.programs[program].name)
+            problems.append(f"{journal.name}: its program did not end")
             program.kill()
-    return {"seconds": round(time.monotonic() - begin), "killed": dict(killed), "programs": place.started, "late": late}
+    seconds = round(time.monotonic() - begin)
+    return {"seconds": seconds, "killed": dict(killed), "programs": place.started, "problems": problems}
 
 
 def settled() -> float:
@@ -354,7 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             loaded["settled"] = round(settled(), 1)
             lines = place.lines()
             counts, problems = ends(lines)
-            problems += [f"{name} did not end" for name in loaded["late"]]
+            problems += loaded.pop("problems")
             number, lost = pictures(place, lines)
             verdicts = reruns(place, given.reruns, chance)
             watched = quiet(place, given.quiet)
@@ -376,8 +377,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plain = {**found, "quiet": {role: [vars(each) for each in pair] for role, pair in watched.items()}}
         given.output.write_text(json.dumps(plain, indent=1, ensure_ascii=False))
     grown = [role for role, (one, other) in watched.items() if other.memory > one.memory * (1 + FLAT)]
-    more = [role for role, (one, other) in watched.items() if statistics.fmean(
-        (other.handles - one.handles, other.threads - one.threads)) > 2]  # fmt: skip
+    more = [
+        role
+        for role, (one, other) in watched.items()
+        if other.handles + other.threads - one.handles - one.threads > MORE
+    ]
     bad = [*problems, *lost, *rest, *grown, *more, *(state for state in verdicts if state != "identical")]
     return 1 if bad else 0
 
