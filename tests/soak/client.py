@@ -27,6 +27,7 @@ from zimage_kit import Artifact, Job, Request, Session
 from zimage_kit.engine.events import LAST
 from zimage_kit.errors import SessionDied, ZImageError
 from zimage_kit.recipe.artifact import picture_digest
+from zimage_kit.session.shared import launch
 
 PROMPTS = (
     "a red boat on the sea",
@@ -185,9 +186,10 @@ class Program:
         self.wait(job, "cancelled")
 
     def kept(self, session: Session) -> None:
-        job = session.submit(self.request(seed=self.chance.randint(1, 10**9)), keep=True)
+        seed, server = self.chance.randint(1, 10**9), launch.read_session_file(launch.state_folder() / launch.FILE).pid
+        job = session.submit(self.request(seed=seed), keep=True)
         self.journal.write(began=job.id, does="kept")  # and left; the library has it, whatever becomes of this program
-        self.journal.write(kept=job.id)
+        self.journal.write(kept=job.id, seed=seed, server=server)
 
     def batch(self, session: Session) -> None:
         name = self.journal.name()

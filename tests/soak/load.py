@@ -34,6 +34,8 @@ from zimage_kit.errors import ZImageError
 from zimage_kit.recipe.artifact import picture_digest
 from zimage_kit.session.shared import launch
 
+from . import kept
+
 MANIFEST = 'name = "soak"\napi = 1\nstages = ["soak_break"]\n'
 STAGES = '''
 from zimage_kit import Stage, stage
@@ -158,6 +160,7 @@ def load(place: Place, jobs: int, clients: int, chance: random.Random, shared: s
     """
     begin = time.monotonic()
     killed: Counter[str] = Counter()
+    servers_killed = list[int]()
     next_program, next_worker = begin + 6.0, begin + 60.0
     servers = [jobs // 3, 2 * jobs // 3]
     begun, problems = 0, list[str]()
@@ -184,6 +187,7 @@ def load(place: Place, jobs: int, clients: int, chance: random.Random, shared: s
             for process in running:
                 with suppress(psutil.Error):
                     process.kill()
+                servers_killed.append(process.pid)
             killed["sessions"] += 1
             servers.pop(0)
         if int(now) % 30 == 0:
@@ -201,7 +205,13 @@ def load(place: Place, jobs: int, clients: int, chance: random.Random, shared: s
             problems.append(f"{journal.name}: its program did not end")
             program.kill()
     seconds = round(time.monotonic() - begin)
-    return {"seconds": seconds, "killed": dict(killed), "programs": place.started, "problems": problems}
+    return {
+        "seconds": seconds,
+        "killed": dict(killed),
+        "programs": place.started,
+        "problems": problems,
+        "servers": servers_killed,
+    }
 
 
 def settled() -> float:
@@ -218,7 +228,7 @@ def settled() -> float:
 def ends(lines: list[dict[str, Any]]) -> tuple[Counter[tuple[str, str]], list[str]]:
     """How the jobs ended, by what they were; and what contradicts "each job ends once"."""
     does = {line["began"]: line["does"] for line in lines if "began" in line}
-    kept = {line["kept"] for line in lines if "kept" in line}
+    left = {line["kept"] for line in lines if "kept" in line}
     ended: dict[str, list[str]] = {}
     for line in lines:
         if "ended" in line:
@@ -229,8 +239,9 @@ def ends(lines: list[dict[str, Any]]) -> tuple[Counter[tuple[str, str]], list[st
         states = ended.get(job, [])
         if len(states) > 1:
             problems.append(f"{what} {job} ended {states}")
-        state = states[0] if states else "left to the session" if job in kept else "its program was killed"
-        found[what, state] += 1
+        state = states[0] if states else "its program was killed"
+        if job not in left:  # these are looked at one by one
+            found[what, state] += 1
         if state == "failed" and what != "broken stage":
             problems += [f"{what} {job}: {line}" for line in lines if line.get("ended") == job]
         if state == "done" and what == "broken stage":
@@ -351,11 +362,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
         place = Place(given.folder or Path(temporary))
         try:
-            loaded = load(place, given.jobs, given.clients, chance, shared)
-            loaded["settled"] = round(settled(), 1)
+            with kept.Watch(place.lines, session) as watch:
+                loaded = load(place, given.jobs, given.clients, chance, shared)
+                loaded["settled"] = round(settled(), 1)
             lines = place.lines()
             counts, problems = ends(lines)
-            problems += loaded.pop("problems")
+            left_over, more = kept.ends(lines, watch.states, set(loaded.pop("servers")), kept.seeds(place.outputs))
+            counts.update({("kept", state): number for state, number in left_over.items()})
+            problems += loaded.pop("problems") + more
             number, lost = pictures(place, lines)
             verdicts = reruns(place, given.reruns, chance)
             watched = quiet(place, given.quiet)
