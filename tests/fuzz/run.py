@@ -23,6 +23,7 @@ import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parent))  # the targets, under the names that tests have for them
 LONGEST = 1 << 16
 """Bytes of an input."""
 HANGS, MOST_MEMORY = 30, 3000
@@ -40,7 +41,7 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.one:
         fuzz(chosen.targets[0], chosen.keep, chosen.minutes, chosen.seed)
-    from tests.fuzz.targets import TARGETS
+    from targets import TARGETS
 
     if strange := [name for name in chosen.targets if name not in TARGETS]:
         parser.error(f"no target {strange[0]}; there are {', '.join(TARGETS)}")
@@ -72,20 +73,20 @@ def _in_a_process(name: str, keep: Path, minutes: float, seed: int) -> int:
 def fuzz(name: str, keep: Path, minutes: float, seed: int) -> None:
     """Fuzz one target in this process, which ends with it."""
     import atheris
-
-    from tests.fuzz import targets
+    import bounds
+    import targets
 
     one, corpus = targets.TARGETS[name], keep / name
     corpus.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="zimage-fuzz-"))
-    os.environ |= targets.prepare(folder)
+    os.environ |= bounds.prepare(folder)
     with atheris.instrument_imports(include=["zimage_kit", "zimage_extensions", *one.packages]):
         _import_all(one, folder)
     known: set[str] = {path.name.rpartition("-")[0] for path in corpus.glob("broken-*")}
 
     def run(data: bytes) -> None:
         try:
-            with targets.bounded():
+            with bounds.bounded():
                 one.read(data, folder)
         except Exception as error:
             place = _place(error)
@@ -94,7 +95,7 @@ def fuzz(name: str, keep: Path, minutes: float, seed: int) -> None:
                 (corpus / f"{place}-{hashlib.sha256(data).hexdigest()[:8]}").write_bytes(data)
                 traceback.print_exc()
 
-    seeds = str(targets.SEEDS / name)
+    seeds = str(bounds.SEEDS / name)
     arguments = [sys.argv[0], f"-max_total_time={round(60 * minutes)}", f"-max_len={LONGEST}", f"-timeout={HANGS}"]
     arguments += [f"-rss_limit_mb={MOST_MEMORY}", f"-artifact_prefix={corpus}/broken-", f"-seed={seed}"]
     arguments += ["-print_final_stats=1", str(corpus), *([seeds] if Path(seeds).is_dir() else [])]
@@ -107,7 +108,7 @@ def fuzz(name: str, keep: Path, minutes: float, seed: int) -> None:
 
 def _import_all(one: object, folder: Path) -> None:
     """Run a target on nothing and on its seeds once, so that what it imports is imported with its branches counted."""
-    from tests.fuzz.targets import Target
+    from bounds import Target
 
     assert isinstance(one, Target)
     for data in (b"{}", *(path.read_bytes() for path in one.seeds())):

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import bounded, prepare
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as some
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from targets import TARGETS, bounded, prepare
+from targets import TARGETS
 
 import zimage_kit as zk
 from zimage_kit import Artifact, Request, cli

@@ -17,8 +17,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from bounds import bounded
 from PIL import Image
-from targets import bounded
 
 import zimage_kit as zk
 from zimage_kit import Context, Request, Session

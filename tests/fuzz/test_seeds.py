@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from targets import SEEDS, TARGETS, Target, bounded, prepare
+from bounds import SEEDS, Target, bounded, prepare
+from targets import TARGETS
 
 LARGEST = 150_000
 """Bytes of all seeds together."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import safe_open
 
 from ..errors import BadRequest, JobFailed
@@ -21,6 +22,7 @@ from ..models.controlnets import weights_file
 from ..models.directories import CONTROL_BLOCK_LISTS, ComponentSize, component_size
 from ..models.hub_network import hugging_face
 from ..models.weights import in_files
+from ..recipe.request import explain
 from ..stages.stage import ControlNetInput
 from .autoencoder import pixels
 from .denoise import ControlCondition, encode
@@ -30,6 +32,27 @@ from .load import Home, Network, without_memory
 from .residency import Residency
 
 CONFIG, NAME = "config.json", "controlnet"
+_Place = Annotated[int, Field(ge=0, lt=1000)]
+_Side = Annotated[int, Field(gt=0, lt=1 << 20)]
+
+
+class Layout(BaseModel):
+    """The arguments of diffusers' ZImageControlNetModel, with its own values for what a config.json leaves out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    control_layers_places: list[_Place] = Field(min_length=1)
+    control_refiner_layers_places: list[_Place] | None = None
+    control_in_dim: _Side
+    add_control_noise_refiner: Literal["control_layers", "control_noise_refiner"] | None = None
+    all_patch_size: list[_Side] = [2]
+    all_f_patch_size: list[_Side] = [1]
+    dim: _Side = 3840
+    n_refiner_layers: _Place = 2
+    n_heads: _Side = 30
+    n_kv_heads: _Side = 30
+    norm_eps: float = 1e-5
+    qk_norm: bool = True
 
 
 def kept_as(control: ControlNetInput) -> str:
@@ -109,7 +132,10 @@ class ControlNets:
                 expected=f"one for this model: {transformer.dim} wide, {transformer.n_layers} layers",
                 mend="Use the model that it was made for, or another file.",
             )
-        module = without_memory(lambda: diffusers.ZImageControlNetModel(**config))
+        try:
+            module = without_memory(lambda: diffusers.ZImageControlNetModel(**config))
+        except Exception as error:  # numbers that do not fit one another end in any
+            raise BadRequest(f"ControlNet {file} has a layout that cannot be built ({error})", mend=AGAIN) from None
         joined = self._transformer
         network = Network(NAME, module, joined.keeping, CONTROL_BLOCK_LISTS, joined.streamer)
         network.allocate((home,) * len(network.blocks))
@@ -117,21 +143,23 @@ class ControlNets:
 
         def renamed(name: str) -> str:
             """A file may call its layers by the transformer's: 0, 10, 20."""
-            part, _, rest = name.partition(".")
-            number, _, rest = rest.partition(".")
-            return f"{part}.{places[int(number)]}.{rest}" if part == "control_layers" else name
+            number = _number(name, "control_layers")
+            return name if number is None else f"control_layers.{places[number]}.{name.split('.', 2)[2]}"
 
         try:
             fill(in_files([file], renamed), network, lambda done: None)
         except JobFailed as error:
             raise BadRequest(
-                f"ControlNet {file} has weights that do not fit its layout ({error.seen})", mend="Download it again."
+                f"ControlNet {file} has weights that do not fit its layout ({error.seen})", mend=AGAIN
             ) from None
         network.settle()
         module.eval().requires_grad_(False)
         flatten(module)
         diffusers.ZImageControlNetModel.from_transformer(module, joined_to)
         return network, about
+
+
+AGAIN = "Download it again."
 
 
 def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:
@@ -143,14 +171,13 @@ def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:
     the authors published. Raises BadRequest for a file of another kind.
     """
     beside = file.parent / CONFIG
-    if beside.is_file():
-        config = {key: value for key, value in parsed_json(beside.read_bytes()).items() if not key.startswith("_")}
-        if "control_layers_places" in config:
-            return config, f"layers {config['control_layers_places']} by its config.json"
+    if beside.is_file() and (layout := _layout(beside)) is not None:
+        return layout.model_dump(), f"layers {layout.control_layers_places} by its config.json"
     shapes = _shapes(file)
-    embedder = shapes.get("control_all_x_embedder.2-1.weight")
+    embedder = shapes.get("control_all_x_embedder.2-1.weight", [])
     numbers = _numbers(shapes, "control_layers")
-    if embedder is None or not numbers:
+    head = shapes.get(f"control_layers.{numbers[0]}.attention.norm_q.weight", []) if numbers else []
+    if len(embedder) != 2 or len(head) != 1 or not 0 < head[0] <= embedder[0]:
         raise BadRequest(f"{file} is not a Z-Image ControlNet", expected="weights named control_layers.…")
     dim, width = embedder
     if len(numbers) > layers:
@@ -159,7 +186,7 @@ def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:
     places = numbers if numbers != list(range(len(numbers))) else evenly
     refiners = len(_numbers(shapes, "control_noise_refiner"))
     own = any(key.startswith("control_noise_refiner.") and ".before_proj." in key for key in shapes)
-    heads = dim // shapes[f"control_layers.{numbers[0]}.attention.norm_q.weight"][0]
+    heads = dim // head[0]
     config = {
         "control_layers_places": places,
         "control_refiner_layers_places": list(range(refiners)) if own else None,
@@ -173,14 +200,35 @@ def configuration(file: Path, layers: int = 30) -> tuple[dict[str, Any], str]:
     return config, f"layers {places} by its weights"
 
 
+def _layout(beside: Path) -> Layout | None:
+    """What a config.json says; None if it is not a ControlNet's. Raises BadRequest for one that says nothing usable."""
+    try:
+        found = parsed_json(beside.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
+        config = {key: value for key, value in found.items() if not key.startswith("_")}
+        return Layout(**config) if "control_layers_places" in config else None
+    except ValidationError as error:
+        reason = explain(error, Layout.model_fields).seen
+    except (OSError, ValueError) as error:
+        reason = str(error)
+    raise BadRequest(f"the ControlNet's {beside} cannot be used ({reason})", mend=AGAIN)
+
+
 def _shapes(file: Path) -> dict[str, list[int]]:
     """The name and shape of every tensor, from the file's header."""
     try:
         with safe_open(file, framework="pt") as weights:
             return {key: list(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118  no dict
     except Exception as error:  # safetensors raises its own and OSError
-        raise BadRequest(f"ControlNet {file} cannot be read ({error})", mend="Download it again.") from None
+        raise BadRequest(f"ControlNet {file} cannot be read ({error})", mend=AGAIN) from None
 
 
 def _numbers(names: Iterable[str], part: str) -> list[int]:
-    return sorted({int(found[1]) for name in names if (found := re.match(rf"{part}\.(\d+)\.", name))})
+    return sorted({number for name in names if (number := _number(name, part)) is not None})
+
+
+def _number(name: str, part: str) -> int | None:
+    """Of which of its blocks a weight is; numbers of more digits are nobody's."""
+    found = re.match(rf"{part}\.(\d{{1,4}})\.", name)
+    return int(found[1]) if found else None

@@ -14,6 +14,8 @@ from typing import Any
 from ..errors import ModelMissing
 from ..files import parsed_json
 
+MEND = "Fetch the model's tokenizer folder again."
+
 
 def count_tokens(prompt: str, directory: Path) -> int:
     """The number of tokens of `prompt` for the model in `directory`, including its chat template's."""
@@ -21,14 +23,20 @@ def count_tokens(prompt: str, directory: Path) -> int:
 
 
 def prompt_tokens(prompt: str, directory: Path) -> list[int]:
-    """The ids of those tokens."""
+    """The ids of those tokens. Raises ModelMissing for a folder whose tokenizer or chat template cannot be used."""
     folder = directory / "tokenizer"
-    stamp = (folder / "tokenizer.json").stat().st_mtime_ns
-    tokenizer, template = _load(folder, stamp)
-    text = template.render(
-        messages=[{"role": "user", "content": prompt}], add_generation_prompt=True, enable_thinking=True, tools=None
-    )
-    found: list[int] = tokenizer.encode(text).ids
+    try:
+        stamp = (folder / "tokenizer.json").stat().st_mtime_ns
+        tokenizer, template = _load(folder, stamp)
+        text = template.render(
+            messages=[{"role": "user", "content": prompt}], add_generation_prompt=True, enable_thinking=True, tools=None
+        )
+        found: list[int] = tokenizer.encode(text).ids
+    except ModelMissing:
+        raise
+    except Exception as error:  # tokenizers raises nothing more special, a template whatever it likes
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise ModelMissing(f"{folder} cannot be used ({reason})", mend=MEND) from None
     return found
 
 
@@ -51,7 +59,7 @@ def _template_source(folder: Path, config: dict[str, Any]) -> str:
     if isinstance(source, list):  # several named templates
         source = {entry["name"]: entry["template"] for entry in source}.get("default")
     if not isinstance(source, str):
-        raise ModelMissing(f"{folder} has no chat template", mend="Fetch the model's tokenizer folder again.")
+        raise ModelMissing(f"{folder} has no chat template", mend=MEND)
     return source
 
 
