@@ -80,9 +80,10 @@ test-training: setup-tests ## nano's training and quality, when nano has changed
 test-benches: setup-tests ## that the measuring scripts work, each run small (about three minutes)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -m bench
 
-lint: setup-tests ## ruff: rules and layout
+lint: setup-tests ## ruff: rules and layout; vulture: nothing that nothing uses
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/vulture
 
 types: setup-tests ## mypy, strict
 	@$(BIN)/mypy

@@ -154,12 +154,6 @@ def component_sizes(directory: Path) -> dict[str, ComponentSize]:
     return sizes
 
 
-def component_bytes(directory: Path, dtype: str) -> dict[str, int]:
-    """Bytes that each network of a model takes in memory in "float32", "bfloat16" or "float16"."""
-    width = 4 if dtype == "float32" else 2
-    return {name: width * size.total for name, size in component_sizes(directory).items()}
-
-
 BLOCK_LISTS = ("noise_refiner", "context_refiner", "layers")
 """The lists of equal blocks in a network, in the order in which a pass comes by."""
 CONTROL_BLOCK_LISTS = ("control_noise_refiner", "control_layers")
@@ -305,11 +299,6 @@ def content_fingerprint(directory: Path, replaced: Mapping[str, Path] | None = N
             del found[relative.as_posix()]  # where they lie does not matter
     found |= replaced or {}
     return _digest(tuple(_state(name, found[name]) for name in sorted(found)))
-
-
-def file_fingerprint(path: Path) -> str:
-    """16 hexadecimal digits that identify one file of weights, computed as in `content_fingerprint`."""
-    return _digest((_state(path.name, path),))
 
 
 def _state(name: str, path: Path) -> tuple[str, Path, int, int]:

@@ -17,9 +17,6 @@ MEGAPIXEL_SIZES: tuple[tuple[int, int], ...] = (
 )
 """The usual sizes of one megapixel: width, height in pixels."""
 
-TURBO_BYTES = {"transformer": 12_310_000_000, "text_encoder": 8_040_000_000, "vae": 170_000_000}
-"""Bytes in memory in bfloat16: 6.155 B, 4.022 B and 0.084 B parameters."""
-
 TURBO_SIZES = {
     "transformer": ComponentSize((180_910_336,) * 2 + (176_962_816,) * 2 + (180_910_336,) * 30, 11_900_000, 3840),
     "text_encoder": ComponentSize((100_930_816,) * 35, 388_956_160, 2560),

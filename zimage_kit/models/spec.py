@@ -34,7 +34,7 @@ from .directories import (
     scheduler_config,
 )
 from .extras import EXTRAS
-from .published import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_BYTES, TURBO_MD5, UNION_KINDS
+from .published import FLUX_LATENT_RGB, MEGAPIXEL_SIZES, TURBO_MD5, UNION_KINDS
 
 __all__ = [
     "SPECS", "ModelSpec", "controlnet_file", "default_model", "default_notice", "fingerprints_here", "known",
@@ -72,7 +72,6 @@ class ModelSpec(BaseModel):
     guidance: float
     negative_prompt: bool = Field(description="whether it was trained for negative prompts")
     license: str = Field("", description="its weights' licence as far as known: an SPDX identifier, or words")
-    component_bytes: dict[str, int] = Field(description="in memory: transformer, text_encoder, vae")
     download_bytes: int = Field(0, description="0: nothing to download")
     latent_rgb: tuple[tuple[float, float, float], ...] | None = Field(None, description="16 rows; see latent_to_rgb")
     checksums: dict[str, str] = Field(default_factory=dict, description="relative path to MD5, by the model's authors")
@@ -124,7 +123,6 @@ TURBO = ModelSpec(
     steps=8,
     guidance=0.0,
     negative_prompt=False,
-    component_bytes=TURBO_BYTES,
     download_bytes=33_000_000_000,  # the published transformer is float32
     latent_rgb=FLUX_LATENT_RGB,
     checksums=TURBO_MD5,
@@ -159,7 +157,6 @@ NANO = ModelSpec(
     steps=8,
     guidance=0.0,
     negative_prompt=False,
-    component_bytes={"transformer": 39_600_000, "text_encoder": 8_200_000, "vae": 13_400_000},
     controlnet=ControlNetSpec(path=nano.DIRECTORY.parent / "controlnet", scales=(0.5, 1.2)),
     loras=nano.DIRECTORY.parent / "loras",
     vocabulary="zimage_kit.nano.lexicon:unknown_words",

@@ -19,9 +19,6 @@ from .request import Request, StageData
 FIELDS = ("prompt", "negative_prompt", "width", "height", "steps", "guidance", "seed", "source")
 """A request's fields that count by their value. The model, LoRAs and stages count by the content of their files."""
 
-CIRCUMSTANCES = ("device", "dtype", "speed", "precision", "zimage-kit", "torch", "diffusers", "transformers")
-"""Properties of the process that draws. They change single pixels by rounding, so a grid's cells leave them out."""
-
 Identity = dict[str, str]
 
 
@@ -47,8 +44,9 @@ def identity(
     """What a resolved request's picture depends on.
 
     `model` is the fingerprint of the model's files, `loras` the digest of each LoRA's file, `code` that of the code of
-    each of the `stages`, `circumstances` a subset of CIRCUMSTANCES. A LoRA counts by its content and weight, not by its
-    name; so does a file that a stage's field names.
+    each of the `stages`, `circumstances` properties of the process that draws (device, dtype, speed, versions):
+    they change single pixels by rounding, so a grid's cells leave them out. A LoRA counts by its content and weight,
+    not by its name; so does a file that a stage's field names.
     """
     found = {name: _short(getattr(request, name)) for name in FIELDS if getattr(request, name) not in (None, "")}
     found["model"] = f"{_name(request.model or '')} {model}".strip()
