@@ -13,7 +13,9 @@ WANTED    := $(shell (echo '$(EXTRAS)'; sed -n '/^\[build-system\]/,/^\[tool\./p
 FOR_LAB   := $(VENV)/.installed-$(WANTED)
 FOR_TESTS := $(VENV)/.installed-tests-$(WANTED)
 BIN       := $(VENV)/bin
-PIP       := $(BIN)/python -m pip --disable-pip-version-check install
+# uv, where it is at hand, installs the same packages in a third of the time; `make … UV=` does without it.
+UV        := $(shell command -v uv 2>/dev/null)
+PIP       := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip --disable-pip-version-check install)
 AXE       := tests/studio/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
