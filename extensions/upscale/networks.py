@@ -161,12 +161,12 @@ def _check_numbers(file: Path, opened: IO[bytes], count: int) -> None:
             for code, number, _ in pickletools.genops(opened):
                 if code.name.endswith("PUT") and not (isinstance(number, int) and 0 <= number <= most):
                     raise ValueError(f"a part with the number {number}")
-    except (ValueError, OSError, LookupError, ArithmeticError) as error:
+    except (ValueError, OSError, LookupError, ArithmeticError, MemoryError) as error:
         raise _damaged(file, error) from None
 
 
 def _damaged(file: Path, error: Exception) -> BadRequest:
-    reason = " ".join(f"{error}".split())[:200]
+    reason = " ".join(f"{error}".split())[:200] or "it claims more than the memory holds"
     return BadRequest(
         f"{file} cannot be read ({reason})",
         expected="weights as PyTorch stores them",

@@ -47,7 +47,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _open: WeakValueDictionary[str, Studio] = WeakValueDictionary()
 """The panels of this process that keep their state, by name."""
-_PARTS = ("form", "bar", "strip", "viewer", "problem", "question", "status_line", "panes", "_plain")
+_PARTS = ("form", "bar", "strip", "viewer", "problem", "question", "status_line", "panes", "texts", "_plain")
 """What a panel gives up for the next one of its cell: a notebook keeps every value that a cell has shown."""
 
 
