@@ -191,7 +191,8 @@ def _window(
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[:, None]
     channel = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)[None, :]
     y, at, known = top + row, column - 1, channel < C
-    inside = (y >= 0) & (y < height * SCALE) & (at >= 0) & (at < width * SCALE) & known
+    line = y + 0 * at  # Triton 3.9's interpreter takes no mask with a single number in it
+    inside = (line >= 0) & (line < height * SCALE) & (at >= 0) & (at < width * SCALE) & known
     source = ((y // SCALE).to(tl.int64) * width + at // SCALE) * C + channel
     value = tl.load(x + source, mask=inside, other=0).to(tl.float32)
     if NORM:
