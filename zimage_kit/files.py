@@ -72,9 +72,10 @@ def check_allowed(path: Path) -> None:
     folders = [Path(folder).resolve() for folder in given.split(os.pathsep) if folder]
     try:
         real = expanded(path).resolve()
+        circle = real.is_symlink()  # as Python 3.13 leaves it; those before raise
     except (OSError, RuntimeError, ValueError):  # a circle of links, or no name of a file at all
-        real = None
-    if real is None or not any(real.is_relative_to(folder) for folder in folders):
+        circle = True
+    if circle or not any(real.is_relative_to(folder) for folder in folders):
         raise BadRequest(
             f"{path} is in none of the folders that may be named here",
             expected=", ".join(map(str, folders)),

@@ -12,8 +12,10 @@ from ...recipe.artifact import Artifact, read_any
 from ...recipe.request import Request
 from ..translations import language as users_language
 from .results import Result
+from .widget_tree import close_tree
 
 if TYPE_CHECKING:
+    from ..translations import Texts
     from .studio import Studio
 
 
@@ -83,3 +85,27 @@ def _read(names: Sequence[str]) -> list[Artifact]:
 
     with ThreadPoolExecutor() as pool:  # they are decoded on all cores
         return [found for found in pool.map(read, names) if found is not None]
+
+
+def in_language(studio: Studio, texts: Texts) -> None:
+    """Build a panel anew in another language, with all that it showed."""
+    with studio.lock:
+        form, strip, error = studio.form.state(), studio.strip, studio.problem.error
+        old, was = list(studio.children), studio.status_line
+        panes = {name: pane.state() for name, pane in studio.panes.items()}
+        studio.build(texts)
+        studio.form.restore(form)
+        studio.form.count_tokens()
+        studio.strip.take_over(strip)
+        if (selected := studio.strip.selected) is not None:
+            studio.form.stages.surround(backdrop=selected.jpeg)
+        for name, pane in studio.panes.items():
+            pane.pictures_changed()
+            pane.restore(panes[name])
+        if error is not None:
+            studio.problem.show(error)
+    studio.jobs.report_running()  # without the lock, which a job that begins waits for while it holds the jobs' own
+    was.close()
+    studio.status_line.page_shown()
+    for part in old:
+        close_tree(part, keep=studio.save)

@@ -9,14 +9,13 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import ipywidgets as w
 
 from ...engine.events import Event
-from ...errors import BadRequest
 from ...grid.axis_names import slots
 from ...recipe.artifact import Artifact
 from ...recipe.request import Request
@@ -26,6 +25,7 @@ from ..translations import Language, Texts
 from ..translations import language as users_language
 from .actions import ORDER, draft, inputs, own_actions
 from .bar import Bar
+from .closing import give_up, while_open
 from .error_box import ErrorBox
 from .form import Form
 from .jobs import JobCallbacks, Jobs, Place, Tally
@@ -33,7 +33,7 @@ from .keeper import PAGE, Keeper, own_name
 from .messages import Messages
 from .plain_output import PlainOutput
 from .question import Question
-from .restoring import restore, state_of
+from .restoring import in_language, restore, state_of
 from .results import Result, Results
 from .status_line import StatusLine
 from .strip import Strip
@@ -43,32 +43,8 @@ if TYPE_CHECKING:
     from ...grid import Grid
     from ...session.session import Session
 
-P = ParamSpec("P")
-T = TypeVar("T")
 _open: WeakValueDictionary[str, Studio] = WeakValueDictionary()
 """The panels of this process that keep their state, by name."""
-_PARTS = ("form", "bar", "strip", "viewer", "problem", "question", "status_line", "panes", "texts", "_plain")
-"""What a panel gives up for the next one of its cell: a notebook keeps every value that a cell has shown."""
-
-
-class _Gone:
-    """In the place of a part that was given up."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise BadRequest("this panel was closed when its cell was run again", mend="Use the panel of the latest run.")
-
-    __getitem__ = __getattr__
-
-
-def _while_open(work: Callable[Concatenate[Studio, P], T]) -> Callable[Concatenate[Studio, P], T | None]:
-    """A method that does nothing once the panel is closed; a thread or a timer may come late."""
-
-    @wraps(work)
-    def guarded(self: Studio, /, *given: P.args, **named: P.kwargs) -> T | None:
-        with self._lock:
-            return None if self._closed else work(self, *given, **named)
-
-    return guarded
 
 
 class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -81,7 +57,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     panes by their names.
     """
 
-    _closed = True  # until its parts are there
+    closed = True  # until its parts are there
 
     def __init__(
         self,
@@ -97,13 +73,13 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.session = session
         self._plain = PlainOutput(pictures)
         self._saver, self._worker = (ThreadPoolExecutor(1, name) for name in ("zimage-save", "zimage-panel"))
-        self._lock, self.results = threading.RLock(), Results()
+        self.lock, self.results = threading.RLock(), Results()
         self._keeper = Keeper(own_name() if name is None else name or None, lambda: state_of(self))
         callbacks = JobCallbacks(
             self.on_event, self._add, self._on_running_count, self._on_end, self._on_error, self._keeper.flush
         )
         self.jobs = Jobs(session, callbacks, self._keeps)
-        self._closed, self._restoring = False, True
+        self.closed, self._restoring = False, True
         self._again: Result | None = None  # what was made once more
         taken = before.hand_over() if (before := _open.pop(self._keeper.name or "", None)) is not None else []
         kept = self._keeper.load()
@@ -111,7 +87,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.panes: dict[str, Any] = {cls.name: cls() for cls in classes}
         self.save = w.Checkbox(value=bool(kept.get("save", save)), indent=False)
         self.save.observe(lambda _: self.changed(), "value")
-        self._build(Texts(language or kept.get("language") or users_language()))
+        self.build(Texts(language or kept.get("language") or users_language()))
         if kept:
             self.run_catching(restore, self, kept, taken)
         self._restoring = False
@@ -120,12 +96,12 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if self._keeper.name is not None:
             _open[self._keeper.name] = self
 
-    def _build(self, texts: Texts) -> None:
+    def build(self, texts: Texts) -> None:
         """Build all parts in one language."""
         self.texts = texts
         self.form = Form(texts, self.session.models(), self._on_edit, self._catch_errors)
         self.bar = Bar(texts)
-        self.strip = Strip(texts, self.results, self._actions_for, self._lock)
+        self.strip = Strip(texts, self.results, self._actions_for, self.lock)
         self.viewer = self.strip.viewer
         self.problem = ErrorBox(texts)
         self.question = Question(texts)
@@ -192,7 +168,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     @language.setter
     def language(self, language: Language) -> None:
         if language != self.texts.language:
-            self._rebuild(Texts(language))
+            in_language(self, Texts(language))
 
     def generate(self, draft_only: bool = False) -> None:
         """Make the form's pictures, as the Generate button does. Returns at once.
@@ -220,7 +196,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def close(self) -> None:
         """Close the panel, cancel its jobs and end its threads. Closing again does nothing."""
-        if self._closed:
+        if self.closed:
             return
         self._keeper.close()
         self.cancel()
@@ -235,16 +211,14 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._keeper.close()
         self.jobs.leave()
         self._end()
-        with self._lock:
+        with self.lock:
             pictures, self.results = list(self.results), Results()
-            self.children = []
-            for part in _PARTS:
-                self.__dict__[part] = _Gone()
+            give_up(self)
         return pictures
 
     def _end(self) -> None:
-        with self._lock:
-            self._closed = True
+        with self.lock:
+            self.closed = True
         self.status_line.close()
         for pane in self.panes.values():
             pane.close()
@@ -273,17 +247,17 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         found += [action for pane in self.panes.values() for action in pane.actions(self.texts)]
         return sorted(found, key=lambda each: ORDER.index(each.name) if each.name in ORDER else len(ORDER))
 
-    @_while_open
+    @while_open
     def open_pane(self, name: str) -> None:
         """Open a pane by its name."""
         self.panes[name].open()
         self.changed()
 
-    @_while_open
+    @while_open
     def add_opened(self, artifact: Artifact) -> Result | None:
         """Show a picture that is there already; one that is in the strip is selected."""
         artifact.connect(self.session)
-        with self._lock:
+        with self.lock:
             self.viewer.following = True
             path = artifact.path
             known = next((each for each in self.results if path is not None and each.artifact.path == path), None)
@@ -294,13 +268,13 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     # callbacks of jobs, in the threads that follow them
 
-    @_while_open
+    @while_open
     def _on_running_count(self, count: int) -> None:
         self.bar.busy = count > 0
         self.bar.queue = self.texts("panel.jobs", count=count) if count else ""
         self._tell_panes("jobs_changed")
 
-    @_while_open
+    @while_open
     def _on_end(self, tally: Tally) -> None:
         again, self._again = self._again, None
         text = self.texts("panel.again", label=again.label()) if again is not None else tally.told(self.texts)
@@ -309,25 +283,25 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.bar.send({"finished": text})
         self._tell_panes("jobs_changed")
 
-    @_while_open
+    @while_open
     def _tell_panes(self, what: str) -> None:
         for pane in self.panes.values():
             getattr(pane, what)()
         self.changed()
 
-    @_while_open
+    @while_open
     def _on_error(self, error: BaseException, given_up: int = 0) -> None:
-        with self._lock:
+        with self.lock:
             self.problem.show(error)
             if not self.jobs:
                 self.announce(self.texts("panel.given_up", count=given_up) if given_up > 0 else "")
 
-    @_while_open
+    @while_open
     def on_event(self, event: Event, place: Place) -> None:
         """Show an event as progress."""
         self.strip.show_event(event, place, self.form.stages.titles)
 
-    @_while_open
+    @while_open
     def announce(self, text: str) -> None:
         """Show a sentence beside the progress."""
         self.strip.announce(text, len(self.jobs) > 0)
@@ -337,8 +311,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
         One that is in the strip already, of the same recipe with the same pixels, is selected instead.
         """
-        with self._lock:
-            if self._closed:
+        with self.lock:
+            if self.closed:
                 return None
             result = self.results.same(artifact) if save else None
             if result is not None:
@@ -361,14 +335,14 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Names of the actions that apply to a result."""
         return [each.name for each in self.actions() if each.applies(result)]
 
-    @_while_open
+    @while_open
     def _on_selected(self) -> None:
         self.strip.select(self.viewer.selected)
         self.changed()
 
     def forget(self, result: Result) -> None:
         """Remove a picture from the strip; its file stays. If it was selected, its neighbour is."""
-        with self._lock:
+        with self.lock:
             self.strip.remove(result)
             self._tell_panes("pictures_changed")
 
@@ -378,8 +352,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         path = result.artifact.save()
         if "library" in vars(self.session) and path.is_relative_to(self.session.library.folder):
             self.session.library.add(path, result.artifact)
-        with self._lock:
-            if not self._closed and self.viewer.selected == result.id:
+        with self.lock:
+            if not self.closed and self.viewer.selected == result.id:
                 self.strip.show(result)
             self._tell_panes("pictures_changed")
 
@@ -401,7 +375,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Wrap a control's callback so that its exceptions are shown."""
         return lambda argument: self.run_catching(callback, argument)
 
-    @_while_open
+    @while_open
     def _on_edit(self) -> None:
         self.bar.inputs = [control.model_id for control in self.inputs()]
         self._tell_panes("form_changed")
@@ -410,10 +384,10 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Every control whose value counts."""
         return [*self.form.inputs(), *(control for pane in self.panes.values() for control in pane.inputs())]
 
-    @_while_open
+    @while_open
     def changed(self) -> None:
         """Something that is kept has changed."""
-        with self._lock:  # one thread's look would else overtake another's
+        with self.lock:  # one thread's look would else overtake another's
             unsaved = any(not result.name for result in self.results) or (self.bar.busy and not self.save.value)
             self.bar.loses = self._keeper.name == PAGE and unsaved
         if not self._restoring:
@@ -423,26 +397,3 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Whether the session goes on when this process ends; then it saves before one sees: not for one in a cell."""
         lasting = self._keeper.name == PAGE or (self._keeper.name is not None and count > 1)
         return lasting and self.save.value and self.session.status().engine == "shared"
-
-    def _rebuild(self, texts: Texts) -> None:
-        """Rebuild the panel in another language and restore its state."""
-        with self._lock:
-            form, strip, error = self.form.state(), self.strip, self.problem.error
-            old, was = list(self.children), self.status_line
-            panes = {name: pane.state() for name, pane in self.panes.items()}
-            self._build(texts)
-            self.form.restore(form)
-            self.form.count_tokens()
-            self.strip.take_over(strip)
-            if (selected := self.strip.selected) is not None:
-                self.form.stages.surround(backdrop=selected.jpeg)
-            for name, pane in self.panes.items():
-                pane.pictures_changed()
-                pane.restore(panes[name])
-            if error is not None:
-                self.problem.show(error)
-        self.jobs.report_running()  # without the lock, which a job that begins waits for while it holds the jobs' own
-        was.close()
-        self.status_line.page_shown()
-        for part in old:
-            close_tree(part, keep=self.save)
