@@ -9,6 +9,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -496,7 +497,8 @@ def test_it_is_found_from_the_package_and_from_a_session(keep: Keep, home: Path)
     path = Artifact(Image.new("RGB", (8, 8)), Request(prompt="hello there"), Trace()).save()
     with zk.connect("inline", device="cpu", memory="399MB") as session:
         assert [each.path for each in session.library.search("hello")] == [path]
-    assert names(zk.library().search("hello")) == [path.stem]
+    with closing(zk.library()) as library:
+        assert names(library.search("hello")) == [path.stem]
 
 
 def test_half_an_emoji_and_other_odd_texts_are_kept_out_of_the_way(folder: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -183,8 +183,8 @@ def test_a_disk_that_takes_no_index_has_it_elsewhere(folder: Path, disk: str, mo
         put(self, *given)
 
     monkeypatch.setattr(*((index.sqlite3, "connect", read_only) if disk == "read-only" else (index.Index, "put", full)))
-    library = Library(folder)
-    assert "cannot be written" in library.index_note and library.clean(max_bytes=0).remove().pictures
+    with closing(Library(folder)) as library:
+        assert "cannot be written" in library.index_note and library.clean(max_bytes=0).remove().pictures
 
 
 @pytest.mark.parametrize("name", ["typo", "p/boat.png"])

@@ -44,11 +44,15 @@ class Thumbs:
     @staticmethod
     def _opened(file: Path | str) -> sqlite3.Connection:
         connection = sqlite3.connect(file, timeout=5.0, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        connection.execute("PRAGMA synchronous = OFF")  # what a power cut costs is made again
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS thumbs (id INTEGER PRIMARY KEY, name TEXT UNIQUE, stamp TEXT, jpeg BLOB)"
-        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            connection.execute("PRAGMA synchronous = OFF")  # what a power cut costs is made again
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS thumbs (id INTEGER PRIMARY KEY, name TEXT UNIQUE, stamp TEXT, jpeg BLOB)"
+            )
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     def of(self, path: Path, name: str) -> bytes:
