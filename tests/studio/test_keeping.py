@@ -35,7 +35,7 @@ def studio(session: Session) -> Iterator[Open]:
 
     yield open_one
     for each in opened:
-        if not each._closed:
+        if not each.closed:
             each.close()
 
 
@@ -105,7 +105,7 @@ def test_the_same_cell_run_again_takes_over_and_the_old_panel_is_closed(studio: 
     made(first, 1)
     (picture,), request = first.artifacts, first.request
     second = studio(save=False)
-    assert first._closed and [each.image.tobytes() for each in second.artifacts] == [picture.image.tobytes()], (
+    assert first.closed and [each.image.tobytes() for each in second.artifacts] == [picture.image.tobytes()], (
         "pictures that were not saved come along too"
     )
     assert second.request == request

@@ -1346,7 +1346,7 @@ def test_a_picture_chosen_while_an_event_is_sent_is_shown(
     """Without a lock ipywidgets forgot the picture: chosen in between, it was among what the event had sent."""
     viewer, page = studio.viewer, dict[str, Any]()
     chosen, told = threading.Event(), threading.Event()  # the picture is chosen, or that waits; the event is told
-    studio._lock = viewer._lock = ContendedLock(chosen)  # type: ignore[assignment]
+    studio.lock = viewer._lock = ContendedLock(chosen)  # type: ignore[assignment]
     other = Artifact(Image.new("RGB", artifact.image.size, "red"), artifact.request, artifact.trace)
     studio._add(artifact)
     studio._add(other)
