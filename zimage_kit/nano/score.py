@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from zimage_kit.nano.data import facing
 from zimage_kit.nano.judge import Verdict
+from zimage_kit.nano.lexicon import HOURLY
 from zimage_kit.nano.scenes import Scene
 
 # How far a thing may be from the place asked for, as a share of the width, and from the extent asked for, as a factor.
@@ -13,7 +15,7 @@ EXTENTS = {"small": (0.0, 0.42), "medium": (0.3, 0.72), "large": (0.46, 2.0)}
 
 
 def right(scene: Scene, verdict: Verdict) -> dict[str, bool]:
-    """Return which parts of `scene` the verdict confirms: things, colours, background, style, pose and all of them.
+    """Return which parts of `scene` the verdict confirms: things, colours, background, hour, style, pose, facing and all.
 
     `things` holds when every kind is there in the right number, `nothing_extra` when no other kind is. `place` and
     `size` are reported beside the rest, for single things. Keys that a scene does not have are left out.
@@ -27,9 +29,14 @@ def right(scene: Scene, verdict: Verdict) -> dict[str, bool]:
             {thing.colour for thing in scene.things if thing.kind == kind} == set(verdict.colours.get(kind, ()))
             for kind in wanted
         )
-    people = [thing for thing in scene.things if thing.kind == "person"]
-    if people:
-        marks["pose"] = verdict.pose == people[0].pose
+    if scene.background in HOURLY:
+        marks["hour"] = verdict.hour == scene.hour
+    poses = {thing.pose for thing in scene.things if thing.kind == "person"}
+    if len(poses) == 1:
+        marks["pose"] = verdict.pose == next(iter(poses))
+    ways = {(thing.kind, not thing.flip) for thing in scene.things if facing(thing)}
+    if ways and len(dict(ways)) == len(ways):
+        marks["facing"] = all(verdict.faces_right[kind] == right for kind, right in ways)
     marks["all"] = all(marks.values())
     marks[f"all_{len(scene.things)}"] = marks["all"]
     if len(scene.things) == 1:
