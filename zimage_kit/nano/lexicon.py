@@ -64,7 +64,7 @@ KINDS: dict[str, Kind] = {
     "balloon": _kind("hot-air.balloon/hot-air.balloons balloon/balloons hot.air.balloon/hot.air.balloons air.balloon/air.balloons "
         "airballoon/airballoons", "热气球 气球", "个 只"),
     "teacup": _kind("teacup/teacups cup/cups cup.of.tea/cups.of.tea mug/mugs tea.cup/tea.cups coffee.cup/coffee.cups", "茶杯 杯子 茶 水杯 咖啡杯", "个 杯"),
-    "lantern": _kind("lantern/lanterns paper.lantern/paper.lanterns chinese.lantern/chinese.lanterns", "灯笼 纸灯笼 大红灯笼", "个 盏"),
+    "lantern": _kind("lantern/lanterns paper.lantern/paper.lanterns chinese.lantern/chinese.lanterns", "灯笼 纸灯笼", "个 盏"),
     "umbrella": _kind("umbrella/umbrellas parasol/parasols brolly/brollies sunshade/sunshades", "伞 雨伞 油纸伞 阳伞", "把"),
     "fan": _kind("fan/fans folding.fan/folding.fans hand.fan/hand.fans paper.fan/paper.fans", "扇子 折扇 纸扇", "把"),
     "book": _kind("book/books open.book/open.books novel/novels textbook/textbooks", "书 书本 书籍", "本"),
@@ -72,9 +72,9 @@ KINDS: dict[str, Kind] = {
     "kite": _kind("kite/kites paper.kite/paper.kites", "风筝 纸鸢", "只 个"),
     "mountain": _kind("mountain/mountains hill/hills peak/peaks mount/mounts summit/summits", "山 高山 大山 山峰", "座"),
     "moon": _kind("moon/moons crescent.moon/crescent.moons crescent/crescents new.moon/new.moons", "月亮 明月 弯月 月牙", "轮 个"),
-    "sun": _kind("sun/suns sunshine", "太阳 红日 烈日", "轮 个"),
+    "sun": _kind("sun/suns sunshine", "太阳 烈日", "轮 个"),
     "star": _kind("star/stars five-pointed.star/five-pointed.stars", "星星 五角星 星", "颗"),
-    "cloud": _kind("cloud/clouds fluffy.cloud/fluffy.clouds", "云 云朵 白云 祥云", "朵 片"),
+    "cloud": _kind("cloud/clouds fluffy.cloud/fluffy.clouds", "云 云朵 云彩 祥云", "朵 片"),
     "person": _kind("person/people child/children kid/kids human/humans figure/figures", "人 孩子 小孩 小朋友", "个"),
 }
 
@@ -160,9 +160,9 @@ SIZES: dict[str, Names] = {
 }
 
 PLACES: dict[str, Names] = {
-    "left": _names("on the left, at the left, on the left side, to the left", "左边 左侧 画面左边"),
+    "left": _names("on the left, at the left, on the left side, left", "左边 左侧 画面左边"),
     "middle": _names("in the middle, in the centre, in the center, centered", "中间 中央 画面中间 正中"),
-    "right": _names("on the right, at the right, on the right side, to the right", "右边 右侧 画面右边"),
+    "right": _names("on the right, at the right, on the right side, right", "右边 右侧 画面右边"),
 }
 # Which way a thing faces that can face either. English: phrases that follow it. Chinese: phrases that stand before 的.
 FACINGS: dict[str, Names] = {
@@ -218,6 +218,7 @@ PUNCTUATION = [
 ]  # fmt: skip
 # Words that people use and that fall into several tokens: only `unknown_words` reads these two lists.
 PIECED_EN = (
+    "well", "see", "wears", "passing", "fluttering", "leaning", "taking", "2",
     "was", "be", "being", "some", "his", "her", "their", "they", "he", "she", "i", "want", "me", "my", "you",
     "can", "please", "make", "show", "looks", "looking", "sits", "stands", "runs", "walks", "waves", "jumps",
     "dances", "points", "floats", "sails", "swims", "drives", "rests", "lies", "soaring", "gliding", "driving",
@@ -230,6 +231,7 @@ PIECED_EN = (
     "garden", "jungle", "bedroom", "kitchen", "space", "midnight", "nighttime", "daytime",
 )  # fmt: skip
 PIECED_ZH = (
+    "雪峰", "峰", "沙丘", "松林", "咖啡", "起飞", "客厅", "海面", "湖面", "卧室", "飞舞", "公园", "花园", "雪原", "满天", "2",
     "大漠", "橘", "金", "那", "这", "它", "他", "她", "们", "朝", "向", "面朝", "裙", "衣", "毛衣", "颜色", "颜色是", "是的", "模样",
     "在一起", "一群", "俩", "双", "另", "并排", "紧挨着", "对着", "靠着", "趴着", "停在", "驶过", "飞翔", "盛开", "发光", "照耀", "悬挂着", "玩",
     "正在玩", "沙滩", "海滩", "森林", "树林", "房间", "室内", "雪地", "雪", "冬天", "湖", "街道", "街", "高楼", "晚霞", "日落", "星", "月",

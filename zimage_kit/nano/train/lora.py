@@ -98,7 +98,8 @@ def run(setup: Setup) -> None:
     if before:
         parts.load_state_dict(before["live"])
         average.module.load_state_dict(before["average"])
-        optimizer.load_state_dict(before["optimizer"])
+        if "optimizer" in before:
+            optimizer.load_state_dict(before["optimizer"])
         average.steps = step
     model = Batched(network.transformer, setup.compiled)
     small = setup.device.type != "cuda"
