@@ -7,161 +7,39 @@ caption leaves little to chance, and what is named without "left" and "right" st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-
 from zimage_kit.nano.lexicon import (
     BACKGROUNDS,
     COLOURS,
-    FACING,
-    FACING_POSES,
     FACINGS,
     FIGURES,
     FILLER_EN,
     FILLER_ZH,
-    HOURLY,
     HOURS,
     KINDS,
     PLACES,
     POSES,
     SIZES,
     STYLES,
-    Kind,
-    Names,
+    TAGS,
+    VERBS,
 )
-from zimage_kit.nano.scenes import NATURAL, Scene, Thing
+from zimage_kit.nano.scenes import Scene, Thing
 from zimage_kit.nano.spelling import mistyped, traditional
+from zimage_kit.nano.telling import Random, Teller
 
-Random = np.random.Generator
-
-
-def _names(english: str, chinese: str) -> Names:
-    return tuple(english.split(", ")), tuple(chinese.split())
-
-
-# Backgrounds as bare tags, beside the phrases of the lexicon.
-TAGS: dict[str, Names] = {
-    "day": _names("clear day, blue sky, sunny day, sunshine", "晴天 蓝天 阳光"),
-    "grassland": _names("grassland, green meadow, grass, field, park, garden", "草原 草地 绿色的草地 公园 花园"),
-    "sea": _names("sea, ocean, lake, sea background, waves", "大海 海 湖 海面"),
-    "snow": _names("snow mountains, snowy mountains, snowy peaks, mountains", "雪山 雪峰 高山雪峰"),
-    "sunset": _names("sunset, dusk, evening, sunset background, twilight", "夕阳 日落 黄昏 晚霞 落日"),
-    "night": _names("starry night, starry sky, night sky, stars", "星空 夜空 星夜 满天星星"),
-    "desert": _names("desert, sand dunes, desert background", "沙漠 大漠 沙丘"),
-    "city": _names("city, city street, city skyline, street", "城市 街道 高楼 大城市"),
-    "beach": _names("beach, sandy beach, seaside, sand", "沙滩 海滩 海边"),
-    "snowfield": _names("snow, snowy field, winter, snow field", "雪地 雪 冬天 雪原"),
-    "forest": _names("forest, woods, pine forest, jungle", "森林 树林 松林"),
-    "room": _names("room, living room, bedroom, indoors", "房间 室内 客厅 卧室"),
-}
-VERBS: dict[str, Names] = {
-    "bird": _names("flying, soaring", "飞着的 飞翔的"),
-    "crane": _names("standing, resting", "站着的"),
-    "butterfly": _names("flying, fluttering", "飞着的 飞舞的"),
-    "dragon": _names("flying, soaring", "飞着的 飞翔的"),
-    "balloon": _names("floating, flying, drifting", "飘着的 飞着的"),
-    "lantern": _names("floating, glowing, hanging", "挂着的 飘着的 发光的"),
-    "kite": _names("flying, soaring", "飞着的 飘着的"),
-    "cloud": _names("floating, drifting", "飘着的"),
-    "sun": _names("shining", "照耀着的"),
-    "star": _names("shining, glowing", "发光的"),
-    "fish": _names("swimming", "游着的"),
-    "boat": _names("sailing, floating, drifting", "漂着的"),
-    "car": _names("parked, driving", "停着的 开着的"),
-    "train": _names("driving, passing by", "开着的"),
-    "bicycle": _names("parked, leaning", "停着的"),
-    "rocket": _names("flying, taking off", "飞着的 起飞的"),
-    "cat": _names("sitting, resting, playing", "坐着的 玩耍的"),
-    "dog": _names("standing, resting, playing", "站着的 玩耍的"),
-    "rabbit": _names("sitting, resting, playing", "坐着的 玩耍的"),
-    "panda": _names("sitting, resting, playing", "坐着的 玩耍的"),
-    "tree": _names("growing", "长着的"),
-    "flower": _names("blooming, in bloom", "盛开的"),
-    "plum": _names("blooming, in bloom", "盛开的"),
-}
 # How several people, and two of a kind, may be told together.
 TWO_EN, TWO_ZH = ("two", "two", "two", "a pair of", "a couple of", "2"), ("两", "两", "两", "一对", "2")
-OVER = {"sea": ("over", "drifting over", "above"), "snow": ("over", "drifting over", "above"), "city": ("over", "above")}
+OVER = {
+    "sea": ("over", "drifting over", "above"),
+    "snow": ("over", "drifting over", "above"),
+    "city": ("over", "above"),
+}
 ABOVE = {"sea": "the sea", "snow": "snowy mountains", "city": "the city"}
-
-
-class _Teller:
-    """Tells one scene once: holds the random choices that a caption shares (which attributes are dropped)."""
-
-    def __init__(self, scene: Scene, rng: Random, complete: bool) -> None:
-        self.scene, self.rng, self.complete = scene, rng, complete
-        self.background = complete or not scene.things or rng.random() > 0.14
-        self.hour = scene.background in HOURLY and (
-            (scene.hour == "night" and (complete or rng.random() > 0.04)) or (scene.hour == "day" and rng.random() < 0.08)
-        )
-        self.style = scene.style != "flat" or rng.random() < 0.12
-        if scene.style != "flat" and not complete and rng.random() < 0.01:
-            self.style = False
-
-    def pick(self, options: Sequence[str]) -> str:
-        """Choose one: the first name more often, since it is the commonest."""
-        return options[0] if self.rng.random() < 0.3 else options[int(self.rng.integers(len(options)))]
-
-    def any(self, *options: str) -> str:
-        """Choose one, each as often."""
-        return options[int(self.rng.integers(len(options)))]
-
-    def chance(self, share: float) -> bool:
-        return bool(self.rng.random() < share)
-
-    def kind(self, thing: Thing) -> Kind:
-        if thing.kind == "person" and (self.complete or self.chance(0.85)):
-            return FIGURES[thing.figure]
-        return KINDS[thing.kind]
-
-    def with_colour(self, thing: Thing) -> bool:
-        return self.complete or not self.chance(0.5 if thing.colour in NATURAL[thing.kind] else 0.03)
-
-    def with_size(self, thing: Thing) -> bool:
-        return thing.size != "medium" and self.chance(0.9)
-
-    def with_pose(self, thing: Thing) -> bool:
-        if thing.kind != "person" or not thing.pose:  # a pose without a name is not told
-            return False
-        return self.complete or self.chance(0.35 if thing.pose == "standing" else 0.96)
-
-    def with_facing(self, thing: Thing) -> bool:
-        if thing.kind not in FACING and not (thing.kind == "person" and thing.pose in FACING_POSES):
-            return False
-        if thing.flip:
-            return self.complete or self.chance(0.95)
-        return self.chance(0.5 if self.complete else 0.15)
-
-    def with_place(self) -> bool:
-        if len(self.scene.things) != 1:
-            return False
-        return self.chance(0.10 if self.scene.things[0].place == "middle" else 0.95)
-
-    def place_of(self) -> str:
-        """The background as it is told here, "" if it is not."""
-        return self.scene.background if self.background else ""
-
-    def twins(self) -> bool:
-        if len(self.scene.things) != 2:
-            return False
-        a, b = self.scene.things
-        return (a.kind, a.colour, a.figure, a.pose, a.flip) == (b.kind, b.colour, b.figure, b.pose, b.flip)
-
-    def pair(self) -> Kind | None:
-        """What two people may be called together, if this caption calls them so; their colours are then not told."""
-        things = self.scene.things
-        if self.complete or len(things) != 2 or {thing.kind for thing in things} != {"person"} or self.chance(0.6):
-            return None
-        if things[0].pose != things[1].pose or things[0].flip != things[1].flip:
-            return None
-        alike = things[0].figure == things[1].figure
-        return FIGURES[things[0].figure] if alike else KINDS["person"]
 
 
 def english(scene: Scene, rng: Random, complete: bool = False, stray: bool = True) -> str:
     """Return an English caption. `complete` drops no attribute; `stray` may add filler, unknown words and typos."""
-    t = _Teller(scene, rng, complete)
+    t = Teller(scene, rng, complete)
     parts: list[str] = []
     if (twins := t.twins() and t.chance(0.7)) or (pair := t.pair()):
         number = t.any(*TWO_EN)
@@ -218,12 +96,17 @@ def english(scene: Scene, rng: Random, complete: bool = False, stray: bool = Tru
     return told + ("." if t.chance(0.15) else "")
 
 
-def _where_en(t: _Teller) -> list[str]:
+def _where_en(t: Teller) -> list[str]:
     """Background and hour as one phrase or two, none if they are not told."""
     place, hour = t.place_of(), t.pick(HOURS[t.scene.hour][0]) if t.hour else ""
     if not place:
         return [hour] if hour else []
-    if place in OVER and t.scene.things and t.scene.things[0].kind in ("balloon", "kite", "bird", "cloud", "dragon") and t.chance(0.3):
+    if (
+        place in OVER
+        and t.scene.things
+        and t.scene.things[0].kind in ("balloon", "kite", "bird", "cloud", "dragon")
+        and t.chance(0.3)
+    ):
         phrase = f"{t.any(*OVER[place])} {ABOVE[place]}"
     else:
         phrase = t.pick(TAGS[place][0]) if t.chance(0.25) else t.pick(BACKGROUNDS[place][0])
@@ -234,7 +117,7 @@ def _where_en(t: _Teller) -> list[str]:
     return [phrase, hour]
 
 
-def _careless(t: _Teller, told: str) -> str:
+def _careless(t: Teller, told: str) -> str:
     """Drop articles or commas, or write in capitals, as people do."""
     if t.chance(0.06):
         told = " ".join(word for word in told.split(" ") if word not in ("a", "an", "the"))
@@ -245,11 +128,15 @@ def _careless(t: _Teller, told: str) -> str:
     return told
 
 
-def _colour_en(t: _Teller, thing: Thing) -> tuple[str, str]:
+def _colour_en(t: Teller, thing: Thing) -> tuple[str, str]:
     """The colour as words before and after a noun."""
     colour = t.pick(COLOURS[thing.colour][0])
     if thing.kind == "person":
-        worn = ["shirt", "coat", "clothes", "t-shirt"] if thing.figure != "girl" else ["dress", "skirt", "shirt", "coat", "clothes"]
+        worn = (
+            ["shirt", "coat", "clothes", "t-shirt"]
+            if thing.figure != "girl"
+            else ["dress", "skirt", "shirt", "coat", "clothes"]
+        )
         piece = worn[int(t.rng.integers(len(worn)))]
         a = "" if piece == "clothes" else "a "
         if t.chance(0.10):
@@ -267,7 +154,7 @@ def _colour_en(t: _Teller, thing: Thing) -> tuple[str, str]:
     )  # fmt: skip
 
 
-def _noun_en(t: _Teller, thing: Thing, plural: bool = False) -> str:
+def _noun_en(t: Teller, thing: Thing, plural: bool = False) -> str:
     pair = t.kind(thing).en
     noun = pair[0 if t.chance(0.45) else int(t.rng.integers(len(pair)))][1 if plural else 0]
     if not plural and not t.complete and t.chance(0.03):
@@ -283,7 +170,7 @@ def _noun_en(t: _Teller, thing: Thing, plural: bool = False) -> str:
     return _posed_en(t, thing, before + noun + after)
 
 
-def _posed_en(t: _Teller, thing: Thing, told: str) -> str:
+def _posed_en(t: Teller, thing: Thing, told: str) -> str:
     """Add pose, verb and facing to a noun."""
     if t.with_pose(thing):
         pose = t.pick(POSES[thing.pose][0])
@@ -302,7 +189,7 @@ def _posed_en(t: _Teller, thing: Thing, told: str) -> str:
     return told
 
 
-def _thing_en(t: _Teller, thing: Thing) -> str:
+def _thing_en(t: Teller, thing: Thing) -> str:
     noun = _noun_en(t, thing)
     if t.chance(0.18):
         return noun
@@ -315,7 +202,7 @@ def _thing_en(t: _Teller, thing: Thing) -> str:
 
 def chinese(scene: Scene, rng: Random, complete: bool = False, stray: bool = True) -> str:
     """Return a Chinese caption. `complete` drops no attribute; `stray` may add filler and unknown words."""
-    t = _Teller(scene, rng, complete)
+    t = Teller(scene, rng, complete)
     parts: list[str] = []
     if (twins := t.twins() and t.chance(0.7)) or (pair := t.pair()):
         number = t.any(*TWO_ZH)
@@ -334,12 +221,20 @@ def chinese(scene: Scene, rng: Random, complete: bool = False, stray: bool = Tru
         told = _thing_zh(t, scene.things[0])
         if t.with_place():
             place = t.pick(PLACES[scene.things[0].place][1])
-            told = t.any(f"{told}在{place}", f"{place}有{told}", f"{place}是{told}", f"{place}{told}", f"{told}，{place}")
+            told = t.any(
+                f"{told}在{place}", f"{place}有{told}", f"{place}是{told}", f"{place}{told}", f"{told}，{place}"
+            )
         parts.append(told)
     for phrase in _where_zh(t):
         if parts and t.chance(0.62):
-            joined = [f"{phrase}{parts[0]}", f"{phrase}的{parts[0]}", f"{phrase}有{parts[0]}", f"在{phrase}，{parts[0]}",
-                f"{phrase}，{parts[0]}"]  # fmt: skip
+            told = parts[0]
+            joined = [
+                f"{phrase}{told}",
+                f"{phrase}的{told}",
+                f"{phrase}有{told}",
+                f"在{phrase}，{told}",
+                f"{phrase}，{told}",
+            ]
             if len(scene.things) == 1:
                 joined += [f"{parts[0]}在{phrase}", f"在{phrase}的{parts[0]}"]
             parts[0] = t.any(*joined)
@@ -369,7 +264,7 @@ def chinese(scene: Scene, rng: Random, complete: bool = False, stray: bool = Tru
     return told + ("。" if t.chance(0.2) else "")
 
 
-def _where_zh(t: _Teller) -> list[str]:
+def _where_zh(t: Teller) -> list[str]:
     """Background and hour as one phrase or two, none if they are not told."""
     place, hour = t.place_of(), t.pick(HOURS[t.scene.hour][1]) if t.hour else ""
     if not place:
@@ -382,7 +277,7 @@ def _where_zh(t: _Teller) -> list[str]:
     return [phrase, hour]
 
 
-def _noun_zh(t: _Teller, thing: Thing) -> str:
+def _noun_zh(t: Teller, thing: Thing) -> str:
     names = t.kind(thing).zh
     told = names[0] if t.chance(0.45) else names[int(t.rng.integers(len(names)))]
     if not t.complete and t.chance(0.03):
@@ -413,7 +308,7 @@ def _noun_zh(t: _Teller, thing: Thing) -> str:
     return _posed_zh(t, thing, told) + after
 
 
-def _posed_zh(t: _Teller, thing: Thing, told: str) -> str:
+def _posed_zh(t: Teller, thing: Thing, told: str) -> str:
     """Add pose, verb and facing to a noun."""
     if t.with_facing(thing):
         way = t.pick(FACINGS["left" if thing.flip else "right"][1])
@@ -426,7 +321,7 @@ def _posed_zh(t: _Teller, thing: Thing, told: str) -> str:
     return told
 
 
-def _thing_zh(t: _Teller, thing: Thing) -> str:
+def _thing_zh(t: Teller, thing: Thing) -> str:
     noun = _noun_zh(t, thing)
     return noun if t.chance(0.25) else "一" + t.pick(t.kind(thing).measure) + noun
 
@@ -447,7 +342,7 @@ def stuffed(told: str, rng: Random) -> str:
     return joint.join([*words[:cut], told, *words[cut:]])
 
 
-def _stray(t: _Teller, told: str, language: str) -> str:
+def _stray(t: Teller, told: str, language: str) -> str:
     """Mix in an unknown word now and then: it must do no harm."""
     if not t.chance(0.05):
         return told

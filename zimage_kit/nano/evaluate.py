@@ -164,6 +164,7 @@ def table(figures: dict[str, Any]) -> str:
         )
     far, seeds = figures["distance"], figures["seeds_differ"]
     worst = max(far[language] for language in TELL) / far["reconstructions"]
+    typed_ = figures["as_typed"]
     apart = max(
         abs(figures["en"][name] - figures["zh"][name])
         for name, (_, promised) in ROWS.items()
@@ -179,7 +180,7 @@ def table(figures: dict[str, Any]) -> str:
         f"{100 * figures['judge_sees_two_people']:.0f}% of 60 scenes.",
         "",
         f"As typed: of {typed.COUNT} prompts in each language, written as people type them and never trained on,",
-        f"{100 * figures['as_typed']['en']:.0f}% are right in English and {100 * figures['as_typed']['zh']:.0f}% in Chinese",
+        f"{100 * typed_['en']:.0f}% are right in English and {100 * typed_['zh']:.0f}% in Chinese",
         f"(promised: {100 * typed.PROMISED:.0f}%), all that they ask for counted.",
         "",
         "Fréchet distance to other held-out scenes in the judge's 160 features:",

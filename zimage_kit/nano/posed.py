@@ -85,9 +85,7 @@ def _figure(person: Thing, scene: Scene, side: int | None, rng: np.random.Genera
     place = "left" if x < 0.38 * width else "right" if x > 0.62 * width else "middle"
     size = "large" if extent > 0.74 * min(width, height) else "medium"
     points, left = unit * extent + (x, y), mirrored and pose in FACING_POSES
-    return replace(
-        person, size=size, place=place, x=x, y=y, extent=extent, pose=pose, flip=left, keypoints=points
-    )
+    return replace(person, size=size, place=place, x=x, y=y, extent=extent, pose=pose, flip=left, keypoints=points)
 
 
 def _pose(rng: np.random.Generator) -> tuple[str, Points, bool]:

@@ -15,7 +15,7 @@ EXTENTS = {"small": (0.0, 0.42), "medium": (0.3, 0.72), "large": (0.46, 2.0)}
 
 
 def right(scene: Scene, verdict: Verdict) -> dict[str, bool]:
-    """Return which parts of `scene` the verdict confirms: things, colours, background, hour, style, pose, facing and all.
+    """Return which parts of `scene` the verdict confirms, by name, and `all`, which holds when all of them do.
 
     `things` holds when every kind is there in the right number, `nothing_extra` when no other kind is. `place` and
     `size` are reported beside the rest, for single things. Keys that a scene does not have are left out.
