@@ -15,7 +15,7 @@ from PIL import Image
 from zimage_kit.nano import backgrounds, people
 from zimage_kit.nano.drawing import Painter, Pen, Points
 from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, KINDS, POSES
-from zimage_kit.nano.things import THINGS
+from zimage_kit.nano.things import FACING, THINGS
 
 SIZES: tuple[tuple[int, int], ...] = ((256, 256), (320, 192), (192, 320), (288, 224), (224, 288))
 SIZE_SHARES = (0.56, 0.11, 0.11, 0.11, 0.11)
@@ -181,4 +181,4 @@ def _paint(painter: Painter, thing: Thing, scene: Scene, rng: np.random.Generato
         shadow = Pen()
         shadow.ellipse(0, 0, 0.34, 0.035, backgrounds.BACKGROUNDS[scene.background][3], edge=False)
         painter.scenery(shadow.placed(thing.x, thing.y + FOOT.get(thing.kind, 0.5) * thing.extent, thing.extent))
-    painter.thing(pen.placed(thing.x, thing.y, thing.extent, thing.flip), thing.colour)
+    painter.thing(pen.placed(thing.x, thing.y, thing.extent, thing.flip and thing.kind in FACING), thing.colour)
