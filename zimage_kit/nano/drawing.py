@@ -39,7 +39,9 @@ FIXED: dict[str, RGB] = {
     "wood_dark": (108, 68, 44),
     "skin": (250, 208, 174),
     "skin_dark": (230, 176, 142),
+    "skin_edge": (142, 84, 64),
     "hair": (62, 42, 38),
+    "mouth": (150, 44, 48),
     "cheek": (246, 150, 140),
     "gold": (244, 190, 60),
     "leaf": (92, 178, 88),
@@ -52,6 +54,8 @@ FIXED: dict[str, RGB] = {
     "tea": (140, 80, 36),
     "trousers": (72, 80, 112),
     "steam": (250, 250, 252),
+    "carrot": (246, 122, 36),
+    "screen": (112, 224, 232),
 }
 
 
@@ -86,6 +90,11 @@ class Pen:
     ) -> None:
         """Fill an ellipse; `turn` in degrees, clockwise."""
         self.shapes.append(Shape(_arc(x, y, rx, ry, 0, 360, turn), tone, edge))
+
+    def ring(self, x: float, y: float, outer: float, inner: float, tone: str | RGB) -> None:
+        """Fill between two circles about (x, y), without a contour."""
+        points = np.concatenate((_arc(x, y, outer, outer, 90, 450), _arc(x, y, inner, inner, 450, 90)))
+        self.shapes.append(Shape(points, tone, edge=False))
 
     def arc(
         self, x: float, y: float, rx: float, ry: float, start: float, stop: float, tone: str | RGB, edge: bool = True

@@ -1,5 +1,7 @@
 """Plants and what stands in the sky or the snow, drawn as `zimage_kit.nano.things` tells."""
 
+# ruff: noqa: D103 - `def moon` draws a moon
+
 from __future__ import annotations
 
 import math
@@ -91,5 +93,66 @@ def moon(p: Pen, rng: Random) -> None:
     p.polygon([*shade, *rim], "light", edge=False)
     for x, y, r in ((-0.21, 0.20, 0.05), (-0.27, -0.06, 0.04), (-0.13, -0.28, 0.035)):
         p.ellipse(x, y, r, r, "dark", edge=False)
+
+
+def sun(p: Pen, rng: Random) -> None:
+    for i in range(8):
+        a = math.radians(45 * i)
+        corners = ((0.26, -0.38), (0.5, 0.0), (0.26, 0.38))
+        p.polygon([(r * math.cos(a + turn), r * math.sin(a + turn)) for r, turn in corners], "dark")
+    p.ellipse(0, 0, 0.29, 0.29, "main")
+    p.ellipse(0, 0, 0.20, 0.20, "light", edge=False)
+
+
+def star(p: Pen, rng: Random) -> None:
+    corners = [(r * math.sin(math.radians(36 * i)), 0.03 - r * math.cos(math.radians(36 * i)))
+        for i, r in enumerate((0.52, 0.24) * 5)]
+    p.polygon(corners, "main")
+    for i in range(0, 10, 2):
+        p.polygon((corners[i], corners[i + 1], (0, 0.03)), "dark" if i in (2, 4) else "light", edge=False)
+
+
+def cloud(p: Pen, rng: Random) -> None:
+    puffs = ((-0.30, 0.10, 0.19, 90, 235), (-0.10, -0.06, 0.22, 190, 300), (0.15, -0.02, 0.19, 235, 350),
+        (0.33, 0.12, 0.17, 270, 450))
+    outline = [(x + r * math.cos(math.radians(a)), y + r * math.sin(math.radians(a)))
+        for x, y, r, start, stop in puffs for a in range(start, stop + 1, 15)]
+    p.polygon(outline, "main")
+    p.blob(((-0.40, 0.20), (-0.20, 0.13), (0.0, 0.19), (0.20, 0.13), (0.42, 0.20), (0.30, 0.285), (-0.28, 0.285)),
+        "dark", edge=False)
+    p.ellipse(-0.13, -0.10, 0.12, 0.09, "light", edge=False)
+
+
+def plum(p: Pen, rng: Random) -> None:
+    p.stroke(((-0.36, 0.48), (-0.22, 0.24), (-0.20, 0.04), (0.02, -0.14), (0.14, -0.34)), 0.10, "wood_dark", edge=True,
+        tip=0.045)
+    p.stroke(((-0.20, 0.20), (0.0, 0.16), (0.20, 0.16), (0.36, 0.06)), 0.065, "wood_dark", edge=True, tip=0.04)
+    p.stroke(((-0.19, 0.04), (-0.30, -0.12), (-0.30, -0.26)), 0.055, "wood_dark", edge=True, tip=0.035)
+    p.ellipse(0.11, -0.13, 0.055, 0.055, "dark")
+    for x, y, r in ((-0.32, -0.27, 0.125), (0.12, -0.36, 0.13), (-0.08, -0.03, 0.13), (0.14, 0.18, 0.12),
+            (0.37, 0.03, 0.125)):
+        for i in range(5):
+            a = math.radians(72 * i - 90)
+            p.ellipse(x + 0.62 * r * math.cos(a), y + 0.62 * r * math.sin(a), 0.52 * r, 0.52 * r, "main")
+        p.ellipse(x, y, 0.40 * r, 0.40 * r, "light", edge=False)
+        p.ellipse(x, y, 0.26 * r, 0.26 * r, "gold", edge=False)
+
+
+def snowman(p: Pen, rng: Random) -> None:
+    for side in (-1, 1):
+        p.stroke(((side * 0.18, 0.0), (side * 0.40, -0.14)), 0.040, "wood_dark", edge=True)
+        p.stroke(((side * 0.32, -0.09), (side * 0.41, -0.04)), 0.034, "wood_dark", edge=True)
+    p.ellipse(0, 0.27, 0.29, 0.235, "main")
+    p.ellipse(0, 0.01, 0.205, 0.18, "main")
+    p.ellipse(0, -0.22, 0.165, 0.155, "main")
+    p.ellipse(-0.11, 0.23, 0.10, 0.11, "light", edge=False)
+    p.box(-0.20, -0.345, 0.20, -0.295, "ink", 0.02)
+    p.box(-0.125, -0.50, 0.125, -0.32, "ink", 0.02)
+    p.box(-0.125, -0.385, 0.125, -0.335, "gold", edge=False)
+    for x, y in ((-0.065, -0.23), (0.065, -0.23), (0, 0.04), (0, 0.18), (0, 0.30)):
+        p.ellipse(x, y, 0.028, 0.028, "ink", edge=False)
+    p.polygon(((-0.01, -0.20), (0.16, -0.155), (-0.01, -0.145)), "carrot", edge=False)
+    p.box(-0.17, -0.105, 0.17, -0.045, "dark", 0.03)
+    p.box(0.06, -0.07, 0.13, 0.11, "dark", 0.02)
 
 # fmt: on

@@ -1,5 +1,7 @@
 """Buildings, vehicles and objects, drawn as `zimage_kit.nano.things` tells."""
 
+# ruff: noqa: D103 - `def house` draws a house
+
 from __future__ import annotations
 
 import math
@@ -20,7 +22,7 @@ def house(p: Pen, rng: Random) -> None:
     p.polygon(((-0.47, -0.06), (0, -0.50), (0.47, -0.06)), "dark")
     p.polygon(((-0.34, -0.09), (0, -0.41), (0.12, -0.30), (-0.10, -0.09)), "main", edge=False)
     p.box(-0.09, 0.16, 0.09, 0.5, "wood")
-    p.ellipse(0.05, 0.34, 0.018, 0.018, "gold", edge=False)
+    p.ellipse(0.045, 0.34, 0.024, 0.024, "gold", edge=False)
     for x in (-0.23, 0.23):
         p.box(x - 0.085, 0.08, x + 0.085, 0.26, "window")
         p.box(x - 0.010, 0.08, x + 0.010, 0.26, "wood_dark", edge=False)
@@ -79,7 +81,7 @@ def car(p: Pen, rng: Random) -> None:
     p.box(-0.47, 0.13, 0.47, 0.20, "dark", 0.03, edge=False)
     p.ellipse(0.455, 0.065, 0.035, 0.032, "window", edge=False)
     p.box(-0.49, 0.04, -0.44, 0.09, "cheek", 0.01, edge=False)
-    p.stroke(((-0.005, -0.03), (-0.005, 0.12)), 0.012, "dark")
+    p.stroke(((-0.005, -0.03), (-0.005, 0.12)), 0.020, "dark")
     p.box(0.03, 0.02, 0.09, 0.04, "light", 0.008, edge=False)
     for x in (-0.28, 0.28):
         p.ellipse(x, 0.20, 0.115, 0.115, "tyre")
@@ -87,8 +89,8 @@ def car(p: Pen, rng: Random) -> None:
 
 
 def balloon(p: Pen, rng: Random) -> None:
-    p.stroke(((-0.16, 0.08), (-0.07, 0.34)), 0.015, "wood_dark")
-    p.stroke(((0.16, 0.08), (0.07, 0.34)), 0.015, "wood_dark")
+    p.stroke(((-0.16, 0.08), (-0.07, 0.34)), 0.022, "wood_dark")
+    p.stroke(((0.16, 0.08), (0.07, 0.34)), 0.022, "wood_dark")
     outline = ((0, -0.50), (0.22, -0.45), (0.35, -0.28), (0.36, -0.10), (0.24, 0.08), (0.10, 0.21), (-0.10, 0.21),
         (-0.24, 0.08), (-0.36, -0.10), (-0.35, -0.28), (-0.22, -0.45))
     p.blob(outline, "main")
@@ -140,15 +142,157 @@ def umbrella(p: Pen, rng: Random) -> None:
 
 
 def kite(p: Pen, rng: Random) -> None:
-    p.stroke(((0.0, 0.16), (-0.10, 0.28), (0.06, 0.38), (-0.06, 0.50)), 0.020, "ink")
-    for x, y, turn in ((-0.085, 0.27, 1), (0.045, 0.385, -1)):
+    p.stroke(((0.0, 0.12), (-0.07, 0.28), (0.02, 0.46)), 0.030, "ink")
+    for x, y in ((-0.05, 0.24), (0.0, 0.41)):
         for side in (-1, 1):
-            p.polygon(((x, y), (x + side * 0.08, y - 0.045 * turn - 0.02), (x + side * 0.08, y - 0.045 * turn + 0.05)),
-                "gold", edge=False)
-    p.polygon(((0, -0.50), (0.31, -0.18), (0, 0.18), (-0.31, -0.18)), "main")
-    p.polygon(((0, -0.50), (0.31, -0.18), (0, -0.18)), "light", edge=False)
-    p.polygon(((0, 0.18), (-0.31, -0.18), (0, -0.18)), "dark", edge=False)
-    p.stroke(((0, -0.49), (0, 0.17)), 0.020, "wood_dark")
-    p.stroke(((-0.30, -0.18), (0.30, -0.18)), 0.020, "wood_dark")
+            p.polygon(((x, y), (x + side * 0.125, y - 0.07), (x + side * 0.125, y + 0.07)), "gold")
+    p.polygon(((0, -0.50), (0.32, -0.20), (0, 0.14), (-0.32, -0.20)), "main")
+    p.polygon(((0, -0.50), (0.32, -0.20), (0, -0.20)), "light", edge=False)
+    p.polygon(((0, 0.14), (-0.32, -0.20), (0, -0.20)), "dark", edge=False)
+    p.stroke(((0, -0.49), (0, 0.13)), 0.026, "wood_dark")
+    p.stroke(((-0.31, -0.20), (0.31, -0.20)), 0.026, "wood_dark")
+
+
+def temple(p: Pen, rng: Random) -> None:
+    p.box(-0.50, 0.44, 0.50, 0.5, "steel")
+    p.box(-0.43, 0.38, 0.43, 0.45, "steel")
+    p.box(-0.36, 0.02, 0.36, 0.38, "cream")
+    p.box(-0.09, 0.12, 0.09, 0.38, "wood_dark")
+    for x in (-0.33, -0.16, 0.16, 0.33):
+        p.box(x - 0.038, 0.02, x + 0.038, 0.38, "dark", edge=False)
+    p.blob(((-0.50, -0.06), (-0.44, 0.05), (-0.20, 0.07), (0.20, 0.07), (0.44, 0.05), (0.50, -0.06), (0.36, -0.05),
+        (0.26, -0.14), (-0.26, -0.14), (-0.36, -0.05)), "main")
+    p.stroke(((-0.43, 0.03), (0, 0.06), (0.43, 0.03)), 0.028, "dark")
+    p.box(-0.24, -0.22, 0.24, -0.12, "cream")
+    p.box(-0.09, -0.22, 0.09, -0.12, "gold")
+    p.blob(((-0.42, -0.30), (-0.34, -0.20), (0, -0.18), (0.34, -0.20), (0.42, -0.30), (0.28, -0.30), (0.18, -0.42),
+        (-0.18, -0.42), (-0.28, -0.30)), "main")
+    p.stroke(((-0.34, -0.215), (0, -0.19), (0.34, -0.215)), 0.028, "dark")
+    p.stroke(((-0.20, -0.47), (-0.15, -0.42), (0.15, -0.42), (0.20, -0.47)), 0.045, "gold", edge=True)
+
+
+def cake(p: Pen, rng: Random) -> None:
+    p.ellipse(0, 0.43, 0.49, 0.07, "steel")
+    p.box(-0.40, 0.10, 0.40, 0.42, "main", 0.05)
+    p.box(-0.40, 0.30, 0.40, 0.36, "light", edge=False)
+    icing = [(x, 0.20 + 0.045 * math.cos(x * 2 * math.pi / 0.2)) for x in np.linspace(-0.41, 0.41, 42)]
+    p.polygon([*icing, (0.40, 0.08), (-0.40, 0.08)], "cream")
+    p.box(-0.26, -0.15, 0.26, 0.10, "main", 0.05)
+    icing = [(x, -0.06 + 0.04 * math.cos(x * 2 * math.pi / 0.18)) for x in np.linspace(-0.27, 0.27, 28)]
+    p.polygon([*icing, (0.26, -0.16), (-0.26, -0.16)], "cream")
+    for x in (-0.15, 0.0, 0.15):
+        p.box(x - 0.025, -0.34, x + 0.025, -0.15, "dark", 0.01)
+        p.blob(((x, -0.49), (x + 0.04, -0.39), (x, -0.34), (x - 0.04, -0.39)), "gold")
+
+
+def book(p: Pen, rng: Random) -> None:
+    p.polygon(((-0.30, -0.40), (-0.16, -0.49), (0.40, -0.49), (0.40, 0.40), (0.30, 0.5), (-0.30, 0.5)), "dark")
+    p.polygon(((-0.24, -0.40), (-0.13, -0.46), (0.37, -0.46), (0.30, -0.40)), "cream", edge=False)
+    p.polygon(((0.30, -0.38), (0.37, -0.45), (0.37, 0.38), (0.30, 0.45)), "cream", edge=False)
+    p.box(-0.36, -0.40, 0.30, 0.5, "main", 0.03)
+    p.box(-0.36, -0.40, -0.25, 0.5, "dark", 0.03, edge=False)
+    p.box(-0.14, -0.26, 0.21, -0.04, "paper", 0.02)
+    for y, x in ((-0.19, 0.15), (-0.11, 0.08)):
+        p.box(-0.08, y - 0.014, x, y + 0.014, "ink", edge=False)
+    p.box(-0.14, 0.26, 0.21, 0.32, "light", edge=False)
+
+
+def chair(p: Pen, rng: Random) -> None:
+    for x in (-0.24, 0.24):
+        p.box(x - 0.035, 0.10, x + 0.035, 0.42, "dark", 0.01)
+    for x in (-0.26, 0.26):
+        p.box(x - 0.045, -0.48, x + 0.045, 0.08, "main", 0.03)
+    p.box(-0.28, -0.42, 0.28, -0.28, "main", 0.03)
+    for x in (-0.12, 0.0, 0.12):
+        p.box(x - 0.030, -0.28, x + 0.030, 0.02, "dark")
+    p.polygon(((-0.29, 0.0), (0.29, 0.0), (0.38, 0.14), (-0.38, 0.14)), "light")
+    p.box(-0.38, 0.14, 0.38, 0.21, "main", 0.02)
+    for x in (-0.33, 0.33):
+        p.box(x - 0.045, 0.20, x + 0.045, 0.5, "main", 0.02)
+
+
+def robot(p: Pen, rng: Random) -> None:
+    p.stroke(((0, -0.36), (0, -0.46)), 0.035, "steel", edge=True)
+    p.ellipse(0, -0.465, 0.045, 0.040, "gold")
+    for side in (-1, 1):
+        p.box(side * 0.28 - 0.03, -0.26, side * 0.28 + 0.03, -0.14, "steel", 0.015)
+        p.stroke(((side * 0.24, 0.06), (side * 0.38, 0.12), (side * 0.39, 0.26)), 0.085, "steel", edge=True)
+        p.ellipse(side * 0.39, 0.28, 0.065, 0.065, "dark")
+        p.box(side * 0.12 - 0.055, 0.30, side * 0.12 + 0.055, 0.46, "steel")
+        p.box(side * 0.14 - 0.09, 0.42, side * 0.14 + 0.09, 0.5, "dark", 0.03)
+    p.box(-0.25, 0.0, 0.25, 0.36, "main", 0.05)
+    p.box(-0.15, 0.09, 0.15, 0.25, "light", 0.02)
+    for x, tone in ((-0.075, "carrot"), (0.075, "leaf_dark")):
+        p.ellipse(x, 0.17, 0.042, 0.042, tone, edge=False)
+    p.box(-0.07, -0.06, 0.07, 0.02, "steel")
+    p.box(-0.27, -0.38, 0.27, -0.04, "main", 0.07)
+    p.box(-0.20, -0.31, 0.20, -0.09, "ink", 0.05)
+    for x in (-0.095, 0.095):
+        p.ellipse(x, -0.225, 0.045, 0.05, "screen", edge=False)
+    p.stroke(((-0.075, -0.145), (0, -0.125), (0.075, -0.145)), 0.026, "screen")
+
+
+def rocket(p: Pen, rng: Random) -> None:
+    p.blob(((-0.11, 0.26), (0.11, 0.26), (0.10, 0.38), (0, 0.5), (-0.10, 0.38)), "carrot")
+    p.blob(((-0.06, 0.26), (0.06, 0.26), (0.05, 0.34), (0, 0.42), (-0.05, 0.34)), "window", edge=False)
+    for side in (-1, 1):
+        p.polygon(((side * 0.14, 0.02), (side * 0.36, 0.20), (side * 0.36, 0.36), (side * 0.12, 0.24)), "dark")
+    p.box(-0.11, 0.22, 0.11, 0.29, "steel", 0.02)
+    p.blob(((0, -0.50), (0.13, -0.34), (0.19, -0.08), (0.14, 0.22), (0, 0.25), (-0.14, 0.22), (-0.19, -0.08),
+        (-0.13, -0.34)), "main")
+    p.blob(((0, -0.50), (0.09, -0.40), (0.135, -0.27), (0, -0.25), (-0.135, -0.27), (-0.09, -0.40)), "dark", edge=False)
+    p.blob(((-0.13, -0.18), (-0.09, -0.18), (-0.10, 0.12), (-0.14, 0.06)), "light", edge=False)
+    p.ellipse(0.01, -0.09, 0.095, 0.095, "paper")
+    p.ellipse(0.01, -0.09, 0.065, 0.065, "screen", edge=False)
+    p.polygon(((-0.03, 0.08), (0.03, 0.08), (0.035, 0.30), (-0.035, 0.30)), "dark")
+
+
+def train(p: Pen, rng: Random) -> None:
+    for x, y, r in ((0.20, -0.40, 0.075), (0.09, -0.43, 0.060)):
+        p.ellipse(x, y, r, r * 0.9, "steam", edge=False)
+    p.polygon(((0.22, -0.28), (0.40, -0.28), (0.36, -0.06), (0.26, -0.06)), "dark")
+    p.ellipse(0.04, -0.10, 0.075, 0.075, "gold")
+    p.box(-0.16, -0.10, 0.44, 0.16, "main", 0.07)
+    p.box(-0.12, -0.045, 0.40, 0.015, "light", 0.02, edge=False)
+    p.box(-0.44, -0.28, -0.12, 0.16, "main", 0.02)
+    p.box(-0.49, -0.36, -0.07, -0.27, "dark", 0.03)
+    p.box(-0.37, -0.20, -0.19, -0.04, "glass", 0.02)
+    p.box(-0.46, 0.13, 0.46, 0.22, "dark", 0.02)
+    p.polygon(((0.40, 0.20), (0.50, 0.36), (0.36, 0.36)), "steel")
+    p.ellipse(0.44, 0.0, 0.045, 0.055, "window")
+    for x, r in ((-0.31, 0.125), (-0.03, 0.125), (0.23, 0.125)):
+        p.ellipse(x, 0.36 - r, r, r, "tyre")
+        p.ellipse(x, 0.36 - r, r * 0.5, r * 0.5, "steel", edge=False)
+
+
+def bicycle(p: Pen, rng: Random) -> None:
+    for x in (-0.28, 0.28):
+        p.ring(x, 0.14, 0.22, 0.165, "tyre")
+        for a in (0, 60, 120):
+            dx, dy = 0.17 * math.cos(math.radians(a)), 0.17 * math.sin(math.radians(a))
+            p.stroke(((x - dx, 0.14 - dy), (x + dx, 0.14 + dy)), 0.020, "steel")
+        p.ellipse(x, 0.14, 0.04, 0.04, "steel")
+    for line in (((-0.28, 0.14), (-0.12, -0.16)), ((-0.28, 0.14), (0.0, 0.16)), ((0.0, 0.16), (-0.15, -0.24)),
+            ((0.0, 0.16), (0.19, -0.16)), ((-0.12, -0.16), (0.19, -0.16)), ((0.28, 0.14), (0.16, -0.28))):
+        p.stroke(line, 0.070, "main")
+    p.stroke(((0.10, -0.32), (0.18, -0.29), (0.27, -0.32), (0.28, -0.25)), 0.050, "ink")
+    p.blob(((-0.28, -0.28), (-0.14, -0.30), (-0.04, -0.265), (-0.14, -0.23), (-0.26, -0.22)), "ink")
+    p.ellipse(0.0, 0.16, 0.062, 0.062, "dark")
+    p.stroke(((-0.03, 0.25), (0.03, 0.07)), 0.030, "ink")
+
+
+def fan(p: Pen, rng: Random) -> None:
+    foot = 0.24
+    def sector(r: float, start: float, stop: float) -> list[tuple[float, float]]:
+        turns = np.radians(np.linspace(start, stop, 25))
+        return [(r * math.sin(a), foot - r * math.cos(a)) for a in turns]
+    for a in (-80, -48, -16, 16, 48, 80):
+        x, y = math.sin(math.radians(a)), math.cos(math.radians(a))
+        p.stroke(((-0.07 * x, foot + 0.07 * y), (0.30 * x, foot - 0.30 * y)), 0.045, "wood", edge=True)
+    p.polygon([*sector(0.5, -82, 82), *reversed(sector(0.22, -82, 82))], "main")
+    for a in (-66, -33, 0, 33, 66):
+        p.polygon([*sector(0.5, a - 7, a + 7), *reversed(sector(0.22, a - 7, a + 7))], "light", edge=False)
+    p.polygon([*sector(0.5, -82, 82), *reversed(sector(0.455, -82, 82))], "dark", edge=False)
+    p.ellipse(0, foot, 0.045, 0.045, "gold")
 
 # fmt: on

@@ -22,9 +22,9 @@ SIZE_SHARES = (0.56, 0.11, 0.11, 0.11, 0.11)
 STYLE_SHARES = {"flat": 0.68, "ink": 0.17, "neon": 0.15}
 HELD_OUT = 16  # one combination in so many
 
-FOOT = {"car": 0.315, "bridge": 0.36, "umbrella": 0.48}
+FOOT = {"car": 0.315, "bridge": 0.36, "umbrella": 0.48, "train": 0.36, "bicycle": 0.36, "fan": 0.32}
 """Where a thing touches the ground, in its unit box, if not at 0.5."""
-FLYING = ("bird", "butterfly", "balloon", "lantern", "kite", "moon")
+FLYING = ("bird", "butterfly", "balloon", "lantern", "kite", "moon", "sun", "star", "cloud", "rocket", "dragon")
 # How tall or wide a thing is, as a share of the picture's shorter side, for one thing and for two.
 EXTENT = {
     "small": ((0.28, 0.34), (0.26, 0.31)),

@@ -13,7 +13,7 @@ import numpy as np
 from zimage_kit.nano import animals, nature, objects
 from zimage_kit.nano.drawing import Pen
 
-FACING = ("dog", "bird", "fish", "boat", "car")
+FACING = ("dog", "bird", "fish", "dragon", "crane", "boat", "car", "train", "bicycle")
 """Things that may be mirrored. All others are always drawn the same way round: one picture of each is learnt."""
 
 # Things drawn by one function each; a person is drawn by `zimage_kit.nano.people`.
@@ -21,8 +21,12 @@ THINGS: dict[str, Callable[[Pen, np.random.Generator], None]] = {
     function.__name__: function
     for function in (
         animals.cat, animals.dog, animals.rabbit, animals.bird, animals.fish, animals.butterfly,
+        animals.panda, animals.dragon, animals.crane,
         nature.tree, nature.bamboo, nature.flower, nature.mushroom, nature.apple,
         objects.house, objects.pagoda, objects.bridge, objects.boat, objects.car, objects.balloon, objects.teacup,
         objects.lantern, objects.umbrella, objects.kite, nature.mountain, nature.moon,
+        nature.sun, nature.star, nature.cloud, nature.plum, nature.snowman,
+        objects.temple, objects.cake, objects.book, objects.chair, objects.robot, objects.rocket, objects.train,
+        objects.bicycle, objects.fan,
     )
 }  # fmt: skip
