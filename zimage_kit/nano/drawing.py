@@ -28,6 +28,9 @@ PALETTE: dict[str, tuple[RGB, RGB, RGB]] = {
     "pink": ((255, 206, 220), (250, 150, 182), (222, 104, 146)),
     "white": ((255, 255, 255), (244, 245, 248), (200, 206, 220)),
     "black": ((96, 95, 106), (42, 41, 48), (20, 19, 24)),
+    "brown": ((190, 140, 98), (130, 78, 40), (86, 48, 24)),
+    "grey": ((190, 193, 200), (142, 145, 152), (98, 101, 110)),
+    "cyan": ((150, 236, 232), (30, 194, 200), (10, 132, 146)),
 }
 FIXED: dict[str, RGB] = {
     "ink": (38, 34, 44),
@@ -36,7 +39,9 @@ FIXED: dict[str, RGB] = {
     "wood_dark": (108, 68, 44),
     "skin": (250, 208, 174),
     "skin_dark": (230, 176, 142),
+    "skin_edge": (142, 84, 64),
     "hair": (62, 42, 38),
+    "mouth": (150, 44, 48),
     "cheek": (246, 150, 140),
     "gold": (244, 190, 60),
     "leaf": (92, 178, 88),
@@ -49,6 +54,8 @@ FIXED: dict[str, RGB] = {
     "tea": (140, 80, 36),
     "trousers": (72, 80, 112),
     "steam": (250, 250, 252),
+    "carrot": (246, 122, 36),
+    "screen": (112, 224, 232),
 }
 
 
@@ -83,6 +90,11 @@ class Pen:
     ) -> None:
         """Fill an ellipse; `turn` in degrees, clockwise."""
         self.shapes.append(Shape(_arc(x, y, rx, ry, 0, 360, turn), tone, edge))
+
+    def ring(self, x: float, y: float, outer: float, inner: float, tone: str | RGB) -> None:
+        """Fill between two circles about (x, y), without a contour."""
+        points = np.concatenate((_arc(x, y, outer, outer, 90, 450), _arc(x, y, inner, inner, 450, 90)))
+        self.shapes.append(Shape(points, tone, edge=False))
 
     def arc(
         self, x: float, y: float, rx: float, ry: float, start: float, stop: float, tone: str | RGB, edge: bool = True

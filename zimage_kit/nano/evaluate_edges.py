@@ -93,7 +93,7 @@ def table(figures: dict[str, Any]) -> str:
     lines += [
         "",
         f"{figures['scenes']} held-out scenes each, English and Chinese in turn, at a scale of {figures['scale']}.",
-        f"Agreement is the F1 measure of edges (Canny), found within {NEAR} pixels of each other, of the picture and the",
+        f"Agreement is the F1 of edges (Canny), found within {NEAR} pixels of each other, of the picture and the",
         "scene that the edges were taken from.",
     ]
     return "\n".join(lines)

@@ -24,9 +24,9 @@ NIGHT_SHARE = 0.22  # of the backgrounds that have an hour
 LEFT_SHARE = 0.33  # of the things that face a way
 HELD_OUT = 16  # one combination in so many
 
-FOOT = {"car": 0.315, "bridge": 0.36, "umbrella": 0.48}
+FOOT = {"car": 0.315, "bridge": 0.36, "umbrella": 0.48, "train": 0.36, "bicycle": 0.36, "fan": 0.32}
 """Where a thing touches the ground, in its unit box, if not at 0.5."""
-FLYING = ("bird", "butterfly", "balloon", "lantern", "kite", "moon")
+FLYING = ("bird", "butterfly", "balloon", "lantern", "kite", "moon", "sun", "star", "cloud", "rocket", "dragon")
 # How tall or wide a thing is, as a share of the picture's shorter side, for one thing and for two.
 EXTENT = {
     "small": ((0.28, 0.34), (0.26, 0.31)),
@@ -207,4 +207,4 @@ def _paint(painter: Painter, thing: Thing, scene: Scene, rng: np.random.Generato
         shadow = Pen()
         shadow.ellipse(0, 0, 0.34, 0.035, backgrounds.BACKGROUNDS[scene.background][3], edge=False)
         painter.scenery(shadow.placed(thing.x, thing.y + FOOT.get(thing.kind, 0.5) * thing.extent, thing.extent))
-    painter.thing(pen.placed(thing.x, thing.y, thing.extent, thing.flip), thing.colour)
+    painter.thing(pen.placed(thing.x, thing.y, thing.extent, thing.flip and thing.kind in FACING), thing.colour)
