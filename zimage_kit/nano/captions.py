@@ -286,7 +286,7 @@ def _noun_zh(t: Teller, thing: Thing) -> str:
     if t.with_colour(thing):
         names = COLOURS[thing.colour][1]
         colour = names[0] if t.chance(0.3) else names[int(t.rng.integers(len(names)))]
-        plain = colour.removesuffix("色") or colour
+        plain = colour.removesuffix("色") if colour.removesuffix("色") in names else colour
         if thing.kind == "person":
             forms = [f"穿{colour}衣服的", f"穿着{colour}衣服的", f"穿{plain}衣服的", f"穿着{colour}的衣服的",
                 f"一身{colour}的", f"身穿{colour}上衣的", f"{plain}衣服的", f"穿{colour}外套的"]  # fmt: skip

@@ -70,6 +70,8 @@ FILLER_EN, FILLER_ZH = tuple(_words["filler"]["en"]), tuple(_words["filler"]["zh
 FUNCTION_EN, FUNCTION_ZH = tuple(_words["function"]["en"]), tuple(_words["function"]["zh"])
 # Words that people use and that fall into several tokens: only `unknown_words` reads these.
 PIECED_EN, PIECED_ZH = tuple(_words["pieced"]["en"]), tuple(_words["pieced"]["zh"])
+# Words in which known ones mean something else: 恐龙, a dinosaur, is no kind of dragon (龙).
+UNLIKE_ZH = tuple(_words["unlike"]["zh"])
 PUNCTUATION = [
     ",", ".", "，", "。", "、", "：", ":", "；", ";", "!", "！", "?", "？", "-",
     "(", ")", "（", "）", '"', "'", "“", "”",
@@ -110,6 +112,7 @@ _english = frozenset((*english_words(), *PIECED_EN))
 _simplified = (*chinese_words(), *PIECED_ZH)
 _chinese = tuple(dict.fromkeys((*_simplified, *map(traditional, _simplified))))
 _run = re.compile(r"[\u3400-\u9fff]+|[^\W_\u3400-\u9fff]+(?:['’][a-z]+)?")
+_unlike = re.compile("(" + "|".join(sorted((*UNLIKE_ZH, *map(traditional, UNLIKE_ZH)), key=len, reverse=True)) + ")")
 _possessive = re.compile("['’]s$")
 
 
@@ -123,7 +126,8 @@ def unknown_words(prompt: str) -> list[str]:
     found: list[str] = []
     for run in _run.findall(prompt.lower()):
         if "\u3400" <= run[0] <= "\u9fff":
-            found += _left_over(run)
+            for part in filter(None, _unlike.split(run)):
+                found += [part] if _unlike.fullmatch(part) else _left_over(part)
         elif (word := _possessive.sub("", run)) not in _english:
             found.append(word)
     return list(dict.fromkeys(found))
