@@ -140,8 +140,7 @@ def draw(p: Pen, points: Points, figure: str, seated: bool) -> None:
         p.ellipse(k[eye][0], k[eye][1] + 0.016, 0.021, 0.029, "ink", edge=False)
         p.ellipse(math.copysign(0.074, k[eye][0] - head[0]) + head[0],
             head[1] + 0.050, 0.024, 0.017, "cheek", edge=False)
-    p.stroke(((head[0] - 0.036, head[1] + 0.052), (head[0], head[1] + 0.074), (head[0] + 0.036, head[1] + 0.052)),
-        0.020, "mouth")
+    p.arc(head[0], head[1] + 0.048, 0.044, 0.040, 0, 180, "mouth", edge=False)
 
 # fmt: on
 

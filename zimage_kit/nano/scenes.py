@@ -85,6 +85,7 @@ class Scene:
     things: tuple[Thing, ...]
     seed: int
     hour: str = "day"
+    """day or night; a background that is itself a time of day has no other."""
 
 
 def held_out(kind: str, colour: str, background: str, style: str) -> bool:
@@ -186,7 +187,7 @@ def render(scene: Scene, enlarged: int = 1, painter: Painter | None = None) -> I
     """
     rng = np.random.default_rng((scene.seed, 7))
     painter = painter or Painter(scene.width, scene.height, scene.style, enlarged)
-    backgrounds.paint(painter, scene.background, rng)
+    backgrounds.paint(painter, scene.background, rng, scene.hour)
     for thing in sorted(scene.things, key=lambda thing: thing.kind != "mountain"):
         _paint(painter, thing, scene, rng)
     if scene.style == "ink":
@@ -205,6 +206,6 @@ def _paint(painter: Painter, thing: Thing, scene: Scene, rng: np.random.Generato
     grounded = thing.kind not in (*FLYING, "fish", "mountain") and scene.style != "neon"
     if grounded:
         shadow = Pen()
-        shadow.ellipse(0, 0, 0.34, 0.035, backgrounds.BACKGROUNDS[scene.background][3], edge=False)
+        shadow.ellipse(0, 0, 0.34, 0.035, backgrounds.shadow(scene.background, scene.hour), edge=False)
         painter.scenery(shadow.placed(thing.x, thing.y + FOOT.get(thing.kind, 0.5) * thing.extent, thing.extent))
     painter.thing(pen.placed(thing.x, thing.y, thing.extent, thing.flip and thing.kind in FACING), thing.colour)
