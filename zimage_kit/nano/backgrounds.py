@@ -170,7 +170,7 @@ def beach(p: Pen, rng: Random, tall: float) -> None:
         dx, dy = long * math.cos(math.radians(turn)), long * tall * math.sin(math.radians(turn))
         fx = x + lean * 0.2
         p.blob(((fx, top), (fx + dx * 0.5, top + dy * 0.6 - 0.035 * tall), (fx + dx, top + dy + 0.06 * tall),
-            (fx + dx * 0.45, top + dy * 0.5 + 0.012 * tall)), (66, 150, 96), edge=False)
+            (fx + dx * 0.45, top + dy * 0.5 + 0.012 * tall)), (66, 150, 96))
 
 
 def _fir(p: Pen, x: float, foot: float, size: float, tall: float, tone: RGB, cap: RGB | None) -> None:
@@ -178,7 +178,7 @@ def _fir(p: Pen, x: float, foot: float, size: float, tall: float, tone: RGB, cap
     for i in range(3):
         y, w = foot - (0.12 + 0.42 * i) * size * tall, (0.50 - 0.11 * i) * size
         tip = y - 0.72 * size * tall
-        p.polygon(((x - w, y), (x, tip), (x + w, y)), tone, edge=False)
+        p.polygon(((x - w, y), (x, tip), (x + w, y)), tone, edge=cap is not None)
         if cap:
             p.polygon(((x - 0.55 * w, tip + 0.40 * size * tall), (x, tip), (x + 0.55 * w, tip + 0.40 * size * tall),
                 (x, tip + 0.30 * size * tall)), cap, edge=False)
@@ -319,5 +319,5 @@ def _seen(tone: str | RGB, at_night: bool) -> RGB | None:
 def _dusk(rgb: RGB) -> RGB:
     """Return a colour as it is seen at night: dark and blue, yet not so grey that a meadow looks like sand."""
     light = 0.30 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2]
-    r, g, b = (max(0.0, light + 1.4 * (value - light)) for value in rgb)
-    return (round(0.38 * r), round(6 + 0.39 * g), round(30 + 0.46 * b))
+    r, g, b = (max(0.0, light + 1.5 * (value - light)) for value in rgb)
+    return (round(0.38 * r), round(6 + 0.39 * g), round(25 + 0.46 * b))
