@@ -224,7 +224,7 @@ class Painter:
             if shape.edge and self.style == "ink":
                 self._contour(self.draw, points, (112, 110, 112), 1)
             if shape.edge and self.style == "pencil":
-                self._contour(self.draw, points, mix(self._back(rgb), GRAPHITE, 0.40), 1)
+                self._contour(self.draw, points, mix(self._back(rgb), (44, 42, 54), 0.42), 1)
             if shape.edge and self.style == "neon":
                 self._contour(self.draw, points, mix((132, 88, 226), rgb, 0.30), 1)
 
@@ -271,8 +271,9 @@ class Painter:
         out = self.canvas.reduce(SUPERSAMPLING)
         if self.style == "pencil" and self.things is not None:
             paper = textures.drawing_paper(out.size, self.enlarged)
-            bare = textures.hatching(out.size, self.enlarged, -28, 7.0, 0.62).copy()
-            bare.paste(textures.hatching(out.size, self.enlarged, -52, 5.5, 0.42), mask=self.things)
+            bare = textures.hatching(out.size, self.enlarged, -28, 7.0, 0.52).copy()
+            bare.paste(textures.hatching(out.size, self.enlarged, -52, 5.5, 0.36), mask=self.things)
+            bare = ImageChops.multiply(bare, out.convert("L").point(_firmer))
             return Image.composite(paper, out, bare)
         if self.style == "ink":  # colours run a little into the paper
             blurred = out.filter(ImageFilter.GaussianBlur(0.6 * self.enlarged))
@@ -291,7 +292,10 @@ class Painter:
     def _flat(self, shape: Shape) -> list[float]:
         points = shape.points * self.scale
         if self.style == "pixel":
-            points = points - 0.5  # a cell is where its centre is
+            low, high = points.min(0), points.max(0)
+            centre, size = (low + high) / 2, high - low
+            # Pillow fills every cell that an outline touches: half a cell less keeps eyes and mouths their size.
+            points = centre - 0.5 + (points - centre) * (1 - np.minimum(0.7, 0.35 * size) / (size + 1e-9))
         values: list[float] = points.ravel().tolist()
         return values
 
@@ -311,12 +315,13 @@ class Painter:
         self._contour(self.glow_draw, points, mix(bright, (0, 0, 0), 0.75 if dark else 0.15), 4)
 
     def _cells(self, shapes: list[Shape], colour: str) -> None:
-        """Set a thing's cells, with a dark outline of one cell around all of it."""
+        """Set a thing's cells, with a dark outline of one cell around what has an edge."""
         outlines = [self._flat(shape) for shape in shapes]
         body = Image.new("L", self.canvas.size)
         body_draw = ImageDraw.Draw(body)
-        for points in outlines:
-            body_draw.polygon(points, fill=255)
+        for points, shape in zip(outlines, shapes, strict=True):
+            if shape.edge:
+                body_draw.polygon(points, fill=255)
         rim = _limited(mix(PALETTE[colour][2], FIXED["ink"], 0.60))
         self.canvas.paste(rim, mask=body.filter(ImageFilter.MaxFilter(3)))
         self.draw = ImageDraw.Draw(self.canvas)
@@ -343,9 +348,14 @@ class Painter:
         return mix(base, rgb, 0.12)
 
 
+def _firmer(value: int) -> int:
+    """Return how much of the bare paper stays in a colour so light: dark ones are pressed harder onto it."""
+    return 100 + value * 155 // 255
+
+
 def _limited(rgb: RGB) -> RGB:
-    """Return the nearest of the 16 x 16 x 16 colours that pixel art has here."""
-    r, g, b = (17 * round(value / 17) for value in rgb)
+    """Return the nearest of the 26 x 26 x 26 colours that pixel art has here."""
+    r, g, b = (round(10.2 * round(value / 10.2)) for value in rgb)
     return (r, g, b)
 
 
