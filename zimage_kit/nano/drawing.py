@@ -234,6 +234,15 @@ class Painter:
             self.canvas.paste((247, 243, 232), mask=textures.mist(self.canvas.size))
             self.draw = ImageDraw.Draw(self.canvas)
 
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Return where a thing stands that is asked for at (x, y): in pixel art its centre is that of a cell.
+
+        Else its two eyes would differ.
+        """
+        if self.style != "pixel":
+            return x, y
+        return (x // CELL + 0.5) * CELL, (y // CELL + 0.5) * CELL
+
     def thing(self, shapes: Iterable[Shape], colour: str) -> None:
         """Paint a thing of that colour."""
         if self.style == "pixel":
@@ -296,6 +305,7 @@ class Painter:
             centre, size = (low + high) / 2, high - low
             # Pillow fills every cell that an outline touches: half a cell less keeps eyes and mouths their size.
             points = centre - 0.5 + (points - centre) * (1 - np.minimum(0.7, 0.35 * size) / (size + 1e-9))
+            points = np.floor(points + 0.5 + 1e-6)
         values: list[float] = points.ravel().tolist()
         return values
 
