@@ -1,7 +1,7 @@
 """The backgrounds of nano's scenes: a sky, some scenery, and the ground that things stand on.
 
 Most are places, which have a day and a night of the same layout: at night every colour is tinted dark blue, except the
-tones in `LIGHTS`.
+tones in `BY_HOUR`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from zimage_kit.nano.drawing import RGB, Painter, Pen, Shape
 
 Random = np.random.Generator
 
-# What gives light, or is seen through a window: its colour by day and by night; None is not drawn.
-LIGHTS: dict[str, tuple[RGB | None, RGB | None]] = {
+# Tones that night changes otherwise than by its tint: the colour by day and by night; None is not drawn.
+BY_HOUR: dict[str, tuple[RGB | None, RGB | None]] = {
     "disc": ((255, 250, 224), None),
     "pane": ((250, 232, 170), (255, 212, 104)),
     "star": (None, (250, 246, 220)),
     "outside": ((150, 208, 246), (28, 36, 96)),
     "hills": ((140, 200, 128), (34, 58, 92)),
     "shade": ((244, 206, 150), (255, 232, 150)),
+    "sand": ((250, 230, 182), (126, 108, 100)),
+    "near_sand": ((240, 214, 158), (108, 90, 90)),
     "glow": (None, (204, 158, 112)),
     "bright": (None, (230, 186, 128)),
 }
@@ -159,7 +161,7 @@ def beach(p: Pen, rng: Random, tall: float) -> None:
     p.box(-0.02, 0.50, 1.02, 0.80, (44, 168, 192))
     p.box(-0.02, 0.57, 1.02, 0.80, (92, 200, 206), edge=False)
     level, phase = rng.uniform(0.64, 0.67), rng.uniform(0, 2 * math.pi)
-    for fall, tone in ((0.0, (250, 253, 252)), (0.026, (250, 230, 182)), (0.20, (240, 214, 158))):
+    for fall, tone in ((0.0, (250, 253, 252)), (0.026, "sand"), (0.20, "near_sand")):
         line = [(x, level + fall + 0.018 * math.sin(phase + 9 * x)) for x in np.linspace(-0.02, 1.02, 25)]
         p.polygon([*line, (1.02, 1.02), (-0.02, 1.02)], tone, edge=not fall)
     side = int(rng.choice((-1, 1)))
@@ -170,7 +172,7 @@ def beach(p: Pen, rng: Random, tall: float) -> None:
         dx, dy = long * math.cos(math.radians(turn)), long * tall * math.sin(math.radians(turn))
         fx = x + lean * 0.2
         p.blob(((fx, top), (fx + dx * 0.5, top + dy * 0.6 - 0.035 * tall), (fx + dx, top + dy + 0.06 * tall),
-            (fx + dx * 0.45, top + dy * 0.5 + 0.012 * tall)), (66, 150, 96), edge=False)
+            (fx + dx * 0.45, top + dy * 0.5 + 0.012 * tall)), (66, 150, 96))
 
 
 def _fir(p: Pen, x: float, foot: float, size: float, tall: float, tone: RGB, cap: RGB | None) -> None:
@@ -178,7 +180,7 @@ def _fir(p: Pen, x: float, foot: float, size: float, tall: float, tone: RGB, cap
     for i in range(3):
         y, w = foot - (0.12 + 0.42 * i) * size * tall, (0.50 - 0.11 * i) * size
         tip = y - 0.72 * size * tall
-        p.polygon(((x - w, y), (x, tip), (x + w, y)), tone, edge=False)
+        p.polygon(((x - w, y), (x, tip), (x + w, y)), tone, edge=cap is not None)
         if cap:
             p.polygon(((x - 0.55 * w, tip + 0.40 * size * tall), (x, tip), (x + 0.55 * w, tip + 0.40 * size * tall),
                 (x, tip + 0.30 * size * tall)), cap, edge=False)
@@ -312,12 +314,12 @@ def _stars(p: Pen, rng: Random, tall: float) -> None:
 def _seen(tone: str | RGB, at_night: bool) -> RGB | None:
     """Return a colour at this hour; None is not drawn."""
     if isinstance(tone, str):
-        return LIGHTS[tone][int(at_night)]
+        return BY_HOUR[tone][int(at_night)]
     return _dusk(tone) if at_night else tone
 
 
 def _dusk(rgb: RGB) -> RGB:
     """Return a colour as it is seen at night: dark and blue, yet not so grey that a meadow looks like sand."""
     light = 0.30 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2]
-    r, g, b = (max(0.0, light + 1.4 * (value - light)) for value in rgb)
-    return (round(0.38 * r), round(6 + 0.39 * g), round(30 + 0.46 * b))
+    r, g, b = (max(0.0, light + 1.5 * (value - light)) for value in rgb)
+    return (round(0.38 * r), round(6 + 0.39 * g), round(25 + 0.46 * b))

@@ -198,6 +198,7 @@ def render(scene: Scene, enlarged: int = 1, painter: Painter | None = None) -> I
 
 def _paint(painter: Painter, thing: Thing, scene: Scene, rng: np.random.Generator) -> None:
     pen = Pen()
+    x, y = painter.place(thing.x, thing.y)
     if thing.keypoints is not None:
         points = (thing.keypoints - (thing.x, thing.y)) / thing.extent
         people.draw(pen, points, thing.figure, seated=thing.pose == "sitting")
@@ -207,5 +208,5 @@ def _paint(painter: Painter, thing: Thing, scene: Scene, rng: np.random.Generato
     if grounded:
         shadow = Pen()
         shadow.ellipse(0, 0, 0.34, 0.035, backgrounds.shadow(scene.background, scene.hour), edge=False)
-        painter.scenery(shadow.placed(thing.x, thing.y + FOOT.get(thing.kind, 0.5) * thing.extent, thing.extent))
-    painter.thing(pen.placed(thing.x, thing.y, thing.extent, thing.flip and thing.kind in FACING), thing.colour)
+        painter.scenery(shadow.placed(x, y + FOOT.get(thing.kind, 0.5) * thing.extent, thing.extent))
+    painter.thing(pen.placed(x, y, thing.extent, thing.flip and thing.kind in FACING), thing.colour)
