@@ -98,7 +98,7 @@ def english(scene: Scene, rng: Random, complete: bool = False, stray: bool = Tru
 
 def _where_en(t: Teller) -> list[str]:
     """Background and hour as one phrase or two, none if they are not told."""
-    place, hour = t.place_of(), t.pick(HOURS[t.scene.hour][0]) if t.hour else ""
+    place, hour = t.place_of(), t.pick(HOURS[t.hour][0]) if t.hour else ""
     if not place:
         return [hour] if hour else []
     if (
@@ -266,7 +266,7 @@ def chinese(scene: Scene, rng: Random, complete: bool = False, stray: bool = Tru
 
 def _where_zh(t: Teller) -> list[str]:
     """Background and hour as one phrase or two, none if they are not told."""
-    place, hour = t.place_of(), t.pick(HOURS[t.scene.hour][1]) if t.hour else ""
+    place, hour = t.place_of(), t.pick(HOURS[t.hour][1]) if t.hour else ""
     if not place:
         return [hour] if hour else []
     phrase = t.pick(TAGS[place][1]) if t.chance(0.22) else t.pick(BACKGROUNDS[place][1])

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zimage_kit.nano import captions, scenes
-from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, FACING, FACING_POSES, HOURLY, HOURS, KINDS, POSES, STYLES
+from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, FACING, FACING_POSES, HOURS, KINDS, POSES, STYLES
 
 CHUNK = 16
 CAPTIONS = 6  # three in each language
@@ -63,7 +63,7 @@ def labels_of(scene: scenes.Scene) -> NDArray[np.float32]:
         table[k, 3] = faces.pop() if len(faces) == 1 else -9
     poses = {thing.pose for thing in scene.things if thing.kind == "person"}
     pose = list(POSES).index(next(iter(poses))) if len(poses) == 1 and "" not in poses else -1
-    hour = list(HOURS).index(scene.hour) if scene.background in HOURLY else -1
+    hour = list(HOURS).index(scene.hour) if scenes.has_hour(scene.background, scene.style) else -1
     rest = (list(BACKGROUNDS).index(scene.background), list(STYLES).index(scene.style), pose, hour)
     return np.concatenate((table.ravel(), pairs.ravel(), np.array(rest, np.float32)))
 

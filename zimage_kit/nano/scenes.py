@@ -93,6 +93,11 @@ def held_out(kind: str, colour: str, background: str, style: str) -> bool:
     return zlib.crc32(f"{kind} {colour} {background} {style}".encode()) % HELD_OUT == 0
 
 
+def has_hour(background: str, style: str) -> bool:
+    """Tell whether a scene is drawn by day or by night: some backgrounds are an hour themselves, and neon is dark."""
+    return background in HOURLY and style != "neon"
+
+
 def sample(seed: int, novel: bool = False, count: int | None = None, size: tuple[int, int] | None = None) -> Scene:
     """Return the scene of this seed: one that training may see or, if `novel`, one all of whose things it never saw.
 
@@ -110,7 +115,7 @@ def sample(seed: int, novel: bool = False, count: int | None = None, size: tuple
             chosen[1] = chosen[0] if rng.random() < 0.5 else (chosen[0][0], str(rng.choice(list(COLOURS))))
         if not any(held_out(kind, colour, background, style) != novel for kind, colour in chosen):
             break
-    hour = "night" if background in HOURLY and rng.random() < NIGHT_SHARE else "day"
+    hour = "night" if has_hour(background, style) and rng.random() < NIGHT_SHARE else "day"
     things = [_place(rng, i, kind, colour, count, width, height, background) for i, (kind, colour) in enumerate(chosen)]
     if count == 2 and things[0].kind == things[1].kind:
         things[1] = _alike(things[0], things[1], rng)

@@ -6,8 +6,7 @@ from collections import Counter
 
 from zimage_kit.nano.data import facing
 from zimage_kit.nano.judge import Verdict
-from zimage_kit.nano.lexicon import HOURLY
-from zimage_kit.nano.scenes import Scene
+from zimage_kit.nano.scenes import Scene, has_hour
 
 # How far a thing may be from the place asked for, as a share of the width, and from the extent asked for, as a factor.
 PLACES = {"left": (0.0, 0.46), "middle": (0.36, 0.64), "right": (0.54, 1.0)}
@@ -29,7 +28,7 @@ def right(scene: Scene, verdict: Verdict) -> dict[str, bool]:
             {thing.colour for thing in scene.things if thing.kind == kind} == set(verdict.colours.get(kind, ()))
             for kind in wanted
         )
-    if scene.background in HOURLY:
+    if has_hour(scene.background, scene.style):
         marks["hour"] = verdict.hour == scene.hour
     poses = {thing.pose for thing in scene.things if thing.kind == "person"}
     if len(poses) == 1:

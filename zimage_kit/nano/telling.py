@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from zimage_kit.nano.lexicon import FACING, FACING_POSES, FIGURES, HOURLY, KINDS, Kind
-from zimage_kit.nano.scenes import NATURAL, Scene, Thing
+from zimage_kit.nano.scenes import NATURAL, Scene, Thing, has_hour
 
 Random = np.random.Generator
 
@@ -21,10 +21,10 @@ class Teller:
     def __init__(self, scene: Scene, rng: Random, complete: bool) -> None:
         self.scene, self.rng, self.complete = scene, rng, complete
         self.background = complete or not scene.things or rng.random() > 0.14
-        self.hour = scene.background in HOURLY and (
-            (scene.hour == "night" and (complete or rng.random() > 0.04))
-            or (scene.hour == "day" and rng.random() < 0.08)
-        )
+        told = {"night": 1.0 if complete else 0.96, "day": 0.08}[scene.hour]
+        self.hour = scene.hour if has_hour(scene.background, scene.style) and rng.random() < told else ""
+        if scene.style == "neon" and scene.background in HOURLY and rng.random() < 0.10:
+            self.hour = "night"  # it is dark in any case
         self.style = scene.style != "flat" or rng.random() < 0.12
         if scene.style != "flat" and not complete and rng.random() < 0.01:
             self.style = False

@@ -78,7 +78,7 @@ def right(asked: Wanted, seen: Verdict) -> bool:
         and all(some <= set(seen.colours.get(kind, ())) for kind, some in colours.items())
         and asked.pose in ("", seen.pose)
         and asked.background in ("", seen.background)
-        and asked.hour in ("", seen.hour)
+        and (asked.hour in ("", seen.hour) or asked.style == "neon")
         and (asked.style or "flat") == seen.style
         and all(seen.faces_right[kind] == (asked.facing == "right") for kind in counts if asked.facing)
     )
