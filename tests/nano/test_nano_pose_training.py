@@ -141,6 +141,18 @@ def test_captions_of_posed_people_are_sound_in_both_languages() -> None:
     assert all(10 < count < 70 for count in together.values()), together
 
 
+def test_a_mirrored_pose_that_faces_a_way_faces_left() -> None:
+    seen = set()
+    for seed in range(300):
+        for thing in posed.sample(seed, contents="one").things:
+            if thing.pose in ("running", "pointing"):
+                hand = 4 if thing.flip else 7  # the one in front
+                assert thing.keypoints is not None
+                ahead = thing.keypoints[hand, 0] - thing.keypoints[1, 0]
+                seen.add((thing.flip, bool(ahead < 0)))
+    assert seen == {(True, True), (False, False)}
+
+
 def test_a_skeleton_may_lack_points_but_never_moves_a_limb() -> None:
     (body,) = posed.bodies(posed.sample(4, contents="one"))
     rng = np.random.default_rng(2)
@@ -149,14 +161,20 @@ def test_a_skeleton_may_lack_points_but_never_moves_a_limb() -> None:
     assert all(np.array_equal(one[:14, :2], body[:14, :2]) for one in drawn)
 
 
-def test_a_chunk_has_scenes_and_their_skeletons() -> None:
+def test_a_chunk_has_scenes_and_their_skeletons_or_edges() -> None:
     tokenizer = architecture.tokenizer()
     made = posed.chunk(5, tokenizer.backend_tokenizer, int(tokenizer.pad_token_id))
     width, height = scenes.SIZES[made.bucket]
     assert made.pictures.shape == (2 * data.CHUNK, height, width, 3)
-    skeletons = made.pictures[data.CHUNK :]
-    assert [bool(black) for black in made.labels[:, 0]] == [not one.any() for one in skeletons]
-    assert (skeletons.reshape(data.CHUNK, -1) == 0).mean() > 0.9
+    controls = made.pictures[data.CHUNK :]
+    assert [bool(black) for black in made.labels[:, 0]] == [not one.any() for one in controls]
+    assert (controls.reshape(data.CHUNK, -1) == 0).mean() > 0.75
+    edged = [one.any() and bool((np.ptp(one, axis=-1) == 0).all()) for one in controls]  # skeletons are coloured
+    assert 2 <= sum(edged) <= data.CHUNK - 4
+    for picture, control, lines in zip(made.pictures, controls, edged, strict=False):
+        if lines:
+            found = [posed.edges(Image.fromarray(picture), strokes) for strokes in (False, True)]
+            assert any(np.array_equal(np.asarray(one), control) for one in found)
     pictures = posed.lesson(5, None, 0)
     assert pictures.labels.shape == (data.CHUNK, 2 * 18 * 3)
 

@@ -136,7 +136,7 @@ def _alike(first: Thing, second: Thing, rng: np.random.Generator) -> Thing:
 
 def _kind_and_colour(rng: np.random.Generator) -> tuple[str, str]:
     kinds = list(KINDS)
-    weights = np.array([5.0 if kind == "person" else 1.0 for kind in kinds])
+    weights = np.array([7.0 if kind == "person" else 1.0 for kind in kinds])
     kind = str(rng.choice(kinds, p=weights / weights.sum()))
     colours = NATURAL[kind] if rng.random() < 0.35 else list(COLOURS)
     return kind, str(rng.choice(colours))
