@@ -25,7 +25,7 @@ def tree(p: Pen, rng: Random) -> None:
 
 
 def bamboo(p: Pen, rng: Random) -> None:
-    for x, top, lean in ((-0.20, -0.36, -0.03), (0.18, -0.30, 0.04), (0.0, -0.50, 0.01)):
+    for x, top, lean in ((-0.19, -0.36, -0.025), (0.18, -0.30, 0.025), (0.0, -0.49, 0.01)):
         count = 5
         for i in range(count):
             y0, y1 = 0.5 + (top - 0.5) * i / count, 0.5 + (top - 0.5) * (i + 1) / count
