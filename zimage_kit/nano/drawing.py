@@ -97,9 +97,9 @@ class Pen:
         self.shapes.append(Shape(_arc(x, y, rx, ry, 0, 360, turn), tone, edge))
 
     def ring(self, x: float, y: float, outer: float, inner: float, tone: str | RGB) -> None:
-        """Fill between two circles about (x, y), without a contour."""
+        """Fill between two circles about (x, y)."""
         points = np.concatenate((_arc(x, y, outer, outer, 90, 450), _arc(x, y, inner, inner, 450, 90)))
-        self.shapes.append(Shape(points, tone, edge=False))
+        self.shapes.append(Shape(points, tone))
 
     def arc(
         self, x: float, y: float, rx: float, ry: float, start: float, stop: float, tone: str | RGB, edge: bool = True
@@ -319,18 +319,19 @@ class Painter:
         self.draw.polygon(points, fill=fill)
         if not edge or self.glow_draw is None:
             return
-        bright = (88, 86, 104) if dark else mix(rgb, (255, 255, 255), 0.22)
+        grey = not dark and max(rgb) < 205 and max(rgb) - min(rgb) < 25  # a dim lamp, or it would be a white one
+        bright = (88, 86, 104) if dark else mix(rgb, (255, 255, 255), 0.0 if grey else 0.22)
         self._contour(self.draw, points, bright, 3)
         self.glow_draw.polygon(points, fill=(0, 0, 0))
-        self._contour(self.glow_draw, points, mix(bright, (0, 0, 0), 0.75 if dark else 0.15), 4)
+        self._contour(self.glow_draw, points, mix(bright, (0, 0, 0), 0.75 if dark else 0.62 if grey else 0.15), 4)
 
     def _cells(self, shapes: list[Shape], colour: str) -> None:
-        """Set a thing's cells, with a dark outline of one cell around what has an edge."""
+        """Set a thing's cells, with a dark outline of one cell around what has an edge and is thick enough for it."""
         outlines = [self._flat(shape) for shape in shapes]
         body = Image.new("L", self.canvas.size)
         body_draw = ImageDraw.Draw(body)
         for points, shape in zip(outlines, shapes, strict=True):
-            if shape.edge:
+            if shape.edge and _thickness(shape.points) > 2.4 * CELL:
                 body_draw.polygon(points, fill=255)
         rim = _limited(mix(PALETTE[colour][2], FIXED["ink"], 0.60))
         self.canvas.paste(rim, mask=body.filter(ImageFilter.MaxFilter(3)))
@@ -356,6 +357,13 @@ class Painter:
             )
         base = mix((16, 10, 48), (62, 36, 122), light)
         return mix(base, rgb, 0.12)
+
+
+def _thickness(points: Points) -> float:
+    """Return twice a polygon's area over its outline: the width of a line, the radius of a circle."""
+    after = np.roll(points, -1, 0)
+    area = abs(float(points[:, 0] @ after[:, 1] - points[:, 1] @ after[:, 0])) / 2
+    return 2 * area / (float(np.hypot(*(after - points).T).sum()) + 1e-9)
 
 
 def _firmer(value: int) -> int:

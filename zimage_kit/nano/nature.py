@@ -25,7 +25,7 @@ def tree(p: Pen, rng: Random) -> None:
 
 
 def bamboo(p: Pen, rng: Random) -> None:
-    for x, top, lean in ((-0.20, -0.36, -0.03), (0.18, -0.30, 0.04), (0.0, -0.50, 0.01)):
+    for x, top, lean in ((-0.19, -0.36, -0.025), (0.18, -0.30, 0.025), (0.0, -0.49, 0.01)):
         count = 5
         for i in range(count):
             y0, y1 = 0.5 + (top - 0.5) * i / count, 0.5 + (top - 0.5) * (i + 1) / count
@@ -128,14 +128,13 @@ def plum(p: Pen, rng: Random) -> None:
         tip=0.045)
     p.stroke(((-0.20, 0.20), (0.0, 0.16), (0.20, 0.16), (0.36, 0.06)), 0.065, "wood_dark", edge=True, tip=0.04)
     p.stroke(((-0.19, 0.04), (-0.30, -0.12), (-0.30, -0.26)), 0.055, "wood_dark", edge=True, tip=0.035)
-    p.ellipse(0.11, -0.13, 0.055, 0.055, "dark")
+    p.ellipse(0.09, -0.17, 0.055, 0.055, "dark")
     for x, y, r in ((-0.32, -0.27, 0.125), (0.12, -0.36, 0.13), (-0.08, -0.03, 0.13), (0.14, 0.18, 0.12),
             (0.37, 0.03, 0.125)):
-        for i in range(5):
-            a = math.radians(72 * i - 90)
-            p.ellipse(x + 0.62 * r * math.cos(a), y + 0.62 * r * math.sin(a), 0.52 * r, 0.52 * r, "main")
-        p.ellipse(x, y, 0.40 * r, 0.40 * r, "light", edge=False)
-        p.ellipse(x, y, 0.26 * r, 0.26 * r, "gold", edge=False)
+        petals = [(a, 0.72 + 0.42 * abs(math.cos(2.5 * (a + math.pi / 2)))) for a in np.radians(range(0, 360, 9))]
+        p.polygon([(x + r * reach * math.cos(a), y + r * reach * math.sin(a)) for a, reach in petals], "main")
+        p.ellipse(x, y, 0.52 * r, 0.52 * r, "light", edge=False)
+        p.ellipse(x, y, 0.32 * r, 0.32 * r, "gold", edge=False)
 
 
 def snowman(p: Pen, rng: Random) -> None:

@@ -38,7 +38,7 @@ def hatching(size: tuple[int, int], enlarged: int, angle: float, spacing: float,
 
     The strokes run at `angle` degrees, clockwise from the right, `spacing` units apart.
     """
-    y, x = np.mgrid[: size[1], : size[0]] / enlarged
+    y, x = (np.mgrid[: size[1], : size[0]] + 0.5) / enlarged
     a = math.radians(angle)
     across, along = y * math.cos(a) - x * math.sin(a), x * math.cos(a) + y * math.sin(a)
     bend = 0.8 * np.sin(along / 23 + 1.3 * np.sin(across / 31)) + 0.5 * np.sin(along / 9.7 + across / 17)
