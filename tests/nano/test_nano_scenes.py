@@ -11,9 +11,9 @@ import pytest
 
 from zimage_kit.nano import backgrounds, papercut, people, scenes
 from zimage_kit.nano.drawing import PALETTE, Pen
-from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, KINDS, POSES, SIZES, STYLES
+from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, FACING, HOURLY, KINDS, POSES, SIZES, STYLES
 from zimage_kit.nano.scenes import Scene, Thing
-from zimage_kit.nano.things import FACING, THINGS
+from zimage_kit.nano.things import THINGS
 
 DRAWN_STYLES = ("flat", "ink", "neon", "pencil", "pixel")
 SWAPPED = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)  # right for left and left for right
@@ -215,6 +215,15 @@ def test_every_style_shows_every_background_and_hour_apart_from_the_others(style
 
 
 @pytest.mark.parametrize("style", DRAWN_STYLES)
+def test_what_can_be_asked_for_can_be_drawn() -> None:
+    assert {*KINDS} == {*THINGS, "person"} == {*scenes.NATURAL}
+    assert {*HOURLY} == {name for name, background in backgrounds.BACKGROUNDS.items() if background.night}
+    assert {*BACKGROUNDS} == {*backgrounds.BACKGROUNDS}
+    assert {*STYLES} == {*scenes.STYLE_SHARES}
+    assert sum(scenes.STYLE_SHARES.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("style", STYLES)
 def test_a_time_of_day_has_no_other_hour(style: str) -> None:
     for name in ("day", "sunset", "night"):
         day, night = (scenes.render(Scene(96, 64, name, style, (), 3, hour)) for hour in ("day", "night"))

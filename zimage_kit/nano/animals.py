@@ -1,7 +1,5 @@
 """The animals of nano's scenes, drawn as `zimage_kit.nano.things` tells."""
 
-# ruff: noqa: D103 - `def cat` draws a cat
-
 from __future__ import annotations
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Plants and what stands in the sky or the snow, drawn as `zimage_kit.nano.things` tells."""
 
-# ruff: noqa: D103 - `def moon` draws a moon
-
 from __future__ import annotations
 
 import math

@@ -1,7 +1,5 @@
 """Buildings, vehicles and objects, drawn as `zimage_kit.nano.things` tells."""
 
-# ruff: noqa: D103 - `def house` draws a house
-
 from __future__ import annotations
 
 import math

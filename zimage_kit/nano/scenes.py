@@ -48,7 +48,8 @@ NATURAL: dict[str, tuple[str, ...]] = {
     "balloon": ("red", "orange", "blue"), "teacup": ("white", "blue", "red"), "lantern": ("red",),
     "umbrella": ("red", "blue"), "fan": ("red", "pink", "blue"), "book": ("red", "blue", "brown"),
     "chair": ("brown", "red"), "kite": ("red", "yellow"), "mountain": ("blue", "green", "grey"),
-    "moon": ("yellow", "white"), "sun": ("orange", "yellow", "red"), "star": ("yellow",), "cloud": ("white",),
+    "moon": ("yellow", "white"),
+    "sun": ("orange", "yellow", "red"), "star": ("yellow", "white"), "cloud": ("white", "grey"),
     "person": ("red", "blue", "pink", "green"),
 }  # fmt: skip
 

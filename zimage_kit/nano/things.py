@@ -1,7 +1,8 @@
 """The things that nano's scenes are made of, each drawn by one function in a box of one unit, centre at (0, 0).
 
 y runs down; what stands on the ground stands at y = 0.5. Tones light, main and dark are the thing's own colour. What
-has a side to face faces right.
+has a side to face (`lexicon.FACING`) faces right and may be mirrored; all else is always drawn the same way round, so
+that one picture of each is learnt.
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ import numpy as np
 
 from zimage_kit.nano import animals, nature, objects
 from zimage_kit.nano.drawing import Pen
-
-FACING = ("dog", "bird", "fish", "dragon", "crane", "boat", "car", "train", "bicycle")
-"""Things that may be mirrored. All others are always drawn the same way round: one picture of each is learnt."""
 
 # Things drawn by one function each; a person is drawn by `zimage_kit.nano.people`.
 THINGS: dict[str, Callable[[Pen, np.random.Generator], None]] = {
