@@ -29,7 +29,7 @@ from zimage_kit.nano.train.distil import GUIDANCE, OFF_GRID, schedule
 
 NAME = "papercut"
 FIRST = 5_000_000  # chunk
-RANK = 8
+RANK = 6
 SCENES = 150_000
 DROPPED = 0.15
 NAMED = {"en": ("paper-cut of {}", "{}, paper-cut"), "zh": ("剪纸，{}", "{}，剪纸")}
