@@ -8,7 +8,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import importlib.util
+import pickletools
 import sys
+import tarfile
 import types
 import warnings
 import zipfile
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.error import URLError
 
 from zimage_kit import nano
@@ -35,6 +37,8 @@ X2PLUS_SHA256 = "49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266ab
 X2PLUS_BYTES = 67_061_725
 _MARGIN = 1 << 20
 """Bytes, of a file that is compressed and small."""
+_LEGACY_PICKLES = 5
+"""One after the other at the beginning of a file that is no zip: two numbers, the system, the weights, their names."""
 
 
 @dataclass(frozen=True)
@@ -114,21 +118,60 @@ def load(file: Path, engine: str, device: str) -> Network:
 
 
 def _check_size(file: Path) -> None:
-    """Refuse a file that unpacks to far more than it is. PyTorch stores weights, and allocates what such a file claims.
+    """Refuse a file that takes far more memory than it is large. PyTorch stores weights, and allocates what is claimed.
 
     Raises BadRequest.
     """
+    if file == NANO or file.suffix.lower() == ".safetensors":
+        return  # read by code that holds a header against the file's size
+    with file.open("rb") as opened:
+        if opened.read(4) != b"PK\x03\x04":
+            _check_numbers(file, opened, _LEGACY_PICKLES)
+            return
     try:
         with zipfile.ZipFile(file) as packed:
             claimed = sum(entry.file_size for entry in packed.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return  # of another format, of which its reader says more
-    if claimed > 2 * file.stat().st_size + _MARGIN:
-        raise BadRequest(
-            f"{file} has {file.stat().st_size >> 10} kB and claims to hold {claimed >> 10} kB",
-            expected="weights as PyTorch stores them",
-            mend="Download it again, from another place.",
-        )
+            if claimed > 2 * file.stat().st_size + _MARGIN:
+                raise BadRequest(
+                    f"{file} has {file.stat().st_size >> 10} kB and claims to hold {claimed >> 10} kB",
+                    expected="weights as PyTorch stores them",
+                    mend="Download it again, from another place.",
+                )
+            for entry in packed.infolist():
+                if entry.filename.lower().endswith(".pkl"):
+                    with packed.open(entry) as pickled:
+                        _check_numbers(file, pickled, 1)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise _damaged(file, error) from None
+
+
+def _check_numbers(file: Path, opened: IO[bytes], count: int) -> None:
+    """Look through so many pickles for parts that are remembered under a number greater than the file is large.
+
+    Python's own reader of pickles, and PyTorch's for its compiled networks, make a list as long as that number. What
+    cannot be looked through is refused, since those readers may take it for something else. Raises BadRequest.
+    """
+    most = file.stat().st_size
+    opened.seek(0)
+    try:
+        if count == _LEGACY_PICKLES and tarfile.is_tarfile(opened):
+            raise ValueError("a tar archive, as PyTorch wrote them before 2017")
+        opened.seek(0)
+        for _ in range(count):
+            for code, number, _ in pickletools.genops(opened):
+                if code.name.endswith("PUT") and not (isinstance(number, int) and 0 <= number <= most):
+                    raise ValueError(f"a part with the number {number}")
+    except (ValueError, OSError, LookupError, ArithmeticError) as error:
+        raise _damaged(file, error) from None
+
+
+def _damaged(file: Path, error: Exception) -> BadRequest:
+    reason = " ".join(f"{error}".split())[:200]
+    return BadRequest(
+        f"{file} cannot be read ({reason})",
+        expected="weights as PyTorch stores them",
+        mend="Download it again, from another place.",
+    )
 
 
 def by_spandrel(file: Path, device: str) -> Network:

@@ -6,10 +6,12 @@ Each is refused in our words, in bounded time and memory, and nothing in it runs
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import pickle
 import shutil
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from bounds import bounded
 from PIL import Image
 
@@ -152,6 +155,38 @@ def test_a_network_that_unpacks_to_far_more_is_refused(
 ) -> None:
     file = Path(shutil.copy(bomb, tmp_path / f"bomb{ending}"))
     stage = zk.stages.upscale(weights=str(file), engine=engine)
+    with bounded(), pytest.raises(BadRequest):
+        stage.after(Image.new("RGB", (64, 64)), Context(Request(prompt="a boat")))
+
+
+FAR = {"four bytes": b"r" + struct.pack("<I", 1 << 26), "in letters": b"p%d\n" % (1 << 26)}
+"""A pickle remembers something under a number; Python's reader, and PyTorch's, make a list of that length."""
+
+
+@pytest.mark.parametrize("remembered", FAR.values(), ids=FAR)
+@pytest.mark.parametrize("packed", ["zip", "legacy", "tar", "another number before"])
+@pytest.mark.parametrize("ending", [".pth", ".pt", ".ckpt"])
+def test_a_network_that_numbers_its_parts_far_beyond_its_size_is_refused(
+    ending: str, packed: str, remembered: bytes, tmp_path: Path, ready: Session
+) -> None:
+    file, evil = tmp_path / f"far{ending}", b"\x80\x02]" + remembered + b"."
+    if packed == "zip":
+        torch.save({}, tmp_path / "whole")
+        with zipfile.ZipFile(tmp_path / "whole") as whole, zipfile.ZipFile(file, "w") as changed:
+            for name in whole.namelist():
+                changed.writestr(name, evil if name.endswith("data.pkl") else whole.read(name))
+    elif packed == "tar":
+        with tarfile.open(file, "w") as archive:
+            for name in ("N.N.N.N.N.", "storages", "tensors", "pickle"):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(evil)
+                archive.addfile(entry, io.BytesIO(evil))
+    else:
+        if packed == "another number before":  # which one reader of pickles takes and another does not
+            evil = b"\x80\x02I0x10\n0" + evil[2:]
+        begin = [pickle.dumps(each, 2) for each in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+        file.write_bytes(b"".join([*begin, evil, pickle.dumps([], 2)]))
+    stage = zk.stages.upscale(weights=str(file))
     with bounded(), pytest.raises(BadRequest):
         stage.after(Image.new("RGB", (64, 64)), Context(Request(prompt="a boat")))
 

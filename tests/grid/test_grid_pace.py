@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,18 @@ def test_a_damaged_file_is_learnt_anew(tmp_path: Path) -> None:
     for content in ("", "[]", '{"x": 3}', '{"a|64x64|8||": [[1]]}'):
         (tmp_path / "pace.json").write_text(content)
         assert estimate(CostModel(tmp_path / "pace.json"), PlannedPicture(BASE, MODEL)).seconds is None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["0123", "0123|64x64|8", "0123|64|8||", "0123|64x64|eight||", "0123|64x64|" + "9" * 5000 + "||", "0123|6ex64|8||"],
+)
+def test_a_kind_that_is_none_is_not_taken(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "pace.json").write_text(json.dumps({kind: [[1, 1, 1]], "0123|64x64|8||": [[3, 0, 1000]]}))
+    assert estimate(CostModel(tmp_path / "pace.json"), PlannedPicture(BASE, MODEL)).seconds == 3.0
+
+
+@pytest.mark.parametrize("rows", ["[]", "[[1e999, 1, 1]]", "[[NaN, 1, 1]]", "[[1, -5, 1]]", "[[1, 1, 1e300]]"])
+def test_measurements_that_are_none_are_not_taken(rows: str, tmp_path: Path) -> None:
+    (tmp_path / "pace.json").write_text(f'{{"0123|64x64|8||": {rows}}}')
+    assert estimate(CostModel(tmp_path / "pace.json"), PlannedPicture(BASE, MODEL)).seconds is None

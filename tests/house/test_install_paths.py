@@ -9,7 +9,7 @@ import shlex
 from packaging.requirements import Requirement
 from test_packaging import EXTRAS, PROJECT, ROOT
 
-PAGES = ("README.md", "README.zh-CN.md", "docs/install.md")
+PAGES = ("docs/guide.md", "docs/guide.zh-CN.md", "docs/install.md")
 RECIPE = (ROOT / "Containerfile").read_text()
 
 
@@ -30,7 +30,7 @@ def test_every_extra_that_a_page_or_a_message_names_exists() -> None:
     assert named > 8
 
 
-def test_both_readmes_have_a_row_for_each_extra() -> None:
+def test_both_guides_have_a_row_for_each_extra() -> None:
     for page in PAGES[:2]:
         rows = re.findall(r"^\| `([a-z]+)` \| ", (ROOT / page).read_text("utf-8"), re.MULTILINE)
         assert set(EXTRAS) - {"dev"} <= set(rows), page

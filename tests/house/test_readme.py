@@ -10,12 +10,15 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from test_docs import anchors
 
+import zimage_kit as zk
 from zimage_kit.engine.cards import parse_card, plan_for
 from zimage_kit.files import PICTURES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "README.zh-CN.md"]
+GUIDES = ["docs/guide.md", "docs/guide.zh-CN.md"]
 HELP = re.compile(r"<!-- help: (zimage[a-z ]*) -->\n```text\n(.*?)```", re.DOTALL)
 
 
@@ -67,14 +70,41 @@ def test_predicted_seconds_beside_what_others_tell_are_those_of_the_plan() -> No
         assert (needed, published) == (f"{55.6 * count / seconds:.0f}", f"{card.tflops:.0f}"), name
 
 
+def python_of(name: str) -> str:
+    return "\n".join(re.findall(r"```python\n(.*?)```", page(name), re.DOTALL))
+
+
+def run(line: list[str], place: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "ZIMAGE_OUTPUTS": str(place / "outputs"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def run_commands(blocks: list[str], place: Path) -> str:
+    zimage = f'"{sys.executable}" -m zimage_kit'
+    script = "set -e\n" + re.sub(r"^zimage", zimage.replace("\\", r"\\"), "".join(blocks), flags=re.MULTILINE)
+    return run(["sh", "-c", script], place).stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
+def test_the_first_lines_of_python_and_the_first_commands_make_the_same_picture(
+    name: str, running: Path, tmp_path: Path
+) -> None:
+    assert run([sys.executable, "-c", python_of(name)], tmp_path).stdout == "identical\n"
+    (drawn,) = tmp_path.glob("*.png")
+    pixels = zk.open(drawn).image.tobytes()
+    drawn.unlink()
+    assert "identical" in run_commands(re.findall(r"```\n(zimage run .*?)```", page(name), re.DOTALL), tmp_path)
+    assert zk.open(drawn).image.tobytes() == pixels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GUIDES)
 def test_the_python_examples_run_as_they_stand(name: str, running: Path, tmp_path: Path) -> None:
-    code = "\n".join(re.findall(r"```python\n(.*?)```", page(name), re.DOTALL))
-    environment = {**os.environ, "ZIMAGE_OUTPUTS": str(tmp_path / "outputs"), "PYTHONPATH": str(ROOT)}
-    line = [sys.executable, "-c", code]
-    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    code = python_of(name)
+    done = run([sys.executable, "-c", code], tmp_path)
     assert "identical" in done.stdout
     assert "\ncancelled\n" in done.stdout
     assert "9 made, 0 failed\n" in done.stdout
@@ -85,32 +115,31 @@ def test_the_python_examples_run_as_they_stand(name: str, running: Path, tmp_pat
 
 @pytest.mark.slow
 def test_the_commands_run_as_they_stand(running: Path, tmp_path: Path) -> None:
-    blocks = re.findall(r"```\n(zimage (?:run|grid) .*?)```", page("README.md"), re.DOTALL)
+    blocks = re.findall(r"```\n(zimage (?:run|grid) .*?)```", page("docs/guide.md"), re.DOTALL)
     assert len(blocks) == 3
-    zimage = f'"{sys.executable}" -m zimage_kit'
-    script = "set -e\n" + re.sub(r"^zimage", zimage.replace("\\", r"\\"), "".join(blocks), flags=re.MULTILINE)
-    environment = {**os.environ, "ZIMAGE_OUTPUTS": str(tmp_path / "outputs"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    out = run_commands(blocks, tmp_path)
     assert len(list(tmp_path.glob("balloon-*.png"))) == 4
-    assert "identical" in done.stdout
-    assert "text_overlay  ready" in done.stdout
+    assert "identical" in out
+    assert "text_overlay  ready" in out
     assert {"balloons.html", "steps.png", "steps.csv"} <= {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "my_extensions" / "my_frame" / "extension.toml").is_file()
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_link_into_the_repository_leads_somewhere(name: str) -> None:
-    for target in re.findall(r"\]\(((?!https?:|#)[^)#]+)", page(name)):
+def test_every_link_and_picture_of_the_repository_is_there(name: str) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page(name)):
         assert (ROOT / target).exists(), target
+        assert not anchor or anchor in anchors(page(target)), f"{target}#{anchor}"
+    pictures = re.findall(r'<img src="([^"]+)" width="\d+" alt="[^"]{20,}">', page(name))
+    assert len(pictures) == page(name).count("<img") == 6
+    for picture in pictures:
+        assert (ROOT / picture).is_file(), picture
 
 
-def test_both_languages_have_the_same_sections_code_and_commands() -> None:
-    english, chinese = page("README.md"), page("README.zh-CN.md")
-    for what in (r"^## ", r"^```\w*$", r"^\|"):
-        found = [re.findall(what, text, re.MULTILINE) for text in (english, chinese)]
+@pytest.mark.parametrize(("one", "other"), [PAGES, GUIDES])
+def test_both_languages_have_the_same_sections_code_and_commands(one: str, other: str) -> None:
+    for what in (r"^##+ ", r"^```\w*$", r"^\|"):
+        found = [re.findall(what, page(name), re.MULTILINE) for name in (one, other)]
         assert found[0] == found[1], what
 
 

@@ -9,8 +9,10 @@ line: {"began": job, "does": …}, {"ended": job, "state": …, "error": …, "f
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
+import re
 import sys
 import threading
 import time
@@ -23,7 +25,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 import zimage_kit as zk
-from zimage_kit import Artifact, Job, Request, Session
+from zimage_kit import Artifact, Grid, Job, Request, Session
 from zimage_kit.engine.events import LAST
 from zimage_kit.errors import SessionDied, ZImageError
 from zimage_kit.recipe.artifact import picture_digest
@@ -36,6 +38,8 @@ PROMPTS = (
     "a yellow flower, ink",
     "雪山上的热气球",
 )
+NOT_MADE = re.compile(r"(\d+) of \d+ cells were not made: their jobs were cancelled")
+"""What a grid tells its user of cells whose jobs somebody else has cancelled."""
 ENOUGH = 120.0
 """Seconds after which a session that does not come back is a problem."""
 
@@ -77,6 +81,24 @@ class Journal:
         kind = type(error).__name__
         state = {"JobCancelled": "cancelled", "SessionDied": "lost"}.get(kind, "failed")
         self.write(ended=name, state=state, error=kind, text=str(error)[:300])
+
+
+@contextmanager
+def told_as_cancelled() -> Iterator[list[int]]:
+    """Of how many cells a grid tells its user, meanwhile, that they were not made since their jobs were cancelled."""
+    told: list[int] = []
+
+    class Reader(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if found := NOT_MADE.match(record.getMessage()):
+                told.append(int(found[1]))
+
+    reader, log = Reader(), logging.getLogger("zimage_kit")
+    log.addHandler(reader)
+    try:
+        yield told
+    finally:
+        log.removeHandler(reader)
 
 
 class Program:
@@ -161,11 +183,18 @@ class Program:
         if stopped := self.chance.random() < 0.3:
             time.sleep(self.chance.random())
             grid.cancel()
+        self.cells(grid, name, stopped)
+
+    def cells(self, grid: Grid, name: str, stopped: bool) -> None:
+        """Follow a grid to its end, and write down each cell's. `stopped`: this program has cancelled it itself."""
         lost: ZImageError | None = None
-        try:
-            grid.wait()
-        except ZImageError as error:
-            lost = error
+        with told_as_cancelled() as told:
+            try:
+                grid.wait()
+            except ZImageError as error:
+                lost = error
+        if waiting := sum(cell.state == "waiting" for cell in grid):  # another program has restarted the session
+            stopped = stopped or waiting in told
         for cell in grid:
             end, problem = f"{name}-{cell.index}", cell.error or lost
             if cell.artifact is not None:
@@ -175,7 +204,7 @@ class Program:
             elif stopped:
                 self.journal.write(ended=end, state="cancelled")
             else:
-                self.journal.write(problem=f"a cell of a grid that was waited for is {cell.state}")
+                self.journal.write(problem=f"a cell of a grid that was waited for is {cell.state}: {end}")
         if lost is not None:
             raise lost
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from ipywidgets.widgets.widget import _instances as widgets
 
 from zimage_kit import Request, Session
+from zimage_kit.errors import BadRequest
 from zimage_kit.studio.panel import keeper
 from zimage_kit.studio.panel.keeper import PAGE, Keeper
 from zimage_kit.studio.panel.studio import Studio
@@ -100,11 +103,12 @@ def test_the_same_cell_run_again_takes_over_and_the_old_panel_is_closed(studio: 
     first.request = small
     first.generate()
     made(first, 1)
+    (picture,), request = first.artifacts, first.request
     second = studio(save=False)
-    assert first._closed and [each.image.tobytes() for each in second.artifacts] == [
-        first.artifacts[0].image.tobytes()
-    ], "pictures that were not saved come along too"
-    assert second.request == first.request
+    assert first._closed and [each.image.tobytes() for each in second.artifacts] == [picture.image.tobytes()], (
+        "pictures that were not saved come along too"
+    )
+    assert second.request == request
 
 
 def test_jobs_under_way_are_followed_by_the_panel_that_takes_over(studio: Open, small: Request) -> None:
@@ -303,3 +307,25 @@ def test_what_is_not_shown_any_more_is_closed_with_its_layouts(studio: Open, sma
     second.close()
     left = [widget for name, widget in widgets.items() if name not in others]
     assert not [widget for widget in left if "zk-" in " ".join(getattr(widget, "_dom_classes", ()))]
+
+
+def test_a_panel_that_was_taken_over_keeps_neither_pictures_nor_widgets(studio: Open, small: Request) -> None:
+    """A notebook's `Out` refers to every panel that was ever shown; three hundred of them had 250 MB."""
+    first = studio()
+    first.request = small
+    first.generate()
+    made(first, 1)
+    form, result, picture = weakref.ref(first.form), weakref.ref(next(iter(first.results))), first.artifacts[0]
+    second = studio()
+    assert second.artifacts == [picture] and first.artifacts == []
+    end = time.monotonic() + 30
+    while form() or result():
+        assert time.monotonic() < end, [gc.get_referrers(each) for each in (form(), result()) if each is not None]
+        gc.collect()
+        time.sleep(0.05)
+    for use in (lambda: first.request, lambda: first.sent, lambda: setattr(first, "request", small)):
+        with pytest.raises(BadRequest, match="closed when its cell was run again"):
+            use()
+    first.announce("a thread comes late")
+    first.changed()
+    first.close()

@@ -6,6 +6,7 @@ The measurements are a small file beside the cells. It is a cache and can be del
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from ..text.units import duration, gigabytes
 
 _KEPT, _BYTES_PER_PIXEL = 15, 1.7
 """Measurements of one kind; and a cell's bytes a pixel where none of the kind has been written yet."""
+_KIND = re.compile(r"[^|]*\|\d{1,9}x\d{1,9}\|\d{1,9}\|[^|]*\|[^|]*", re.ASCII)
+"""What `kind_of` writes; its file may hold anything."""
+_MOST = 1e15
 _DRAWING = ("encode", "denoise", "decode")
 
 
@@ -85,8 +89,9 @@ class CostModel:
         self._kinds: dict[str, list[_Measured]] = {}
         try:
             data = parsed_json(path.read_bytes())
-            self._kinds = {str(kind): [_Measured(*map(float, row)) for row in rows] for kind, rows in data.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
+            read = {kind: [_Measured(*map(float, row)) for row in rows[-_KEPT:]] for kind, rows in data.items()}
+            self._kinds = {kind: rows for kind, rows in read.items() if _KIND.fullmatch(kind) and _sensible(rows)}
+        except (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError):
             pass  # a cache: measured again
 
     def record(self, request: Request, trace: Trace, size: int) -> None:
@@ -142,6 +147,11 @@ class CostModel:
             median(row.finishing or 0.0 for row in rows) * area if same else None,
             median(row.bytes for row in rows) * area,
         )
+
+
+def _sensible(rows: Sequence[_Measured]) -> bool:
+    """Whether these are measurements: some, and none of them endless or no number."""
+    return bool(rows) and all(0 <= (value or 0.0) <= _MOST for row in rows for value in vars(row).values())
 
 
 def _area(kind: str) -> int:

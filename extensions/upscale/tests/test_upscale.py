@@ -250,7 +250,7 @@ def test_a_missing_engine_names_the_command(monkeypatch: pytest.MonkeyPatch) -> 
         zk.stages.upscale(engine="realesrgan").check(REQUEST)
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"no weights", "spandrel supports"), (None, "does not exist")])
+@pytest.mark.parametrize(("content", "said"), [(b"no weights", "cannot be read"), (None, "does not exist")])
 def test_a_file_that_is_no_network_is_told(tmp_path: Path, content: bytes | None, said: str) -> None:
     if content is not None:
         (tmp_path / "x.pth").write_bytes(content)

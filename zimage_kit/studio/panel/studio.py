@@ -9,13 +9,14 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 import ipywidgets as w
 
 from ...engine.events import Event
+from ...errors import BadRequest
 from ...grid.axis_names import slots
 from ...recipe.artifact import Artifact
 from ...recipe.request import Request
@@ -42,8 +43,32 @@ if TYPE_CHECKING:
     from ...grid import Grid
     from ...session.session import Session
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _open: WeakValueDictionary[str, Studio] = WeakValueDictionary()
 """The panels of this process that keep their state, by name."""
+_PARTS = ("form", "bar", "strip", "viewer", "problem", "question", "status_line", "panes", "_plain")
+"""What a panel gives up for the next one of its cell: a notebook keeps every value that a cell has shown."""
+
+
+class _Gone:
+    """In the place of a part that was given up."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise BadRequest("this panel was closed when its cell was run again", mend="Use the panel of the latest run.")
+
+    __getitem__ = __getattr__
+
+
+def _while_open(work: Callable[Concatenate[Studio, P], T]) -> Callable[Concatenate[Studio, P], T | None]:
+    """A method that does nothing once the panel is closed; a thread or a timer may come late."""
+
+    @wraps(work)
+    def guarded(self: Studio, /, *given: P.args, **named: P.kwargs) -> T | None:
+        with self._lock:
+            return None if self._closed else work(self, *given, **named)
+
+    return guarded
 
 
 class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -55,6 +80,8 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
     it and come back with the next panel of that name; by default that of the cell, "" keeps nothing. `panes` are its
     panes by their names.
     """
+
+    _closed = True  # until its parts are there
 
     def __init__(
         self,
@@ -192,18 +219,28 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.jobs.cancel()
 
     def close(self) -> None:
-        """Close the panel, cancel its jobs and end its threads."""
+        """Close the panel, cancel its jobs and end its threads. Closing again does nothing."""
+        if self._closed:
+            return
         self._keeper.close()
         self.cancel()
         self._end()
 
     def hand_over(self) -> list[Result]:
-        """Close the panel for another of its name, which takes its jobs and pictures over; returns the pictures."""
+        """Close the panel for another of its name, which takes its jobs and pictures over; returns the pictures.
+
+        It keeps none of them, nor its parts: IPython's `Out` refers to it as long as the kernel runs.
+        """
         self._keeper.changed()
         self._keeper.close()
         self.jobs.leave()
         self._end()
-        return list(self.results)
+        with self._lock:
+            pictures, self.results = list(self.results), Results()
+            self.children = []
+            for part in _PARTS:
+                self.__dict__[part] = _Gone()
+        return pictures
 
     def _end(self) -> None:
         with self._lock:
@@ -236,11 +273,13 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         found += [action for pane in self.panes.values() for action in pane.actions(self.texts)]
         return sorted(found, key=lambda each: ORDER.index(each.name) if each.name in ORDER else len(ORDER))
 
+    @_while_open
     def open_pane(self, name: str) -> None:
         """Open a pane by its name."""
         self.panes[name].open()
         self.changed()
 
+    @_while_open
     def add_opened(self, artifact: Artifact) -> Result | None:
         """Show a picture that is there already; one that is in the strip is selected."""
         artifact.connect(self.session)
@@ -255,11 +294,13 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     # callbacks of jobs, in the threads that follow them
 
+    @_while_open
     def _on_running_count(self, count: int) -> None:
         self.bar.busy = count > 0
         self.bar.queue = self.texts("panel.jobs", count=count) if count else ""
         self._tell_panes("jobs_changed")
 
+    @_while_open
     def _on_end(self, tally: Tally) -> None:
         again, self._again = self._again, None
         text = self.texts("panel.again", label=again.label()) if again is not None else tally.told(self.texts)
@@ -268,21 +309,25 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.bar.send({"finished": text})
         self._tell_panes("jobs_changed")
 
+    @_while_open
     def _tell_panes(self, what: str) -> None:
         for pane in self.panes.values():
             getattr(pane, what)()
         self.changed()
 
+    @_while_open
     def _on_error(self, error: BaseException, given_up: int = 0) -> None:
         with self._lock:
             self.problem.show(error)
             if not self.jobs:
                 self.announce(self.texts("panel.given_up", count=given_up) if given_up > 0 else "")
 
+    @_while_open
     def on_event(self, event: Event, place: Place) -> None:
         """Show an event as progress."""
         self.strip.show_event(event, place, self.form.stages.titles)
 
+    @_while_open
     def announce(self, text: str) -> None:
         """Show a sentence beside the progress."""
         self.strip.announce(text, len(self.jobs) > 0)
@@ -316,6 +361,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Names of the actions that apply to a result."""
         return [each.name for each in self.actions() if each.applies(result)]
 
+    @_while_open
     def _on_selected(self) -> None:
         self.strip.select(self.viewer.selected)
         self.changed()
@@ -333,7 +379,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if "library" in vars(self.session) and path.is_relative_to(self.session.library.folder):
             self.session.library.add(path, result.artifact)
         with self._lock:
-            if self.viewer.selected == result.id:
+            if not self._closed and self.viewer.selected == result.id:
                 self.strip.show(result)
             self._tell_panes("pictures_changed")
 
@@ -355,6 +401,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Wrap a control's callback so that its exceptions are shown."""
         return lambda argument: self.run_catching(callback, argument)
 
+    @_while_open
     def _on_edit(self) -> None:
         self.bar.inputs = [control.model_id for control in self.inputs()]
         self._tell_panes("form_changed")
@@ -363,6 +410,7 @@ class Studio(w.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Every control whose value counts."""
         return [*self.form.inputs(), *(control for pane in self.panes.values() for control in pane.inputs())]
 
+    @_while_open
     def changed(self) -> None:
         """Something that is kept has changed."""
         with self._lock:  # one thread's look would else overtake another's
