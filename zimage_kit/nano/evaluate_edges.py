@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures, rows = evaluate(given.scenes, given.weights, lambda text: print(text, file=sys.stderr, flush=True))
     print(json.dumps(figures, indent=1))
     print("\n" + table(figures))
-    if given.sheet:
+    if given.sheet and rows:
         from zimage_kit.nano.evaluate import contact_sheet
 
         contact_sheet(rows, columns=6, side=192).save(given.sheet, quality=85)
