@@ -52,8 +52,8 @@ print(json.dumps({
 """
 MORE = {"widgets": 0, "comms": 0, "threads": 2, "handles": 4, "children": 0}
 """How many more of each there may be at the end; a thread or a connection may just be about to end."""
-FLAT = 0.1
-"""How much more memory: IPython remembers each run, what it showed, and its value, a closed panel among them."""
+FLAT = 0.05
+"""How much more memory. IPython remembers each run, what it showed, and its value, a closed panel among them."""
 SECONDS = 120.0
 
 
