@@ -83,7 +83,9 @@ def _panel(folder: Path, language: str) -> Image.Image:
     """A screenshot of the panel, once it has drawn."""
     from playwright.sync_api import expect, sync_playwright
 
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        raise SystemExit("The studio's pictures need Chromium: apt install chromium")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     settings = {
