@@ -12,7 +12,7 @@ from PIL import Image
 
 from zimage_kit.nano import judge as judging
 from zimage_kit.nano import packed, people, scenes
-from zimage_kit.nano.data import LABELS, labels_of
+from zimage_kit.nano.data import COLUMNS, LABELS, labels_of
 from zimage_kit.nano.judge import Judge, Verdict, frechet
 from zimage_kit.nano.lexicon import KINDS
 from zimage_kit.nano.scenes import Scene, Thing
@@ -24,13 +24,14 @@ K, C = judging.K, judging.C
 def perfect(labels: np.ndarray) -> tuple[torch.Tensor, ...]:
     """The answers of a judge that errs in nothing, for one row of labels."""
     row = torch.from_numpy(labels)
-    table, pairs = row[: 3 * K].reshape(K, 3), row[3 * K : 3 * K + K * C]
+    table, pairs = row[: COLUMNS * K].reshape(K, COLUMNS), row[COLUMNS * K : COLUMNS * K + K * C]
     count = 40.0 * torch.nn.functional.one_hot(table[:, 0].long(), 3).float()
-    rest = [torch.zeros(n) for n in judging.OUTPUTS[-3:]]
-    for answer, which in zip(rest, row[-3:].long().tolist(), strict=True):
+    rest = [torch.zeros(n) for n in judging.OUTPUTS[-4:]]
+    for answer, which in zip(rest, row[-4:].long().tolist(), strict=True):
         if which >= 0:
             answer[which] = 40.0
-    return count.flatten(), 80.0 * pairs - 40.0, table[:, 1], table[:, 2], *rest
+    facing = 80.0 * table[:, 3].clamp(min=0) - 40.0
+    return count.flatten(), 80.0 * pairs - 40.0, table[:, 1], table[:, 2], facing, *rest
 
 
 def thing(kind: str, colour: str, place: str = "middle", x: float = 128.0, pose: str = "") -> Thing:
@@ -48,9 +49,11 @@ def verdict(count: dict[str, int], colours: dict[str, tuple[str, ...]], pose: st
         colours,
         dict.fromkeys(KINDS, 0.5),
         dict.fromkeys(KINDS, 0.47),
+        dict.fromkeys(KINDS, True),
         "sea",
         "flat",
         pose,
+        "day",
     )
 
 
@@ -96,7 +99,7 @@ def test_everything_right_is_right() -> None:
     asked = scene(thing("cat", "red"))
     marks = right(asked, verdict({"cat": 1}, {"cat": ("red",)}))
     assert marks == dict.fromkeys(
-        ("background", "style", "nothing_extra", "things", "colours", "all", "all_1", "place", "size"), True
+        ("background", "style", "hour", "nothing_extra", "things", "colours", "all", "all_1", "place", "size"), True
     )
 
 
@@ -136,6 +139,27 @@ def test_a_pose_counts_where_a_person_was_asked_for() -> None:
     assert right(asked, verdict({"person": 1}, {"person": ("red",)}, "waving"))["all"]
     assert right(asked, verdict({"person": 1}, {"person": ("red",)}, "running"))["pose"] is False
     assert "pose" not in right(scene(thing("cat", "red")), verdict({"cat": 1}, {"cat": ("red",)}))
+
+
+def test_which_way_a_thing_faces_counts_where_it_faces_a_way() -> None:
+    left = replace(thing("dog", "red"), flip=True)
+    seen = verdict({"dog": 1}, {"dog": ("red",)})
+    assert right(scene(thing("dog", "red")), seen)["all"]
+    assert right(scene(left), seen)["facing"] is False
+    assert "facing" not in right(scene(thing("cat", "red")), verdict({"cat": 1}, {"cat": ("red",)}))
+    both = scene(left, replace(thing("dog", "red"), flip=False))
+    assert "facing" not in right(both, replace(seen, count=seen.count | {"dog": 2}))
+
+
+def test_an_hour_counts_where_a_place_has_one() -> None:
+    asked, seen = scene(thing("cat", "red")), verdict({"cat": 1}, {"cat": ("red",)})
+    assert right(replace(asked, hour="night"), seen)["hour"] is False
+    assert "hour" not in right(replace(asked, background="sunset"), replace(seen, background="sunset"))
+
+
+def test_two_people_who_do_different_things_have_no_pose_to_be_judged() -> None:
+    asked = scene(thing("person", "red", "left", 66.0, "waving"), thing("person", "blue", "right", 190.0, "running"))
+    assert "pose" not in right(asked, verdict({"person": 2}, {"person": ("red", "blue")}))
 
 
 def test_an_empty_scene_must_stay_empty() -> None:

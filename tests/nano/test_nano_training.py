@@ -18,7 +18,7 @@ from PIL import Image
 from zimage_kit.nano import DIRECTORY, architecture, batched, captions, data, scenes
 from zimage_kit.nano.batched import Batched, patchify, unpatchify
 from zimage_kit.nano.data import PREFIX, SUFFIX
-from zimage_kit.nano.train import export, people
+from zimage_kit.nano.train import export
 from zimage_kit.nano.train.common import Average, Clock, Muon, Setup, quick_norms
 from zimage_kit.nano.train.denoiser import Network, matrices
 from zimage_kit.nano.train.distil import schedule
@@ -353,20 +353,6 @@ def test_training_can_go_on_from_exported_weights(tmp_path: Path) -> None:
         kept = setup.load(piece)
         assert kept is not None
         assert kept["done"] == 0.0, piece
-
-
-def test_two_people_are_one_person_twice(tmp_path: Path) -> None:
-    rng = np.random.default_rng(3)
-    scene = next(s for s in (scenes.sample(i, count=1) for i in range(1000)) if s.things[0].kind == "person")
-    first, second = people.doubled(scene, rng).things
-    assert (first.kind, first.colour, first.pose) == (second.kind, second.colour, second.pose)
-    assert first.keypoints is not None
-    assert second.keypoints is not None
-    assert np.allclose(first.keypoints - (first.x, first.y), second.keypoints - (second.x, second.y))
-    assert second.x - first.x > 0.3 * scene.width
-    empty = scenes.sample(0, count=0)
-    with pytest.raises(ValueError, match="no person"):
-        people.doubled(empty, rng)
 
 
 def test_a_piece_that_lacks_its_forerunner_says_which(tmp_path: Path) -> None:

@@ -157,7 +157,9 @@ NANO = ModelSpec(
     steps=8,
     guidance=0.0,
     negative_prompt=False,
-    controlnet=ControlNetSpec(path=nano.DIRECTORY.parent / "controlnet", scales=(0.5, 1.2)),
+    controlnet=ControlNetSpec(
+        path=nano.DIRECTORY.parent / "controlnet", scales=(0.5, 1.2), kinds=("pose", "canny", "scribble")
+    ),
     loras=nano.DIRECTORY.parent / "loras",
     vocabulary="zimage_kit.nano.lexicon:unknown_words",
 )

@@ -22,6 +22,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import Qwen2Tokenizer, Qwen3Config, Qwen3Model
 
 from zimage_kit.nano import lexicon
+from zimage_kit.nano.spelling import traditional
 
 TEXT_WIDTH = 256
 TRANSFORMER: dict[str, Any] = {
@@ -64,19 +65,20 @@ AUTOENCODER: dict[str, Any] = {
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|> {{ message['content'] | lower | trim }}<|im_end|>{% endfor %}"
 )
-MAX_PROMPT_TOKENS = 128
 
 
 def tokenizer() -> Qwen2Tokenizer:
     """Return nano's byte-level BPE: words of the lexicon are one token each, anything else falls apart, down to bytes.
 
     Merges are learned on single words, never on text, and a Chinese word that two others make up is left to those two,
-    so that Chinese stays compositional: 红色的猫 is 红 + 色 + 的 + 猫.
+    so that Chinese stays compositional: 红色的猫 is 红 + 色 + 的 + 猫. Traditional characters are a token each.
     """
     words = [" " + word for word in lexicon.english_words()] + [
-        "-" + word for word in ("air", "wash", "e", "capped", "white", "black")
+        "-" + word for word in ("air", "wash", "e", "capped", "white", "black", "bit", "drawn", "green")
     ]
-    words += [word for word in lexicon.chinese_words() if _atomic(word)] + list(lexicon.PUNCTUATION) + [" "]
+    chinese = [word for word in lexicon.chinese_words() if _atomic(word)]
+    words += chinese + sorted({other for word in chinese for other in traditional(word)} - set("".join(chinese)))
+    words += [*lexicon.PUNCTUATION, " "]
     byte_level = Tokenizer(models.BPE())
     byte_level.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     trainer = trainers.BpeTrainer(

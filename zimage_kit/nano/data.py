@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zimage_kit.nano import captions, scenes
-from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, KINDS, POSES, STYLES
+from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, FACING, FACING_POSES, HOURS, KINDS, POSES, STYLES
 
 CHUNK = 16
 CAPTIONS = 6  # three in each language
 PROMPT_TOKENS = 128
-LABELS = len(KINDS) * 3 + len(KINDS) * len(COLOURS) + 3
+COLUMNS = 4
+LABELS = len(KINDS) * COLUMNS + len(KINDS) * len(COLOURS) + 4
 PREFIX, SUFFIX = "<|im_start|> ", "<|im_end|>"
 
 
@@ -40,16 +41,17 @@ class Chunk:
 
 
 def labels_of(scene: scenes.Scene) -> NDArray[np.float32]:
-    """Return what a judge has to find: per kind (count, x in 0..1, log2 of the extent), (kind, colour) pairs, the rest.
+    """Return what a judge has to find: a row a kind, (kind, colour) pairs, the rest.
 
-    Unknown positions and extents (none of the kind, or two) are -9; the last three numbers are the indices of
-    background, style and pose (-1: nobody there).
+    A kind's row is (count, x in 0..1, log2 of the extent, facing: 1 right, 0 left). Unknown positions, extents and
+    facings (none of the kind, two that differ, or a kind that faces no way) are -9. The last four numbers are the
+    indices of background, style, pose and hour (-1: nobody there, or two people who do different things; a background
+    without an hour).
     """
     kinds, colours = list(KINDS), list(COLOURS)
-    table = np.full((len(kinds), 3), -9.0, np.float32)
+    table = np.full((len(kinds), COLUMNS), -9.0, np.float32)
     table[:, 0] = 0
     pairs = np.zeros((len(kinds), len(colours)), np.float32)
-    pose = -1
     for thing in scene.things:
         k = kinds.index(thing.kind)
         table[k, 0] += 1
@@ -57,10 +59,18 @@ def labels_of(scene: scenes.Scene) -> NDArray[np.float32]:
         table[k, 1] = thing.x / scene.width if single else -9
         table[k, 2] = np.log2(thing.extent / min(scene.width, scene.height)) if single else -9
         pairs[k, colours.index(thing.colour)] = 1
-        if thing.pose:
-            pose = list(POSES).index(thing.pose)
-    rest = (list(BACKGROUNDS).index(scene.background), list(STYLES).index(scene.style), pose)
+        faces = {float(not other.flip) for other in scene.things if other.kind == thing.kind and facing(other)}
+        table[k, 3] = faces.pop() if len(faces) == 1 else -9
+    poses = {thing.pose for thing in scene.things if thing.kind == "person"}
+    pose = list(POSES).index(next(iter(poses))) if len(poses) == 1 and "" not in poses else -1
+    hour = list(HOURS).index(scene.hour) if scenes.has_hour(scene.background, scene.style) else -1
+    rest = (list(BACKGROUNDS).index(scene.background), list(STYLES).index(scene.style), pose, hour)
     return np.concatenate((table.ravel(), pairs.ravel(), np.array(rest, np.float32)))
+
+
+def facing(thing: scenes.Thing) -> bool:
+    """Tell whether a thing faces left or right."""
+    return thing.kind in FACING or thing.pose in FACING_POSES
 
 
 def chunk(index: int, tokenizer: Any, pad: int) -> Chunk:

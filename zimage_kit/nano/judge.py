@@ -1,8 +1,8 @@
 """The judge: a small network that says what is in a scene. It measures nano; it is itself measured on real scenes.
 
 Its answers per picture: how many of each kind there are (0, 1, 2), which colours a kind has, where and how large it is
-(meaningful for a kind that is there once), background, style and pose (meaningful where a person is); and a feature
-vector in which sets of pictures are compared.
+(meaningful for a kind that is there once), which way it faces, background, style, pose (meaningful where a person is)
+and hour; and a feature vector in which sets of pictures are compared.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zimage_kit.nano import packed
-from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, KINDS, POSES, STYLES
+from zimage_kit.nano.data import COLUMNS
+from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, HOURS, KINDS, POSES, STYLES
 
 FEATURES = 160
 K, C = len(KINDS), len(COLOURS)
-OUTPUTS = (K * 3, K * C, K, K, len(BACKGROUNDS), len(STYLES), len(POSES))
+OUTPUTS = (K * 3, K * C, K, K, K, len(BACKGROUNDS), len(STYLES), len(POSES), len(HOURS))
 
 
 class Residual(nn.Module):
@@ -71,21 +72,27 @@ class Judge(nn.Module):
 
 def loss(answers: tuple[Tensor, ...], labels: Tensor) -> Tensor:
     """Return the mean loss against rows of `zimage_kit.nano.data.labels_of`."""
-    count, pairs, x, extent, background, style, pose = answers
+    count, pairs, x, extent, facing, background, style, pose, hour = answers
     n = len(labels)
-    table = labels[:, : 3 * K].reshape(n, K, 3)
-    single = table[..., 1] > -9
+    table = labels[:, : COLUMNS * K].reshape(n, K, COLUMNS)
     total = 24 * F.cross_entropy(count.reshape(n * K, 3), table[..., 0].reshape(-1).long().clamp(max=2))
-    truth = labels[:, 3 * K : 3 * K + K * C].reshape(n, K, C)
+    truth = labels[:, COLUMNS * K : COLUMNS * K + K * C].reshape(n, K, C)
     there = truth.sum(-1) > 0
     each = F.binary_cross_entropy_with_logits(pairs.reshape(n, K, C), truth, reduction="none").mean(-1)
-    total = total + 4 * (each * there).sum() / there.sum().clamp(min=1) + each.mean()
+    total = total + 4 * _mean(each, there) + each.mean()
     for guess, at in ((x, 1), (extent, 2)):
-        total = total + ((guess - table[..., at]).abs() * single).sum() / single.sum().clamp(min=1)
-    total = total + F.cross_entropy(background, labels[:, -3].long()) + F.cross_entropy(style, labels[:, -2].long())
-    somebody = labels[:, -1] >= 0
-    each = F.cross_entropy(pose, labels[:, -1].long().clamp(min=0), reduction="none")
-    return total + (each * somebody).sum() / somebody.sum().clamp(min=1)
+        total = total + _mean((guess - table[..., at]).abs(), table[..., 1] > -9)
+    each = F.binary_cross_entropy_with_logits(facing, table[..., 3].clamp(min=0), reduction="none")
+    total = total + _mean(each, table[..., 3] >= 0)
+    for guess, at in ((background, -4), (style, -3), (pose, -2), (hour, -1)):
+        each = F.cross_entropy(guess, labels[:, at].long().clamp(min=0), reduction="none")
+        total = total + _mean(each, labels[:, at] >= 0)
+    return total
+
+
+def _mean(values: Tensor, which: Tensor) -> Tensor:
+    """Return the mean of the values that count, 0 where none does."""
+    return (values * which).sum() / which.sum().clamp(min=1)
 
 
 @dataclass(frozen=True)
@@ -98,9 +105,11 @@ class Verdict:
     x: dict[str, float]
     extent: dict[str, float]
     """The side of a kind's box as a share of the picture's shorter side."""
+    faces_right: dict[str, bool]
     background: str
     style: str
     pose: str
+    hour: str
 
 
 FILE = "judge.safetensors.xz"
@@ -126,7 +135,7 @@ def look(judge: Judge, pictures: list[Image.Image]) -> tuple[NDArray[np.float32]
 
 
 def _read(answers: tuple[Tensor, ...]) -> Verdict:
-    count, pairs, x, extent, background, style, pose = answers
+    count, pairs, x, extent, facing, background, style, pose, hour = answers
     kinds, colours = list(KINDS), list(COLOURS)
     counts = {kind: int(n) for kind, n in zip(kinds, count.reshape(K, 3).argmax(1), strict=True)}
     order = pairs.reshape(K, C).argsort(1, descending=True)
@@ -142,9 +151,11 @@ def _read(answers: tuple[Tensor, ...]) -> Verdict:
         seen,
         {kind: float(x[k]) for k, kind in enumerate(kinds)},
         {kind: float(2 ** extent[k]) for k, kind in enumerate(kinds)},
+        {kind: float(facing[k]) > 0 for k, kind in enumerate(kinds)},
         list(BACKGROUNDS)[int(background.argmax())],
         list(STYLES)[int(style.argmax())],
         list(POSES)[int(pose.argmax())],
+        list(HOURS)[int(hour.argmax())],
     )
 
 

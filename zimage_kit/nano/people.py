@@ -108,9 +108,9 @@ def draw(p: Pen, points: Points, figure: str, seated: bool) -> None:
     for thigh, knee, ankle in ((8, 9, 10), (11, 12, 13)):
         leg = "skin" if girl else "trousers"
         p.stroke((k[thigh], k[knee], k[ankle]), 0.066 if girl else 0.088, leg, edge=True, tip=0.046 if girl else 0.056)
-        p.ellipse(k[ankle][0] + math.copysign(0.018, k[ankle][0] - hip[0]),
-            k[ankle][1] + 0.014, 0.052, 0.026, "ink", edge=False)
-    p.stroke((neck, (head[0], head[1] + 0.08)), 0.055, "skin")
+        p.ellipse(k[ankle][0] + math.copysign(0.022, k[ankle][0] - hip[0]), k[ankle][1] + 0.008, 0.066, 0.040,
+            "wood_dark")
+    p.stroke((neck, (head[0], head[1] + 0.08)), 0.060, "skin")
     shoulders = ((k[2][0] - 0.024, k[2][1] - 0.014), (neck[0], neck[1] - 0.002), (k[5][0] + 0.024, k[5][1] - 0.014))
     if girl:
         side = 0.5 * (k[9][0] + k[12][0] - k[8][0] - k[11][0])
@@ -127,8 +127,9 @@ def draw(p: Pen, points: Points, figure: str, seated: bool) -> None:
     for shoulder, elbow, wrist in ((2, 3, 4), (5, 6, 7)):
         p.stroke((k[shoulder], k[elbow], k[wrist]), 0.070, "main", edge=True, tip=0.046)
         along = np.array(k[wrist]) - np.array(k[elbow])
-        hand = np.array(k[wrist]) + 0.020 * along / (np.hypot(*along) + 1e-9)
-        p.ellipse(float(hand[0]), float(hand[1]), 0.034, 0.034, "skin")
+        x, y = (float(v) for v in np.array(k[wrist]) + 0.022 * along / (np.hypot(*along) + 1e-9))
+        p.ellipse(x, y, 0.056, 0.056, "skin_edge", edge=False)
+        p.ellipse(x, y, 0.043, 0.043, "skin")
     for ear in (16, 17):
         p.ellipse(k[ear][0], k[ear][1] + 0.01, 0.022, 0.028, "skin", edge=False)
     p.ellipse(head[0], head[1], HEAD, HEAD * 1.02, "skin")
@@ -136,11 +137,10 @@ def draw(p: Pen, points: Points, figure: str, seated: bool) -> None:
         (0.124, 0.0), (0.095, -0.052), (0.03, -0.060), (-0.04, -0.062), (-0.095, -0.046))
     p.blob(_around(head, fringe), "hair", edge=False)
     for eye in (14, 15):
-        p.ellipse(k[eye][0], k[eye][1] + 0.016, 0.015, 0.021, "ink", edge=False)
-        p.ellipse(math.copysign(0.068, k[eye][0] - head[0]) + head[0],
-            head[1] + 0.048, 0.021, 0.013, "cheek", edge=False)
-    p.stroke(((head[0] - 0.028, head[1] + 0.050), (head[0], head[1] + 0.064), (head[0] + 0.028, head[1] + 0.050)),
-        0.012, "ink")
+        p.ellipse(k[eye][0], k[eye][1] + 0.016, 0.021, 0.029, "ink", edge=False)
+        p.ellipse(math.copysign(0.074, k[eye][0] - head[0]) + head[0],
+            head[1] + 0.050, 0.024, 0.017, "cheek", edge=False)
+    p.arc(head[0], head[1] + 0.048, 0.044, 0.040, 0, 180, "mouth", edge=False)
 
 # fmt: on
 

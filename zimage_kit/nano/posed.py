@@ -1,4 +1,4 @@
-"""Scenes of people in any pose, with their skeletons: what the pose ControlNet learns from and is measured on.
+"""Scenes of people in any pose, with their skeletons, and edges: what the ControlNet learns from and is measured on.
 
 Three quarters show one person, the rest two people, a person with a thing, or nobody. Half of the poses are named ones
 with more play than `scenes` gives them, half are any that a body can take. A scene is a function of its seed; the
@@ -18,12 +18,15 @@ from PIL import Image
 from zimage_kit.nano import captions, people, scenes
 from zimage_kit.nano.data import CAPTIONS, CHUNK, PROMPT_TOKENS, Chunk, tokens_of
 from zimage_kit.nano.drawing import Points
-from zimage_kit.nano.lexicon import COLOURS, POSES
+from zimage_kit.nano.lexicon import COLOURS, FACING_POSES, POSES
 from zimage_kit.nano.scenes import Scene, Thing
 from zimage_kit.stages import extensions
 
 FIRST_HELD_OUT = 97_000_000
-CONTENTS = {"one": 0.72, "two": 0.15, "with a thing": 0.08, "nobody": 0.05}
+CONTENTS = {"one": 0.70, "two": 0.17, "with a thing": 0.08, "nobody": 0.05}
+EDGED = 0.40  # share of control pictures that are edges, of any scene, and not skeletons
+SCRIBBLED = 0.35  # share of those that are strokes
+THRESHOLDS = (100, 200)  # the control stage's own, of Canny's edges
 TOLD = 0.30  # share of named poses that a caption tells
 WRONG = 0.03  # share of captions that tell another pose than the skeleton shows: the skeleton decides
 SHIN_LIMITS = (-120.0, 130.0)
@@ -65,7 +68,7 @@ def _figure(person: Thing, scene: Scene, side: int | None, rng: np.random.Genera
 
     `side` is 0 for the left half, 1 for the right, None for the whole width.
     """
-    pose, unit = _pose(rng)
+    pose, unit, mirrored = _pose(rng)
     low = np.minimum(unit.min(0) - 0.07, unit[0] - (0.15, 0.20))
     high = np.maximum(unit.max(0) + 0.07, unit[0] + (0.15, 0.20))
     width, height = scene.width, scene.height
@@ -81,11 +84,12 @@ def _figure(person: Thing, scene: Scene, side: int | None, rng: np.random.Genera
     y = ground - 0.5 * extent
     place = "left" if x < 0.38 * width else "right" if x > 0.62 * width else "middle"
     size = "large" if extent > 0.74 * min(width, height) else "medium"
-    return replace(person, size=size, place=place, x=x, y=y, extent=extent, pose=pose, keypoints=unit * extent + (x, y))
+    points, left = unit * extent + (x, y), mirrored and pose in FACING_POSES
+    return replace(person, size=size, place=place, x=x, y=y, extent=extent, pose=pose, flip=left, keypoints=points)
 
 
-def _pose(rng: np.random.Generator) -> tuple[str, Points]:
-    """Return the name of a pose, "" for a free one, and its (18, 2) points in the unit box."""
+def _pose(rng: np.random.Generator) -> tuple[str, Points, bool]:
+    """Return the name of a pose, "" for a free one, its (18, 2) points in the unit box, and whether it is mirrored."""
     build = people.Build(
         arms=rng.uniform(0.90, 1.12),
         legs=rng.uniform(0.88, 1.12),
@@ -99,11 +103,13 @@ def _pose(rng: np.random.Generator) -> tuple[str, Points]:
         play = rng.normal(0, 11.0, (2, 4)).clip(-28, 28) * (1, 1, 0.6, 0.6)
         left, right = (tuple(np.add(angles, more)) for angles, more in zip(people.ANGLES[pose], play, strict=True))
         lift = 0.08 if pose == "jumping" else 0.0
-        return pose, people.keypoints((left, right), bool(rng.random() < 0.5), lift, build)
+        mirrored = bool(rng.random() < 0.5)
+        return pose, people.keypoints((left, right), mirrored, lift, build), mirrored
     right = _limbs(rng)
     left = _limbs(rng) if rng.random() < 0.8 else right
     lift = rng.uniform(0.02, 0.12) if rng.random() < 0.12 else 0.0
-    return "", people.keypoints((tuple(-angle for angle in left), right), False, lift, build)  # type: ignore[arg-type]
+    limbs = (tuple(-angle for angle in left), right)
+    return "", people.keypoints(limbs, False, lift, build), False  # type: ignore[arg-type]
 
 
 def _limbs(rng: np.random.Generator) -> people.Limbs:
@@ -138,6 +144,18 @@ def skeleton(scene: Scene) -> Image.Image:
 def _drawing() -> ModuleType:
     module: ModuleType = extensions.load_module("pose").skeleton
     return module
+
+
+@functools.cache
+def _edging() -> ModuleType:
+    module: ModuleType = extensions.load_module("control").pictures
+    return module
+
+
+def edges(picture: Image.Image, strokes: bool = False) -> Image.Image:
+    """Return the edges of a picture as the control stage finds them, white on black: Canny's, or broad strokes."""
+    made: Image.Image = _edging().scribble(picture) if strokes else _edging().canny(picture, *THRESHOLDS)
+    return made
 
 
 def shown(body: Points, rng: np.random.Generator) -> Points:
@@ -177,18 +195,28 @@ def described(scene: Scene, rng: np.random.Generator, language: str) -> str:
 
 
 def chunk(index: int, tokenizer: Any, pad: int) -> Chunk:
-    """Draw chunk `index` for the ControlNet: `CHUNK` pictures, then as many skeletons.
+    """Draw chunk `index` for the ControlNet: `CHUNK` pictures, then as many control pictures: skeletons, or edges.
 
-    The labels (n, 1) are 1 where the skeleton is black. A few people have a black one: it must change nothing.
+    The labels (n, 1) are 1 where the control picture is black. A few people have a black one: it must change nothing.
     """
     rng, bucket, told_scenes = _begin(index, 19)
+    edged = rng.random(CHUNK) < EDGED
+    told_scenes = [
+        scenes.sample(scene.seed, size=(scene.width, scene.height)) if lines and rng.random() < 0.7 else scene
+        for scene, lines in zip(told_scenes, edged, strict=True)
+    ]
     pictures = [np.asarray(scenes.render(scene)) for scene in told_scenes]
     tokens = np.empty((CHUNK, CAPTIONS, PROMPT_TOKENS), np.int16)
     black = np.zeros((CHUNK, 1), np.float32)
     for i, scene in enumerate(told_scenes):
-        given = [] if rng.random() < 0.03 else [shown(body, rng) for body in bodies(scene)]
-        pictures.append(np.asarray(_drawing().draw(given, scene.width, scene.height)))
-        black[i] = not any((body[:, 2] > 0).any() for body in given)
+        if edged[i]:
+            control = np.asarray(edges(Image.fromarray(pictures[i]), bool(rng.random() < SCRIBBLED)))
+            black[i] = control.max() == 0
+        else:
+            given = [] if rng.random() < 0.03 else [shown(body, rng) for body in bodies(scene)]
+            control = np.asarray(_drawing().draw(given, scene.width, scene.height))
+            black[i] = not any((body[:, 2] > 0).any() for body in given)
+        pictures.append(control)
         languages = ["en"] * (CAPTIONS // 2) + ["zh"] * (CAPTIONS // 2)
         tokens[i] = tokens_of((told(scene, rng, language) for language in languages), rng, tokenizer, pad)
     return Chunk(bucket, np.stack(pictures), tokens, black)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from zimage_kit.nano.data import facing
 from zimage_kit.nano.judge import Verdict
-from zimage_kit.nano.scenes import Scene
+from zimage_kit.nano.scenes import Scene, has_hour
 
 # How far a thing may be from the place asked for, as a share of the width, and from the extent asked for, as a factor.
 PLACES = {"left": (0.0, 0.46), "middle": (0.36, 0.64), "right": (0.54, 1.0)}
@@ -13,7 +14,7 @@ EXTENTS = {"small": (0.0, 0.42), "medium": (0.3, 0.72), "large": (0.46, 2.0)}
 
 
 def right(scene: Scene, verdict: Verdict) -> dict[str, bool]:
-    """Return which parts of `scene` the verdict confirms: things, colours, background, style, pose and all of them.
+    """Return which parts of `scene` the verdict confirms, by name, and `all`, which holds when all of them do.
 
     `things` holds when every kind is there in the right number, `nothing_extra` when no other kind is. `place` and
     `size` are reported beside the rest, for single things. Keys that a scene does not have are left out.
@@ -27,9 +28,14 @@ def right(scene: Scene, verdict: Verdict) -> dict[str, bool]:
             {thing.colour for thing in scene.things if thing.kind == kind} == set(verdict.colours.get(kind, ()))
             for kind in wanted
         )
-    people = [thing for thing in scene.things if thing.kind == "person"]
-    if people:
-        marks["pose"] = verdict.pose == people[0].pose
+    if has_hour(scene.background, scene.style):
+        marks["hour"] = verdict.hour == scene.hour
+    poses = {thing.pose for thing in scene.things if thing.kind == "person"}
+    if len(poses) == 1:
+        marks["pose"] = verdict.pose == next(iter(poses))
+    ways = {(thing.kind, not thing.flip) for thing in scene.things if facing(thing)}
+    if ways and len(dict(ways)) == len(ways):
+        marks["facing"] = all(verdict.faces_right[kind] == right for kind, right in ways)
     marks["all"] = all(marks.values())
     marks[f"all_{len(scene.things)}"] = marks["all"]
     if len(scene.things) == 1:

@@ -17,7 +17,7 @@ from zimage_kit.nano import packed
 
 WIDTH = 24
 GROWTH = 32  # of a dense block; spandrel knows no other
-BLOCKS = 2
+BLOCKS = 1
 WEIGHTS = Path(__file__).parent / "upscale" / "nano_x2.safetensors.xz"
 
 

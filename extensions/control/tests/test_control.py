@@ -320,9 +320,13 @@ def test_the_picture_and_how_it_is_read_are_part_of_the_identity(
     assert "stage 1 control opencv" in found
 
 
-def test_nano_says_that_it_knows_skeletons_only(session: Session, girl: Request, lines: Path) -> None:
+def test_nano_says_that_it_knows_skeletons_and_edges_only(
+    session: Session, girl: Request, lines: Path, kept: Callable[..., Path]
+) -> None:
     notes = session.run(girl.then(Control(picture=lines, type="scribble"))).trace.notes
-    assert "nano's ControlNet was trained with pose, so scribble may guide it little" in notes
+    assert not any("may guide it little" in note for note in notes)
+    notes = session.run(girl.then(Control(picture=kept(depth()), type="depth"))).trace.notes
+    assert "nano's ControlNet was trained with pose, canny, scribble, so depth may guide it little" in notes
 
 
 def test_none_of_it_is_none_of_it(session: Session, girl: Request) -> None:

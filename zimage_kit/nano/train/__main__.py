@@ -10,7 +10,6 @@ import torch
 import torch._dynamo
 
 from zimage_kit.nano import architecture
-from zimage_kit.nano import judge as judging
 from zimage_kit.nano.train import (
     autoencoder,
     check,
@@ -22,7 +21,6 @@ from zimage_kit.nano.train import (
     joints,
     judge,
     lora,
-    people,
     upscaler,
 )
 from zimage_kit.nano.train.common import Setup
@@ -39,7 +37,7 @@ PIECES = {
 }
 # What turns a state folder into something else; these take --to.
 OTHERS = (
-    "begin", "check", "check-lora", "check-pose", "export", "export-lora", "export-pose", "export-upscaler", "people"
+    "begin", "check", "check-lora", "check-pose", "export", "export-lora", "export-pose", "export-upscaler"
 )  # fmt: skip
 
 
@@ -62,7 +60,7 @@ def main() -> None:
         "--pictures", type=int, default=512, help="check: pictures in each language; check-pose: in all"
     )
     parser.add_argument(
-        "--to", type=Path, default=Path(), help="export, check: where results go; people, begin: exported weights"
+        "--to", type=Path, default=Path(), help="export, check: where results go; begin: exported weights"
     )
     given = parser.parse_args()
     given.state.mkdir(parents=True, exist_ok=True)
@@ -83,8 +81,6 @@ def main() -> None:
         export.run(setup, given.to)
     elif given.piece == "begin":
         export.begin(setup, given.to)
-    elif given.piece == "people":
-        people.run(setup, given.to / judging.FILE)
     elif given.piece == "check":
         check.run(setup, given.to, given.pictures, given.steps)
     elif given.piece == "export-pose":

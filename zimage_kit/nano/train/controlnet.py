@@ -106,7 +106,8 @@ def run(setup: Setup) -> None:
     if before:
         net.load_state_dict(before["live"])
         average.module.load_state_dict(before["average"])
-        optimizer.load_state_dict(before["optimizer"])
+        if "optimizer" in before:
+            optimizer.load_state_dict(before["optimizer"])
         average.steps = step
     model = Controlled(network.transformer, net, setup.compiled)
     small = setup.device.type != "cuda"

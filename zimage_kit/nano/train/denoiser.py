@@ -19,6 +19,8 @@ LENGTHS = (32, 64, 96, 128)
 LENGTH_SHARES = (0.86, 0.10, 0.02, 0.02)
 DROPPED = 0.10  # share of captions replaced by the empty one, for guidance
 SHIFT = 3.0
+RATE = 2.2e-3
+EARLY = 0.12  # share of noise levels above 0.9, where what is in a picture is decided
 SAVE_EVERY = 120.0  # seconds: a machine may go away
 
 
@@ -149,11 +151,13 @@ def matrices(network: Network) -> list[nn.Parameter]:
 
 
 def sigmas(n: int, device: torch.device) -> Tensor:
-    """Return n noise levels: three quarters logit-normal, a quarter uniform, shifted as the sampler shifts them."""
-    s = torch.where(
-        torch.rand(n, device=device) < 0.75, torch.randn(n, device=device).sigmoid(), torch.rand(n, device=device)
-    )
-    return SHIFT * s / (1 + (SHIFT - 1) * s)
+    """Return n noise levels: three quarters logit-normal, a quarter uniform, shifted as the sampler shifts them.
+
+    A share `EARLY` of them is uniform in 0.9..1 instead.
+    """
+    even = torch.rand(n, device=device)
+    s = torch.where(torch.rand(n, device=device) < 0.75, torch.randn(n, device=device).sigmoid(), even)
+    return torch.where(torch.rand(n, device=device) < EARLY, 0.9 + 0.1 * even, SHIFT * s / (1 + (SHIFT - 1) * s))
 
 
 def run(setup: Setup) -> None:
@@ -204,7 +208,7 @@ def run(setup: Setup) -> None:
         valid = latents.valid(buckets)
         loss = ((out.float() - (x - noise)).pow(2) * valid).sum() / (valid.sum() * x.shape[-1])
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step(clock.rate(3e-3))
+        optimizer.step(clock.rate(RATE))
         average.update()
         step += 1
         losses += loss.detach()

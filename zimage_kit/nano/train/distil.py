@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zimage_kit.nano.batched import Batched
 from zimage_kit.nano.train.common import SEED, Average, Clock, Setup
-from zimage_kit.nano.train.denoiser import LENGTHS, SHIFT, Latents, Network
+from zimage_kit.nano.train.denoiser import LENGTHS, SAVE_EVERY, SHIFT, Latents, Network
 
 GUIDANCE = 2.0
 WALK = (2, 2, 2, 2, 2, 2, 3, 4)  # Euler steps of the teacher within each step of the student
@@ -62,7 +62,13 @@ def run(setup: Setup) -> None:
     grid = schedule().to(setup.device)
     batch = setup.batch or 768  # the denoiser's own: its compiled graphs serve again
     clock, told, losses, counted = Clock(setup, done), time.monotonic(), torch.zeros((), device=setup.device), 0
-    warm = [(32, 0)] if setup.compiled else []
+    warm, saved = [(32, 0)] if setup.compiled else [], 0.0
+
+    def save() -> None:
+        content = {"live": student.state_dict(), "average": average.module.state_dict()}
+        facts = {"step": step, "done": clock.done, "denoiser_step": base["step"]}
+        setup.save("distilled", {**content, "optimizer": optimizer.state_dict(), **facts})
+
     while warm or clock.tick():
         length, at = (
             warm.pop()
@@ -99,12 +105,10 @@ def run(setup: Setup) -> None:
             setup.note("distil", step=step, done=clock.done, loss=float(losses) / counted, latents=latents.count)
             losses.zero_()
             counted = 0
-    content = {
-        "live": student.state_dict(),
-        "average": average.module.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    setup.save("distilled", {**content, "step": step, "done": clock.done, "denoiser_step": base["step"]})
+        if clock.spent - saved > SAVE_EVERY:
+            saved = clock.spent
+            save()
+    save()
     setup.note("distil", step=step, done=clock.done)
     latents.close()
 

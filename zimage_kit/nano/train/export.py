@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ZImagePipeline
+from diffusers import ZImageControlNetModel, ZImagePipeline
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import Qwen2Tokenizer
 
-from zimage_kit.nano import architecture, packed, scenes
+from zimage_kit.nano import architecture, joints, packed, scenes
 from zimage_kit.nano import judge as judging
 from zimage_kit.nano.train.common import Setup
 from zimage_kit.nano.train.denoiser import Network
@@ -53,23 +55,45 @@ def run(setup: Setup, target: Path) -> None:
 def begin(setup: Setup, source: Path) -> None:
     """Turn exported weights back into a state folder, so that a later day can go on from them.
 
-    Denoiser and text encoder become both `denoiser.pt` and `distilled.pt`, with fresh optimizers and step 0; the
-    autoencoder is taken as finished.
+    Denoiser and text encoder become both `denoiser.pt` and `distilled.pt`, with fresh optimizers and step 0. Where the
+    lexicon has grown since, words that are new begin as the mean of the pieces that they fell into. A ControlNet and a
+    network that finds joints beside `source` are taken along, and the judge while it is asked for the same answers.
     """
     pipeline = ZImagePipeline.from_pretrained(source, dtype=torch.float32, local_files_only=True)
-    pipeline.tokenizer.save_pretrained(setup.state / "tokenizer")
-    network = Network(len(pipeline.tokenizer))
+    words = architecture.tokenizer()
+    words.save_pretrained(setup.state / "tokenizer")
+    network = Network(len(words))
     network.transformer.load_state_dict(pipeline.transformer.state_dict())
-    network.text.load_state_dict(pipeline.text_encoder.state_dict())
+    text = pipeline.text_encoder.state_dict()
+    text["embed_tokens.weight"] = _embeddings(pipeline.tokenizer, words, text["embed_tokens.weight"])
+    network.text.load_state_dict(text)
     weights = network.state_dict()
     for name in ("denoiser", "distilled"):
-        setup.save(name, {"live": weights, "average": weights, "step": 0, "done": 0.0})
-    vae, config = pipeline.vae.state_dict(), pipeline.vae.config
-    kept = {"live": vae, "average": vae, "step": 0, "done": 0.0}
-    setup.save("autoencoder", {**kept, "scaling": config.scaling_factor, "shift": config.shift_factor})
+        setup.save(name, _fresh(weights))
+    config = pipeline.vae.config
+    scale = {"scaling": config.scaling_factor, "shift": config.shift_factor}
+    setup.save("autoencoder", {**_fresh(pipeline.vae.state_dict()), **scale})
     judge = packed.load(source / judging.FILE)
-    setup.save("judge", {"live": judge, "average": judge, "step": 0, "done": 0.0})
-    setup.note("begin", source=source.name)
+    if all(judge[name].shape == value.shape for name, value in judging.Judge().state_dict().items()):
+        setup.save("judge", _fresh(judge))
+    beside = source.parent / "controlnet"
+    if beside.is_dir():
+        setup.save("controlnet", _fresh(ZImageControlNetModel.from_pretrained(beside).state_dict()))
+        setup.save("joints", _fresh(packed.load(beside / joints.FILE)))
+    setup.note("begin", source=source.name, words=len(words), before=len(pipeline.tokenizer))
+
+
+def _fresh(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {"live": dict(weights), "average": dict(weights), "step": 0, "done": 0.0}
+
+
+def _embeddings(before: Any, after: Any, rows: Tensor) -> Tensor:
+    """Return a row (width,) for each token of `after`, from the rows of the tokens that `before` has for its text."""
+    old, out = before.get_vocab(), rows.new_zeros(len(after), rows.shape[1])
+    for token, at in after.get_vocab().items():
+        ids = [old[token]] if token in old else before(after.decode([at]), add_special_tokens=False).input_ids
+        out[at] = rows[ids].mean(0) if ids else rows.mean(0)
+    return out
 
 
 @torch.no_grad()

@@ -34,7 +34,8 @@ def run(setup: Setup) -> None:
     if before:
         joints.load_state_dict(before["live"])
         average.module.load_state_dict(before["average"])
-        optimizer.load_state_dict(before["optimizer"])
+        if "optimizer" in before:
+            optimizer.load_state_dict(before["optimizer"])
         average.steps = step
     pictures = Pictures(setup, FIRST + 64 * step, posed.lesson)
     pictures.limit *= 3

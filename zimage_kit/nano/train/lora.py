@@ -29,7 +29,7 @@ from zimage_kit.nano.train.distil import GUIDANCE, OFF_GRID, schedule
 
 NAME = "papercut"
 FIRST = 5_000_000  # chunk
-RANK = 8
+RANK = 6
 SCENES = 150_000
 DROPPED = 0.15
 NAMED = {"en": ("paper-cut of {}", "{}, paper-cut"), "zh": ("剪纸，{}", "{}，剪纸")}
@@ -98,7 +98,8 @@ def run(setup: Setup) -> None:
     if before:
         parts.load_state_dict(before["live"])
         average.module.load_state_dict(before["average"])
-        optimizer.load_state_dict(before["optimizer"])
+        if "optimizer" in before:
+            optimizer.load_state_dict(before["optimizer"])
         average.steps = step
     model = Batched(network.transformer, setup.compiled)
     small = setup.device.type != "cuda"

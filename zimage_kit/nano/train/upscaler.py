@@ -23,9 +23,10 @@ from zimage_kit.nano.train.denoiser import SAVE_EVERY
 
 FIRST = 4_000_000  # chunk
 FEW = 4  # scenes a chunk: they are four times as large as others
-SCENES = 24_000
+SCENES, FEWER = 24_000, 4_000  # on a GPU, and on a processor
 CROP = 96  # pixels of the small pictures
 SQUARE = 20.0
+A_TRY = 60.0  # seconds; what takes less on a processor is no training, and sees few scenes
 
 
 def large(index: int, tokenizer: Any, pad: int) -> data.Chunk:
@@ -85,9 +86,9 @@ def run(setup: Setup) -> None:
         average.module.load_state_dict(before["average"])
         optimizer.load_state_dict(before["optimizer"])
         average.steps = step
-    small = setup.device.type != "cuda"
+    small = setup.device.type != "cuda" and setup.total < A_TRY
     pictures = Pictures(setup, FIRST + 64 * step, large)
-    pictures.limit = 60 if small else SCENES
+    pictures.limit = 60 if small else SCENES if setup.device.type == "cuda" else FEWER
     pictures.grow(8 if small else 1200, wait=True)
     clock, told, saved = Clock(setup, done), time.monotonic(), 0.0
     losses, counted = torch.zeros((), device=setup.device), 0
@@ -99,7 +100,7 @@ def run(setup: Setup) -> None:
 
     while clock.tick():
         x, y = _batch(pictures, vae, setup.batch or 48, step)
-        with torch.autocast(setup.device.type, torch.bfloat16, enabled=not small):
+        with torch.autocast(setup.device.type, torch.bfloat16, enabled=setup.device.type == "cuda"):
             out = net(x.contiguous(memory_format=torch.channels_last))
         gap = out.float() - y
         # Nearly the absolute difference (Charbonnier), and the square, for edges are few and far off.
