@@ -22,6 +22,8 @@ from zimage_kit.nano.data import COLUMNS
 from zimage_kit.nano.lexicon import BACKGROUNDS, COLOURS, HOURS, KINDS, POSES, STYLES
 
 FEATURES = 160
+WIDTH = 96  # of the map in which kinds and colours are looked for
+LIMIT = 12.0  # of its logits: their exponentials are multiplied and summed
 K, C = len(KINDS), len(COLOURS)
 OUTPUTS = (K * 3, K * C, K, K, K, len(BACKGROUNDS), len(STYLES), len(POSES), len(HOURS))
 
@@ -44,30 +46,56 @@ class Residual(nn.Module):
 
 
 class Judge(nn.Module):
-    """Pictures (n, 3, h, w) in [-1, 1] to (features (n, 160), answers: one tensor per entry of `OUTPUTS`)."""
+    """Pictures (n, 3, h, w) in [-1, 1] to (features (n, 160), answers: one tensor per entry of `OUTPUTS`).
+
+    What belongs to a kind is read where that kind is: from a map at a sixteenth of the picture's size, in which each
+    place says how much of each kind and of each colour it shows. A kind has a colour where some place shows both. The
+    picture's own answers (background, style, pose, hour) come from the features.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(5, 24, 5, 2, 2)
         self.body = nn.Sequential(
-            Residual(24, 40, 2),
-            Residual(40, 64, 2),
-            Residual(64, 96, 2),
-            Residual(96, 96, 1),
-            Residual(96, 112, 2),
+            Residual(24, 40, 2), Residual(40, 64, 2), Residual(64, 96, 2), Residual(96, 96, 1), Residual(96, 96, 1)
         )
+        self.wider = Residual(96, 112, 2)
+        self.near, self.far = nn.Conv2d(96, WIDTH, 1), nn.Conv2d(112, WIDTH, 1)
+        self.kinds, self.colours = nn.Conv2d(WIDTH, K, 1), nn.Conv2d(WIDTH, C, 1)
         self.neck = nn.Linear(3 * 112, FEATURES)
-        self.head = nn.Linear(FEATURES, sum(OUTPUTS))
+        self.whole = nn.Linear(FEATURES, sum(OUTPUTS[5:]) + 3 * K)
+        self.each = nn.Parameter(torch.randn(K, WIDTH + 3, 6) * 0.05)
+        self.bias = nn.Parameter(torch.tensor(-4.0))
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return (features, answers); two more channels tell each pixel where it is."""
         n, _, h, w = x.shape
         across = torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype).expand(n, 1, h, w)
         down = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype)[:, None].expand(n, 1, h, w)
-        y = self.body(F.silu(self.stem(torch.cat((x, across, down), 1))))
+        fine = self.body(F.silu(self.stem(torch.cat((x, across, down), 1))))
+        y = self.wider(fine)
         pooled = torch.cat((y.mean((2, 3)), y.amax((2, 3)), y[..., y.shape[-1] // 2 :].mean((2, 3))), 1)
         features = F.silu(self.neck(pooled))
-        return features, self.head(features).split(OUTPUTS, 1)
+        *picture, counts = self.whole(features).split((*OUTPUTS[5:], 3 * K), 1)
+        with torch.autocast(x.device.type, enabled=False):
+            local = F.silu(self.near(fine.float()) + F.interpolate(self.far(y.float()), fine.shape[-2:])).flatten(2)
+            shows = _at(self.kinds, local).clamp(-LIMIT, LIMIT)
+            wears = _at(self.colours, local).clamp(-LIMIT, LIMIT)
+            pairs = torch.einsum("nkp,ncp->nkc", shows.exp(), wears.exp()).log() + self.bias
+            seen = torch.einsum("nkp,ndp->nkd", shows.softmax(-1), local)
+            column = torch.linspace(0, 1, fine.shape[-1], device=x.device).expand(fine.shape[-2:]).flatten()
+            where = shows.softmax(-1) @ column
+            most, much = shows.amax(-1), shows.sigmoid().sum(-1).add(0.01).log()
+            each = torch.cat((seen, torch.stack((most, much, where), -1)), -1)
+            each = torch.einsum("nkd,kdo->nko", each, self.each)
+        count = (counts + each[..., :3].flatten(1)).float()
+        answers = (count, pairs.flatten(1), each[..., 3] + where, each[..., 4], each[..., 5], *picture)
+        return features, answers
+
+
+def _at(layer: nn.Conv2d, places: Tensor) -> Tensor:
+    """Return a convolution of 1 x 1 at places (n, d, p)."""
+    return F.conv1d(places, layer.weight[..., 0], layer.bias)
 
 
 def loss(answers: tuple[Tensor, ...], labels: Tensor) -> Tensor:
@@ -79,7 +107,7 @@ def loss(answers: tuple[Tensor, ...], labels: Tensor) -> Tensor:
     truth = labels[:, COLUMNS * K : COLUMNS * K + K * C].reshape(n, K, C)
     there = truth.sum(-1) > 0
     each = F.binary_cross_entropy_with_logits(pairs.reshape(n, K, C), truth, reduction="none").mean(-1)
-    total = total + 4 * _mean(each, there) + each.mean()
+    total = total + 12 * _mean(each, there) + each.mean()
     for guess, at in ((x, 1), (extent, 2)):
         total = total + _mean((guess - table[..., at]).abs(), table[..., 1] > -9)
     each = F.binary_cross_entropy_with_logits(facing, table[..., 3].clamp(min=0), reduction="none")

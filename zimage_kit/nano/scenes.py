@@ -31,7 +31,7 @@ FLYING = ("bird", "butterfly", "balloon", "lantern", "kite", "moon", "sun", "sta
 EXTENT = {
     "small": ((0.28, 0.34), (0.26, 0.31)),
     "medium": ((0.44, 0.53), (0.38, 0.45)),
-    "large": ((0.64, 0.74), (0.52, 0.58)),
+    "large": ((0.64, 0.74), (0.48, 0.54)),
 }
 SIZE_SHARE = {"small": 0.15, "medium": 0.62, "large": 0.23}
 PLACE_SHARE = {"left": 0.17, "middle": 0.66, "right": 0.17}

@@ -21,7 +21,7 @@ DROPPED = 0.10  # share of captions replaced by the empty one, for guidance
 SHIFT = 3.0
 RATE = 2.2e-3
 EARLY = 0.12  # share of noise levels above 0.9, where what is in a picture is decided
-SAVE_EVERY = 120.0  # seconds: a machine may go away
+SAVE_EVERY = 60.0  # seconds: a machine may go away
 
 
 class Latents:

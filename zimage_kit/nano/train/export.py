@@ -20,8 +20,10 @@ from zimage_kit.nano.train.denoiser import Network
 
 
 def parts(setup: Setup) -> dict[str, Any]:
-    """Return the trained modules: the distilled student where there is one, else the denoiser's average."""
-    kept, weights = setup.load("autoencoder"), setup.load("distilled") or setup.load("denoiser")
+    """Return the trained modules: the distilled student, unless the denoiser has gone on since; then its average."""
+    kept, base, weights = (setup.load(name) for name in ("autoencoder", "denoiser", "distilled"))
+    if weights is None or (base and base["step"] > weights.get("denoiser_step", 0)):
+        weights = base
     if kept is None or weights is None:
         raise SystemExit("autoencoder.pt and denoiser.pt (or distilled.pt) are needed: train them first.")
     tokenizer = Qwen2Tokenizer.from_pretrained(setup.state / "tokenizer")
@@ -74,7 +76,7 @@ def begin(setup: Setup, source: Path) -> None:
     scale = {"scaling": config.scaling_factor, "shift": config.shift_factor}
     setup.save("autoencoder", {**_fresh(pipeline.vae.state_dict()), **scale})
     judge = packed.load(source / judging.FILE)
-    if all(judge[name].shape == value.shape for name, value in judging.Judge().state_dict().items()):
+    if {n: v.shape for n, v in judge.items()} == {n: v.shape for n, v in judging.Judge().state_dict().items()}:
         setup.save("judge", _fresh(judge))
     beside = source.parent / "controlnet"
     if beside.is_dir():
