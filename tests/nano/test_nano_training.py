@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from diffusers import ZImagePipeline
@@ -258,6 +261,34 @@ def test_a_chunk_is_a_function_of_its_index_and_workers_draw_the_same(tmp_path: 
     assert here.labels.shape == (data.CHUNK, data.LABELS)
 
 
+KILLED = """
+import os, signal, sys
+from zimage_kit.nano import data
+if __name__ == "__main__":
+    data.ORPHANED = 0.5
+    stream = data.Stream(2, sys.argv[1], int(sys.argv[2]))
+    stream.take()
+    print(*(worker.pid for worker in stream.crew), stream.memory.name, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_drawing_processes_end_when_training_is_killed(tmp_path: Path) -> None:
+    tokenizer = architecture.tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "killed.py").write_text(KILLED)
+    given = [sys.executable, str(tmp_path / "killed.py"), str(tmp_path / "tokenizer.json"), str(tokenizer.pad_token_id)]
+    ended = subprocess.run(given, stdout=subprocess.PIPE, text=True, timeout=120, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    *pids, memory = ended.stdout.split()
+    _, alive = psutil.wait_procs([psutil.Process(int(pid)) for pid in pids if psutil.pid_exists(int(pid))], timeout=60)
+    assert not alive
+    until = time.monotonic() + 30
+    while Path("/dev/shm", memory).exists() and time.monotonic() < until:  # Python's tracker takes it away
+        time.sleep(0.2)
+    assert not Path("/dev/shm", memory).exists()
+
+
 # --- the whole way, a second or a step a piece
 
 DRIVER = """
@@ -353,6 +384,23 @@ def test_training_can_go_on_from_exported_weights(tmp_path: Path) -> None:
         kept = setup.load(piece)
         assert kept is not None
         assert kept["done"] == 0.0, piece
+
+
+def test_an_export_takes_the_denoiser_that_was_trained_on_since_it_was_distilled(tmp_path: Path) -> None:
+    setup = setup_in(tmp_path)
+    export.begin(setup, DIRECTORY)
+    kept = setup.load("denoiser")
+    assert kept is not None
+    name = "transformer.layers.0.attention.to_q.weight"
+    kept["average"][name] = kept["average"][name] + 1
+    setup.save("denoiser", {**kept, "step": 7})
+    found = export.parts(setup)["transformer"].state_dict()[name.removeprefix("transformer.")]
+    assert torch.equal(found, kept["average"][name])
+    student = setup.load("distilled")
+    assert student is not None
+    setup.save("distilled", {**student, "denoiser_step": 7})
+    found = export.parts(setup)["transformer"].state_dict()[name.removeprefix("transformer.")]
+    assert torch.equal(found, student["average"][name])
 
 
 def test_a_piece_that_lacks_its_forerunner_says_which(tmp_path: Path) -> None:

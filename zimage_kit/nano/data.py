@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.shared_memory import SharedMemory
 from queue import Empty
 from typing import Any
@@ -24,6 +24,7 @@ CAPTIONS = 6  # three in each language
 PROMPT_TOKENS = 128
 COLUMNS = 4
 LABELS = len(KINDS) * COLUMNS + len(KINDS) * len(COLOURS) + 4
+ORPHANED = 5.0  # seconds between looks at whether training still runs, while there is nothing to draw
 PREFIX, SUFFIX = "<|im_start|> ", "<|im_end|>"
 
 
@@ -115,7 +116,14 @@ def _work(
     memory = SharedMemory(name=name)
     index = first
     while True:
-        slot = free.get()
+        try:
+            slot = free.get(timeout=ORPHANED)
+        except Empty:
+            parent = parent_process()
+            if parent is None or not parent.is_alive():  # killed before it could close the stream
+                full.cancel_join_thread()  # nobody reads any more
+                return
+            continue
         made = draw(index, tokenizer, pad)
         flat = np.ndarray(made.pictures.size, np.uint8, memory.buf, slot * slot_bytes)
         flat[:] = made.pictures.ravel()

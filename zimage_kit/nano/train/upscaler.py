@@ -84,7 +84,8 @@ def run(setup: Setup) -> None:
     if before:
         net.load_state_dict(before["live"])
         average.module.load_state_dict(before["average"])
-        optimizer.load_state_dict(before["optimizer"])
+        if "optimizer" in before:
+            optimizer.load_state_dict(before["optimizer"])
         average.steps = step
     small = setup.device.type != "cuda" and setup.total < A_TRY
     pictures = Pictures(setup, FIRST + 64 * step, large)
