@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import Qwen2Tokenizer
 
-from zimage_kit.nano import architecture, joints, packed, scenes
+from zimage_kit.nano import architecture, joints, packed, scenes, upscaler
 from zimage_kit.nano import judge as judging
 from zimage_kit.nano.train.common import Setup
 from zimage_kit.nano.train.denoiser import Network
@@ -58,8 +58,8 @@ def begin(setup: Setup, source: Path) -> None:
     """Turn exported weights back into a state folder, so that a later day can go on from them.
 
     Denoiser and text encoder become both `denoiser.pt` and `distilled.pt`, with fresh optimizers and step 0. Where the
-    lexicon has grown since, words that are new begin as the mean of the pieces that they fell into. A ControlNet and a
-    network that finds joints beside `source` are taken along, and the judge while it is asked for the same answers.
+    lexicon has grown since, words that are new begin as the mean of the pieces that they fell into. What was trained
+    beside them is taken along as far as it still has the same form: judge, ControlNet, joints and the 2x network.
     """
     pipeline = ZImagePipeline.from_pretrained(source, dtype=torch.float32, local_files_only=True)
     words = architecture.tokenizer()
@@ -75,13 +75,17 @@ def begin(setup: Setup, source: Path) -> None:
     config = pipeline.vae.config
     scale = {"scaling": config.scaling_factor, "shift": config.shift_factor}
     setup.save("autoencoder", {**_fresh(pipeline.vae.state_dict()), **scale})
-    judge = packed.load(source / judging.FILE)
-    if {n: v.shape for n, v in judge.items()} == {n: v.shape for n, v in judging.Judge().state_dict().items()}:
-        setup.save("judge", _fresh(judge))
-    beside = source.parent / "controlnet"
-    if beside.is_dir():
-        setup.save("controlnet", _fresh(ZImageControlNetModel.from_pretrained(beside).state_dict()))
-        setup.save("joints", _fresh(packed.load(beside / joints.FILE)))
+    beside = source.parent
+    for name, module, file in (
+        ("judge", judging.Judge(), source / judging.FILE),
+        ("joints", joints.Joints(), beside / "controlnet" / joints.FILE),
+        ("upscaler", upscaler.Upscaler(), beside / "upscale" / upscaler.WEIGHTS.name),
+    ):
+        kept = packed.load(file) if file.exists() else {}
+        if {n: v.shape for n, v in kept.items()} == {n: v.shape for n, v in module.state_dict().items()}:
+            setup.save(name, _fresh(kept))
+    if (beside / "controlnet").is_dir():
+        setup.save("controlnet", _fresh(ZImageControlNetModel.from_pretrained(beside / "controlnet").state_dict()))
     setup.note("begin", source=source.name, words=len(words), before=len(pipeline.tokenizer))
 
 
