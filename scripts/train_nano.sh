@@ -5,17 +5,23 @@
 #
 # It starts at PIECE and runs all that come after it. STATE keeps checkpoints and log.jsonl; each piece's own lines are
 # in STATE/PIECE.log. TO receives nano/ (weights), controlnet/, loras/, upscale/ and sheets/. The times are for an H200
-# with 16 cores, half an hour in all; set DENOISER=… and so on (seconds) for others, and PYTHON=… for an interpreter.
+# with 16 cores, half an hour in all; set DENOISER=… and so on (seconds) for others, RATE=… for a denoiser
+# that only goes on (1.6e-3), PYTHON=… for an interpreter and MORE=… for what each piece is given besides; without a GPU,
+# to see that all runs: MORE="--no-compile --batch 2", and a few seconds each.
 set -u
 state=${1:?where checkpoints go} to=${2:?where exports go} first=${3:-autoencoder}
 cd "$(dirname "$0")/.."
 mkdir -p "$state" "$to/sheets"
 begun=$(date +%s)
 say() { echo "[$(($(date +%s) - begun)) s] $*" | tee -a "$state/train.log"; }
-piece() { # NAME SECONDS WORKERS
-  OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 "${PYTHON:-python3}" -m zimage_kit.nano.train "$1" --state "$state" \
-    --seconds "$2" --workers "$3" >"$state/$1.log" 2>&1
-  say "$1 ended with $?: $(tail -n 1 "$state/$1.log")"
+piece() { # NAME SECONDS WORKERS [more]
+  local name=$1 seconds=$2 workers=$3
+  shift 3
+  OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 "${PYTHON:-python3}" -m zimage_kit.nano.train "$name" --state "$state" \
+    --seconds "$seconds" --workers "$workers" "$@" ${MORE:-} >"$state/$name.log" 2>&1
+  local ended=$?
+  say "$name ended with $ended: $(tail -n 1 "$state/$name.log")"
+  return $ended
 }
 other() { # NAME FOLDER [more]
   local name=$1 folder=$2
@@ -23,26 +29,27 @@ other() { # NAME FOLDER [more]
   mkdir -p "$folder"
   OMP_NUM_THREADS=2 "${PYTHON:-python3}" -m zimage_kit.nano.train "$name" --state "$state" --to "$folder" "$@" \
     >"$state/$name.log" 2>&1
-  say "$name ended with $?: $(tail -n 1 "$state/$name.log")"
+  local ended=$?
+  say "$name ended with $ended: $(tail -n 1 "$state/$name.log")"
+  return $ended
 }
 
 if ! [ -e "$state/denoiser.pt" ]; then
-  other begin zimage_kit/nano/weights
-  [ -e "$state/denoiser.pt" ] || { cat "$state/begin.log"; exit 1; }
+  other begin zimage_kit/nano/weights || exit
 fi
 case $first in autoencoder)
   piece judge "${JUDGE:-250}" 7 &
-  piece autoencoder "${AUTOENCODER:-130}" 8
+  piece autoencoder "${AUTOENCODER:-130}" 8 || exit
   wait
   ;;
 esac
 case $first in autoencoder | denoiser)
-  piece denoiser "${DENOISER:-700}" 13
+  piece denoiser "${DENOISER:-700}" 13 --rate "${RATE:-2.2e-3}" || exit
   other export "$to/base"
   ;;
 esac
 case $first in autoencoder | denoiser | distil)
-  piece distil "${DISTIL:-200}" 14
+  piece distil "${DISTIL:-200}" 14 || exit
   ;;
 esac
 # what is made for the finished weights, side by side

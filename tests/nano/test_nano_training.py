@@ -261,6 +261,19 @@ def test_a_chunk_is_a_function_of_its_index_and_workers_draw_the_same(tmp_path: 
     assert here.labels.shape == (data.CHUNK, data.LABELS)
 
 
+def test_a_drawing_process_that_died_is_told_and_a_slow_one_waited_for(tmp_path: Path) -> None:
+    tokenizer = architecture.tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    stream = data.Stream(1, str(tmp_path / "tokenizer.json"), int(tokenizer.pad_token_id))
+    try:
+        stream.crew[0].kill()
+        with pytest.raises(RuntimeError, match="ended with -9"):
+            while True:  # what it drew before is still given out
+                stream.take()
+    finally:
+        stream.close()
+
+
 KILLED = """
 import os, signal, sys
 from zimage_kit.nano import data

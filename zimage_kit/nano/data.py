@@ -152,13 +152,16 @@ class Stream:
             process.start()
 
     def take(self, wait: bool = True) -> Chunk | None:
-        """Return the next chunk; without `wait`, None when none is ready."""
-        try:
-            slot, bucket, shape, tokens, labels = self.full.get(timeout=120) if wait else self.full.get_nowait()
-        except Empty:
-            if wait:
-                raise RuntimeError("no scene was drawn for two minutes: have the drawing processes died?") from None
-            return None
+        """Return the next chunk; without `wait`, None when none is ready. Raises RuntimeError where a process died."""
+        while True:
+            try:
+                slot, bucket, shape, tokens, labels = self.full.get(timeout=2) if wait else self.full.get_nowait()
+                break
+            except Empty:
+                if ended := [process.exitcode for process in self.crew if not process.is_alive()]:
+                    raise RuntimeError(f"a drawing process ended with {ended[0]}: its own message is above") from None
+                if not wait:
+                    return None
         view = np.ndarray(shape, np.uint8, self.memory.buf, slot * self.slot_bytes)
         made = Chunk(bucket, view.copy(), tokens, labels)
         self.free.put(slot)

@@ -22,8 +22,8 @@ A later training goes on from the weights that are shipped, also when the lexico
 
     python -m zimage_kit.nano.train begin       --state DIR --to zimage_kit/nano/weights
 
-In half an hour on one H200: begin; judge 170 s beside autoencoder 130 s (seven and eight workers); denoiser 620 s, in
-two runs; distil 200 s; joints 100 s beside controlnet 200 s; lora 60 s. Compiling takes the rest.
+All of it in one go, with the times that one H200 needs: `scripts/train_nano.sh STATE TO`. Machines may go away, so the
+denoiser saves every minute, and what is exported should be fetched as it comes.
 
 A piece is a module with a `run(Setup)`, on scenes from `data.Stream`, with the optimizers, clock and files of `common`.
 """

@@ -54,6 +54,7 @@ def main() -> None:
         "--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="processes that draw scenes"
     )
     parser.add_argument("--batch", type=int, help="pictures a step (default: the piece's own)")
+    parser.add_argument("--rate", type=float, help="denoiser: peak learning rate (default 2.2e-3; less to go on)")
     parser.add_argument("--no-compile", action="store_true", help="do without torch.compile")
     parser.add_argument("--steps", type=int, default=8, help="check, check-pose: sampler steps")
     parser.add_argument(
@@ -74,6 +75,7 @@ def main() -> None:
         not given.no_compile,
         device,
         given.batch,
+        given.rate,
     )
     if not (given.state / "tokenizer").exists():
         architecture.tokenizer().save_pretrained(given.state / "tokenizer")

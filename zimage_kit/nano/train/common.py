@@ -20,7 +20,10 @@ SEED = 20261121
 
 @dataclass
 class Setup:
-    """One run of a piece. Files go to `state`; `seconds` is this run's time, `total` the whole schedule's."""
+    """One run of a piece. Files go to `state`; `seconds` is this run's time, `total` the whole schedule's.
+
+    `batch` and `rate` (the peak learning rate) are None for the piece's own.
+    """
 
     state: Path
     seconds: float
@@ -29,6 +32,7 @@ class Setup:
     compiled: bool
     device: torch.device
     batch: int | None = None
+    rate: float | None = None
 
     def note(self, piece: str, **facts: Any) -> None:
         """Print one line of the log and append it to `log.jsonl`."""

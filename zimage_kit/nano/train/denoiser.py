@@ -208,7 +208,7 @@ def run(setup: Setup) -> None:
         valid = latents.valid(buckets)
         loss = ((out.float() - (x - noise)).pow(2) * valid).sum() / (valid.sum() * x.shape[-1])
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step(clock.rate(RATE))
+        optimizer.step(clock.rate(setup.rate or RATE))
         average.update()
         step += 1
         losses += loss.detach()
