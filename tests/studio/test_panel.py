@@ -421,9 +421,9 @@ def test_tokens_are_counted_as_the_model_counts_them(form: Form, model: str) -> 
 def test_words_that_the_model_never_met_are_named(form: Form) -> None:
     form.set(whole({"prompt": "a red boat"}))
     assert "never met" not in form.tokens.value
-    form.prompt.value = "a red zeppelin and a 龙 & <b>"
+    form.prompt.value = "a red zeppelin and a 恐龙 & <b>"
     words = Words(form.tokens.value)
-    assert "Words nano was not trained on: zeppelin" in words.text and "龙" in words.text and "b" not in words.tags
+    assert "Words nano was not trained on: zeppelin" in words.text and "恐龙" in words.text and "b" not in words.tags
 
 
 # fields of stages

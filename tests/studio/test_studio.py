@@ -837,8 +837,8 @@ def test_dark_theme_and_chinese_and_two_notebooks_on_one_session(panel: Panel, n
     expect(other.button("生成")).to_be_visible()
     ground = other.root.evaluate("panel => getComputedStyle(panel).backgroundColor")
     assert max(int(part) for part in ground.strip("rgba()").split(",")[:3]) < 60, f"{ground} is no dark background"
-    other.prompt.fill("海上的红色热气球，旁边有一条龙")
-    expect(other.root.locator(".zk-tokens")).to_contain_text("nano 不认识：龙")
+    other.prompt.fill("海上的红色热气球，旁边有一只恐龙")
+    expect(other.root.locator(".zk-tokens")).to_contain_text("nano 不认识：恐龙")
     panel.button("Generate").click()
     expect(panel.progress).to_contain_text("of 40", timeout=30_000)
     other.button("生成").click()
@@ -850,5 +850,5 @@ def test_dark_theme_and_chinese_and_two_notebooks_on_one_session(panel: Panel, n
     other.notebook.shot("studio_dark_chinese")
     other.root.get_by_label("语言").select_option("en")
     expect(other.button("Generate")).to_be_visible()
-    expect(other.prompt).to_have_value("海上的红色热气球，旁边有一条龙")
+    expect(other.prompt).to_have_value("海上的红色热气球，旁边有一只恐龙")
     expect(other.thumbs).to_have_count(1)
