@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # reading a prompt loads nothing
+    import numpy as np
 
 # The lexicon's simplified characters that have a traditional form, each followed by it.
 _PAIRS = (
