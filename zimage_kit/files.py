@@ -9,7 +9,8 @@ import secrets
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ ALLOWED = "ZIMAGE_FILES"
 _TEMPORARY = ".zimage-", ".part"
 _LEFT_SECONDS, _STALE_SECONDS = 60.0, 3600.0
 """Ages from which a temporary file is removed: one that no process writes, and one of which that cannot be told."""
+
+_TURN_SECONDS = 5.0
 
 
 def expanded(path: Path) -> Path:
@@ -175,14 +178,44 @@ def _sweep(folder: Path) -> None:
                 left.unlink()
 
 
+@contextmanager
+def turn(folder: Path) -> Iterator[None]:
+    """Read, change and write files of a folder without another thread or process in between, if it does the same.
+
+    Waits for its turn, five seconds at most: who stopped in the middle holds up nobody for ever. Where folders cannot
+    be locked (Windows, some network drives) it does not wait.
+    """
+    until, handle = time.monotonic() + _TURN_SECONDS, -1
+    with suppress(OSError):  # a folder that is not there says so when it is written to
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        if handle >= 0 and sys.platform != "win32":
+            with suppress(OSError):  # a file system without locks
+                while not _taken(handle) and time.monotonic() < until:
+                    time.sleep(0.005)
+        yield
+    finally:
+        if handle >= 0:
+            os.close(handle)
+
+
 def _lock(handle: int) -> bool:
     """Mark a file as being written, until it is closed or this process ends. False: somebody else is writing it."""
     if sys.platform != "win32":
+        with suppress(OSError):  # a file system without locks
+            return _taken(handle)
+    return False
+
+
+if sys.platform != "win32":
+
+    def _taken(handle: int) -> bool:
+        """Lock a file or folder until it is closed. False: somebody else has. Raises OSError where none can."""
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # somebody else's, or a file system without locks
+        except BlockingIOError:
             return False
-    return sys.platform != "win32"
+        return True
 
 
 def _is_left(path: Path) -> bool:

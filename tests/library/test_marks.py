@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from zimage_kit import files
 from zimage_kit.errors import BadRequest, CannotWrite
 from zimage_kit.library import marks
 from zimage_kit.library.library import Library
@@ -127,3 +130,45 @@ def test_threads_that_mark_one_picture_lose_no_mark(picture: Path) -> None:
     library.tag([picture], remove="t1")
     assert "t1" not in library["boat.png"].tags and len(library["boat.png"].tags) == 7
     library.close()
+
+
+TAGS = """
+import sys
+from zimage_kit.library.library import Library
+library = Library(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(12):
+    library.tag(["boat.png"], f"{sys.argv[2]}{number}")
+library.close()
+"""
+
+
+def test_processes_that_mark_one_picture_lose_no_mark(picture: Path) -> None:
+    given = [[sys.executable, "-c", TAGS, str(picture.parent), name] for name in ("a", "b", "c")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    others = [subprocess.Popen(each, **pipes) for each in given]
+    try:
+        for each in others:
+            assert each.stdout.readline() == "ready\n"
+        for each in others:
+            each.stdin.write("\n")
+            each.stdin.flush()
+        for each in others:
+            each.communicate(timeout=60)
+            assert each.returncode == 0
+    finally:
+        for each in others:
+            each.kill()
+    assert set(marks.read(picture).tags) == {f"{name}{number}" for name in "abc" for number in range(12)}
+
+
+def test_a_process_that_never_gives_its_turn_up_holds_nobody_for_ever(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_TURN_SECONDS", 0.2)
+    with files.turn(picture.parent):
+        begin = time.monotonic()
+        marks.change(picture, lambda old: Marks(4, old.tags))
+        assert 0.2 <= time.monotonic() - begin < 5
+    assert marks.read(picture).stars == 4

@@ -72,7 +72,7 @@ def test_a_session_of_another_protocol_is_refused_and_not_misunderstood(
 ) -> None:
     assert shared.status().state
     monkeypatch.setattr(wire, "PROTOCOL", wire.PROTOCOL + 1)
-    with pytest.raises(SessionDied, match="another protocol.*zimage session stop"):
+    with pytest.raises(SessionDied, match="another protocol.*zimage session stop --force"):
         place.session()
 
 

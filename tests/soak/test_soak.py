@@ -39,8 +39,18 @@ def test_cells_that_are_run_again_leave_nothing_in_their_kernel(tmp_path: Path) 
 
 
 def test_each_thing_that_grows_is_found() -> None:
-    one = {"widgets": 400, "comms": 400, "threads": 9, "handles": 70, "children": 3, "memory": 100_000_000}
+    one = {
+        "widgets": 400,
+        "comms": 400,
+        "threads": 9,
+        "handles": 70,
+        "children": 3,
+        "pictures": 60,
+        "memory": 100_000_000,
+    }
+    found = {"runs": [100, 200], "first": one}
     for name, many in (("widgets", 401), ("comms", 402), ("threads", 12), ("handles", 75), ("memory", 111_000_000)):
-        (told,) = notebook.grown({"first": one, "last": {**one, name: many}})
+        (told,) = notebook.grown({**found, "last": {**one, name: many}})
         assert told.startswith(f"{name}: ")
-    assert notebook.grown({"first": one, "last": {**one, "threads": 10, "memory": 104_000_000, "widgets": 399}}) == []
+    assert notebook.grown({**found, "last": {**one, "threads": 10, "memory": 109_000_000, "widgets": 399}}) == []
+    assert notebook.grown({**found, "last": {**one, "pictures": 64, "memory": 111_000_000}}) == []

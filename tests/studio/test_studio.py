@@ -125,7 +125,12 @@ class Panel:
             done.touch()
 
     def clear(self) -> None:
-        """As it was when it was opened."""
+        """As it was when it was opened, also where a test was stopped or skipped before its end."""
+        lightbox = self.root.locator(".zk-lightbox[open]")
+        for _ in range(3):  # its details, an enlarged picture, itself
+            if lightbox.count():
+                self.page.keyboard.press("Escape")
+        expect(lightbox).to_have_count(0)
         self.python("setattr(studio, 'language', 'en')")
         self.python("[studio.forget(result) for result in list(studio.results)]")
         self.python("(studio.form.stages.set(()), studio.panes['tray'].set([]), studio.problem.clear()) and None")

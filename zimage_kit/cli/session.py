@@ -158,7 +158,7 @@ def stop(
         if not force:
             raise
         there, stopped = launch.read_session_file(path), False
-        console.say("it does not answer, so it is killed")
+        console.say("it cannot be asked to end, so it is killed")
     if not stopped and there.alive() is not None:
         launch.kill(there)
         path.unlink(missing_ok=True)

@@ -187,5 +187,4 @@ class CellStore:
         """Set a picture's rating and winner flag. Raises BadRequest and CannotWrite."""
         if not isinstance(mark.rating, int) or not 0 <= mark.rating <= LARGEST_RATING:
             raise BadRequest(f"rating={mark.rating!r}", expected=f"1 to {LARGEST_RATING}, or 0 for none")
-        path = self.path(key)
-        marks.write(path, replace(marks.read(path), stars=mark.rating, winner=mark.winner))
+        marks.change(self.path(key), lambda old: replace(old, stars=mark.rating, winner=mark.winner))

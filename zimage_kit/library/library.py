@@ -231,7 +231,7 @@ class Library:
                 path = trash.inside(self.folder, name)
                 if not path.is_file():
                     raise BadRequest(f"{path} does not exist")
-                marks.write(path, change(marks.read(path)))
+                marks.change(path, change)
                 stamp = _stamp(path)
                 rows.append((name, stamp, scan.facts(path, stamp), (self._row(name) or {}).get("hash")))
             self._safely(lambda: self._index.put(rows))

@@ -10,12 +10,13 @@ import contextlib
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from ..errors import BadRequest, CannotWrite
-from ..files import write_whole
+from ..files import turn, write_whole
 
 MOST_STARS = 5
 SUFFIX = ".xmp"
@@ -84,6 +85,15 @@ def write(picture: Path, marks: Marks) -> None:
             old.unlink(missing_ok=True)
     except OSError as error:
         raise CannotWrite(f"{path} cannot be written ({error.strerror or error})") from None
+
+
+def change(picture: Path, how: Callable[[Marks], Marks]) -> None:
+    """Change a picture's marks from what they are; of two processes that do, neither loses what the other wrote.
+
+    Raises what `write` does.
+    """
+    with turn(picture.parent):
+        write(picture, how(read(picture)))
 
 
 def _write(path: Path, marks: Marks) -> None:

@@ -139,7 +139,7 @@ class Connection:
             theirs = self.welcome.get("version", "an earlier version")
             raise SessionDied(
                 f"the session at {self.file.address} runs zimage_kit {theirs}, which uses another protocol version",
-                mend="`zimage session stop` ends it; the next connect starts a new one.",
+                mend="`zimage session stop --force` ends it; the next connect starts a new one.",
             )
         self._comm = comm
         self._stream = BatchedSend(interval="1ms")
