@@ -68,7 +68,7 @@ def grid(session: zk.Session) -> None:
     made = session.grid(
         base, prompt=prompts, steps=[1, 2, 4, 8], title="How many steps does it take? · 要几步？", yes=True
     )
-    save(made.wait().sheet(), "grid", 60)
+    save(made.wait().sheet(), "grid", 50)
 
 
 def studio(session: zk.Session) -> None:
